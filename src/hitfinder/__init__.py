@@ -1,0 +1,3 @@
+"""Find hits and Bragg peaks in low-flux serial crystallography frames."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Unit cells, structure factors and the packaged crystal."""

@@ -1,0 +1,1 @@
+"""CXI files, frame lists and tables."""

@@ -1,0 +1,1 @@
+"""Detector panels, pixel positions and CrystFEL geometry files."""

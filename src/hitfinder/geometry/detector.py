@@ -1,0 +1,173 @@
+"""Detector panels and the frame they are stored in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A flat rectangle of pixels, placed as CrystFEL places it.
+
+    The pixel (fs, ss) of the panel, counted from the panel's own first pixel with that pixel's
+    outer corner at (0, 0), lies in the lab frame at::
+
+        x = pixel_size * (corner_x + fs * fs_vector.x + ss * ss_vector.x)
+        y = pixel_size * (corner_y + fs * fs_vector.y + ss * ss_vector.y)
+        z = camera_length + coffset + pixel_size * (fs * fs_vector.z + ss * ss_vector.z)
+
+    Parameters
+    ----------
+    name : str
+        Panel name.
+    fs_start, ss_start : int
+        First column and row of the panel in the stored frame.
+    n_fs, n_ss : int
+        Columns and rows of the panel.
+    corner_x, corner_y : float
+        From the beam axis to the outer corner of the first pixel, in pixels.
+    fs_vector, ss_vector : tuple of float
+        Lab direction of one step along fs and ss, in pixels.
+    pixel_size_m : float
+        Pixel edge, in m.
+    coffset_m : float
+        Offset along the beam added to the camera length, in m.
+    """
+
+    name: str
+    fs_start: int
+    ss_start: int
+    n_fs: int
+    n_ss: int
+    corner_x: float
+    corner_y: float
+    fs_vector: Vector = (1.0, 0.0, 0.0)
+    ss_vector: Vector = (0.0, 1.0, 0.0)
+    pixel_size_m: float = 75e-6
+    coffset_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.n_fs < 1 or self.n_ss < 1:
+            raise ValueError(f"panel {self.name!r} has no pixels ({self.n_ss} x {self.n_fs})")
+        if not self.pixel_size_m > 0:
+            raise ValueError(f"panel {self.name!r}: pixel size must be positive")
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the panel in the stored frame."""
+        return (
+            slice(self.ss_start, self.ss_start + self.n_ss),
+            slice(self.fs_start, self.fs_start + self.n_fs),
+        )
+
+    def contains(self, fs: float, ss: float) -> bool:
+        """Whether a position of the stored frame (corner convention) is on this panel."""
+        return (
+            self.fs_start <= fs < self.fs_start + self.n_fs
+            and self.ss_start <= ss < self.ss_start + self.n_ss
+        )
+
+    def positions(
+        self, fs: NDArray[np.floating], ss: NDArray[np.floating], camera_length_m: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Lab position of stored-frame coordinates on this panel.
+
+        Parameters
+        ----------
+        fs, ss : ndarray
+            Stored-frame coordinates, corner convention (first pixel's centre at 0.5).
+        camera_length_m : float
+            Distance from sample to detector, in m.
+
+        Returns
+        -------
+        x, y, z : ndarray of float64
+            In m, beam along +z.
+        """
+        df = np.asarray(fs, np.float64) - self.fs_start
+        ds = np.asarray(ss, np.float64) - self.ss_start
+        p = self.pixel_size_m
+        x = p * (self.corner_x + df * self.fs_vector[0] + ds * self.ss_vector[0])
+        y = p * (self.corner_y + df * self.fs_vector[1] + ds * self.ss_vector[1])
+        z = camera_length_m + self.coffset_m
+        z = z + p * (df * self.fs_vector[2] + ds * self.ss_vector[2])
+        return x, y, z
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detector:
+    """Panels in one stored frame, and the pixels of it that never count.
+
+    Parameters
+    ----------
+    name : str
+        Detector name.
+    shape : tuple of int
+        Rows and columns (ss, fs) of the stored frame.
+    panels : tuple of Panel
+        The panels; pixels on no panel are masked.
+    mask : ndarray of bool, shape `shape`, optional
+        True where a pixel is to be ignored (gap, dead, hot, bad region).
+    saturation : float, optional
+        Counts at and above which a pixel is saturated.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    panels: tuple[Panel, ...]
+    mask: NDArray[np.bool_] | None = None
+    saturation: float | None = None
+
+    def __post_init__(self) -> None:
+        n_ss, n_fs = self.shape
+        for panel in self.panels:
+            ends = panel.ss_start + panel.n_ss, panel.fs_start + panel.n_fs
+            if min(panel.ss_start, panel.fs_start) < 0 or ends[0] > n_ss or ends[1] > n_fs:
+                raise ValueError(f"panel {panel.name!r} reaches outside the frame {self.shape}")
+        if not self.panels:
+            raise ValueError(f"detector {self.name!r} has no panels")
+        if self.mask is not None and self.mask.shape != self.shape:
+            raise ValueError(f"mask shape {self.mask.shape} is not the frame shape {self.shape}")
+
+    def __iter__(self) -> Iterator[Panel]:
+        return iter(self.panels)
+
+    @property
+    def full_mask(self) -> NDArray[np.bool_]:
+        """Mask with the pixels that lie on no panel added, shape `shape`, True = ignored."""
+        off_panel = np.ones(self.shape, bool)
+        for panel in self.panels:
+            off_panel[panel.slices] = False
+        return off_panel if self.mask is None else off_panel | self.mask
+
+    def with_mask(self, mask: NDArray[np.bool_]) -> Detector:
+        """Return this detector with `mask` added to its own."""
+        if mask.shape != self.shape:
+            raise ValueError(f"mask shape {mask.shape} is not the frame shape {self.shape}")
+        joined = mask.astype(bool) if self.mask is None else self.mask | mask.astype(bool)
+        return dataclasses.replace(self, mask=joined)
+
+    def with_beam_center(self, fs: float, ss: float) -> Detector:
+        """Shift all panels so that the beam axis meets the frame at (fs, ss).
+
+        Coordinates follow the corner convention and are those of the panel that holds them, or
+        of the first panel's plane if none does.
+        """
+        panel = next((p for p in self.panels if p.contains(fs, ss)), self.panels[0])
+        x, y, _ = panel.positions(np.array(fs), np.array(ss), 0.0)
+        dx, dy = float(x) / panel.pixel_size_m, float(y) / panel.pixel_size_m
+        moved = tuple(
+            dataclasses.replace(
+                p,
+                corner_x=p.corner_x - dx * panel.pixel_size_m / p.pixel_size_m,
+                corner_y=p.corner_y - dy * panel.pixel_size_m / p.pixel_size_m,
+            )
+            for p in self.panels
+        )
+        return dataclasses.replace(self, panels=moved)

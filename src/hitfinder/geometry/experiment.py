@@ -1,0 +1,132 @@
+"""A detector at a distance in a beam: everything that places a pixel in reciprocal space."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.detector import Detector
+from hitfinder.units import wavelength_from_energy
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Geometry:
+    """A detector, its camera length, and the beam.
+
+    Parameters
+    ----------
+    detector : Detector
+        Panels, mask and frame shape.
+    camera_length_m : float
+        Distance from sample to detector, in m.
+    photon_energy_ev : float
+        Mean photon energy, in eV.
+    polarisation : float
+        Fraction of the beam polarised along x: 1 horizontal, 0 vertical, 0.5 none.
+    """
+
+    detector: Detector
+    camera_length_m: float
+    photon_energy_ev: float
+    polarisation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.camera_length_m > 0 and np.isfinite(self.camera_length_m)):
+            raise ValueError(f"camera length must be positive, got {self.camera_length_m} m")
+        wavelength_from_energy(self.photon_energy_ev)
+        if not 0 <= self.polarisation <= 1:
+            raise ValueError(f"polarisation must be in 0..1, got {self.polarisation}")
+
+    @property
+    def wavelength_a(self) -> float:
+        """Wavelength, in Å."""
+        return wavelength_from_energy(self.photon_energy_ev)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a frame."""
+        return self.detector.shape
+
+    @functools.cached_property
+    def pixels(self) -> PixelMaps:
+        """Per-pixel maps at the pixel centres, computed once."""
+        return PixelMaps.of(self)
+
+    def resolution_a(
+        self, fs: NDArray[np.floating], ss: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Resolution d = λ / (2 sin θ) at stored-frame positions (corner convention), in Å.
+
+        Positions on no panel give NaN.
+        """
+        fs, ss = np.atleast_1d(np.asarray(fs, float)), np.atleast_1d(np.asarray(ss, float))
+        out = np.full(fs.shape, np.nan)
+        for panel in self.detector:
+            on = (fs >= panel.fs_start) & (fs < panel.fs_start + panel.n_fs)
+            on &= (ss >= panel.ss_start) & (ss < panel.ss_start + panel.n_ss)
+            if not on.any():
+                continue
+            x, y, z = panel.positions(fs[on], ss[on], self.camera_length_m)
+            theta = 0.5 * np.arctan2(np.hypot(x, y), z)
+            with np.errstate(divide="ignore"):
+                out[on] = self.wavelength_a / (2 * np.sin(theta))
+        return out
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PixelMaps:
+    """Maps over the stored frame, float32, shape of the frame; NaN on no panel.
+
+    Attributes
+    ----------
+    x, y, z : ndarray
+        Lab position of the pixel centre, in m.
+    two_theta : ndarray
+        Scattering angle, in rad.
+    q : ndarray
+        4π sin θ / λ, in Å⁻¹.
+    solid_angle : ndarray
+        Solid angle of the pixel, in sr: p² cos(α) / R², α between the ray and the panel normal.
+    polarisation : ndarray
+        P = 1 − f (x/R)² − (1 − f)(y/R)² for a fraction f polarised along x (classical dipole
+        radiation; Jackson, Classical Electrodynamics, 3rd ed., section 14.8).
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    z: NDArray[np.float32]
+    two_theta: NDArray[np.float32]
+    q: NDArray[np.float32]
+    solid_angle: NDArray[np.float32]
+    polarisation: NDArray[np.float32]
+
+    @staticmethod
+    def of(geometry: Geometry) -> PixelMaps:
+        """Compute the maps of a geometry."""
+        names = [field.name for field in dataclasses.fields(PixelMaps)]
+        maps = {name: np.full(geometry.shape, np.nan, np.float32) for name in names}
+        for panel in geometry.detector:
+            rows, columns = panel.slices
+            ss = np.arange(rows.start, rows.stop)[:, None] + 0.5
+            fs = np.arange(columns.start, columns.stop)[None, :] + 0.5
+            x, y, z = panel.positions(fs, ss, geometry.camera_length_m)
+            radius = np.sqrt(x * x + y * y + z * z)
+            two_theta = np.arctan2(np.hypot(x, y), z)
+            normal = np.cross(panel.fs_vector, panel.ss_vector)
+            area = panel.pixel_size_m**2 * np.abs(normal @ np.stack(np.broadcast_arrays(x, y, z), 1))
+            f = geometry.polarisation
+            values = {
+                "x": x,
+                "y": y,
+                "z": z,
+                "two_theta": two_theta,
+                "q": 4 * np.pi * np.sin(two_theta / 2) / geometry.wavelength_a,
+                "solid_angle": area / radius**3,
+                "polarisation": 1 - (f * x * x + (1 - f) * y * y) / radius**2,
+            }
+            for name, value in values.items():
+                maps[name][panel.slices] = value
+        return PixelMaps(**maps)

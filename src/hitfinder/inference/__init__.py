@@ -1,0 +1,1 @@
+"""Background, candidate peaks, frame scores, and the pipeline."""

@@ -1,0 +1,1 @@
+"""Matching, classification and calibration."""
