@@ -116,7 +116,9 @@ class PixelMaps:
             radius = np.sqrt(x * x + y * y + z * z)
             two_theta = np.arctan2(np.hypot(x, y), z)
             normal = np.cross(panel.fs_vector, panel.ss_vector)
-            area = panel.pixel_size_m**2 * np.abs(normal @ np.stack(np.broadcast_arrays(x, y, z), 1))
+            area = panel.pixel_size_m**2 * np.abs(
+                normal @ np.stack(np.broadcast_arrays(x, y, z), 1)
+            )
             f = geometry.polarisation
             values = {
                 "x": x,

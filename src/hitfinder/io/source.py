@@ -10,8 +10,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import SourceError
-
 
 @dataclasses.dataclass(frozen=True)
 class FrameRef:
@@ -64,7 +62,9 @@ class FrameSource(abc.ABC):
     """A sequence of frames of one shape, read one at a time.
 
     A source is cheap to open, can be pickled before it has read anything (file handles are
-    opened on first use, in the process that uses them), and never keeps frames in memory.
+    opened on first use, in the process that uses them), and never keeps frames in memory. A file
+    that cannot be opened at all stands in a source as one frame whose `read` raises, so that every
+    input has its row in the frame table.
 
     Attributes
     ----------
@@ -113,11 +113,6 @@ class FrameSource(abc.ABC):
     def metadata(self) -> Metadata:
         """What the files say about the frames."""
         return Metadata()
-
-    @property
-    def problems(self) -> list[SourceError]:
-        """Files that could not be opened at all; they hold no frame of this source."""
-        return []
 
     def close(self) -> None:  # noqa: B027 - a source without handles has nothing to close
         """Close what is open; reading opens it again."""
