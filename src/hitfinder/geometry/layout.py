@@ -38,7 +38,7 @@ class Slab:
 
     def __post_init__(self) -> None:
         for axis, least in (("%", 0), ("ss", 1), ("fs", 1)):
-            count = self.dims.count(axis)  # type: ignore[arg-type]
+            count = self.dims.count(axis)
             if not least <= count <= 1:
                 what = f"dimensions {self.dims} name {axis!r} {count} times"
                 raise GeometryError(what, hint="each of ss and fs is needed once, % at most once")
