@@ -1,0 +1,251 @@
+"""Write frames as a detector's file writer does: an NXmx master and its data files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from hitfinder.errors import OutputError
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.io.nxmx import DATA_PATH, Series, write_master
+
+PARTIAL_SUFFIX = ".partial"
+
+
+class NexusWriter:
+    """Write a series of frames as an Eiger-like NXmx master file with linked data files.
+
+    Frames go to ``<prefix>_data_000001.h5`` and on, one bitshuffle-LZ4 chunk each; the master
+    links them (``/entry/data/data_000001`` ...), joins them in one virtual dataset
+    ``/entry/data/data`` and holds the metadata. Everything is written under hidden temporary
+    names and renamed on `close`, the master last, so a series that was cut short leaves no file
+    that looks finished. Leaving the ``with`` block by an exception removes what was written.
+
+    Parameters
+    ----------
+    path : str or Path
+        Master file to write, named ``<prefix>_master.h5``.
+    geometry : Geometry
+        Panels, mask, saturation, camera length and photon energy to record.
+    dtype : dtype-like
+        Type of the counts, e.g. ``numpy.uint16``.
+    frames_per_file : int
+        Frames in a data file.
+    frame_time_s : float
+        Time from one frame to the next, in s.
+    mark_masked : bool
+        Store 2^bits − 1 in masked pixels, as the detector does, instead of what the frame holds.
+        Integer types only.
+    extra : mapping, optional
+        Further datasets of the master: absolute path to a value, or to ``(value, unit)``. It may
+        be added to until `close` through the attribute `extra`.
+    overwrite : bool
+        Replace a series of this name.
+
+    Raises
+    ------
+    OutputError
+        If the name is not a master's, a file is in the way, or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        geometry: Geometry,
+        dtype: DTypeLike,
+        *,
+        frames_per_file: int = 1000,
+        frame_time_s: float = 1e-3,
+        mark_masked: bool = False,
+        extra: Mapping[str, object] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.name.endswith("_master.h5"):
+            raise OutputError(
+                f"{self.path.name!r} is no name for a master file",
+                where=str(self.path.parent),
+                hint="Name it <prefix>_master.h5.",
+            )
+        if frames_per_file < 1:
+            raise ValueError(f"frames_per_file must be at least 1, got {frames_per_file}")
+        self._prefix = self.path.name.removesuffix("_master.h5")
+        self._geometry = geometry
+        self._dtype = np.dtype(dtype)
+        self._per_file = frames_per_file
+        self._frame_time_s = frame_time_s
+        self.extra: dict[str, object] = dict(extra or {})
+        self._marked: NDArray[np.bool_] | None = None
+        if mark_masked and np.issubdtype(self._dtype, np.integer):
+            self._marked = geometry.detector.full_mask
+            self._buffer = np.empty(geometry.shape, self._dtype)
+        self._lengths: list[int] = []
+        self._file: h5py.File | None = None
+        self._closed = False
+        self._prepare(overwrite)
+
+    def _prepare(self, overwrite: bool) -> None:
+        """Make the folder and refuse, unless allowed, to replace a series of the same name."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            old = self._series_on_disk()
+        except OSError as error:
+            raise OutputError(f"cannot write: {error}", where=str(self.path.parent)) from error
+        if old and not overwrite:
+            raise OutputError(
+                "a series of this name exists already",
+                where=str(old[0]),
+                hint="Choose another name, or allow it to be overwritten.",
+            )
+
+    def _series_on_disk(self) -> list[Path]:
+        """Return the finished files of this name, the master first."""
+        master = [self.path] if self.path.exists() else []
+        return master + sorted(self.path.parent.glob(f"{self._prefix}_data_[0-9]*.h5"))
+
+    def __len__(self) -> int:
+        """Return the number of frames written so far."""
+        return sum(self._lengths)
+
+    def data_file(self, number: int) -> Path:
+        """Return the final path of data file `number`, counted from 1."""
+        return self.path.with_name(f"{self._prefix}_data_{number:06d}.h5")
+
+    def write(self, frame: ArrayLike) -> int:
+        """Append one frame.
+
+        Parameters
+        ----------
+        frame : array-like, shape of the detector
+            Counts that the series' type can hold.
+
+        Returns
+        -------
+        int
+            Its index in the series, from 0.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not the detector's or the counts do not fit the type.
+        OutputError
+            If the file cannot be written.
+        """
+        if self._closed:
+            raise ValueError("the series is closed")
+        counts = np.asarray(frame)
+        if counts.shape != self._geometry.shape:
+            raise ValueError(f"frame shape {counts.shape} is not {self._geometry.shape}")
+        if not np.can_cast(counts.dtype, self._dtype, "safe"):
+            self._check_range(counts)
+        if self._marked is not None:
+            np.copyto(self._buffer, counts, casting="unsafe")
+            self._buffer[self._marked] = np.iinfo(self._dtype).max
+            counts = self._buffer
+        try:
+            if self._file is None or self._lengths[-1] == self._per_file:
+                self._next_file()
+            assert self._file is not None
+            dataset = self._file[DATA_PATH]
+            row = self._lengths[-1]
+            dataset.resize(row + 1, axis=0)
+            dataset[row] = counts
+        except OSError as error:
+            raise OutputError(f"cannot write a frame: {error}", where=str(self.path)) from error
+        self._lengths[-1] = row + 1
+        return len(self) - 1
+
+    def _check_range(self, counts: NDArray) -> None:
+        """Refuse counts of a wider type that the series' type would change."""
+        if counts.dtype.kind in "iu" and self._dtype.kind in "iu":
+            limits = np.iinfo(self._dtype)
+            if counts.min() >= limits.min and counts.max() <= limits.max:
+                return
+        raise ValueError(f"a {counts.dtype} frame does not fit a series of {self._dtype}")
+
+    def _next_file(self) -> None:
+        """Finish the current data file and start the next."""
+        self._finish_file()
+        self._lengths.append(0)
+        self._file = h5py.File(_partial(self.data_file(len(self._lengths))), "w")
+        shape = self._geometry.shape
+        dataset = self._file.create_dataset(
+            DATA_PATH,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=(1, *shape),
+            dtype=self._dtype,
+            **hdf5plugin.Bitshuffle(cname="lz4"),
+        )
+        self._file["entry"].attrs["NX_class"] = "NXentry"
+        self._file["entry/data"].attrs["NX_class"] = "NXdata"
+        self._file["entry/data"].attrs["signal"] = "data"
+        dataset.attrs["image_nr_low"] = len(self) + 1
+
+    def _finish_file(self) -> None:
+        if self._file is not None:
+            self._file[DATA_PATH].attrs["image_nr_high"] = len(self)
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Write the master and give every file its final name."""
+        if self._closed:
+            return
+        self._closed = True
+        numbers = range(1, len(self._lengths) + 1)
+        series = Series(
+            files=tuple((self.data_file(n).name, self._lengths[n - 1]) for n in numbers),
+            dtype=self._dtype,
+            frame_time_s=self._frame_time_s,
+            extra=self.extra,
+        )
+        try:
+            self._finish_file()
+            with h5py.File(_partial(self.path), "w") as master:
+                write_master(master, self._geometry, series)
+            new = [self.data_file(number) for number in numbers]
+            for file in (*new, self.path):
+                os.replace(_partial(file), file)
+            for stale in set(self._series_on_disk()) - {*new, self.path}:
+                stale.unlink()
+        except OSError as error:
+            self._remove()
+            raise OutputError(f"cannot finish the series: {error}", str(self.path)) from error
+
+    def _remove(self) -> None:
+        """Drop everything written so far."""
+        self._closed = True
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for number in range(1, len(self._lengths) + 1):
+            _partial(self.data_file(number)).unlink(missing_ok=True)
+        _partial(self.path).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._remove()
+
+
+def _partial(path: Path) -> Path:
+    """Return the hidden temporary name of a file, in the same folder."""
+    return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
