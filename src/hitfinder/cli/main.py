@@ -1,0 +1,114 @@
+"""The `hitfinder` command: finds its subcommands by name and loads only the one that is run."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+
+import click
+
+from hitfinder import __version__, logs
+from hitfinder.errors import HitfinderError
+
+COMMANDS = {
+    "run": (
+        "hitfinder.cli.run:run",
+        "Find hits and Bragg peaks in frames, write them to a folder.",
+    ),
+    "view": ("hitfinder.cli.view:view", "Draw one frame with its peaks as a PNG."),
+    "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
+    "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),
+    "demo": ("hitfinder.cli.demo:demo", "Simulate, run and compare with the truth, in one go."),
+    "completion": ("hitfinder.cli.completion:completion", "Print a shell completion script."),
+}
+"""Subcommand -> where it is, and its line in ``hitfinder --help``."""
+
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+"""Exit codes; 128 + the signal's number where a signal ended the command, as shells have it."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is asked for, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a subcommand; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand that the first argument names, or suggest the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  hitfinder info run7_master.h5
+  hitfinder run run7_master.h5 --out run7
+  hitfinder view run7_master.h5 //12 --run run7
+
+\b
+Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
+bad input; 130 interrupted.
+""",
+)
+@click.version_option(__version__, message="hitfinder %(version)s")
+@click.option("-v", "--verbose", count=True, help="Say more; with times.")
+@click.option("-q", "--quiet", count=True, help="Say less: -q only warnings, -qq only errors.")
+def cli(verbose: int, quiet: int) -> None:
+    """Find hits and Bragg peaks in serial crystallography frames, also very weak ones."""
+    logs.configure(verbose - quiet)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: the entry point."""
+    try:
+        code = cli.main(arguments, prog_name="hitfinder", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except HitfinderError as error:
+        code = _complain(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; let that not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    except OSError as error:
+        logging.getLogger("hitfinder").debug("", exc_info=True)
+        code = _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> int:
+    click.echo(f"hitfinder: error: {text}", err=True)
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    main()

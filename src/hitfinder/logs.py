@@ -1,0 +1,52 @@
+"""What the program says on standard error while it works."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+
+class _StandardError(logging.StreamHandler):
+    """Write to whatever `sys.stderr` is at the time, so that a progress bar can stand below."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, detailed: bool) -> None:
+        super().__init__("%(asctime)s %(name)s: %(message)s" if detailed else "%(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno >= logging.WARNING:
+            return f"hitfinder: {record.levelname.lower()}: {text}"
+        return text
+
+
+def level(verbosity: int) -> int:
+    """Return the logging level for a count of ``-v`` less a count of ``-q``."""
+    if verbosity >= 1:
+        return logging.DEBUG
+    return {0: logging.INFO, -1: logging.WARNING}.get(verbosity, logging.ERROR)
+
+
+def configure(verbosity: int = 0) -> None:
+    """Send the package's log messages to standard error.
+
+    Parameters
+    ----------
+    verbosity : int
+        -2 or less: errors only; -1: warnings too; 0: what is being done; 1 and more: details,
+        with times.
+    """
+    logger = logging.getLogger("hitfinder")
+    logger.handlers[:] = [_StandardError()]
+    logger.handlers[0].setFormatter(_Lines(detailed=verbosity >= 1))
+    logger.setLevel(level(verbosity))
+    logger.propagate = False
