@@ -95,8 +95,8 @@ class Panel:
         p = self.pixel_size_m
         x = p * (self.corner_x + df * self.fs_vector[0] + ds * self.ss_vector[0])
         y = p * (self.corner_y + df * self.fs_vector[1] + ds * self.ss_vector[1])
-        z = camera_length_m + self.coffset_m
-        z = z + p * (df * self.fs_vector[2] + ds * self.ss_vector[2])
+        z = p * (df * self.fs_vector[2] + ds * self.ss_vector[2])
+        z = z + (camera_length_m + self.coffset_m)
         return x, y, z
 
 

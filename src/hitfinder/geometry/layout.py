@@ -72,8 +72,8 @@ class FrameLayout:
 
     A file that keeps its modules apart, as (frame, module, ss, fs) or as a dataset for each
     module, gives the 2-D frame of shape (n_modules * ss, fs): modules follow one another along
-    ss in the order of their dataset path and index. Columns beyond a narrower module are on no
-    panel, hence masked.
+    ss, datasets in the order in which the geometry file first names them, modules of one dataset
+    by their index. Columns beyond a narrower module are on no panel, hence masked.
 
     Parameters
     ----------

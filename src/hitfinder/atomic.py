@@ -1,0 +1,57 @@
+"""Output files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from hitfinder.errors import OutputError
+
+_DISK_ERRORS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+}
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to, and rename it to `path` at the end.
+
+    If the body raises, the temporary file is removed and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write.
+
+    Yields
+    ------
+    pathlib.Path
+        Name to write under, in the same folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder does not exist or cannot be written to, or the disk is full.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise OutputError(f"folder {str(target.parent)!r} does not exist", str(target))
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, target)
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise OutputError(f"cannot be written ({error.strerror})", str(target)) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
