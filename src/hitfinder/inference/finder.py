@@ -1,0 +1,275 @@
+"""The likelihood finder: one frame in, its peaks and its score out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference import background, candidates, local, peaks, score
+from hitfinder.inference.peaks import PEAK_DTYPE
+from hitfinder.inference.rings import Rings
+
+_DENSE = 0.1
+_ROW_STEP = 4
+_INNER_RINGS = 24
+_MAX_CANDIDATES = 40_000
+_MAX_PEAKS = 5_000
+_COUNT_LIMIT = 1 << 24
+_LOG_P_CANDIDATE = math.log(3e-5)
+_LOG_P_BRIGHT = math.log(1e-4)
+_LOG_P_FAINT = math.log(1e-2)
+_RESOLUTION_SHARE = 95.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FinderSettings:
+    """What the user may choose; the defaults suit every background and flux.
+
+    Parameters
+    ----------
+    false_peaks : float
+        False peaks allowed per blank frame, and the share of false peaks in any frame.
+    false_hits : float
+        Share of blank frames that may be called hits.
+    hit_threshold : float, optional
+        Least score of a hit; by default minus log10 of `false_hits`.
+    min_peaks : int
+        Least number of peaks of a hit.
+    """
+
+    false_peaks: float = 0.03
+    false_hits: float = 0.01
+    hit_threshold: float | None = None
+    min_peaks: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("false_peaks", "false_hits"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.min_peaks < 0:
+            raise ValueError(f"min_peaks must not be negative, got {self.min_peaks}")
+
+    @property
+    def least_score(self) -> float:
+        """Score a frame needs to be a hit."""
+        return -math.log10(self.false_hits) if self.hit_threshold is None else self.hit_threshold
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What was found in one frame.
+
+    Attributes
+    ----------
+    score : float
+        Minus log10 of the share of blank frames that look at least as good.
+    hit : bool
+        Whether the frame is a hit under the settings.
+    peaks : ndarray of PEAK_DTYPE
+        Peaks, most significant first.
+    photons : int
+        Counts on all unmasked pixels.
+    background_per_pixel : float
+        Mean expected background, in photons per pixel; NaN if every pixel is masked.
+    resolution_a : float
+        Resolution within which 95 % of the peaks lie, in Å; NaN without peaks.
+    profile : ndarray
+        Expected background per pixel in each ring, in photons.
+    """
+
+    score: float
+    hit: bool
+    peaks: NDArray[np.void]
+    photons: int
+    background_per_pixel: float
+    resolution_a: float
+    profile: NDArray[np.float64]
+
+
+class Finder:
+    """Finds peaks in the frames of one geometry. Not to be shared between threads.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Detector, mask, camera length and beam.
+    settings : FinderSettings
+        What to call a peak and a hit.
+    """
+
+    def __init__(self, geometry: Geometry, settings: FinderSettings | None = None) -> None:
+        self.geometry = geometry
+        self.settings = settings or FinderSettings()
+        self.rings = Rings.of(geometry)
+        self._points = local.control_points(self.rings.index < 0)
+        self._spans = candidates.strip_spans(self.rings.index)
+        self._sampled = _RowSample.of(self.rings)
+        n_rings, (n_ss, n_fs) = self.rings.q.size, geometry.shape
+        self._work = np.empty((n_ss, n_fs), np.int32)
+        self._histogram, self._sums = background.new_histograms(n_rings)
+        self._thresholds = np.empty((2, 3, n_rings), np.int32)
+        self._strips = np.empty((3, *self._spans[0].shape), np.int32)
+        self._row_sums = np.zeros((2, n_fs + 4), np.int32)
+        self._found = np.empty((_MAX_CANDIDATES, 2), np.int32)
+
+    @property
+    def bin_q(self) -> NDArray[np.float64]:
+        """Scattering vector at the centre of each ring of `FrameResult.profile`, in Å⁻¹."""
+        return self.rings.q
+
+    def process(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
+        """Find the peaks of one frame and score it.
+
+        Parameters
+        ----------
+        frame : ndarray, shape of the geometry
+            Photon counts, of any real type. Negative and NaN pixels, and those at the top of an
+            unsigned type, count as masked unless the detector's saturation says otherwise.
+        mask : ndarray of bool, optional
+            Further pixels to ignore in this frame.
+
+        Raises
+        ------
+        ValueError
+            If the frame or the mask has another shape than the geometry.
+        """
+        photons, lost = self._load(frame, mask)
+        rate = self._background(photons, lost)
+        means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
+        chance = score.chance_peaks(means, self.rings.n_pixels)
+        found = self._peaks(rate, chance)
+        log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
+        value = score.frame_score(log_expected)
+        n_kept = score.keep_at_false_discovery_rate(log_expected, self.settings.false_peaks)
+        kept = found[:n_kept]
+        kept["resolution_a"] = self.geometry.resolution_a(kept["fs"], kept["ss"])
+        enough = value >= self.settings.least_score and n_kept >= self.settings.min_peaks
+        n_good = self.rings.n_pixels.sum()
+        resolutions = kept["resolution_a"]
+        return FrameResult(
+            score=value,
+            hit=bool(enough),
+            peaks=kept,
+            photons=photons,
+            background_per_pixel=float(means @ self.rings.n_pixels / n_good) if n_good else np.nan,
+            resolution_a=float(np.percentile(resolutions, 100 - _RESOLUTION_SHARE))
+            if n_kept
+            else np.nan,
+            profile=means,
+        )
+
+    def _load(self, frame: NDArray, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
+        """Fill the working copy; return the photons and the pixels lost beyond the mask."""
+        if frame.shape != self.geometry.shape:
+            raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._work.shape}")
+        saturation = self.geometry.detector.saturation
+        limit = min(_COUNT_LIMIT, saturation or _COUNT_LIMIT)
+        bad: float | int = -1
+        if frame.dtype.kind == "u":
+            bad = np.iinfo(frame.dtype).max
+            limit = min(limit, bad)
+        elif frame.dtype.kind == "f":
+            frame = np.rint(frame)
+        elif frame.dtype.kind != "i":
+            raise ValueError(f"frames of type {frame.dtype} are not counts")
+        kind = frame.dtype.type
+        ring = self.rings.index
+        if mask is not None:
+            if mask.shape != ring.shape:
+                raise ValueError(f"mask shape {mask.shape} is not the geometry's {ring.shape}")
+            ring = np.where(mask, np.int16(-1), ring)
+        photons, n_bad = background.load_frame(frame, ring, kind(bad), kind(limit), self._work)
+        return int(photons), int(n_bad - (self.rings.index.size - self.rings.n_pixels.sum()))
+
+    def _background(self, photons: int, lost: int) -> NDArray[np.float64]:
+        """Background rate of each ring at weight 1."""
+        rings, dense = self.rings, photons > _DENSE * max(self.rings.n_pixels.sum(), 1)
+        rows = self._sampled.rows if dense else np.arange(self._work.shape[0])
+        n_pixels, weight = rings.n_pixels, rings.weight_sum
+        if dense:
+            n_pixels, weight = self._sampled.n_pixels, self._sampled.weight_sum
+        if lost:
+            unread = (self._work[rows] < 0) & (rings.index[rows] >= 0)
+            at = rings.index[rows][unread]
+            n_pixels = n_pixels - np.bincount(at, minlength=n_pixels.size)
+            lost_weight = rings.weight[rows][unread]
+            weight = weight - np.bincount(at, weights=lost_weight, minlength=n_pixels.size)
+        self._histogram[:] = 0
+        self._sums[:] = 0
+        background.fill_histograms(self._work, rings.index, rows, self._histogram, self._sums)
+        counts, exposure, rate = np.empty((3, n_pixels.size))
+        background.ring_rates(self._histogram, self._sums, n_pixels, weight, counts, exposure)
+        background.smooth_rates(counts, exposure, rate)
+        return rate
+
+    def _peaks(self, rate: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.void]:
+        """All peaks that take part in the score, most significant first."""
+        rings, maps = self.rings, (self.rings.position, self.rings.weight)
+        weight_range = rings.weight_range
+        candidates.ring_thresholds(rate, weight_range, _LOG_P_CANDIDATE, self._thresholds)
+        candidates.strip_thresholds(self._thresholds, *self._spans, self._strips)
+        n = candidates.find_candidates(
+            self._work,
+            rings.index,
+            rings.weight,
+            weight_range,
+            self._thresholds,
+            self._strips,
+            *self._row_sums,
+            self._found,
+        )
+        found = self._found[: min(n, _MAX_CANDIDATES)]
+        bright, faint = np.empty((2, rate.size), np.int32)
+        local.pixel_thresholds(rate * weight_range[1], _LOG_P_BRIGHT, bright)
+        local.pixel_thresholds(rate * weight_range[1], _LOG_P_FAINT, faint)
+        room = np.empty((2, len(self._points)))
+        variance = local.texture_variance(
+            self._points, self._work, rings.index, *maps, rate, bright, *room
+        )
+        tested, factors = np.zeros(len(found)), np.zeros((len(found), 2))
+        log_p_max = float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
+        frame = (self._work, rings.index, *maps, rate)
+        peaks.test_candidates(found, log_p_max, variance, *frame, bright, tested, factors)
+        order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
+        measures = np.zeros((min(len(order), _MAX_PEAKS), peaks.N_MEASURES))
+        n = peaks.collect_peaks(order, found, tested, factors, log_p_max, *frame, faint, measures)
+        return _as_peaks(measures[:n])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _RowSample:
+    """A part of the rows, enough for the background of a bright frame, and their pixels."""
+
+    rows: NDArray[np.intp]
+    n_pixels: NDArray[np.int64]
+    weight_sum: NDArray[np.float64]
+
+    @staticmethod
+    def of(rings: Rings) -> _RowSample:
+        """Take every fourth row, and all rows that cross the innermost rings, which are small."""
+        inner = np.flatnonzero(rings.n_pixels)[:_INNER_RINGS]
+        near = np.isin(rings.index, inner).any(axis=1)
+        near[::_ROW_STEP] = True
+        rows = np.flatnonzero(near)
+        index, weight = rings.index[rows], rings.weight[rows]
+        good = index >= 0
+        n = rings.q.size
+        return _RowSample(
+            rows,
+            np.bincount(index[good], minlength=n),
+            np.bincount(index[good], weights=weight[good], minlength=n),
+        )
+
+
+def _as_peaks(measures: NDArray[np.float64]) -> NDArray[np.void]:
+    """Name the columns that `collect_peaks` writes, most significant first."""
+    out = np.zeros(len(measures), PEAK_DTYPE)
+    names = ("fs", "ss", "photons", "background", "log_p", "n_pixels", "maximum", "snr")
+    for column, name in enumerate(names):
+        out[name] = measures[:, column]
+    out["resolution_a"] = np.nan
+    return out[np.argsort(out["log_p"], kind="stable")]

@@ -1,0 +1,112 @@
+"""Tail probabilities of counts, compiled, in natural logarithms."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+_SERIES_END = 1e-10
+_MAX_TERMS = 20000
+
+
+@njit(cache=True, nogil=True, inline="never")
+def log_tail(count: int, mean: float, shape: float) -> float:
+    """Log probability of at least `count` counts where `mean` are expected.
+
+    With an infinite `shape` the counts are Poisson. With a finite one the mean itself is known
+    only as a gamma variable of that shape, and the counts follow the negative binomial law that
+    results (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6). The tail is summed from
+    its first term, which converges fast above the mean; below the mean the complement is summed.
+
+    Parameters
+    ----------
+    count : int
+        Observed counts.
+    mean : float
+        Expected counts, not negative.
+    shape : float
+        Gamma shape of the expected counts: counts' worth of knowledge of the mean.
+
+    Returns
+    -------
+    float
+        Natural logarithm of P(N >= count); -inf if `mean` is 0 and `count` is positive.
+    """
+    if count <= 0:
+        return 0.0
+    if mean <= 0.0:
+        return -math.inf
+    if count > mean:
+        return min(0.0, log_mass(count, mean, shape) + math.log(_upper_sum(count, mean, shape)))
+    below = math.exp(log_mass(count - 1, mean, shape)) * _lower_sum(count - 1, mean, shape)
+    return math.log(max(1e-300, 1.0 - min(below, 1.0)))
+
+
+@njit(cache=True, nogil=True, inline="never")
+def log_mass(count: int, mean: float, shape: float) -> float:
+    """Log probability of exactly `count` counts; parameters as in `log_tail`, mean positive."""
+    if shape > 1e9:
+        return count * math.log(mean) - mean - math.lgamma(count + 1.0)
+    return (
+        math.lgamma(count + shape)
+        - math.lgamma(shape)
+        - math.lgamma(count + 1.0)
+        - shape * math.log1p(mean / shape)
+        - count * math.log1p(shape / mean)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _upper_sum(count: int, mean: float, shape: float) -> float:
+    """Sum of P(n)/P(count) over n >= count."""
+    spread = 0.0 if shape > 1e9 else 1.0 / shape
+    odds = mean / (1.0 + mean * spread)
+    term = total = 1.0
+    for n in range(count, count + _MAX_TERMS):
+        term *= odds * (1.0 + n * spread) / (n + 1.0)
+        total += term
+        if term < _SERIES_END * total:
+            break
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _lower_sum(count: int, mean: float, shape: float) -> float:
+    """Sum of P(n)/P(count) over n <= count."""
+    spread = 0.0 if shape > 1e9 else 1.0 / shape
+    odds = mean / (1.0 + mean * spread)
+    term = total = 1.0
+    for n in range(count, 0, -1):
+        term *= n / (odds * (1.0 + (n - 1.0) * spread))
+        total += term
+        if term < _SERIES_END * total:
+            break
+    return total
+
+
+@njit(cache=True, nogil=True)
+def critical_count(mean: float, log_p: float) -> int:
+    """Smallest count whose Poisson tail probability is at most exp(`log_p`).
+
+    Parameters
+    ----------
+    mean : float
+        Expected counts, not negative.
+    log_p : float
+        Natural logarithm of the probability, negative.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    if mean <= 0.0:
+        return 1
+    step = max(1, int(math.sqrt(mean) + 0.5))
+    count = int(mean) + 1
+    while log_tail(count, mean, math.inf) > log_p:
+        count += step
+    while count > 1 and log_tail(count - 1, mean, math.inf) <= log_p:
+        count -= 1
+    return count

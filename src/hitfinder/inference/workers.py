@@ -1,0 +1,294 @@
+"""Processes that read frames and find peaks in them, a chunk at a time."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder import logs
+from hitfinder.errors import HitfinderError, SourceError
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.binned import add_binned, bin_size, binned_shape
+from hitfinder.inference.finder import PEAK_DTYPE, Finder, FinderSettings
+from hitfinder.inference.store import FAILED, FRAME_DTYPE, OK, WORKER_DIED, Part, empty_rows
+from hitfinder.io.source import FrameSource
+
+log = logging.getLogger(__name__)
+
+TRIES = 2
+"""How often a chunk is given to a process before its frames are given up."""
+
+ENVIRONMENT = {
+    # Every core has its own process: threads of libraries would only get in one another's way.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    # glibc returns buffers of the size of a frame to the kernel and gets them back page by
+    # page, which costs more than filling them; let it keep them.
+    "MALLOC_MMAP_THRESHOLD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+Span = tuple[int, int]
+OnPart = Callable[[Part, NDArray], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a worker needs to work on any chunk.
+
+    Attributes
+    ----------
+    source : FrameSource
+        Frames; not read from yet, so that it can be pickled.
+    geometry : Geometry
+        Geometry with every mask that holds for all frames.
+    settings : FinderSettings
+        How peaks are found.
+    """
+
+    source: FrameSource
+    geometry: Geometry
+    settings: FinderSettings
+
+
+class ChunkFinder:
+    """Find the peaks in chunks of frames, keeping buffers and maps from one to the next."""
+
+    def __init__(self, task: Task) -> None:
+        self._source = task.source
+        self._finder = Finder(task.geometry, task.settings)
+        self._buffer = np.empty(task.source.shape, task.source.dtype)
+        detector = task.geometry.detector
+        self._mask = detector.full_mask
+        self._limit = np.inf if detector.saturation is None else float(detector.saturation)
+        self._bin = bin_size(task.source.shape)
+
+    def find(self, span: Span) -> tuple[Part, NDArray]:
+        """Process the frames of a chunk.
+
+        Returns
+        -------
+        part : Part
+            Results, with a row for frames that could not be read too.
+        image : ndarray, 2-D
+            Binned sum of the frames.
+        """
+        start, stop = span
+        rows = np.zeros(stop - start, FRAME_DTYPE)
+        peaks: list[NDArray] = []
+        problems: dict[int, str] = {}
+        profile = np.zeros((2, len(self._finder.bin_q)))
+        kind = np.int64 if self._buffer.dtype.kind in "iub" else np.float64
+        image = np.zeros(binned_shape(self._source.shape, self._bin), kind)
+        for index in range(start, stop):
+            began = time.perf_counter()
+            row = rows[index - start : index - start + 1]
+            try:
+                found, background = self._find_one(index, row, image)
+                peaks.append(found)
+                finite = np.isfinite(background)
+                profile += np.where(finite, background, 0), finite
+            except SourceError as error:
+                row[:] = empty_rows(1, error.status)
+                problems[index] = str(error)
+            except Exception as error:
+                # One frame that cannot be treated must not cost the other hundred thousand.
+                log.debug("frame %d", index, exc_info=True)
+                row[:] = empty_rows(1, FAILED)
+                problems[index] = f"{type(error).__name__}: {error}"
+            row["seconds"] = time.perf_counter() - began
+        joined = np.concatenate(peaks) if peaks else np.empty(0, PEAK_DTYPE)
+        return Part(start, rows, joined, profile, problems), image
+
+    def _find_one(
+        self, index: int, row: NDArray[np.void], image: NDArray
+    ) -> tuple[NDArray[np.void], NDArray[np.float64]]:
+        """Process one frame into its row; return its peaks and its background profile."""
+        frame = self._source.read(index, out=self._buffer)
+        result = self._finder.process(frame)
+        add_binned(frame, self._mask, self._limit, self._bin, image)
+        row["status"], row["hit"], row["score"] = OK, result.hit, result.score
+        row["n_peaks"], row["photons"] = len(result.peaks), result.photons
+        row["background_per_pixel"] = result.background_per_pixel
+        row["resolution_a"] = result.resolution_a
+        return result.peaks, np.asarray(result.profile, np.float64)
+
+
+def work(connection: Connection, task: Task, level: int) -> None:
+    """Answer chunks that come over a connection until None does: the life of a worker."""
+    # The parent decides what an interrupt means; a worker ends when the parent is gone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure()
+    logging.getLogger("hitfinder").setLevel(level)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            with task.source:
+                finder = ChunkFinder(task)
+                while (span := connection.recv()) is not None:
+                    connection.send(finder.find(span))
+        except HitfinderError as error:
+            connection.send(error)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:
+            log.debug("worker", exc_info=True)
+            connection.send(HitfinderError(f"{type(error).__name__}: {error}", "worker process"))
+
+
+@dataclasses.dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    span: Span
+
+
+class Pool:
+    """Worker processes, one chunk in the hands of each.
+
+    Parameters
+    ----------
+    task : Task
+        What is pickled to every worker.
+    n_workers : int
+        Number of processes.
+    """
+
+    def __init__(self, task: Task, n_workers: int) -> None:
+        self._task, self._n_workers = task, n_workers
+        self._workers: list[_Worker] = []
+        self._context = multiprocessing.get_context("spawn")
+
+    def run(self, spans: Iterable[Span], on_part: OnPart) -> None:
+        """Have every chunk processed.
+
+        Chunks finish in any order; a chunk whose process dies goes to one more process, then its
+        frames get the status ``worker-died``.
+
+        Parameters
+        ----------
+        spans : iterable of (int, int)
+            First frame of each chunk and the one after its last.
+        on_part : callable
+            Called in this process with each finished `Part` and its binned image.
+
+        Raises
+        ------
+        HitfinderError
+            If a worker cannot work at all.
+        """
+        waiting = collections.deque(spans)
+        tries: collections.Counter[Span] = collections.Counter()
+        try:
+            while waiting or self._workers:
+                while waiting and len(self._workers) < self._n_workers:
+                    self._start(waiting.popleft())
+                ready = wait([worker.connection for worker in self._workers])
+                for worker in [w for w in self._workers if w.connection in ready]:
+                    try:
+                        answer = worker.connection.recv()
+                    except (EOFError, OSError):
+                        self._bury(worker, tries, waiting, on_part)
+                        continue
+                    if isinstance(answer, HitfinderError):
+                        raise answer
+                    # Hand out the next chunk first, so that the worker need not wait.
+                    self._next(worker, waiting)
+                    on_part(*answer)
+        finally:
+            self._stop()
+
+    def _start(self, span: Span) -> None:
+        ours, theirs = self._context.Pipe()
+        level = logging.getLogger("hitfinder").level
+        process = self._context.Process(target=work, args=(theirs, self._task, level), daemon=True)
+        with environment(ENVIRONMENT):
+            process.start()
+        theirs.close()
+        self._workers.append(_Worker(process, ours, span))
+        with contextlib.suppress(BrokenPipeError):
+            ours.send(span)
+
+    def _next(self, worker: _Worker, waiting: collections.deque[Span]) -> None:
+        if waiting:
+            worker.span = waiting.popleft()
+            with contextlib.suppress(BrokenPipeError):
+                worker.connection.send(worker.span)
+            return
+        worker.connection.send(None)
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.connection.close()
+
+    def _bury(
+        self,
+        worker: _Worker,
+        tries: collections.Counter[Span],
+        waiting: collections.deque[Span],
+        on_part: OnPart,
+    ) -> None:
+        """Take note of a dead worker, and put its chunk in line again or give it up."""
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.connection.close()
+        (start, stop), tries[worker.span] = worker.span, tries[worker.span] + 1
+        why = _cause(worker.process.exitcode)
+        where = f"frames {start} to {stop - 1}"
+        if tries[worker.span] < TRIES:
+            log.warning("a worker died (%s) at %s; trying them once more", why, where)
+            waiting.append(worker.span)
+            return
+        log.error("a worker died (%s) at %s again; giving them up", why, where)
+        on_part(*_lost(self._task, worker.span, why))
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+        self._workers.clear()
+
+
+def _lost(task: Task, span: Span, why: str) -> tuple[Part, NDArray[Any]]:
+    """Results of a chunk that killed its workers."""
+    start, stop = span
+    shape = task.source.shape
+    image = np.zeros(binned_shape(shape, bin_size(shape)), np.int64)
+    rows = empty_rows(stop - start, WORKER_DIED)
+    problems = {index: f"the worker process died: {why}" for index in range(start, stop)}
+    return Part(start, rows, np.empty(0, PEAK_DTYPE), np.zeros((2, 0)), problems), image
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
+    return f"exit code {exit_code}"
+
+
+@contextlib.contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set yet, for the time of the block."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
