@@ -1,0 +1,1 @@
+"""Networks, their attribute configurations, and trained bundles."""

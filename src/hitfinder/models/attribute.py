@@ -1,0 +1,349 @@
+"""What is learnt of a frame, and how: the configuration of one attribute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hitfinder import config
+from hitfinder.errors import ConfigError
+from hitfinder.models.registry import network
+
+Attribute = Literal["peak", "photon_energy", "camera_length", "peak_location"]
+ATTRIBUTES: tuple[Attribute, ...] = ("peak", "photon_energy", "camera_length", "peak_location")
+UNITS = {"photon_energy": "eV", "camera_length": "m"}
+
+EXACT_TOLERANCE = 1e-3
+"""Relative difference up to which a value is that of its class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """What the network sees of the counts n.
+
+    Parameters
+    ----------
+    transform : {"counts", "sqrt", "log"}
+        n itself, 2 √(n + 3/8) (Anscombe, Biometrika 35, 246 (1948): unit variance for Poisson
+        counts of a few and more), or log(1 + n).
+    normalise : bool
+        Bring each frame to mean 0 and variance 1 after the transform.
+    """
+
+    transform: Literal["counts", "sqrt", "log"] = "counts"
+    normalise: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryLoss:
+    """Binary cross-entropy of logits.
+
+    Parameters
+    ----------
+    pos_weight : float, optional
+        Weight of the positives; by default negatives over positives of the training part.
+    """
+
+    pos_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.pos_weight is not None and not self.pos_weight > 0:
+            raise ValueError(f"pos_weight must be positive, got {self.pos_weight}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassLoss:
+    """Cross-entropy over classes, each weighted by its rarity or alike."""
+
+    class_weights: Literal["balanced", "none"] = "balanced"
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """One of the losses."""
+
+    binary: BinaryLoss | None = None
+    classes: ClassLoss | None = None
+
+    def __post_init__(self) -> None:
+        _exactly_one(self, "loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015)."""
+
+    learning_rate: float
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_rate(self.learning_rate, self.weight_decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sgd:
+    """Stochastic gradient descent."""
+
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_rate(self.learning_rate, self.weight_decay)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in 0..1, got {self.momentum}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimiser:
+    """One of the optimisers."""
+
+    adam: Adam | None = None
+    sgd: Sgd | None = None
+
+    def __post_init__(self) -> None:
+        _exactly_one(self, "optimiser")
+
+    @property
+    def chosen(self) -> Adam | Sgd:
+        """The one that is set."""
+        chosen = self.adam or self.sgd
+        assert chosen is not None
+        return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+    """Lower the learning rate when the loss stops falling.
+
+    Parameters
+    ----------
+    factor : float
+        What the rate is multiplied by.
+    patience : int
+        Epochs without gain that are waited for.
+    threshold : float
+        Relative fall of the loss that counts as a gain.
+    """
+
+    factor: float = 0.1
+    patience: int = 3
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor must be between 0 and 1, got {self.factor}")
+        if self.patience < 0 or self.threshold < 0:
+            raise ValueError("patience and threshold must not be negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopping:
+    """Stop when the loss has not fallen by `min_delta` for `patience` epochs."""
+
+    patience: int
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeConfig:
+    """How an attribute is learnt.
+
+    Parameters
+    ----------
+    attribute : {"peak", "photon_energy", "camera_length", "peak_location"}
+        What is learnt.
+    network : str
+        Name in the registry.
+    epochs, batch_size : int
+        Length of the training, and frames per step.
+    loss : Loss
+        Binary for peak and peak location, classes for the other two.
+    optimiser : Optimiser
+        The optimiser.
+    input : InputConfig
+        What the network sees.
+    threshold : float, optional
+        Probability from which on there is a peak; for peak and peak location.
+    class_values : tuple of float
+        Value of each class, rising; eV or m; for photon energy and camera length.
+    matching : {"exact", "nearest"}
+        Whether a frame's value must be that of a class, or belongs to the nearest.
+    scheduler : Plateau, optional
+        Without one the learning rate stays.
+    early_stopping : Stopping, optional
+        Without one all epochs are run.
+    """
+
+    attribute: Attribute
+    network: str
+    epochs: int
+    batch_size: int
+    loss: Loss
+    optimiser: Optimiser
+    input: InputConfig = InputConfig()
+    threshold: float | None = None
+    class_values: tuple[float, ...] = ()
+    matching: Literal["exact", "nearest"] = "exact"
+    scheduler: Plateau | None = None
+    early_stopping: Stopping | None = None
+
+    def __post_init__(self) -> None:
+        spec = network(self.network)
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError("epochs and batch_size must be at least 1")
+        wanted = "map" if self.attribute == "peak_location" else "logits"
+        if spec.gives != wanted:
+            raise ValueError(
+                f"{self.attribute} needs a network that gives {wanted}, "
+                f"{self.network!r} gives {spec.gives}"
+            )
+        self._check_classes() if self.is_classified else self._check_binary()
+
+    def _check_binary(self) -> None:
+        if self.loss.binary is None:
+            raise ValueError(f"{self.attribute} needs the binary loss")
+        if self.threshold is None or not 0 < self.threshold < 1:
+            raise ValueError(f"{self.attribute} needs a threshold between 0 and 1")
+        if self.class_values:
+            raise ValueError(f"{self.attribute} has no class values")
+
+    def _check_classes(self) -> None:
+        if self.loss.classes is None:
+            raise ValueError(f"{self.attribute} needs the loss over classes")
+        if self.threshold is not None:
+            raise ValueError(f"{self.attribute} has no threshold")
+        values = np.asarray(self.class_values)
+        if len(values) < 2 or np.any(np.diff(values) <= 0) or values[0] <= 0:
+            raise ValueError("class_values must be two or more positive numbers, rising")
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether the attribute is one of several values."""
+        return self.attribute in UNITS
+
+    @property
+    def n_outputs(self) -> int:
+        """Logits per frame, or maps."""
+        return len(self.class_values) if self.is_classified else 1
+
+    @property
+    def class_names(self) -> list[str]:
+        """Name of each class, for tables and figures."""
+        if not self.is_classified:
+            return ["no peak", "peak"]
+        if self.attribute == "photon_energy":
+            return [f"{value / 1000:g} keV" for value in self.class_values]
+        return [f"{value:g} m" for value in self.class_values]
+
+    def classes_of(self, values: ArrayLike) -> NDArray[np.int64]:
+        """Return the class of each value of the attribute.
+
+        Parameters
+        ----------
+        values : array_like of float
+            Photon energies in eV or camera lengths in m.
+
+        Raises
+        ------
+        ConfigError
+            If a value belongs to no class.
+        """
+        given, classes = np.atleast_1d(np.asarray(values, float)), np.asarray(self.class_values)
+        index = np.abs(given[:, None] - classes[None, :]).argmin(axis=1)
+        if self.matching == "exact":
+            allowed = EXACT_TOLERANCE * classes[index]
+        else:
+            steps = np.diff(classes)
+            allowed = 0.5000001 * np.maximum(np.append(steps, 0), np.insert(steps, 0, 0))[index]
+        outside = np.abs(given - classes[index]) > allowed
+        if outside.any():
+            unit = UNITS[self.attribute]
+            raise ConfigError(
+                f"{given[outside][0]:g} {unit} belongs to no class of {self.attribute}",
+                hint=f"The classes are {', '.join(self.class_names)} ({self.matching} match).",
+            )
+        return index.astype(np.int64)
+
+
+def packaged_text(attribute: str) -> str:
+    """Return the packaged configuration of an attribute as TOML, to be read and changed.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such attribute.
+    """
+    if attribute not in ATTRIBUTES:
+        known = ", ".join(ATTRIBUTES)
+        raise ConfigError(f"there is no attribute {attribute!r}", hint=f"Known are {known}.")
+    folder = resources.files("hitfinder.models.attributes")
+    return folder.joinpath(f"{attribute}.toml").read_text(encoding="utf-8")
+
+
+def packaged(attribute: str) -> AttributeConfig:
+    """Return the packaged configuration of an attribute.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such attribute.
+    """
+    table = tomllib.loads(packaged_text(attribute))
+    return config.build(AttributeConfig, table, f"{attribute}.toml")
+
+
+def load(path: str | Path) -> AttributeConfig:
+    """Read a configuration from a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or a value is unknown, of the wrong type or impossible.
+    """
+    return config.load(path, AttributeConfig)
+
+
+def _exactly_one(settings: object, what: str) -> None:
+    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    chosen = [name for name in names if getattr(settings, name) is not None]
+    if len(chosen) != 1:
+        raise ValueError(f"choose one {what} of {', '.join(names)}, got {chosen or 'none'}")
+
+
+def _check_rate(learning_rate: float, weight_decay: float) -> None:
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
+
+
+def to_toml(settings: AttributeConfig) -> str:
+    """Return a configuration as TOML that `load` reads back to the same."""
+    return "\n".join(_toml_lines(settings, "")) + "\n"
+
+
+def _toml_lines(settings: object, table: str) -> Iterator[str]:
+    nested = []
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            nested.append((f"{table}.{field.name}".lstrip("."), value))
+        elif value is not None:
+            # JSON spells strings, numbers, booleans and lists as TOML does.
+            yield f"{field.name} = {json.dumps(value)}"
+    for name, value in nested:
+        yield f"\n[{name}]"
+        yield from _toml_lines(value, name)

@@ -1,0 +1,1 @@
+"""The packaged configurations of the four attributes, one TOML file each."""
