@@ -1,0 +1,51 @@
+"""From counts to what a network sees, the same in training and in prediction."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hitfinder.models.recipe import InputConfig
+
+EV_PER_KEV = 1000.0
+
+
+def prepare(counts: Tensor, config: InputConfig) -> Tensor:
+    """Turn counts into a network's input.
+
+    Parameters
+    ----------
+    counts : Tensor, shape (batch, 1, rows, columns)
+        Counts of any integer or floating type.
+    config : InputConfig
+        Transform, and whether each frame is brought to mean 0 and variance 1.
+
+    Returns
+    -------
+    Tensor of float32, shape of `counts`
+    """
+    x = counts.to(torch.float32)
+    if config.transform == "sqrt":
+        x = 2 * torch.sqrt(x + 0.375)
+    elif config.transform == "log":
+        x = torch.log1p(x)
+    if config.normalise:
+        x = x - x.mean(dim=(1, 2, 3), keepdim=True)
+        # A frame of equal counts has no variance and stays at zero.
+        x = x / x.std(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
+    return x
+
+
+def parameters(camera_length_m: Tensor, photon_energy_ev: Tensor) -> Tensor:
+    """Stack what the parameter-aware network is told: camera length in m, photon energy in keV.
+
+    Parameters
+    ----------
+    camera_length_m, photon_energy_ev : Tensor, shape (batch,)
+        As their names say.
+
+    Returns
+    -------
+    Tensor of float32, shape (batch, 2)
+    """
+    return torch.stack([camera_length_m, photon_energy_ev / EV_PER_KEV], dim=1).to(torch.float32)
