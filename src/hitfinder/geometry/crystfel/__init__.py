@@ -1,0 +1,7 @@
+"""CrystFEL geometry files: reading, what follows from them, and writing."""
+
+from hitfinder.geometry.crystfel.geomfile import GeomFile
+from hitfinder.geometry.crystfel.reader import read_geom
+from hitfinder.geometry.crystfel.writer import write_geom
+
+__all__ = ["GeomFile", "read_geom", "write_geom"]

@@ -1,0 +1,183 @@
+"""Reading CrystFEL geometry files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hitfinder.errors import GeometryError
+from hitfinder.geometry.crystfel import text
+from hitfinder.geometry.crystfel.build import (
+    PANEL_KEY,
+    REGION_KEY,
+    bad_region,
+    note,
+    panel_entry,
+)
+from hitfinder.geometry.crystfel.geomfile import GeomFile
+from hitfinder.geometry.crystfel.parts import BadRegion, PanelEntry
+from hitfinder.geometry.crystfel.text import Entry
+
+_TOP_KEY = re.compile(
+    "photon_energy|wavelength|electron_voltage|bandwidth|detector_shift_[xy]"
+    "|peak_list|peak_list_type"
+)
+# Understood, and without a use here: rigid bodies for refinement, the direction of read-out
+# noise, limits per pixel that CrystFEL itself does not apply yet.
+_IGNORED_KEY = re.compile("rigid_group.*|group_.*|badrow_direction|saturation_map(_file)?")
+
+
+def read_geom(path: str | os.PathLike[str]) -> GeomFile:
+    """Read a CrystFEL geometry file.
+
+    The rules are those of crystfel_geometry(5) for CrystFEL 0.9 to 0.11: a line without a panel's
+    name sets the default for panels first named after it, a panel's own line counts wherever it
+    stands.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.geom`` file.
+
+    Raises
+    ------
+    GeometryError
+        If the file cannot be read or a line of it cannot be used, with file, line and text. Names
+        that are unknown are no error; `GeomFile.warnings` lists them.
+    """
+    name = str(path)
+    try:
+        content = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise GeometryError(f"cannot be read ({error.strerror})", name) from error
+    statements = _Statements(name)
+    for entry in text.entries(content, name):
+        statements.take(entry)
+    return statements.geom_file()
+
+
+class _Statements:
+    """The assignments of one file, sorted by what they speak of."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.top: dict[str, Entry] = {}
+        self.defaults: dict[str, Any] = {}
+        self.panels: dict[str, dict[str, Any]] = {}
+        self.regions: dict[str, dict[str, Any]] = {}
+        self.first: dict[str, Entry] = {}
+        self.without_panel: list[Entry] = []
+        self.warnings: list[str] = []
+
+    def take(self, entry: Entry) -> None:
+        """Put one assignment in its place."""
+        is_region = entry.owner.startswith("bad")
+        if _IGNORED_KEY.fullmatch(entry.key):
+            return
+        if not entry.owner and _TOP_KEY.fullmatch(entry.key):
+            self.top[entry.key] = entry
+        elif not (REGION_KEY if is_region else PANEL_KEY).fullmatch(entry.key):
+            self.warnings.append(str(entry.error("unknown name, ignored")))
+        elif is_region:
+            self.first.setdefault(entry.owner, entry)
+            note(self.regions.setdefault(entry.owner, {}), entry)
+        elif entry.owner:
+            if entry.owner not in self.panels:
+                self.first[entry.owner] = entry
+                self.panels[entry.owner] = dict(self.defaults)
+                self.without_panel.clear()
+            note(self.panels[entry.owner], entry)
+        else:
+            note(self.defaults, entry)
+            self.without_panel.append(entry)
+
+    def geom_file(self) -> GeomFile:
+        """Make the parts out of the assignments, and check them against one another."""
+        if not self.panels:
+            hint = "is it a CrystFEL geometry file?"
+            raise GeometryError("describes no panel", self.path, hint)
+        for found in self.panels.values():
+            # CrystFEL 0.10 and later take the camera length from wherever it stands.
+            if "clen" in self.defaults:
+                found.setdefault("clen", self.defaults["clen"])
+        self.warnings += [
+            str(entry.error("has no effect, no panel comes after it"))
+            for entry in self.without_panel
+            if entry.key != "clen"
+        ]
+        panels = tuple(
+            panel_entry(name, found, self.first[name].where) for name, found in self.panels.items()
+        )
+        regions = tuple(
+            bad_region(name, found, self.first[name].where) for name, found in self.regions.items()
+        )
+        self._check_camera_lengths(panels)
+        self._check_overlaps(panels)
+        for region in regions:
+            self._check_region(region, panels)
+        return GeomFile(
+            self.path,
+            panels,
+            regions,
+            photon_energy=self._photon_energy(),
+            shift_x=self._value("detector_shift_x", lambda e: text.quantity(e, "length")),
+            shift_y=self._value("detector_shift_y", lambda e: text.quantity(e, "length")),
+            bandwidth=self._value("bandwidth", text.number),
+            peak_list=self._value("peak_list", text.path),
+            peak_list_type=self._value("peak_list_type", _peak_list_type),
+            warnings=tuple(self.warnings),
+        )
+
+    def _value(self, key: str, parse: Callable[[Entry], Any]) -> Any:
+        return parse(self.top[key]) if key in self.top else None
+
+    def _photon_energy(self) -> text.Quantity | None:
+        if "electron_voltage" in self.top:
+            raise self.top["electron_voltage"].error("electron beams are not supported")
+        if "photon_energy" in self.top:
+            return text.quantity(self.top["photon_energy"], "energy")
+        return self._value("wavelength", lambda e: text.quantity(e, "wavelength"))
+
+    def _check_camera_lengths(self, panels: tuple[PanelEntry, ...]) -> None:
+        lengths = {p.clen for p in panels}
+        if len(lengths) > 1 and any(q is None or q.value is None for q in lengths):
+            what = "panels take their camera length (clen) from different places"
+            raise GeometryError(what, self.path, "give one clen, and coffset for each panel")
+
+    def _check_overlaps(self, panels: tuple[PanelEntry, ...]) -> None:
+        for i, one in enumerate(panels):
+            for two in panels[:i]:
+                if (
+                    one.slab_key == two.slab_key
+                    and one.min_fs <= two.max_fs
+                    and two.min_fs <= one.max_fs
+                    and one.min_ss <= two.max_ss
+                    and two.min_ss <= one.max_ss
+                ):
+                    what = f"panels {two.name!r} and {one.name!r} share pixels"
+                    self.warnings.append(f"{self.first[one.name].where}: {what}")
+
+    def _check_region(self, region: BadRegion, panels: tuple[PanelEntry, ...]) -> None:
+        if region.in_lab:
+            return
+        where = self.first[region.name].where
+        if region.panel is None and len({p.slab_key for p in panels}) > 1:
+            raise GeometryError(f"bad region {region.name!r} does not say on which panel", where)
+        on = [p for p in panels if region.panel in (None, p.name)]
+        if not on:
+            what = f"bad region {region.name!r} is on panel {region.panel!r}, which does not exist"
+            raise GeometryError(what, where)
+        first = min(p.min_fs for p in on), min(p.min_ss for p in on)
+        last = max(p.max_fs for p in on), max(p.max_ss for p in on)
+        if any(region.low[i] < first[i] or region.high[i] > last[i] for i in (0, 1)):
+            what = f"bad region {region.name!r} counts only where it is on its panel"
+            self.warnings.append(f"{where}: {what}")
+
+
+def _peak_list_type(entry: Entry) -> str:
+    if entry.value not in ("auto", "cxi", "list3"):
+        raise entry.error("unknown layout", "give cxi, list3 or auto")
+    return entry.value
