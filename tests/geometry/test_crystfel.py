@@ -182,7 +182,7 @@ def test_camera_length_units(tmp_path, text, length):
         ("res = 10000", "res = 10000\ndim0 = %", ("%, fs",)),
         ("res = 10000", "res = 10000\ndim3 = %", ("nothing",)),
         ("res = 10000", "res = 10000\ndim0 = slow", ("'dim0 = slow'",)),
-        ("res = 10000", "res = 10000\nmask_bad = 1", ("no location of the mask",)),
+        ("res = 10000", "res = 10000\nmask_file = bad.h5", ("no location of the mask",)),
         ("res = 10000", "res = 10000\npeak_list_type = hdf5", ("cxi, list3",)),
         ("res = 10000", "res = 10000\nno_index = yes", ("'no_index = yes'",)),
     ],
@@ -220,6 +220,12 @@ def test_names_without_use_are_no_warnings(tmp_path):
         "p/badrow_direction = x\np/saturation_map = /sat\n",
     )
     assert not geom.warnings
+
+
+def test_mask_bits_without_a_mask_are_reported(tmp_path):
+    geom = read(tmp_path, BASE.replace("p/", "q/"), base="mask_bad = 0xFF ; old files do\n" + BASE)
+    assert geom.panels[0].masks == ()
+    assert sum("mask_bad = 0xFF" in warning for warning in geom.warnings) == 1
 
 
 def test_overlapping_panels_are_reported(tmp_path):

@@ -120,23 +120,30 @@ def _dims(name: str, found: Found, where: str) -> tuple[Dim, ...]:
     return tuple(d for d in listed if d is not None)
 
 
+def idle_mask_bits(found: Found) -> list[Entry]:
+    """Entries that say how to read a mask for which no location is given."""
+    bits = re.compile(r"(mask\d_)(good|bad)bits")
+    matches = [(key, match[1]) for key in found if (match := bits.fullmatch(key))]
+    return [found[key] for key, mask in matches if f"{mask}data" not in found]
+
+
 def _masks(found: Found) -> tuple[MaskPlace, ...]:
-    told = {key[4]: entry for key, entry in found.items() if re.fullmatch(r"mask\d_.*", key)}
     places = []
-    for n in sorted(told):
+    for n in range(8):
         location, file, good, bad = (
             found.get(f"mask{n}_{part}") for part in ("data", "file", "goodbits", "badbits")
         )
-        if location is None:
-            raise told[n].error("there is no location of the mask", f"give mask{n}_data as well")
-        places.append(
-            MaskPlace(
-                text.path(location),
-                file.value if file else None,
-                text.bits(good) if good else 0,
-                text.bits(bad) if bad else 0,
+        if location is not None:
+            places.append(
+                MaskPlace(
+                    text.path(location),
+                    file.value if file else None,
+                    text.bits(good) if good else 0,
+                    text.bits(bad) if bad else 0,
+                )
             )
-        )
+        elif file is not None:
+            raise file.error("there is no location of the mask", f"give mask{n}_data as well")
     return tuple(places)
 
 

@@ -14,6 +14,7 @@ from hitfinder.geometry.crystfel.build import (
     PANEL_KEY,
     REGION_KEY,
     bad_region,
+    idle_mask_bits,
     note,
     panel_entry,
 )
@@ -108,6 +109,8 @@ class _Statements:
             for entry in self.without_panel
             if entry.key != "clen"
         ]
+        idle = {entry for found in self.panels.values() for entry in idle_mask_bits(found)}
+        self.warnings += sorted(str(e.error("no mask is used, none is named")) for e in idle)
         panels = tuple(
             panel_entry(name, found, self.first[name].where) for name, found in self.panels.items()
         )
