@@ -62,7 +62,7 @@ class AttributeConfig:
     batch_size: int
     loss: Loss
     optimiser: Optimiser
-    input: InputConfig = InputConfig()
+    input: InputConfig = dataclasses.field(default_factory=InputConfig)
     threshold: float | None = None
     class_values: tuple[float, ...] = ()
     matching: Literal["exact", "nearest"] = "exact"

@@ -8,7 +8,6 @@ The folder holds ``bundle.json`` (format, what it predicts, hashes, provenance, 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.dataset.manifest import sha256
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.models import attribute
 from hitfinder.models.attribute import AttributeConfig
@@ -211,12 +211,6 @@ def load(path: str | Path) -> Bundle:
     if not same:
         raise BundleError(f"{INFO} and {CONFIG} describe different networks", str(path))
     return bundle
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _info(bundle: Bundle, hashes: dict[str, str]) -> dict[str, Any]:

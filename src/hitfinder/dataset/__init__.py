@@ -1,0 +1,1 @@
+"""Trees of labelled frames in the layout of the CXLS report: build, check, choose, load."""
