@@ -1,0 +1,161 @@
+"""The tables of frames and of peaks, as Parquet and CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.atomic import replacing
+from hitfinder.io.source import FrameRef
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_GROUP = 1 << 16
+"""Rows gathered before they are written, so that a table of any length needs little memory."""
+
+FRAME_COLUMNS = {
+    "file": ("string", "", "file that holds the frame, as the user named it"),
+    "event": ("string", "", "//index within the file, empty for a single-frame file"),
+    "status": ("string", "", "ok, or why the frame could not be used"),
+    "hit": ("bool_", "", "whether the frame is a hit"),
+    "score": ("float64", "", "the higher, the likelier a hit"),
+    "n_peaks": ("int32", "1", "peaks found"),
+    "photons": ("int64", "photon", "sum over the pixels that count"),
+    "background_per_pixel": ("float64", "photon/pixel", "mean expected background"),
+    "resolution_a": ("float32", "angstrom", "resolution to which peaks reach"),
+    "seconds": ("float32", "s", "processing time"),
+}
+"""Columns of the frame table, a row per frame in input order: type, unit, meaning."""
+
+PEAK_COLUMNS = {
+    "frame": ("int64", "1", "row of the frame table, from 0"),
+    "fs": ("float64", "pixel", "position along fast scan; the first pixel's centre is 0.5"),
+    "ss": ("float64", "pixel", "position along slow scan; the first pixel's centre is 0.5"),
+    "photons": ("float32", "photon", "photons above the background"),
+    "background": ("float32", "photon", "expected background under the peak"),
+    "log_p": ("float32", "1", "natural logarithm of the chance probability"),
+    "n_pixels": ("int32", "1", "pixels of the peak"),
+    "snr": ("float32", "1", "signal-to-noise ratio"),
+    "resolution_a": ("float32", "angstrom", "resolution at the peak"),
+}
+"""Columns of the peak table, a row per peak in frame order: type, unit, meaning."""
+
+Columns = Mapping[str, Any]
+
+
+def frame_schema() -> pa.Schema:
+    """Return the schema of the frame table, units and meanings in the fields' metadata."""
+    return _schema(FRAME_COLUMNS)
+
+
+def peak_schema() -> pa.Schema:
+    """Return the schema of the peak table, units and meanings in the fields' metadata."""
+    return _schema(PEAK_COLUMNS)
+
+
+def frame_columns(refs: Sequence[FrameRef], rows: NDArray[np.void]) -> dict[str, Any]:
+    """Return frames as columns of the frame table.
+
+    Parameters
+    ----------
+    refs : sequence of FrameRef
+        Where the frames are kept.
+    rows : structured ndarray, shape (n_frames,)
+        A row per frame with the other columns as fields.
+    """
+    places = {"file": [ref.file for ref in refs], "event": [ref.event for ref in refs]}
+    return places | {name: rows[name] for name in FRAME_COLUMNS if name not in places}
+
+
+def peak_columns(frames: NDArray[np.integer], peaks: NDArray[np.void]) -> dict[str, Any]:
+    """Return peaks as columns of the peak table.
+
+    Parameters
+    ----------
+    frames : ndarray of int, shape (n_peaks,)
+        Row of each peak's frame in the frame table.
+    peaks : structured ndarray, shape (n_peaks,)
+        A row per peak with the other columns as fields; further fields are left out.
+    """
+    return {"frame": frames} | {name: peaks[name] for name in PEAK_COLUMNS if name != "frame"}
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    schema: pa.Schema,
+    batches: Iterable[Columns],
+    *,
+    csv: bool = False,
+) -> int:
+    """Write a table as Parquet, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.parquet`` file.
+    schema : pyarrow.Schema
+        `frame_schema` or `peak_schema`.
+    batches : iterable of mapping
+        Columns by name, of any number of rows each; taken one at a time. Not-a-number stands for
+        no value.
+    csv : bool
+        Whether to write the same as CSV beside it, ending in ``.csv``.
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    rows = 0
+    with contextlib.ExitStack() as stack:
+        part = stack.enter_context(replacing(path))
+        writers = [stack.enter_context(pyarrow.parquet.ParquetWriter(part, schema))]
+        if csv:
+            part = stack.enter_context(replacing(Path(path).with_suffix(".csv")))
+            writers.append(stack.enter_context(pyarrow.csv.CSVWriter(part, schema)))
+        for table in _gathered(schema, batches):
+            rows += table.num_rows
+            for writer in writers:
+                writer.write_table(table)
+    return rows
+
+
+def _schema(columns: Mapping[str, tuple[str, str, str]]) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field(name, getattr(pa, kind)(), metadata={"unit": unit, "meaning": meaning})
+            for name, (kind, unit, meaning) in columns.items()
+        ]
+    )
+
+
+def _gathered(schema: pa.Schema, batches: Iterable[Columns]) -> Iterator[pa.Table]:
+    """Put batches together to tables of at least `ROWS_PER_GROUP` rows; the last may be less."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for batch in batches:
+        arrays = [pa.array(batch[f.name], f.type, from_pandas=True) for f in schema]
+        waiting.append(pa.table(arrays, schema=schema))
+        if sum(table.num_rows for table in waiting) >= ROWS_PER_GROUP:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
