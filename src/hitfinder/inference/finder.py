@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import background, candidates, local, peaks, score
 from hitfinder.inference.peaks import PEAK_DTYPE
+from hitfinder.inference.poisson import critical_counts
 from hitfinder.inference.rings import Rings
 
 _DENSE = 0.1
@@ -19,7 +20,7 @@ _INNER_RINGS = 24
 _MAX_CANDIDATES = 40_000
 _MAX_PEAKS = 5_000
 _COUNT_LIMIT = 1 << 24
-_LOG_P_CANDIDATE = math.log(3e-5)
+_LOG_P_CANDIDATE = math.log(2e-5)
 _LOG_P_BRIGHT = math.log(1e-4)
 _LOG_P_FAINT = math.log(1e-2)
 _RESOLUTION_SHARE = 95.0
@@ -111,7 +112,6 @@ class Finder:
         n_rings, (n_ss, n_fs) = self.rings.q.size, geometry.shape
         self._work = np.empty((n_ss, n_fs), np.int32)
         self._histogram, self._sums = background.new_histograms(n_rings)
-        self._thresholds = np.empty((2, 3, n_rings), np.int32)
         self._strips = np.empty((3, *self._spans[0].shape), np.int32)
         self._row_sums = np.zeros((2, n_fs + 4), np.int32)
         self._found = np.empty((_MAX_CANDIDATES, 2), np.int32)
@@ -162,6 +162,21 @@ class Finder:
             profile=means,
         )
 
+    def counts_and_background(
+        self, frame: NDArray, mask: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return a frame's counts and the background rate of its rings; see `process`.
+
+        Returns
+        -------
+        counts : ndarray of int32, shape of the geometry
+            Counts, -1 where there is no reading; overwritten by the next call.
+        rate : ndarray, shape (n_rings,)
+            Background per pixel at weight 1 (`Rings.weight`), in photons.
+        """
+        photons, lost = self._load(frame, mask)
+        return self._work, self._background(photons, lost)
+
     def _load(self, frame: NDArray, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
         """Fill the working copy; return the photons and the pixels lost beyond the mask."""
         if frame.shape != self.geometry.shape:
@@ -210,33 +225,32 @@ class Finder:
         """All peaks that take part in the score, most significant first."""
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range = rings.weight_range
-        candidates.ring_thresholds(rate, weight_range, _LOG_P_CANDIDATE, self._thresholds)
-        candidates.strip_thresholds(self._thresholds, *self._spans, self._strips)
+        thresholds = candidates.ring_thresholds(rate, weight_range, _LOG_P_CANDIDATE)
+        candidates.strip_thresholds(thresholds, *self._spans, self._strips)
         n = candidates.find_candidates(
             self._work,
             rings.index,
             rings.weight,
             weight_range,
-            self._thresholds,
+            thresholds,
             self._strips,
-            *self._row_sums,
+            self._row_sums[0],
+            self._row_sums[1],
             self._found,
         )
         found = self._found[: min(n, _MAX_CANDIDATES)]
-        bright, faint = np.empty((2, rate.size), np.int32)
-        local.pixel_thresholds(rate * weight_range[1], _LOG_P_BRIGHT, bright)
-        local.pixel_thresholds(rate * weight_range[1], _LOG_P_FAINT, faint)
-        room = np.empty((2, len(self._points)))
+        bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
+        faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
         variance = local.texture_variance(
-            self._points, self._work, rings.index, *maps, rate, bright, *room
+            self._points, self._work, rings.index, *maps, rate, bright
         )
-        tested, factors = np.zeros(len(found)), np.zeros((len(found), 2))
+        tested, factors = np.zeros(len(found)), np.zeros((len(found), local.N_LOCAL))
         log_p_max = float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
         frame = (self._work, rings.index, *maps, rate)
         peaks.test_candidates(found, log_p_max, variance, *frame, bright, tested, factors)
         order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
         measures = np.zeros((min(len(order), _MAX_PEAKS), peaks.N_MEASURES))
-        n = peaks.collect_peaks(order, found, tested, factors, log_p_max, *frame, faint, measures)
+        n = peaks.collect_peaks(order, found, factors, log_p_max, *frame, faint, measures)
         return _as_peaks(measures[:n])
 
 
@@ -253,15 +267,14 @@ class _RowSample:
         """Take every fourth row, and all rows that cross the innermost rings, which are small."""
         inner = np.flatnonzero(rings.n_pixels)[:_INNER_RINGS]
         near = np.isin(rings.index, inner).any(axis=1)
-        near[::_ROW_STEP] = True
-        rows = np.flatnonzero(near)
+        rows = np.union1d(np.flatnonzero(near), np.arange(0, len(near), _ROW_STEP))
         index, weight = rings.index[rows], rings.weight[rows]
         good = index >= 0
         n = rings.q.size
         return _RowSample(
             rows,
             np.bincount(index[good], minlength=n),
-            np.bincount(index[good], weights=weight[good], minlength=n),
+            np.bincount(index[good], weights=weight[good], minlength=n).astype(np.float64),
         )
 
 

@@ -6,6 +6,10 @@ rate is then corrected by the counts nearby, as far as these counts can be trust
 whose variance is the texture's; the posterior mean and shape follow from conjugacy: Gelman et
 al., Bayesian Data Analysis, 3rd ed., section 2.6). On a frame without texture the correction
 vanishes and the test is the plain Poisson one.
+
+A few places are far outside the texture: the halo of a beam stop, a smear of diffuse scattering.
+They get a second, wide prior, and its share in the verdict follows from how badly the first one
+explains the counts nearby.
 """
 
 from __future__ import annotations
@@ -16,14 +20,22 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hitfinder.inference.poisson import critical_count
+from hitfinder.inference.poisson import log_mass, log_tail
 
 OUTER = 9
 INNER = 4
 """The neighbourhood: pixels at most OUTER and more than INNER rows or columns away."""
 
+N_OCTANTS = 8
+
+N_LOCAL = 5
+"""Numbers that describe the background near a candidate, see `local_background`."""
+
 _MAX_SHAPE = 1e12
 _OUTLIER = 3.5
+_ODD_PLACES = math.log(1e-3)
+_ODD_SHAPE = 0.5
+_N_TRIMMED = 2
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -40,8 +52,8 @@ def expected(i, j, position, weight, rate):
 
 
 @njit(cache=True, nogil=True)
-def neighbourhood(i, j, work, ring, position, weight, rate, bright):
-    """Counts and expected background around pixel (i, j), bright pixels left out.
+def neighbourhood(i, j, work, ring, position, weight, rate, bright, sums):
+    """Sum counts and expected background around pixel (i, j), by octant.
 
     Parameters
     ----------
@@ -56,29 +68,32 @@ def neighbourhood(i, j, work, ring, position, weight, rate, bright):
     rate : ndarray of float64, shape (n_rings,)
         Background at weight 1.
     bright : ndarray of int32, shape (n_rings,)
-        Counts at and above which a pixel is left out.
-
-    Returns
-    -------
-    counts, mean : float
-        Sums over the neighbourhood.
+        Counts at and above which a pixel is bright.
+    sums : ndarray of float64, shape (N_OCTANTS, 4)
+        Written: counts and expected background without the bright pixels; the same with the
+        bright pixels, their counts cut to `bright`.
     """
-    counts = mean = 0.0
+    sums[:] = 0.0
     n_ss, n_fs = work.shape
     for k in range(max(0, i - OUTER), min(n_ss, i + OUTER + 1)):
+        dk = k - i
         for m in range(max(0, j - OUTER), min(n_fs, j + OUTER + 1)):
-            if abs(k - i) <= INNER and abs(m - j) <= INNER:
-                continue
+            dm = m - j
             n = work[k, m]
-            if n < 0 or n >= bright[ring[k, m]]:
+            if n < 0 or (abs(dk) <= INNER and abs(dm) <= INNER):
                 continue
-            counts += n
-            mean += expected(k, m, position, weight, rate)
-    return counts, mean
+            octant = int(dk > 0) + 2 * int(dm > 0) + 4 * int(abs(dk) > abs(dm))
+            mean = expected(k, m, position, weight, rate)
+            top = bright[ring[k, m]]
+            if n < top:
+                sums[octant, 0] += n
+                sums[octant, 1] += mean
+            sums[octant, 2] += min(n, top)
+            sums[octant, 3] += mean
 
 
 @njit(cache=True, nogil=True)
-def texture_variance(points, work, ring, position, weight, rate, bright, counts, means):
+def texture_variance(points, work, ring, position, weight, rate, bright):
     """Relative variance of the local background about its ring's average.
 
     The excess of the counts' variance over Poisson's, by moments, at control points; points that
@@ -91,8 +106,6 @@ def texture_variance(points, work, ring, position, weight, rate, bright, counts,
         Control points (ss, fs).
     work, ring, position, weight, rate, bright
         As for `neighbourhood`.
-    counts, means : ndarray of float64, shape (n,)
-        Room to work in.
 
     Returns
     -------
@@ -100,9 +113,11 @@ def texture_variance(points, work, ring, position, weight, rate, bright, counts,
         Variance of the ratio of local to ring background; 0 for none.
     """
     n = points.shape[0]
+    counts, means, sums = np.empty(n), np.empty(n), np.empty((N_OCTANTS, 4))
     for p in range(n):
         i, j = points[p]
-        counts[p], means[p] = neighbourhood(i, j, work, ring, position, weight, rate, bright)
+        neighbourhood(i, j, work, ring, position, weight, rate, bright, sums)
+        counts[p], means[p] = sums[:, 0].sum(), sums[:, 1].sum()
     variance = math.inf
     for _ in range(4):
         excess = squares = noise = 0.0
@@ -120,46 +135,89 @@ def texture_variance(points, work, ring, position, weight, rate, bright, counts,
     return variance
 
 
-@njit(cache=True, nogil=True, inline="always")
-def local_rate(counts, mean, variance):
-    """Posterior of the local correction factor.
+@njit(cache=True, nogil=True)
+def as_usual(out):
+    """Describe a background exactly as its ring says; `out` as for `local_background`."""
+    out[0], out[1], out[2], out[3], out[4] = 1.0, _MAX_SHAPE, 1.0, _MAX_SHAPE, -math.inf
+
+
+@njit(cache=True, nogil=True)
+def local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, out):
+    """Describe the background near pixel (i, j) by two gamma laws and the odds between them.
+
+    Parameters
+    ----------
+    i, j : int
+        Row and column.
+    variance : float
+        From `texture_variance`.
+    work, ring, position, weight, rate, bright
+        As for `neighbourhood`.
+    sums : ndarray of float64, shape (N_OCTANTS, 4)
+        Room to work in.
+    out : ndarray of float64, shape (N_LOCAL,)
+        Written: factor on the ring's rate and gamma shape in a usual place, the same in an odd
+        place, and the log odds that this place is odd.
+    """
+    as_usual(out)
+    neighbourhood(i, j, work, ring, position, weight, rate, bright, sums)
+    if variance > 0.0:
+        prior, counts = 1.0 / variance, sums[:, 0].sum()
+        out[0], out[1] = (prior + counts) / (prior + sums[:, 1].sum()), prior + counts
+    counts, mean = _without_brightest(sums)
+    if counts <= out[0] * mean or mean <= 0.0:
+        return
+    usual_shape = 1.0 / variance if variance > 0.0 else _MAX_SHAPE
+    odds = log_mass(int(counts), mean, _ODD_SHAPE) - log_mass(int(counts), mean, usual_shape)
+    out[2] = (_ODD_SHAPE + counts) / (_ODD_SHAPE + mean)
+    out[3] = _ODD_SHAPE + counts
+    out[4] = _ODD_PLACES + odds
+
+
+@njit(cache=True, nogil=True)
+def _without_brightest(sums):
+    """Sum counts and expected background without the brightest octants.
+
+    A neighbouring spot fills an octant or two; a smear of background fills most of them.
+    """
+    counts, mean = sums[:, 2].sum(), sums[:, 3].sum()
+    for _ in range(_N_TRIMMED):
+        worst, top = 0, -1.0
+        for s in range(N_OCTANTS):
+            ratio = sums[s, 2] / max(sums[s, 3], 1e-30)
+            if ratio > top:
+                worst, top = s, ratio
+        counts -= sums[worst, 2]
+        mean -= sums[worst, 3]
+        sums[worst, 2] = -1.0
+    return counts, mean
+
+
+@njit(cache=True, nogil=True)
+def significance(counts, mean, local):
+    """Log chance probability of a window's counts, over both laws of its background.
 
     Parameters
     ----------
     counts, mean : float
-        From `neighbourhood`.
-    variance : float
-        From `texture_variance`.
-
-    Returns
-    -------
-    factor, shape : float
-        Mean and gamma shape of the factor on the ring's rate.
+        Counts in the window and the rings' expectation of them.
+    local : ndarray of float64, shape (N_LOCAL,)
+        From `local_background`.
     """
-    if variance <= 0.0:
-        return 1.0, _MAX_SHAPE
-    prior = 1.0 / variance
-    return (prior + counts) / (prior + mean), prior + counts
+    usual = log_tail(int(counts), local[0] * mean, local[1])
+    if local[4] < -20.0:
+        return usual
+    odd = log_tail(int(counts), local[2] * mean, local[3])
+    log_share = min(local[4], 0.0) - math.log1p(math.exp(-abs(local[4])))
+    share = math.exp(log_share)
+    low, high = min(usual, odd), max(usual, odd)
+    share_high = share if odd > usual else 1.0 - share
+    if share_high <= 0.0:
+        return low
+    return min(0.0, high + math.log(share_high + (1.0 - share_high) * math.exp(low - high)))
 
 
-@njit(cache=True, nogil=True)
-def pixel_thresholds(means, log_p, out):
-    """Counts of a single pixel at and above which chance is less likely than exp(`log_p`).
-
-    Parameters
-    ----------
-    means : ndarray of float64, shape (n_rings,)
-        Expected background per pixel.
-    log_p : float
-        Natural logarithm of the chance probability.
-    out : ndarray of int32, shape (n_rings,)
-        Written.
-    """
-    for r in range(means.size):
-        out[r] = critical_count(means[r], log_p)
-
-
-def control_points(mask: NDArray[np.bool_], n_wanted: int = 900) -> NDArray[np.int32]:
+def control_points(mask: NDArray[np.bool_], n_wanted: int = 250) -> NDArray[np.int32]:
     """Spread control points evenly over the unmasked part of a frame.
 
     Parameters

@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from hitfinder.inference.local import expected, local_rate, neighbourhood
-from hitfinder.inference.poisson import log_tail
+from hitfinder.inference.local import N_OCTANTS, as_usual, expected, local_background, significance
 
 PEAK_DTYPE = np.dtype(
     [
@@ -39,18 +38,21 @@ N_MEASURES = 8
 _WINDOW_ROWS = np.array([1, 1, 2, 2, 3, 5])
 _WINDOW_COLUMNS = np.array([1, 2, 1, 2, 3, 5])
 _REACH = 2
+_SLACK = 3.0
 
 
 @njit(cache=True, nogil=True)
-def best_window(i, j, factor, shape, work, position, weight, rate, patch_n, patch_b):
+def best_window(i, j, log_p_max, local, work, position, weight, rate, patch_n, patch_b):
     """Test the windows around pixel (i, j) and return the one chance explains worst.
 
     Parameters
     ----------
     i, j : int
         Row and column.
-    factor, shape : float
-        Local correction and its gamma shape, from `local_rate`.
+    log_p_max : float
+        Windows that cannot be as significant as this are passed over.
+    local : ndarray of float64, shape (N_LOCAL,)
+        From `hitfinder.inference.local.local_background`.
     work, position, weight, rate
         As for `hitfinder.inference.local.neighbourhood`.
     patch_n, patch_b : ndarray of float64, shape (5, 5)
@@ -71,7 +73,7 @@ def best_window(i, j, factor, shape, work, position, weight, rate, patch_n, patc
             inside = (row >= 0) & (row < n_ss) & (column >= 0) & (column < n_fs)
             if inside and work[row, column] >= 0:
                 patch_n[k, m] = work[row, column]
-                patch_b[k, m] = factor * expected(row, column, position, weight, rate)
+                patch_b[k, m] = expected(row, column, position, weight, rate)
     best = 0.0
     where = (i, j, 1, 1)
     for w in range(_WINDOW_ROWS.size):
@@ -85,20 +87,30 @@ def best_window(i, j, factor, shape, work, position, weight, rate, patch_n, patc
                     for b in range(m, m + v):
                         counts += patch_n[a, b]
                         mean += patch_b[a, b]
-                if counts <= mean:
+                if _least_log_p(counts, local[0] * mean) > log_p_max:
                     continue
-                log_p = log_tail(int(counts), mean, shape)
+                log_p = significance(counts, mean, local)
                 if log_p < best:
                     best = log_p
                     where = (i + k - _REACH, j + m - _REACH, h, v)
     return best, where[0], where[1], where[2], where[3]
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _least_log_p(counts, mean):
+    """Bound the log probability of a Poisson tail from below (Chernoff's exponent, Stirling)."""
+    if counts <= mean or mean <= 0.0:
+        return 0.0 if counts <= mean else -math.inf
+    return counts - mean - counts * math.log(counts / mean) - 0.5 * math.log(counts) - 1.0
+
+
 @njit(cache=True, nogil=True)
 def test_candidates(
     candidates, log_p_max, variance, work, ring, position, weight, rate, bright, tested, local
 ):
-    """Give each candidate its chance probability, first plainly, then with its surroundings.
+    """Give each candidate the chance probability of its best window.
+
+    The surroundings are looked at only where the rings' background leaves the candidate standing.
 
     Parameters
     ----------
@@ -109,29 +121,30 @@ def test_candidates(
     variance : float
         Texture of the background, from `texture_variance`.
     work, ring, position, weight, rate, bright
-        As for `neighbourhood`.
+        As for `hitfinder.inference.local.neighbourhood`.
     tested : ndarray of float64, shape (n,)
         Written: log chance probability, 0 for the dropped.
-    local : ndarray of float64, shape (n, 2)
-        Written: local factor and its gamma shape.
+    local : ndarray of float64, shape (n, N_LOCAL)
+        Written: the background near each candidate.
     """
-    patch_n, patch_b = np.empty((5, 5)), np.empty((5, 5))
+    patch_n, patch_b, sums = np.empty((5, 5)), np.empty((5, 5)), np.empty((N_OCTANTS, 4))
+    maps = (work, position, weight, rate, patch_n, patch_b)
+    first = log_p_max + _SLACK
     for c in range(candidates.shape[0]):
         i, j = candidates[c]
         tested[c] = 0.0
-        if variance <= 0.0:
-            factor, shape = local_rate(0.0, 0.0, 0.0)
-        else:
-            counts, mean = neighbourhood(i, j, work, ring, position, weight, rate, bright)
-            factor, shape = local_rate(counts, mean, variance)
-        log_p = best_window(i, j, factor, shape, work, position, weight, rate, patch_n, patch_b)[0]
+        as_usual(local[c])
+        if best_window(i, j, first, local[c], *maps)[0] > first:
+            continue
+        local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local[c])
+        log_p = best_window(i, j, log_p_max, local[c], *maps)[0]
         if log_p <= log_p_max:
-            tested[c], local[c, 0], local[c, 1] = log_p, factor, shape
+            tested[c] = log_p
 
 
 @njit(cache=True, nogil=True)
 def collect_peaks(
-    order, candidates, tested, local, log_p_max, work, ring, position, weight, rate, faint, peaks
+    order, candidates, local, log_p_max, work, ring, position, weight, rate, faint, peaks
 ):
     """Turn tested candidates into separate peaks, the most significant first.
 
@@ -143,12 +156,12 @@ def collect_peaks(
     ----------
     order : ndarray of int
         Candidates, most significant first.
-    candidates, tested, local
-        As written by `test_candidates`.
+    candidates, local
+        As for `test_candidates`.
     log_p_max : float
         Least significance of a peak.
     work, ring, position, weight, rate
-        As for `neighbourhood`; `work` is changed.
+        As for `hitfinder.inference.local.neighbourhood`; `work` is changed.
     faint : ndarray of int32, shape (n_rings,)
         Counts at and above which a pixel touching a peak belongs to it.
     peaks : ndarray of float64, shape (n, N_MEASURES)
@@ -168,14 +181,13 @@ def collect_peaks(
         i, j = candidates[c]
         if work[i, j] < 0:
             continue
-        factor, shape = local[c]
         log_p, row, column, rows, columns = best_window(
-            i, j, factor, shape, work, position, weight, rate, patch_n, patch_b
+            i, j, log_p_max, local[c], work, position, weight, rate, patch_n, patch_b
         )
         if log_p > log_p_max:
             continue
         n = _grow(row, column, rows, columns, work, ring, faint, extent)
-        _measure(extent[:n], factor, log_p, work, position, weight, rate, peaks[n_peaks])
+        _measure(extent[:n], local[c, 0], log_p, work, position, weight, rate, peaks[n_peaks])
         _claim(extent[:n], work)
         n_peaks += 1
     return n_peaks

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+from scipy import special
 
 _SERIES_END = 1e-10
 _MAX_TERMS = 20000
@@ -110,3 +114,37 @@ def critical_count(mean: float, log_p: float) -> int:
     while count > 1 and log_tail(count - 1, mean, math.inf) <= log_p:
         count -= 1
     return count
+
+
+_TABLE_COUNTS = 1 << 16
+
+
+@functools.lru_cache(maxsize=16)
+def _mean_bounds(log_p: float) -> NDArray[np.float64]:
+    """Largest mean at which each count, from 1, is as unlikely as exp(`log_p`)."""
+    return special.gammaincinv(np.arange(1, _TABLE_COUNTS), math.exp(log_p))
+
+
+def critical_counts(means: NDArray[np.float64], log_p: float) -> NDArray[np.int32]:
+    """Vectorised `critical_count`, for one probability and many means.
+
+    A Poisson tail is a regularised incomplete gamma function of the mean (Abramowitz & Stegun,
+    26.4.21), whose inverse tabulates the mean at which the critical count steps up.
+
+    Parameters
+    ----------
+    means : ndarray
+        Expected counts; means beyond 65,000 get a Gaussian bound.
+    log_p : float
+        Natural logarithm of the probability, negative.
+
+    Returns
+    -------
+    ndarray of int32, shape of `means`
+    """
+    bounds = _mean_bounds(log_p)
+    counts = np.searchsorted(bounds, means, side="left") + 1
+    if means.size and means.max() > bounds[-1]:
+        sigmas = -special.ndtri_exp(log_p)
+        counts = np.where(means > bounds[-1], means + sigmas * np.sqrt(means) + 1, counts)
+    return counts.astype(np.int32)
