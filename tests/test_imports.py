@@ -11,7 +11,7 @@ import hitfinder
 
 PACKAGE = Path(hitfinder.__file__).parent
 LEVELS = (
-    ("units", "errors", "config", "logs"),
+    ("units", "errors", "config", "logs", "atomic"),
     ("geometry",),
     ("crystal", "io"),
     ("simulate",),

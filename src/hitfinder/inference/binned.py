@@ -43,9 +43,7 @@ def add_binned(
     for row in range(n_ss):
         out = total[row // size]
         for column in range(out.size):
-            summed = out[column]
             for fs in range(column * size, min(n_fs, (column + 1) * size)):
                 value = frame[row, fs]
                 if value > 0 and value < limit and not mask[row, fs]:
-                    summed += value
-            out[column] = summed
+                    out[column] += value

@@ -7,7 +7,6 @@ import dataclasses
 import fcntl
 import io
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder import atomic
 from hitfinder.errors import OutputError
 
 FRAME_DTYPE = np.dtype(
@@ -36,7 +36,7 @@ FRAME_DTYPE = np.dtype(
 OK, PENDING, WORKER_DIED, FAILED = "ok", "pending", "worker-died", "failed"
 """Statuses besides those of `SourceError`: not done yet; its worker was killed; error inside."""
 
-PARTS = ".parts"
+PARTS, LOCK = ".parts", "lock"
 IMAGES_PER_CHECKPOINT = 32
 """Chunk images are added into one file after so many, so that they do not pile up on disk."""
 
@@ -122,7 +122,7 @@ class Store:
         self._image: NDArray | None = None
         self._merged: set[int] = set()
         self._waiting: list[int] = []
-        self._lock = open(self.folder / "lock", "w")  # noqa: SIM115 - held as long as the store
+        self._lock = open(self.folder / LOCK, "w")  # noqa: SIM115 - held as long as the store
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -138,6 +138,12 @@ class Store:
         """Delete the folder: the job is finished and its outputs are written."""
         self.close()
         shutil.rmtree(self.folder)
+
+    def clear(self) -> None:
+        """Forget the job that is here."""
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
 
     def __enter__(self) -> Store:
         return self
@@ -254,14 +260,8 @@ class Store:
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all."""
-        temporary = self.folder / f"{name}.tmp"
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, self.folder / name)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise OutputError(f"cannot write: {error.strerror}", str(self.folder)) from error
+        with atomic.replacing(self.folder / name) as part:
+            part.write_bytes(content)
 
 
 def _part_name(start: int) -> str:

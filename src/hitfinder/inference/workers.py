@@ -76,7 +76,8 @@ class ChunkFinder:
         self._buffer = np.empty(task.source.shape, task.source.dtype)
         detector = task.geometry.detector
         self._mask = detector.full_mask
-        self._limit = np.inf if detector.saturation is None else float(detector.saturation)
+        top = np.iinfo(self._buffer.dtype).max if self._buffer.dtype.kind == "u" else np.inf
+        self._limit = float(min(top, detector.saturation or np.inf))
         self._bin = bin_size(task.source.shape)
 
     def find(self, span: Span) -> tuple[Part, NDArray]:
@@ -132,8 +133,6 @@ class ChunkFinder:
 
 def work(connection: Connection, task: Task, level: int) -> None:
     """Answer chunks that come over a connection until None does: the life of a worker."""
-    # The parent decides what an interrupt means; a worker ends when the parent is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.configure()
     logging.getLogger("hitfinder").setLevel(level)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -217,7 +216,7 @@ class Pool:
         ours, theirs = self._context.Pipe()
         level = logging.getLogger("hitfinder").level
         process = self._context.Process(target=work, args=(theirs, self._task, level), daemon=True)
-        with environment(ENVIRONMENT):
+        with environment(ENVIRONMENT), _interrupts_held():
             process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours, span))
@@ -230,7 +229,8 @@ class Pool:
             with contextlib.suppress(BrokenPipeError):
                 worker.connection.send(worker.span)
             return
-        worker.connection.send(None)
+        with contextlib.suppress(BrokenPipeError):
+            worker.connection.send(None)
         self._workers.remove(worker)
         worker.process.join()
         worker.connection.close()
@@ -271,7 +271,7 @@ def _lost(task: Task, span: Span, why: str) -> tuple[Part, NDArray[Any]]:
     shape = task.source.shape
     image = np.zeros(binned_shape(shape, bin_size(shape)), np.int64)
     rows = empty_rows(stop - start, WORKER_DIED)
-    problems = {index: f"the worker process died: {why}" for index in range(start, stop)}
+    problems = dict.fromkeys(range(start, stop), f"the worker process died: {why}")
     return Part(start, rows, np.empty(0, PEAK_DTYPE), np.zeros((2, 0)), problems), image
 
 
@@ -280,6 +280,20 @@ def _cause(exit_code: int | None) -> str:
         name = signal.Signals(-exit_code).name
         return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
     return f"exit code {exit_code}"
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for the time of the block, and from processes started in it for ever.
+
+    A terminal sends it to all processes; what it means is for the parent to decide, and a worker
+    ends when its parent is gone.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,191 @@
+"""`hitfinder run`: frames in, hits and peaks out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hitfinder.cli.job import Result
+    from hitfinder.inference.settings import JobSettings
+
+EPILOG = """\b
+Examples:
+  hitfinder run run7_master.h5 --out run7
+  hitfinder run 'scan*/*.cxi' --geometry jf.geom --mask bad.h5 --out scan
+  hitfinder run frames.lst --detector eiger2-x-4m --photon-energy-ev 6000 \\
+      --camera-length-m 0.15 --beam-center 1034.5 1081 --out frames
+
+\b
+What is written to the folder:
+  frames.parquet, peaks.parquet  every frame, every peak (--csv: as CSV too)
+  hits.lst, hits.cxi, hits.geom  the hits, for CrystFEL
+  report.html, run.json          what was found, how, and with what settings
+
+\b
+Hand the hits to CrystFEL:
+  indexamajig -i DIR/hits.lst -g DIR/hits.geom --peaks=cxi -o out.stream
+
+Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
+bad input; 130 interrupted.
+"""
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+def geometry_options(command: Any) -> Any:
+    """Add the options that say where the pixels are."""
+    for option in reversed(
+        (
+            click.option(
+                "-g", "--geometry", metavar="FILE", help="CrystFEL geometry file (.geom)."
+            ),
+            click.option("--detector", metavar="NAME", help="Known detector, e.g. eiger2-x-4m."),
+            click.option(
+                "--photon-energy-ev", type=POSITIVE, metavar="EV", help="Photon energy, in eV."
+            ),
+            click.option(
+                "--camera-length-m",
+                type=POSITIVE,
+                metavar="M",
+                help="Distance from sample to detector, in m.",
+            ),
+            click.option(
+                "--beam-center",
+                type=float,
+                nargs=2,
+                metavar="FS SS",
+                help="Where the beam meets the frame, in pixels; the first pixel's centre is 0.5.",
+            ),
+            click.option(
+                "--mask", metavar="FILE", help="Pixels to ignore (non-zero), besides others."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def finder_options(command: Any) -> Any:
+    """Add the options that say what a peak and a hit is."""
+    for option in reversed(
+        (
+            click.option(
+                "--false-hits",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                metavar="SHARE",
+                help="Share of blank frames that may be called hits.  [default: 0.01]",
+            ),
+            click.option(
+                "--hit-threshold",
+                type=float,
+                metavar="SCORE",
+                help="Least score of a hit.  [default: what --false-hits needs]",
+            ),
+            click.option(
+                "--min-peaks",
+                type=click.IntRange(0),
+                metavar="N",
+                help="Least number of peaks of a hit.  [default: 0]",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings:
+    """Put together settings from a TOML file and the options that were given.
+
+    Parameters
+    ----------
+    config_file : str, optional
+        The TOML file.
+    given : dict
+        Options by name; None, and False for flags, where not given.
+    """
+    from hitfinder import config
+    from hitfinder.inference.settings import JobSettings
+
+    settings = config.load(config_file, JobSettings) if config_file else JobSettings()
+    place = config.override(
+        settings.geometry,
+        file=given.get("geometry"),
+        detector=given.get("detector"),
+        photon_energy_ev=given.get("photon_energy_ev"),
+        camera_length_m=given.get("camera_length_m"),
+        beam_center=given.get("beam_center"),
+        mask=given.get("mask"),
+    )
+    finder = config.override(
+        settings.finder,
+        **{name: given.get(name) for name in ("false_hits", "hit_threshold", "min_peaks")},
+    )
+    output = config.override(
+        settings.output, csv=given.get("csv") or None, copy_frames=given.get("copy_frames") or None
+    )
+    return config.override(
+        settings,
+        geometry=place,
+        finder=finder,
+        output=output,
+        workers=given.get("workers"),
+    )
+
+
+def tell(result: Result) -> None:
+    """Print how a job ended."""
+    if result.was_complete:
+        click.echo(f"complete already: {result.out / 'report.html'}")
+        return
+    share = f" ({100 * result.hits / result.processed:.3g} %)" if result.processed else ""
+    click.echo(
+        f"{result.processed} of {result.frames} frames processed, {result.hits} hits{share}, "
+        f"{result.peaks} peaks\nreport: {result.out / 'report.html'}"
+    )
+    if result.interrupted:
+        click.echo("interrupted: the same command with --resume completes the run", err=True)
+    elif result.unreadable:
+        click.echo("some frames could not be processed: see the report, 'Problems'", err=True)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the results."
+)
+@geometry_options
+@finder_options
+@click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
+@click.option("--copy-frames", is_flag=True, help="Copy the hits into hits.cxi, do not link them.")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished run in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the results in the folder.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    out: Path,
+    config_file: str | None,
+    resume: bool,
+    overwrite: bool,
+    **given: Any,
+) -> None:
+    """Find hits and Bragg peaks in the frames of INPUT.
+
+    INPUT is any number of files (NXmx or Eiger master, CXI, HDF5, CBF, NumPy), folders, patterns
+    or CrystFEL lists. Where no option says otherwise, detector, energy, camera length and beam
+    centre are taken from the files.
+    """
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other")
+    from hitfinder.cli.job import run_job
+
+    result = run_job(
+        inputs, out, settings_from(config_file, given), resume=resume, overwrite=overwrite
+    )
+    tell(result)
+    ctx.exit(130 if result.interrupted else 1 if result.unreadable else 0)

@@ -1,0 +1,118 @@
+"""From a source of frames to results on disk: learn hot pixels, then every chunk in a worker."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.hotpixels import learn_hot_pixels
+from hitfinder.inference.store import Counts, Part, Store
+from hitfinder.inference.workers import Pool, Span, Task
+from hitfinder.io.source import FrameSource
+
+log = logging.getLogger(__name__)
+
+SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 8, 256, 512
+"""Frames in a chunk, within limits such that a job has about so many chunks."""
+
+
+def chunk_spans(n_frames: int) -> list[Span]:
+    """Cut frames into chunks, the same way for any number of workers.
+
+    Small chunks lose little when a job is killed; large ones keep the number of files down.
+    """
+    size = int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+    return [(start, min(start + size, n_frames)) for start in range(0, n_frames, size)]
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Finds the peaks of all frames of a source and keeps the results in a store.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Frames; must not have been read from yet.
+    geometry : Geometry
+        Geometry with every mask but the learnt one.
+    settings : FinderSettings
+        How peaks are found.
+    store : Store
+        Where results are kept; chunks that are there already are not done again.
+    hot_pixel_frames : int
+        Frames from which hot pixels are learnt, evenly spaced; 0 to learn none.
+    """
+
+    source: FrameSource
+    geometry: Geometry
+    settings: FinderSettings
+    store: Store
+    hot_pixel_frames: int = 64
+
+    def hot_pixels(self) -> NDArray[np.bool_]:
+        """Learn, or load from the store, the pixels that are hot; shape of a frame."""
+        known = self.store.load_array("hot")
+        if known is not None:
+            return known
+        if not self.hot_pixel_frames:
+            hot = np.zeros(self.source.shape, bool)
+        else:
+            # Reading opens files, and workers need a source that is not open.
+            with copy.deepcopy(self.source) as source:
+                hot = learn_hot_pixels(source, self.geometry, self.hot_pixel_frames)
+        self.store.save_array("hot", hot)
+        return hot
+
+    def run(self, n_workers: int, on_progress: Callable[[Counts], None]) -> NDArray[np.bool_]:
+        """Process the frames that are not done yet.
+
+        Parameters
+        ----------
+        n_workers : int
+            Processes; the results do not depend on it.
+        on_progress : callable
+            Called with the counts so far whenever a chunk is finished, and once at the start.
+
+        Returns
+        -------
+        ndarray of bool
+            The hot pixels that were masked.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; what was finished before is in the store.
+        HitfinderError
+            If results cannot be written or no worker can work.
+        """
+        on_progress(self.store.counts)
+        hot = self.hot_pixels()
+        log.info("hot pixels masked: %d", hot.sum())
+        geometry = dataclasses.replace(
+            self.geometry, detector=self.geometry.detector.with_mask(hot)
+        )
+        spans = [s for s in chunk_spans(len(self.source)) if s[0] not in self.store.done]
+
+        def keep(part: Part, image: NDArray) -> None:
+            self.store.add(part, image)
+            on_progress(self.store.counts)
+
+        if spans:
+            # Compile, or load what was compiled before, once for all workers.
+            Finder(geometry, self.settings).process(np.zeros(self.source.shape, self.source.dtype))
+        task = Task(self.source, geometry, self.settings)
+        Pool(task, min(n_workers, len(spans))).run(spans, keep)
+        return hot
