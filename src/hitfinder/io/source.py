@@ -10,6 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.errors import SourceError
+
 
 @dataclasses.dataclass(frozen=True)
 class FrameRef:
@@ -44,7 +46,12 @@ class Metadata:
     mask : ndarray of bool, optional
         True where a pixel is to be ignored, shape of a frame.
     saturation : float, optional
-        Counts at and above which a pixel is saturated.
+        Counts at and above which a pixel is saturated. Never more than 2^bits − 1, which a
+        detector stores both in pixels that its mask names and in saturated ones: the mask tells
+        which is which.
+    underload : float, optional
+        Counts below which a pixel has no value in that frame, whatever the mask says: 0 where a
+        format marks such pixels by negative counts.
     detector : str
         The file's own description of the detector.
     """
@@ -55,7 +62,49 @@ class Metadata:
     pixel_size_m: float | None = None
     mask: NDArray[np.bool_] | None = None
     saturation: float | None = None
+    underload: float | None = None
     detector: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkedFile:
+    """A file that holds frames of another one.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    frames : int
+        Frames taken from it, or that it should have held.
+    status : str
+        ``ok``, or the status of the error that its frames give.
+    """
+
+    path: str
+    frames: int
+    status: str = "ok"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a source is made of, for people to read.
+
+    Parameters
+    ----------
+    format : str
+        Name of the file format.
+    dataset : str
+        HDF5 path the frames were found at; empty for other formats.
+    compression : str
+        How the counts are packed; empty if they are not, or if no file is readable.
+    linked_files : tuple of LinkedFile
+        The files that hold the frames, where they are not in the file that was named.
+    """
+
+    format: str
+    dataset: str = ""
+    compression: str = ""
+    linked_files: tuple[LinkedFile, ...] = ()
 
 
 class FrameSource(abc.ABC):
@@ -64,14 +113,14 @@ class FrameSource(abc.ABC):
     A source is cheap to open, can be pickled before it has read anything (file handles are
     opened on first use, in the process that uses them), and never keeps frames in memory. A file
     that cannot be opened at all stands in a source as one frame whose `read` raises, so that every
-    input has its row in the frame table.
+    input has its row in the frame table. A source is read by one thread at a time.
 
     Attributes
     ----------
     shape : tuple of int
-        Rows and columns (ss, fs) of every frame.
+        Rows and columns (ss, fs) of every frame; (0, 0) if no frame is readable and no file says.
     dtype : numpy.dtype
-        Type of the stored counts.
+        Type of the stored counts, in the byte order of the machine.
     """
 
     shape: tuple[int, int]
@@ -111,8 +160,81 @@ class FrameSource(abc.ABC):
 
     @property
     def metadata(self) -> Metadata:
-        """What the files say about the frames."""
+        """What the files say about the frames: of several files, the first readable one."""
         return Metadata()
+
+    def frame_metadata(self, index: int) -> Metadata:
+        """Return what the files say about one frame, where frames differ.
+
+        Its `mask` is always None: a mask holds for all frames and is found in `metadata`.
+        """
+        return dataclasses.replace(self.metadata, mask=None)
+
+    @property
+    def n_readable(self) -> int:
+        """Number of frames that are not known to be unreadable."""
+        return len(self)
+
+    @property
+    def problems(self) -> tuple[SourceError, ...]:
+        """What is known to be wrong before any frame is read, each problem once."""
+        return ()
+
+    @property
+    def contents(self) -> Contents:
+        """Format, compression and linked files."""
+        return Contents(format=type(self).__name__)
+
+    def index_of(self, event: str) -> int:
+        """Return the number of the frame that an event of a CrystFEL list names.
+
+        Parameters
+        ----------
+        event : str
+            As in `FrameRef.event`.
+
+        Raises
+        ------
+        SourceError
+            If there is no such frame.
+        """
+        for index in range(len(self)):
+            if self.ref(index).event == event:
+                return index
+        file = self.ref(0).file if len(self) else ""
+        raise SourceError("no-frames", f"there is no frame {event!r}", file)
+
+    def h5_location(self, index: int) -> tuple[str, str, int] | None:
+        """Return the HDF5 dataset that holds a frame, links and virtual datasets followed.
+
+        Returns
+        -------
+        tuple of (str, str, int) or None
+            Absolute path of the file, path of the dataset in it, and index along its first axis
+            (the dataset is 3-D), or -1 if the dataset is 2-D: the frame itself. None if the frame
+            cannot be read, is in no HDF5 file, or is not one plain slice of a dataset.
+        """
+        return None
+
+    def buffer(self, out: NDArray | None) -> NDArray:
+        """Return the array to read into: `out`, once checked, or a new one.
+
+        Raises
+        ------
+        ValueError
+            If `out` has not the shape and type of a frame.
+        """
+        if out is None:
+            return np.empty(self.shape, self.dtype)
+        if out.shape != self.shape or out.dtype != self.dtype:
+            is_, must = (out.shape, out.dtype), (self.shape, self.dtype)
+            raise ValueError(f"buffer is {is_}, frames are {must}")
+        return out
+
+    def check(self, index: int) -> None:
+        """Raise IndexError if there is no frame `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
 
     def close(self) -> None:  # noqa: B027 - a source without handles has nothing to close
         """Close what is open; reading opens it again."""

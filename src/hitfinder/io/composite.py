@@ -1,0 +1,179 @@
+"""Several sources as one, and the input that cannot be opened."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+
+
+class FailedSource(FrameSource):
+    """An input that cannot be opened: one frame whose `read` tells why.
+
+    Parameters
+    ----------
+    ref : FrameRef
+        What the user asked for.
+    error : SourceError
+        Why it cannot be had.
+    """
+
+    def __init__(self, ref: FrameRef, error: SourceError) -> None:
+        self._ref, self.error = ref, error
+        self.shape, self.dtype = (0, 0), np.dtype(np.uint16)
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def n_readable(self) -> int:
+        """Nothing."""
+        return 0
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Raise the error."""
+        self.check(index)
+        error = self.error
+        raise SourceError(error.status, error.what, error.where, error.hint)
+
+    def ref(self, index: int) -> FrameRef:
+        """Return what the user asked for."""
+        return self._ref
+
+    @property
+    def problems(self) -> tuple[SourceError, ...]:
+        """The error."""
+        return (self.error,)
+
+    @property
+    def contents(self) -> Contents:
+        """Nothing known."""
+        return Contents("unreadable")
+
+
+class CompositeSource(FrameSource):
+    """Frames of several sources, one source after another or in a given order.
+
+    The shape is that of most readable frames, the first of equals; frames of another shape fail
+    to read as ``wrong-shape``. The type holds the counts of every source of that shape.
+
+    Parameters
+    ----------
+    sources : sequence of FrameSource
+        At least one.
+    order : ndarray of int, shape (n_frames, 2), optional
+        For each frame the number of its source and its index in it; by default all frames of all
+        sources.
+    """
+
+    def __init__(
+        self, sources: Sequence[FrameSource], order: NDArray[np.integer] | None = None
+    ) -> None:
+        self.sources = tuple(sources)
+        if order is None:
+            lengths = [len(source) for source in self.sources]
+            which = np.repeat(np.arange(len(lengths)), lengths)
+            starts = np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
+            order = np.stack([which, np.arange(len(which)) - starts], 1)
+        self._order = np.asarray(order, np.int64).reshape(-1, 2)
+        votes: collections.Counter[tuple[int, int]] = collections.Counter()
+        for source in self.sources:
+            if source.n_readable:
+                votes[source.shape] += source.n_readable
+        known = (s.shape for s in self.sources if s.shape != (0, 0))
+        self.shape = votes.most_common(1)[0][0] if votes else next(known, (0, 0))
+        self._first = next(
+            (s for s in self.sources if s.n_readable and s.shape == self.shape), self.sources[0]
+        )
+        kinds = {s.dtype for s in self.sources if s.n_readable and s.shape == self.shape}
+        self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
+        self._scratch: dict[np.dtype, NDArray] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def _at(self, index: int) -> tuple[FrameSource, int]:
+        self.check(index)
+        which, inner = self._order[index]
+        return self.sources[which], int(inner)
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Read one frame; see `FrameSource.read`."""
+        source, inner = self._at(index)
+        if source.shape != self.shape:
+            source.check(inner)
+            if not source.n_readable:
+                source.read(inner)
+            ref = source.ref(inner)
+            what = f"the frame is {source.shape}, most are {self.shape}"
+            raise SourceError("wrong-shape", what, f"{ref.file} {ref.event}".strip())
+        frame = self.buffer(out)
+        if source.dtype == self.dtype:
+            return source.read(inner, frame)
+        if source.dtype not in self._scratch:
+            self._scratch[source.dtype] = np.empty(self.shape, source.dtype)
+        frame[...] = source.read(inner, self._scratch[source.dtype])
+        return frame
+
+    def ref(self, index: int) -> FrameRef:
+        """Return where frame `index` is kept."""
+        source, inner = self._at(index)
+        return source.ref(inner)
+
+    @property
+    def n_readable(self) -> int:
+        """Number of frames not known to be unreadable, of the common shape."""
+        return sum(s.n_readable for s in self.sources if s.shape == self.shape)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the first readable source says."""
+        return self._first.metadata
+
+    def frame_metadata(self, index: int) -> Metadata:
+        """Return what the frame's own source says about it."""
+        source, inner = self._at(index)
+        return source.frame_metadata(inner)
+
+    @property
+    def problems(self) -> tuple[SourceError, ...]:
+        """The problems of all sources, and shapes that differ."""
+        found: list[SourceError] = []
+        for source in self.sources:
+            found += source.problems
+            if source.n_readable and source.shape != self.shape:
+                what = f"frames are {source.shape}, most are {self.shape}"
+                found.append(SourceError("wrong-shape", what, source.ref(0).file))
+        return tuple(found)
+
+    @property
+    def contents(self) -> Contents:
+        """Format and compression of the first readable source, linked files of all."""
+        first = self._first.contents
+        linked = [file for source in self.sources for file in source.contents.linked_files]
+        return Contents(first.format, first.dataset, first.compression, tuple(linked))
+
+    def index_of(self, event: str) -> int:
+        """Return the frame of an event, if there is but one source."""
+        if len(self.sources) == 1:
+            return self.sources[0].index_of(event)
+        return super().index_of(event)
+
+    def h5_location(self, index: int) -> tuple[str, str, int] | None:
+        """Return the dataset and index that hold the frame; see `FrameSource.h5_location`."""
+        source, inner = self._at(index)
+        return source.h5_location(inner) if source.shape == self.shape else None
+
+    def close(self) -> None:
+        """Close what is open."""
+        for source in self.sources:
+            source.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scratch": {}}

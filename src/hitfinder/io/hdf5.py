@@ -1,0 +1,241 @@
+"""CXI files, plain HDF5 stacks, and NXmx files with one dataset of frames."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+
+from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import Dim, FrameLayout, Slab
+from hitfinder.io import metadata as fields
+from hitfinder.io.chunks import Axis
+from hitfinder.io.eiger import data_links, open_eiger
+from hitfinder.io.handles import POOL
+from hitfinder.io.locate import locate
+from hitfinder.io.stack import Hdf5Source, Plane
+from hitfinder.io.tables import NO_INDEX, FrameTable
+
+USUAL_PATHS = (
+    "/entry/data/data",
+    "/entry_1/data_1/data",
+    "/entry_1/instrument_1/detector_1/data",
+    "/entry_1/instrument_1/detector_1/detector_corrected/data",
+    "/entry_1/image_1/data",
+    "/entry/instrument/detector/data",
+    "/data/data",
+)
+NOT_FRAMES = ("*mask*", "*flatfield*", "*gain*", "*pixel_map*", "*error*", "*background*", "*dark*")
+"""Names of datasets that have a frame's shape and are none."""
+
+PLAIN_DIMS: tuple[tuple[Dim, ...], ...] = (("%", "ss", "fs"), ("ss", "fs"))
+"""Layouts that say no more than the number of axes does."""
+
+LEAST_SIDE = 16
+"""Rows and columns from which a dataset at an unusual place passes for frames."""
+
+
+def open_hdf5(
+    file: str, layout: FrameLayout | None = None, dataset: str | None = None
+) -> Hdf5Source:
+    """Open an HDF5 file of any of the formats.
+
+    Parameters
+    ----------
+    file : str
+        The file.
+    layout : FrameLayout, optional
+        How a frame is put together from datasets, as a geometry file says.
+    dataset : str, optional
+        Path of the frames' dataset; it overrules those of the layout.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, has no frames, or does not say which dataset holds them.
+    """
+    handle = POOL.file(file)
+    paths = (dataset,) if dataset is not None else layout.data_paths if layout is not None else ()
+    links = data_links(handle)
+    # A geometry file names the path of a virtual dataset, which older masters do without.
+    if links and dataset is None and not any("%" in p or p in handle for p in paths):
+        return open_eiger(file)
+    if not paths:
+        paths = (find_frames(handle),)
+    if layout is None or (layout.is_plain and layout.slabs[0].dims in PLAIN_DIMS):
+        return _open_plain(file, paths[0])
+    return _open_layout(file, layout, paths)
+
+
+def _open_plain(file: str, path: str) -> Hdf5Source:
+    """Open a dataset whose last two axes are the frame."""
+    handle = POOL.file(file)
+    kind, shape = format_name(handle), fields.shape_announced(handle)
+    groups = _frame_groups(handle, (path,))
+    label = path + _channel_note(handle, path)
+    tables = [locate(file, path.replace("%", group, 1)) for group in groups]
+    table = FrameTable.joined(tables)
+    return Hdf5Source(
+        file,
+        kind,
+        (Plane(table),),
+        events=_events(groups, tables) if "%" in path else (),
+        shape=None if table.readable else shape,
+        dataset=label,
+    )
+
+
+def _channel_note(handle: h5py.File, path: str) -> str:
+    """Say that only the first of several channels is read; refuse a stack of modules.
+
+    Raises
+    ------
+    SourceError
+        If the file does not tell which of both it is.
+    """
+    dataset = handle.get(path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4 or dataset.shape[1] == 1:
+        return ""
+    if format_name(handle) == "NXmx":
+        return f" (the first of {dataset.shape[1]} channels)"
+    what = f"the axes of {dataset.shape} could be modules or channels"
+    hint = "Give the geometry file that names them."
+    raise SourceError("unreadable", what, f"{handle.filename}{path}", hint)
+
+
+def _open_layout(file: str, layout: FrameLayout, paths: tuple[str, ...]) -> Hdf5Source:
+    """Open the datasets that a layout names; a ``%`` in a path stands for the frame's group."""
+    handle = POOL.file(file)
+    kind, groups = format_name(handle), _frame_groups(handle, paths)
+    planes: list[Plane] = []
+    events: tuple[str, ...] = ()
+    for path in paths:
+        slabs = tuple(s for s in layout.slabs if s.data_path == path) or layout.slabs
+        axes = _axes(slabs)
+        tables = [locate(file, path.replace("%", group, 1), axes) for group in groups]
+        if "%" in path:
+            events = _events(groups, tables)
+        planes.append(Plane(FrameTable.joined(tables), slabs))
+    lengths = sorted({len(plane.table) for plane in planes})
+    if len(lengths) > 1:
+        what = f"the datasets of the modules hold different numbers of frames {lengths}"
+        raise SourceError("wrong-shape", what, file)
+    return Hdf5Source(
+        file, kind, tuple(planes), events=events, shape=layout.shape, dataset=", ".join(paths)
+    )
+
+
+def _events(groups: list[str], tables: list[FrameTable]) -> tuple[str, ...]:
+    """Name the frames of several groups as CrystFEL does: ``group//index``."""
+    events: list[str] = []
+    for group, table in zip(groups, tables, strict=True):
+        alone = len(table) == 1 and table.index_of[0] == NO_INDEX
+        events += [f"{group}//"] if alone else [f"{group}//{i}" for i in range(len(table))]
+    return tuple(events)
+
+
+def _axes(slabs: tuple[Slab, ...]) -> tuple[Axis, ...]:
+    """Return what the slabs together take of their dataset's axes.
+
+    A module axis of which all slabs take the same index is fixed, else it is read whole, so that a
+    chunk of several modules is unpacked once a frame.
+    """
+    axes: list[Axis] = []
+    for dims in zip(*(slab.dims for slab in slabs), strict=True):
+        alike = isinstance(dims[0], int) and len(set(dims)) == 1
+        axes.append(dims[0] if dims[0] == "%" or alike else ":")
+    return tuple(axes)
+
+
+def _frame_groups(handle: h5py.File, paths: tuple[str, ...]) -> list[str]:
+    """Return the names that ``%`` stands for, sorted; one empty name without a ``%``."""
+    if not any("%" in path for path in paths):
+        return [""]
+    pattern = next(path for path in paths if "%" in path)
+    parent, _, rest = pattern.partition("%")
+    group = handle.get(parent.rstrip("/") or "/")
+    rest = rest.lstrip("/")
+    names = list(group) if isinstance(group, h5py.Group) else []
+    found = [
+        n for n in names if isinstance(group[n], h5py.Group) and (not rest or rest in group[n])
+    ]
+    if not found:
+        raise SourceError("no-frames", f"there is no dataset {pattern}", handle.filename)
+    return sorted(found)
+
+
+def format_name(handle: h5py.File) -> str:
+    """Name the format of a file that does not link data files."""
+    definition = fields.read_text(handle, "entry/definition")
+    if definition == "NXmx" or "entry/instrument/detector/detectorSpecific" in handle:
+        return "NXmx"
+    if "cxi_version" in handle or "entry_1" in handle:
+        return "CXI"
+    return "HDF5"
+
+
+def find_frames(handle: h5py.File) -> str:
+    """Find the dataset of frames: at a usual place, else the largest that looks like frames.
+
+    A usual place that is a broken link, or holds no numbers, is returned too: opening it tells why.
+
+    Raises
+    ------
+    SourceError
+        ``no-frames`` if there is none; ``unreadable`` if several are as large, naming them.
+    """
+    no_stack = None
+    for path in USUAL_PATHS:
+        if handle.get(path, getlink=True) is None:
+            continue
+        try:
+            item = handle[path]
+        except (KeyError, OSError):
+            return path
+        if _is_stack(item, least_side=0):
+            return path
+        if isinstance(item, h5py.Dataset):
+            no_stack = no_stack or path
+    found = dict(_datasets(handle, "", set()))
+    sizes = {path: dataset.size for path, dataset in found.items()}
+    largest = sorted(path for path, size in sizes.items() if size == max(sizes.values()))
+    if not largest and no_stack is not None:
+        return no_stack
+    if not largest:
+        raise SourceError("no-frames", "no dataset looks like detector frames", handle.filename)
+    if len(largest) > 1:
+        named = ", ".join(f"{path} {found[path].shape}" for path in largest[:5])
+        what = f"frames could be in any of {len(largest)} datasets: {named}"
+        raise SourceError("unreadable", what, handle.filename, "Say which one.")
+    return largest[0]
+
+
+def _datasets(
+    group: h5py.Group, prefix: str, seen: set[tuple[int, int]]
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Walk through a file, links included, visiting each object once; yield stacks of frames."""
+    for name in group:
+        if any(fnmatch.fnmatch(name.lower(), pattern) for pattern in NOT_FRAMES):
+            continue
+        try:
+            item = group[name]
+        except (KeyError, OSError):
+            continue
+        info = h5py.h5o.get_info(item.id)
+        key = info.fileno, info.addr
+        if key in seen:
+            continue
+        seen.add(key)
+        if isinstance(item, h5py.Group):
+            yield from _datasets(item, f"{prefix}/{name}", seen)
+        elif isinstance(item, h5py.Dataset) and _is_stack(item, LEAST_SIDE):
+            yield f"{prefix}/{name}", item
+
+
+def _is_stack(item: object, least_side: int) -> bool:
+    """Whether an object is a dataset of 2 to 4 axes of numbers, the last two like a detector's."""
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iuf":
+        return False
+    return 2 <= item.ndim <= 4 and bool(np.min(item.shape[-2:]) >= least_side)

@@ -1,0 +1,99 @@
+"""CrystFEL lists: one frame a line, ``path //event``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from hitfinder import atomic
+from hitfinder.errors import SourceError
+from hitfinder.io.source import FrameRef
+
+
+def parse_line(line: str) -> FrameRef:
+    """Read a line: what follows the last space is the event if it holds ``//``.
+
+    A line without an event stands for every frame of the file. Blanks at the ends do not count.
+    """
+    text = line.strip()
+    path, _, event = text.rpartition(" ")
+    if path and "//" in event:
+        return FrameRef(path.rstrip(), event)
+    return FrameRef(text)
+
+
+def format_line(ref: FrameRef) -> str:
+    """Write a line, without a line end.
+
+    Raises
+    ------
+    ValueError
+        If the path has a line break in it.
+    """
+    if "\n" in ref.file or "\n" in ref.event:
+        raise ValueError(f"path {ref.file!r} has a line break in it")
+    return f"{ref.file} {ref.event}".rstrip()
+
+
+def read_lst(path: str | Path) -> list[FrameRef]:
+    """Read a list.
+
+    A relative path is taken from the working directory, as CrystFEL does; if there is no such
+    file there, from the folder of the list.
+
+    Parameters
+    ----------
+    path : str or Path
+        The list.
+
+    Returns
+    -------
+    list of FrameRef
+        In the order of the list; the event is empty where a line has none.
+
+    Raises
+    ------
+    SourceError
+        If the list cannot be read or is empty.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError as error:
+        raise SourceError("missing-file", "there is no such list", str(path)) from error
+    except OSError as error:
+        raise SourceError("unreadable", f"cannot be read ({error})", str(path)) from error
+    refs = [parse_line(line) for line in text.split("\n") if line.strip()]
+    if not refs:
+        raise SourceError("no-frames", "the list is empty", str(path))
+    folder = Path(path).parent
+    places = {ref.file: _place(ref.file, folder) for ref in refs}
+    return [FrameRef(places[ref.file], ref.event) for ref in refs]
+
+
+def _place(file: str, folder: Path) -> str:
+    if os.path.isabs(file) or os.path.exists(file) or not (folder / file).exists():
+        return file
+    return str(folder / file)
+
+
+def write_lst(path: str | Path, refs: Iterable[FrameRef]) -> None:
+    """Write a list, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write.
+    refs : iterable of FrameRef
+        The frames, in order.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with (
+        atomic.replacing(path) as part,
+        open(part, "w", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        file.writelines(f"{format_line(ref)}\n" for ref in refs)

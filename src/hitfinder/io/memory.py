@@ -1,0 +1,95 @@
+"""Frames in a NumPy array, in memory or in a ``.npy`` file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.io.source import Contents, FrameRef, FrameSource
+
+
+class ArraySource(FrameSource):
+    """Frames of an array.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, ss, fs) or (ss, fs)
+        The counts; not copied.
+    name : str
+        What to call the array in `FrameRef.file`.
+
+    Raises
+    ------
+    SourceError
+        If the array is no stack of frames.
+    """
+
+    def __init__(self, frames: NDArray, name: str = "array") -> None:
+        self._frames = _stack(frames, name)
+        self._name, self._alone = name, frames.ndim == 2
+        self.shape = (self._frames.shape[1], self._frames.shape[2])
+        self.dtype = self._frames.dtype.newbyteorder("=")
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Copy one frame; see `FrameSource.read`."""
+        self.check(index)
+        frame = self.buffer(out)
+        frame[...] = self._frames[index]
+        return frame
+
+    def ref(self, index: int) -> FrameRef:
+        """Return where frame `index` is kept."""
+        self.check(index)
+        return FrameRef(self._name, "" if self._alone else f"//{index}")
+
+    @property
+    def contents(self) -> Contents:
+        """Format."""
+        return Contents("NumPy array")
+
+
+class NpySource(ArraySource):
+    """Frames of a ``.npy`` file, mapped into memory and not loaded.
+
+    Parameters
+    ----------
+    file : str
+        The file as the user named it.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read or is no stack of frames.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        try:
+            frames = np.load(file, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise SourceError("missing-file", "there is no such file", file) from error
+        except (OSError, ValueError, EOFError) as error:
+            # A file shorter than its header says cannot be mapped.
+            status = "truncated" if "mmap length" in str(error) else "unreadable"
+            raise SourceError(status, f"NumPy cannot read it ({error})", file) from error
+        super().__init__(frames, file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._file,)
+
+
+def _stack(frames: NDArray, name: str) -> NDArray:
+    """Return the frames with a first axis, or say why they are none."""
+    if not isinstance(frames, np.ndarray) or frames.dtype.kind not in "iuf":
+        raise SourceError("unreadable", f"holds {getattr(frames, 'dtype', '?')}, not counts", name)
+    if frames.ndim not in (2, 3):
+        raise SourceError("wrong-shape", f"{frames.shape} is no stack of frames", name)
+    if not frames.size:
+        raise SourceError("no-frames", f"the array is empty {frames.shape}", name)
+    return frames[None] if frames.ndim == 2 else frames

@@ -1,0 +1,269 @@
+"""What HDF5 files say about beam and detector, at the places where the formats keep it.
+
+The beam centre of NXmx and Eiger files counts pixels from the outer corner of the first pixel, as
+the accompanying translation of the detector shows (centre times pixel size) and as DIALS reads it:
+the convention used here, so it is taken over unchanged.
+"""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.io.source import Metadata
+from hitfinder.units import HC_EV_ANGSTROM
+
+DETECTORS = (
+    "entry/instrument/detector",
+    "entry_1/instrument_1/detector_1",
+    "entry/instrument_1/detector_1",
+    "entry_1/instrument/detector",
+)
+ENERGIES = (
+    "entry/instrument/beam/incident_energy",
+    "entry/instrument/beam/photon_energy",
+    "entry/instrument/detector/detectorSpecific/photon_energy",
+    "entry_1/instrument_1/source_1/energy",
+    "entry_1/instrument_1/beam_1/photon_energy",
+    "entry_1/instrument_1/beam_1/energy",
+    "LCLS/photon_energy_eV",
+    "photon_energy_ev",
+    "photon_energy_eV",
+    "photon_energy",
+    "entry/photon_energy",
+    "entry/data/photon_energy",
+)
+WAVELENGTHS = (
+    "entry/instrument/beam/incident_wavelength",
+    "entry/sample/beam/incident_wavelength",
+    "entry_1/instrument_1/beam_1/incident_wavelength",
+    "LCLS/photon_wavelength_A",
+)
+DISTANCES = (
+    "{detector}/detector_distance",
+    "{detector}/distance",
+    "camera_length_m",
+    "clen",
+    "entry/clen",
+    "entry/data/clen",
+)
+MASKS = (
+    "{detector}/pixel_mask",
+    "{detector}/detectorSpecific/pixel_mask",
+    "{detector}/threshold_1_channel/pixel_mask",
+    "{detector}/mask",
+    "entry_1/data_1/mask",
+    "entry/data/mask",
+    "mask",
+)
+LENGTHS_M = {"m": 1.0, "metre": 1.0, "meter": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6}
+ENERGIES_EV = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / 1.602176634e-19}
+WAVELENGTHS_A = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10}
+
+MAX_UNITLESS_DISTANCE_M = 20.0
+"""A camera length without a unit beyond this is taken to be in mm."""
+
+
+def read_metadata(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> Metadata:
+    """Read what a file says about its frames.
+
+    Parameters
+    ----------
+    file : h5py.File
+        A master, CXI or other HDF5 file.
+    shape : tuple of int
+        Rows and columns of a frame; a mask of another shape is left out.
+    dtype : numpy.dtype
+        Type of the counts.
+    """
+    bits = read_pixel_mask(file, shape)
+    pixel = read_pixel_size(file)
+    energies, distances = photon_energies_ev(file), camera_lengths_m(file)
+    return Metadata(
+        photon_energy_ev=None if energies is None else float(np.median(energies)),
+        camera_length_m=None if distances is None else float(np.median(distances)),
+        beam_center=read_beam_center(file, pixel),
+        pixel_size_m=pixel,
+        mask=None if bits is None else bits != 0,
+        saturation=read_saturation(file, dtype),
+        underload=_number(file, "{detector}/underload_value"),
+        detector=read_text(file, "{detector}/description"),
+    )
+
+
+def photon_energies_ev(file: h5py.File) -> NDArray[np.float64] | None:
+    """Return the photon energy in eV, one value or one for each frame; None if none is given."""
+    found = _first(file, ENERGIES)
+    if found is not None:
+        return _to_ev(*found)
+    found = _first(file, WAVELENGTHS)
+    if found is not None:
+        values, unit = found
+        return HC_EV_ANGSTROM / (values * WAVELENGTHS_A.get(unit.lower(), 1.0))
+    attribute = _attribute(file, "photon_energy")
+    return None if attribute is None else _to_ev(attribute, "")
+
+
+def camera_lengths_m(file: h5py.File) -> NDArray[np.float64] | None:
+    """Return the camera length in m, one value or one for each frame; None if none is given."""
+    found = _first(file, DISTANCES)
+    if found is None:
+        attribute = _attribute(file, "clen")
+        if attribute is None:
+            return None
+        found = attribute, ""
+    values, unit = found
+    if unit.lower() in LENGTHS_M:
+        return values * LENGTHS_M[unit.lower()]
+    return values / 1e3 if np.median(values) > MAX_UNITLESS_DISTANCE_M else values
+
+
+def _to_ev(values: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
+    """Convert energies to eV; without a unit, the size tells J (below 1e-9) and keV (below 200).
+
+    CXI files give J without saying so.
+    """
+    if unit.lower() in ENERGIES_EV:
+        return values * ENERGIES_EV[unit.lower()]
+    size = float(np.median(values))
+    return values * (ENERGIES_EV["j"] if size < 1e-9 else 1e3 if size < 200 else 1.0)
+
+
+def read_pixel_size(file: h5py.File) -> float | None:
+    """Return the pixel size along fs, in m."""
+    found = _first(file, ("{detector}/x_pixel_size",))
+    return None if found is None else float(found[0][0] * LENGTHS_M.get(found[1].lower(), 1.0))
+
+
+def read_beam_center(file: h5py.File, pixel_size_m: float | None) -> tuple[float, float] | None:
+    """Return where the beam meets the frame, (fs, ss) in pixels, corner convention.
+
+    A length is divided by the pixel size. (0, 0), which detectors write when it was never set, is
+    no beam centre.
+    """
+    center = []
+    for axis in "xy":
+        found = _first(file, (f"{{detector}}/beam_center_{axis}",), least=-np.inf)
+        if found is None:
+            return None
+        value, unit = float(found[0][0]), found[1].lower()
+        if unit in LENGTHS_M:
+            if not pixel_size_m:
+                return None
+            value *= LENGTHS_M[unit] / pixel_size_m
+        center.append(value)
+    return (center[0], center[1]) if any(center) else None
+
+
+def read_saturation(file: h5py.File, dtype: np.dtype) -> float | None:
+    """Return the counts at and above which a pixel is saturated.
+
+    The least of what the file states and the detector's largest number, 2^bits − 1, ``bits`` being
+    the file's own bit depth where it gives one. NXmx calls a pixel at the stated value still
+    valid, but counts are clipped there.
+    """
+    limits = [
+        _number(file, "{detector}/saturation_value"),
+        _number(file, "{detector}/detectorSpecific/countrate_correction_count_cutoff"),
+    ]
+    bits = _number(file, "{detector}/bit_depth_image")
+    if dtype.kind in "iu":
+        # A depth beyond the stored type, as after a conversion to fewer bits, says nothing.
+        largest = float(np.iinfo(dtype).max)
+        limits.append(min(2.0**bits - 1, largest) if bits else largest)
+    known = [limit for limit in limits if limit is not None and limit > 0]
+    return min(known) if known else None
+
+
+def read_pixel_mask(file: h5py.File, shape: tuple[int, int]) -> NDArray[np.unsignedinteger] | None:
+    """Return the pixel mask in the file's own bits, shape of a frame; 0 is a good pixel.
+
+    A mask for each module, stored apart, is joined along ss as the frame is; of a mask for each
+    frame or channel, the first is taken.
+    """
+    for path in _paths(MASKS):
+        mask = _dataset(file, path)
+        if mask is None or mask.dtype.kind not in "iub" or mask.ndim < 2:
+            continue
+        if mask.shape[-2:] == shape:
+            bits = mask[(0,) * (mask.ndim - 2)]
+        elif mask.ndim == 3 and (mask.shape[0] * mask.shape[1], mask.shape[2]) == shape:
+            bits = mask[()].reshape(shape)
+        else:
+            continue
+        return bits.astype(f"u{bits.dtype.itemsize}")
+    return None
+
+
+def read_text(file: h5py.File, path: str) -> str:
+    """Return a text field; empty if there is none."""
+    for place in _paths((path,)):
+        dataset = _dataset(file, place)
+        if dataset is not None and dataset.size == 1 and dataset.dtype.kind in "OS":
+            value = np.asarray(dataset[()]).ravel()[0]
+            return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return ""
+
+
+def frames_announced(file: h5py.File) -> int | None:
+    """Return the number of frames a detector was told to take; None if the file does not say."""
+    images = _number(file, "{detector}/detectorSpecific/nimages")
+    triggers = _number(file, "{detector}/detectorSpecific/ntrigger")
+    return None if images is None else int(images * (triggers or 1))
+
+
+def shape_announced(file: h5py.File) -> tuple[int, int] | None:
+    """Return the shape of a frame as a detector states it; None if the file does not say."""
+    rows = _number(file, "{detector}/detectorSpecific/y_pixels_in_detector")
+    columns = _number(file, "{detector}/detectorSpecific/x_pixels_in_detector")
+    return (int(rows), int(columns)) if rows and columns else None
+
+
+def _paths(patterns: tuple[str, ...]) -> list[str]:
+    """Write out the places of the detector group."""
+    return [
+        pattern.format(detector=group)
+        for pattern in patterns
+        for group in (DETECTORS if "{detector}" in pattern else ("",))
+    ]
+
+
+def _dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
+    try:
+        found = file[path]
+    except (KeyError, OSError):
+        return None
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def _first(
+    file: h5py.File, patterns: tuple[str, ...], least: float = 0.0
+) -> tuple[NDArray[np.float64], str] | None:
+    """Return the values and unit of the first place that has finite numbers above `least`."""
+    for path in _paths(patterns):
+        dataset = _dataset(file, path)
+        if dataset is None or dataset.dtype.kind not in "iuf" or not dataset.size:
+            continue
+        values = np.asarray(dataset[()], np.float64).ravel()
+        if np.isfinite(values).all() and (values > least).all():
+            unit = dataset.attrs.get("units", "")
+            return values, unit.decode() if isinstance(unit, bytes) else str(unit)
+    return None
+
+
+def _number(file: h5py.File, pattern: str) -> float | None:
+    found = _first(file, (pattern,), least=-np.inf)
+    return None if found is None else float(found[0][0])
+
+
+def _attribute(file: h5py.File, name: str) -> NDArray[np.float64] | None:
+    """Return an attribute of the frames' dataset, or of a group on the way to it."""
+    for path in ("entry/data/data", "entry/data", "entry", "/"):
+        holder = file.get(path)
+        if holder is not None and name in holder.attrs:
+            try:
+                return np.atleast_1d(np.asarray(holder.attrs[name], np.float64))
+            except (TypeError, ValueError):
+                continue
+    return None

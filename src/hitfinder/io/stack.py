@@ -1,0 +1,270 @@
+"""Frames in HDF5 datasets, in one file or linked from it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import Slab
+from hitfinder.io import metadata as fields
+from hitfinder.io.chunks import read_item
+from hitfinder.io.handles import POOL
+from hitfinder.io.source import Contents, FrameRef, FrameSource, LinkedFile, Metadata
+from hitfinder.io.tables import NO_INDEX, FrameTable, Part
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plane:
+    """A dataset, and the rows of the frame that it fills.
+
+    Parameters
+    ----------
+    table : FrameTable
+        Where each frame's part of it is.
+    slabs : tuple of Slab
+        What goes where; none if the dataset's item is the frame as it stands.
+    """
+
+    table: FrameTable
+    slabs: tuple[Slab, ...] = ()
+
+
+class Hdf5Source(FrameSource):
+    """Frames of one HDF5 file and of the files it links.
+
+    Parameters
+    ----------
+    file : str
+        The file as the user named it.
+    format : str
+        Name of the format.
+    planes : tuple of Plane
+        The datasets that make up a frame; all tables have the same length.
+    events : tuple of str
+        The event of each frame; empty if they are ``//0``, ``//1`` and on.
+    shape : tuple of int, optional
+        Shape of a frame; by default that of the first readable dataset.
+    dataset : str
+        The path that was read, for people.
+    notes : tuple of SourceError
+        Problems met while the file was opened, beside those of its frames.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        format: str,
+        planes: tuple[Plane, ...],
+        *,
+        events: tuple[str, ...] = (),
+        shape: tuple[int, int] | None = None,
+        dataset: str = "",
+        notes: tuple[SourceError, ...] = (),
+    ) -> None:
+        self.file, self._format, self._dataset, self._notes = file, format, dataset, notes
+        self._events = events
+        readable = [part for plane in planes for part in plane.table.readable]
+        if shape is None:
+            shape = (readable[0].shape[-2], readable[0].shape[-1]) if readable else (0, 0)
+        self.shape = shape
+        self._planes = tuple(_checked(plane, shape) for plane in planes)
+        kinds = {part.dtype for plane in self._planes for part in plane.table.readable}
+        self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
+        self._scratch: dict[tuple[tuple[int, ...], np.dtype], NDArray] = {}
+
+    def __len__(self) -> int:
+        return len(self._planes[0].table)
+
+    @property
+    def n_readable(self) -> int:
+        """Number of frames of which all datasets can be read."""
+        good = np.ones(len(self), bool)
+        for plane in self._planes:
+            good &= np.array([p.error is None for p in plane.table.parts])[plane.table.part_of]
+        return int(good.sum())
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Read one frame; see `FrameSource.read`."""
+        self.check(index)
+        frame = self.buffer(out)
+        for plane in self._planes:
+            part = self._part(plane, index)
+            if part.error is not None:
+                raise self._error(part.error, index)
+        if any(plane.slabs for plane in self._planes):
+            frame[...] = 0
+        for plane in self._planes:
+            part = self._part(plane, index)
+            at = int(plane.table.index_of[index])
+            if not plane.slabs and part.dtype == self.dtype and frame.flags.c_contiguous:
+                self._read_part(part, at, frame)
+                continue
+            item = self._read_part(part, at, self._buffer_for(part))
+            if not plane.slabs:
+                frame[...] = item
+            for slab in plane.slabs:
+                _place(slab, part, item, frame)
+        return frame
+
+    @staticmethod
+    def _part(plane: Plane, index: int) -> Part:
+        return plane.table.parts[plane.table.part_of[index]]
+
+    @staticmethod
+    def _read_part(part: Part, at: int, out: NDArray) -> NDArray:
+        with POOL.lock:
+            dataset = POOL.dataset(part.file, part.path)
+            read_item(dataset, part.axes, at, out, part.algorithm)
+        return out
+
+    def _buffer_for(self, part: Part) -> NDArray:
+        """Return an array for a dataset's item, kept for the next frame."""
+        key = part.shape, part.dtype
+        if key not in self._scratch:
+            self._scratch[key] = np.empty(*key)
+        return self._scratch[key]
+
+    def _error(self, error: SourceError, index: int) -> SourceError:
+        where = error.where or f"{self.file} {self.ref(index).event}".strip()
+        return SourceError(error.status, error.what, where, error.hint)
+
+    def ref(self, index: int) -> FrameRef:
+        """Return where frame `index` is kept."""
+        self.check(index)
+        if self._events:
+            return FrameRef(self.file, self._events[index])
+        table = self._planes[0].table
+        alone = len(self) == 1 and table.index_of[0] == NO_INDEX
+        return FrameRef(self.file, "" if alone else f"//{index}")
+
+    def index_of(self, event: str) -> int:
+        """Return the number of the frame that an event names."""
+        if self._events:
+            return super().index_of(event)
+        text = event.removeprefix("//")
+        if text.isdigit() and int(text) < len(self) and event.startswith("//"):
+            return int(text)
+        what = f"there is no frame {event!r}, it has {len(self)}"
+        raise SourceError("no-frames", what, self.file)
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """What the file says about its frames."""
+        try:
+            with POOL.lock, POOL.visit():
+                return fields.read_metadata(POOL.file(self.file), self.shape, self.dtype)
+        except (SourceError, OSError):
+            return Metadata()
+
+    @functools.cached_property
+    def _series(self) -> dict[str, NDArray[np.float64]]:
+        """Photon energy and camera length where the file gives one for each frame."""
+        try:
+            with POOL.lock, POOL.visit():
+                file = POOL.file(self.file)
+                found = {
+                    "photon_energy_ev": fields.photon_energies_ev(file),
+                    "camera_length_m": fields.camera_lengths_m(file),
+                }
+        except (SourceError, OSError):
+            return {}
+        return {k: v for k, v in found.items() if v is not None and 1 < len(v) == len(self)}
+
+    def frame_metadata(self, index: int) -> Metadata:
+        """Return what the file says about one frame."""
+        own: dict[str, Any] = {k: float(values[index]) for k, values in self._series.items()}
+        return dataclasses.replace(self.metadata, mask=None, **own)
+
+    @property
+    def problems(self) -> tuple[SourceError, ...]:
+        """What keeps frames from being read, each reason once."""
+        found = [part.error for plane in self._planes for part in plane.table.parts]
+        unique = {str(error): error for error in (*self._notes, *found) if error is not None}
+        return tuple(unique.values())
+
+    @property
+    def contents(self) -> Contents:
+        """Format, compression and linked files."""
+        readable = [part for plane in self._planes for part in plane.table.readable]
+        own = os.path.realpath(self.file)
+        linked: dict[str, LinkedFile] = {}
+        for plane in self._planes:
+            counts = np.bincount(plane.table.part_of, minlength=len(plane.table.parts))
+            for part, frames in zip(plane.table.parts, counts, strict=True):
+                if part.file and os.path.realpath(part.file) != own:
+                    status = "ok" if part.error is None else part.error.status
+                    earlier = linked.get(part.file)
+                    more = earlier.frames if earlier else 0
+                    status = status if not earlier or earlier.status == "ok" else earlier.status
+                    linked[part.file] = LinkedFile(part.file, more + int(frames), status)
+        packed = readable[0].compression if readable else ""
+        return Contents(self._format, self._dataset, packed, tuple(linked.values()))
+
+    def h5_location(self, index: int) -> tuple[str, str, int] | None:
+        """Return the dataset and index that hold the frame; see `FrameSource.h5_location`."""
+        self.check(index)
+        if len(self._planes) > 1 or self._planes[0].slabs:
+            return None
+        table = self._planes[0].table
+        part = self._part(self._planes[0], index)
+        if part.error is not None or part.axes not in ((":", ":"), ("%", ":", ":")):
+            return None
+        return part.file, part.path, int(table.index_of[index])
+
+    def close(self) -> None:
+        """Close the files that hold the frames."""
+        for file in {part.file for plane in self._planes for part in plane.table.parts}:
+            POOL.discard(file)
+        POOL.discard(self.file)
+
+    def __del__(self) -> None:
+        # A file left open could not be written again by this process. At exit, or if opening
+        # failed half-way, there may be nothing left to close.
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scratch": {}}
+
+
+def _checked(plane: Plane, shape: tuple[int, int]) -> Plane:
+    """Mark datasets that do not fill their place in the frame."""
+    parts = []
+    for part in plane.table.parts:
+        if part.error is None and not _fits(plane, part, shape):
+            what = f"frames are {part.shape}, the others are {shape}"
+            error = SourceError("wrong-shape", what, f"{part.file}{part.path}")
+            part = dataclasses.replace(part, error=error)
+        parts.append(part)
+    return Plane(plane.table.with_parts(parts), plane.slabs)
+
+
+def _fits(plane: Plane, part: Part, shape: tuple[int, int]) -> bool:
+    if not plane.slabs:
+        return part.shape == shape
+    for slab in plane.slabs:
+        rows, columns = _item_view(slab, part, np.empty(part.shape, np.bool_)).shape
+        if rows < slab.n_ss or columns < slab.n_fs:
+            return False
+    return True
+
+
+def _item_view(slab: Slab, part: Part, item: NDArray) -> NDArray:
+    """Return the 2-D view of an item that a slab takes its pixels from, rows along ss."""
+    left = [dim for dim, axis in zip(slab.dims, part.axes, strict=True) if axis == ":"]
+    picked = item[tuple(dim if isinstance(dim, int) else slice(None) for dim in left)]
+    return picked.T if slab.transposed else picked
+
+
+def _place(slab: Slab, part: Part, item: NDArray, frame: NDArray) -> None:
+    """Copy a slab's pixels to its rows of the frame."""
+    rows = slice(slab.ss_start, slab.ss_start + slab.n_ss)
+    view = _item_view(slab, part, item)
+    frame[rows, : slab.n_fs] = view[: slab.n_ss, : slab.n_fs]
