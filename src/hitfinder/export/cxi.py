@@ -1,0 +1,251 @@
+"""Hits as a CXI file with a peak list, as CrystFEL, OM and Cheetah know it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from hitfinder.atomic import replacing
+from hitfinder.errors import OutputError
+from hitfinder.export.hits import DISTANCE, ENERGY_EV, ENERGY_J, ORIGIN, RESULT, Hit, Results
+from hitfinder.export.links import FrameLinks
+from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.io.source import FrameSource
+
+DATA = "/entry_1/data_1/data"
+MASK = "/entry_1/data_1/mask"
+COPIES = "/entry_1/data_1/copies"
+
+CXI_VERSION = 160
+HITS_PER_WRITE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class CxiSummary:
+    """What a CXI file came to hold.
+
+    Parameters
+    ----------
+    n_hits : int
+        Frames.
+    n_copied : int
+        Frames whose counts are in the file itself.
+    varying_energy, varying_length : bool
+        Whether photon energy and camera length differ between frames.
+    """
+
+    n_hits: int
+    n_copied: int
+    varying_energy: bool
+    varying_length: bool
+
+
+def write_cxi(
+    path: str | os.PathLike[str],
+    source: FrameSource,
+    geometry: Geometry,
+    hits: Iterable[Hit],
+    *,
+    copy_frames: bool = False,
+) -> CxiSummary:
+    """Write hits as a CXI file, whole or not at all.
+
+    Frames stay where they are: the file shows them through a virtual dataset that leads to the
+    very datasets that hold them, past master files and links. Frames that are in no HDF5 file, or
+    put together from several datasets, are copied. Memory does not grow with the peaks.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.cxi`` file.
+    source : FrameSource
+        Where the frames are, with counts as they are stored.
+    geometry : Geometry
+        Mask, photon energy and camera length to record.
+    hits : iterable of Hit
+        The hits, taken one at a time, in the order in which they are to stand.
+    copy_frames : bool
+        Copy every frame.
+
+    Returns
+    -------
+    CxiSummary
+        What was written.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, or shows other counts than the source gives.
+    SourceError
+        If a frame cannot be read.
+    """
+    if source.shape not in (geometry.shape, (0, 0)):
+        what = f"frames of {source.shape} pixels do not fit a geometry of {geometry.shape}"
+        raise OutputError(what, str(path))
+    with replacing(path) as part:
+        with h5py.File(part, "w") as h5file:
+            frames = _Frames(h5file, source, geometry.shape, Path(path).parent, copy_frames)
+            results = Results(h5file, geometry)
+            for batch in _batches(hits):
+                for hit in batch:
+                    frames.add(hit.frame)
+                results.add(batch, source)
+            frames.finish()
+            _write_rest(h5file, geometry)
+        _check(part, source, frames)
+    return CxiSummary(
+        len(frames.links), frames.n_copied, results.energies.vary, results.lengths.vary
+    )
+
+
+def write_cxi_geom(
+    path: str | os.PathLike[str],
+    geometry: Geometry,
+    summary: CxiSummary,
+    *,
+    adu_per_photon: float = 1,
+    comments: Iterable[str] = (),
+) -> None:
+    """Write the geometry file that belongs to a CXI file of hits.
+
+    Photon energy and camera length are written as numbers, or as the place in the CXI file where
+    they differ between frames.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.geom`` file.
+    geometry : Geometry
+        As given to `write_cxi`.
+    summary : CxiSummary
+        What `write_cxi` returned.
+    adu_per_photon : float
+        Stored counts per photon.
+    comments : iterable of str
+        Lines to begin the file with.
+
+    Raises
+    ------
+    GeometryError, OutputError
+        As for `hitfinder.geometry.crystfel.write_geom`.
+    """
+    write_geom(
+        path,
+        geometry,
+        data_path=DATA,
+        mask_path=MASK,
+        mask_good=0,
+        mask_bad=1,
+        peak_list=RESULT,
+        adu_per_photon=adu_per_photon,
+        clen=f"{DISTANCE} m" if summary.varying_length else None,
+        photon_energy=f"{ENERGY_EV} eV" if summary.varying_energy else None,
+        comments=comments,
+    )
+
+
+class _Frames:
+    """The frames: links to where they are kept, or copies."""
+
+    def __init__(
+        self,
+        h5file: h5py.File,
+        source: FrameSource,
+        shape: tuple[int, int],
+        folder: Path,
+        copy_frames: bool,
+    ) -> None:
+        self.h5file, self.source, self.shape, self.copy_frames = h5file, source, shape, copy_frames
+        self.links = FrameLinks(folder, shape)
+        self.buffer = np.empty(shape, source.dtype)
+        self.copies: h5py.Dataset | None = None
+        self.n_copied = 0
+        self.kept = array("q")
+
+    def add(self, frame: int) -> None:
+        location = None if self.copy_frames else self.source.h5_location(frame)
+        if location is not None:
+            self.links.add(*location)
+        else:
+            self._copy(frame)
+        self.kept.append(frame)
+
+    def _copy(self, frame: int) -> None:
+        if self.copies is None:
+            self.copies = self.h5file.create_dataset(
+                COPIES,
+                (0, *self.shape),
+                self.source.dtype,
+                maxshape=(None, *self.shape),
+                chunks=(1, *self.shape),
+                **hdf5plugin.Bitshuffle(cname="lz4"),
+            )
+        self.n_copied += 1
+        self.copies.resize(self.n_copied, axis=0)
+        self.copies[-1] = self.source.read(frame, self.buffer)
+        self.links.add_own(self.copies)
+
+    def finish(self) -> None:
+        """Make the dataset of all frames."""
+        if not len(self.links):
+            shape = self.shape
+            data = self.h5file.create_dataset(
+                DATA, (0, *shape), self.source.dtype, maxshape=(None, *shape), chunks=(1, *shape)
+            )
+        elif self.links.only_own:
+            self.h5file.move(COPIES, DATA)
+            data = self.h5file[DATA]
+        else:
+            layout = self.links.layout()
+            # What a lost file would have held should not pass for frames without photons.
+            lost = np.iinfo(layout.dtype).max if layout.dtype.kind in "iu" else np.nan
+            data = self.h5file.create_virtual_dataset(DATA, layout, fillvalue=lost)
+        data.attrs["axes"] = "experiment_identifier:y:x"
+
+
+def _write_rest(h5file: h5py.File, geometry: Geometry) -> None:
+    """Write what holds for all frames, and the links that the CXI layout asks for."""
+    h5file["/cxi_version"] = CXI_VERSION
+    mask = geometry.detector.full_mask.astype(np.uint32)
+    h5file.create_dataset(MASK, data=mask, compression="gzip", compression_opts=1, shuffle=True)
+    detector = h5file["/entry_1/instrument_1/detector_1"]
+    detector["data"], detector["mask"] = h5py.SoftLink(DATA), h5py.SoftLink(MASK)
+    pixel = geometry.detector.panels[0].pixel_size_m
+    detector["x_pixel_size"] = detector["y_pixel_size"] = pixel
+    data = h5file["/entry_1/data_1"]
+    data["experiment_identifier"] = h5py.SoftLink(ORIGIN)
+    units = {ENERGY_EV: "eV", ENERGY_J: "J", DISTANCE: "m"}
+    units |= {f"{RESULT}/resolution_a": "angstrom", f"{RESULT}/photons": "photon"}
+    for path, unit in units.items():
+        h5file[path].attrs["units"] = unit
+    for name in ("peakXPosRaw", "peakYPosRaw"):
+        h5file[RESULT][name].attrs["units"] = "pixel index; the first pixel's centre is 0"
+
+
+def _check(part: Path, source: FrameSource, frames: _Frames) -> None:
+    """Read one frame of every dataset that is linked, since HDF5 does not tell of lost files."""
+    if frames.links.only_own:
+        return
+    with h5py.File(part, "r") as h5file:
+        data = h5file[DATA]
+        for row in frames.links.samples():
+            expected = source.read(frames.kept[row], frames.buffer)
+            if not np.array_equal(data[row], expected, equal_nan=expected.dtype.kind == "f"):
+                name = source.ref(frames.kept[row]).file
+                hint = "copy the frames instead (--copy-frames)"
+                raise OutputError(f"frames of {name} cannot be linked to", str(part), hint)
+
+
+def _batches(hits: Iterable[Hit]) -> Iterator[list[Hit]]:
+    rest = iter(hits)
+    while batch := list(itertools.islice(rest, HITS_PER_WRITE)):
+        yield batch

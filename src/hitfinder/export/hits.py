@@ -1,0 +1,166 @@
+"""What a CXI file tells of each hit: peaks, scores, origin, photon energy and distance."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.io.source import FrameSource
+
+RESULT = "/entry_1/result_1"
+DISTANCE = "/entry_1/instrument_1/detector_1/distance"
+ENERGY_EV = "/LCLS/photon_energy_eV"
+ENERGY_J = "/entry_1/instrument_1/source_1/energy"
+ORIGIN = "/entry_1/experiment_identifier"
+
+JOULE_PER_EV = 1.602176634e-19
+
+PEAK_DATASETS = {
+    "peakTotalIntensity": "photons",
+    "peakSNR": "snr",
+    "peakNPixels": "n_pixels",
+    "peakMaximumValue": "maximum",
+    "peakBackground": "background",
+    "peakLogP": "log_p",
+}
+"""Datasets of the peak list besides the positions, and the fields of a peak they are taken from."""
+
+SCORES = ("score", "photons", "background_per_pixel", "resolution_a")
+"""Fields of a frame's row that are kept with the hit."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hit:
+    """A frame to be handed on, with what was found in it.
+
+    Parameters
+    ----------
+    frame : int
+        Index of the frame in its source.
+    peaks : structured ndarray, shape (n_peaks,)
+        Peaks with fields ``fs``, ``ss`` (pixels, corner convention), ``photons``, ``background``,
+        ``log_p``, ``n_pixels``, ``snr``, ``maximum``.
+    row : structured scalar
+        The frame's results, with the fields `SCORES`.
+    photon_energy_ev, camera_length_m : float, optional
+        Of this frame, in eV and m; the geometry's if not given.
+    """
+
+    frame: int
+    peaks: NDArray[np.void]
+    row: Any
+    photon_energy_ev: float | None = None
+    camera_length_m: float | None = None
+
+
+def to_pixel_index(position: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Turn positions counted from the first pixel's corner into pixel indices, as CXI has them.
+
+    The first pixel's centre is 0.5 here and 0 there; CrystFEL adds the half again when it reads.
+    """
+    return (np.asarray(position, np.float64) - 0.5).astype(np.float32)
+
+
+class Varying:
+    """One number per frame, of which it is known whether all are the same."""
+
+    def __init__(self) -> None:
+        self.low, self.high = np.inf, -np.inf
+
+    def note(self, values: NDArray[np.float64]) -> None:
+        """Take values into account."""
+        self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
+
+    @property
+    def vary(self) -> bool:
+        """Whether values differed."""
+        return bool(self.high > self.low)
+
+
+class Results:
+    """What is known of each hit: peaks, scores, origin, energy and distance."""
+
+    def __init__(self, h5file: h5py.File, geometry: Geometry) -> None:
+        self.h5file, self.geometry = h5file, geometry
+        self.energies, self.lengths = Varying(), Varying()
+        self.group = h5file.create_group(RESULT)
+        self._grow(f"{RESULT}/nPeaks", np.int32)
+        for name in ("peakXPosRaw", "peakYPosRaw", *PEAK_DATASETS):
+            # One column at least: a peak list of no columns cannot be read.
+            self._grow(f"{RESULT}/{name}", np.float32, columns=1)
+        for name in SCORES:
+            self._grow(f"{RESULT}/{name}", np.float64)
+        self._grow(f"{RESULT}/frame", np.int64)
+        for path in (f"{RESULT}/file", f"{RESULT}/event", ORIGIN):
+            self._grow(path, h5py.string_dtype())
+        for path in (ENERGY_EV, ENERGY_J, DISTANCE):
+            self._grow(path, np.float64)
+
+    def _grow(self, path: str, dtype: Any, columns: int | None = None) -> None:
+        wide = columns is not None
+        self.h5file.create_dataset(
+            path,
+            (0, columns) if wide else (0,),
+            dtype,
+            maxshape=(None, None) if wide else (None,),
+            chunks=(256, 64) if wide else (1024,),
+            # Padding takes no room then.
+            **({"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide else {}),
+        )
+
+    def _extend(self, path: str, values: Any) -> None:
+        dataset = self.h5file[path]
+        start = len(dataset)
+        dataset.resize(start + len(values), axis=0)
+        dataset[start:] = values
+
+    def add(self, hits: Sequence[Hit], source: FrameSource) -> None:
+        """Append a batch of hits."""
+        self._add_peaks([hit.peaks for hit in hits])
+        for name in SCORES:
+            self._extend(f"{RESULT}/{name}", [float(hit.row[name]) for hit in hits])
+        refs = [source.ref(hit.frame) for hit in hits]
+        self._extend(f"{RESULT}/frame", [hit.frame for hit in hits])
+        # File names are bytes to the system and need not be text.
+        files = [os.fsencode(ref.file) for ref in refs]
+        events = [os.fsencode(ref.event) for ref in refs]
+        names = [b" ".join(pair).rstrip() for pair in zip(files, events, strict=True)]
+        self._extend(f"{RESULT}/file", files)
+        self._extend(f"{RESULT}/event", events)
+        self._extend(ORIGIN, names)
+        energies = _filled([h.photon_energy_ev for h in hits], self.geometry.photon_energy_ev)
+        lengths = _filled([h.camera_length_m for h in hits], self.geometry.camera_length_m)
+        self.energies.note(energies)
+        self.lengths.note(lengths)
+        self._extend(ENERGY_EV, energies)
+        self._extend(ENERGY_J, energies * JOULE_PER_EV)
+        self._extend(DISTANCE, lengths)
+
+    def _add_peaks(self, peaks: Sequence[NDArray[np.void]]) -> None:
+        counts = np.array([len(found) for found in peaks])
+        start = len(self.group["nPeaks"])
+        self._extend(f"{RESULT}/nPeaks", counts)
+        width = max(self.group["peakXPosRaw"].shape[1], counts.max())
+        row = np.repeat(np.arange(len(peaks)), counts)
+        column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        joined = np.concatenate(peaks)
+        columns = {"peakXPosRaw": to_pixel_index(joined["fs"])}
+        columns["peakYPosRaw"] = to_pixel_index(joined["ss"])
+        columns |= {name: joined[field] for name, field in PEAK_DATASETS.items()}
+        for name, values in columns.items():
+            dataset = self.group[name]
+            padded = np.zeros((len(peaks), width), np.float32)
+            padded[row, column] = values
+            dataset.resize((start + len(peaks), width))
+            dataset[start:] = padded
+
+
+def _filled(values: Sequence[float | None], default: float) -> NDArray[np.float64]:
+    return np.array([default if value is None else value for value in values], np.float64)
