@@ -188,10 +188,8 @@ def find_frames(handle: h5py.File) -> str:
     """
     no_stack = None
     for path in USUAL_PATHS:
-        if handle.get(path, getlink=True) is None:
-            continue
         try:
-            item = handle[path]
+            item = _follow(handle, path)
         except (KeyError, OSError):
             return path
         if _is_stack(item, least_side=0):
@@ -210,6 +208,16 @@ def find_frames(handle: h5py.File) -> str:
         what = f"frames could be in any of {len(largest)} datasets: {named}"
         raise SourceError("unreadable", what, handle.filename, "Say which one.")
     return largest[0]
+
+
+def _follow(handle: h5py.File, path: str) -> object:
+    """Return what is at a path, None if there is nothing; raise if a link leads nowhere."""
+    item: object = handle
+    for name in path.strip("/").split("/"):
+        if not isinstance(item, h5py.Group) or item.get(name, getlink=True) is None:
+            return None
+        item = item[name]
+    return item
 
 
 def _datasets(

@@ -29,7 +29,25 @@ from hitfinder.io.virtual import Indices, Mapping, mappings
 MAX_DEPTH = 8
 """Virtual datasets of virtual datasets followed before HDF5 is left to do it."""
 
-Known = dict[tuple[str, str, tuple[Axis, ...]], FrameTable]
+
+class _Known:
+    """Sources looked at before, for a virtual dataset may have a mapping for each frame."""
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[str, str, tuple[Axis, ...]], FrameTable] = {}
+        self._shapes: dict[tuple[str, str], tuple[int, ...] | SourceError] = {}
+
+    def shape(self, file: str, path: str) -> tuple[int, ...]:
+        """Return the shape of a source's dataset, or raise what keeps it from being opened."""
+        if (file, path) not in self._shapes:
+            try:
+                self._shapes[file, path] = find_dataset(file, path).shape
+            except SourceError as error:
+                self._shapes[file, path] = error
+        found = self._shapes[file, path]
+        if isinstance(found, SourceError):
+            raise found
+        return found
 
 
 def locate(
@@ -81,45 +99,51 @@ def _locate_virtual(
     # The dataset's own file may be closed while its sources are opened: ask it all now.
     whole = part_of_dataset(dataset, axes)
     sources = [mapping for mapping in mappings(dataset) if mapping.concerns(axes)]
-    known: Known = {}
+    known = _Known()
     tables = []
     for mapping in sources:
-        table = _follow(mapping, axes, depth, known)
+        table = _follow(mapping, whole, depth, known)
         if table is None:
             return _through_hdf5(whole, sources, n_frames)
         tables.append(table)
     return _assemble(whole, sources, tables, n_frames)
 
 
-def _follow(
-    mapping: Mapping, axes: tuple[Axis, ...], depth: int, known: Known
-) -> FrameTable | None:
+def _follow(mapping: Mapping, whole: Part, depth: int, known: _Known) -> FrameTable | None:
     """Return the frames that a source fills, in their order; None if they are not whole frames."""
+    axes = whole.axes
+    pixels = [indices for axis, indices in zip(axes, mapping.filled, strict=True) if axis == ":"]
+    if not all(_is_all(indices, n) for indices, n in zip(pixels, whole.shape, strict=True)):
+        return None
     n_filled = len(mapping.frames(axes))
     if mapping.file is None:
         error = SourceError("missing-source", f"virtual source {mapping.name} is missing")
         return FrameTable.failed(n_filled, error, mapping.name, mapping.path)
     try:
-        source = find_dataset(mapping.file, mapping.path)
+        shape = known.shape(mapping.file, mapping.path)
     except SourceError as error:
         status = "missing-source" if error.status == "no-frames" else error.status
         broken = SourceError(status, error.what, error.where, error.hint)
         return FrameTable.failed(n_filled, broken, mapping.file, mapping.path)
-    taken = mapping.taken(source.shape)
+    taken = mapping.taken(shape)
     matched = None if taken is None else mapping.source_axes(taken, axes)
-    if taken is None or matched is None or not _whole(matched, taken, source.shape):
+    if taken is None or matched is None or not _whole(matched, taken, shape):
         return None
     key = (mapping.file, mapping.path, matched)
-    if key not in known:
-        known[key] = locate(mapping.file, mapping.path, matched, depth=depth + 1)
+    if key not in known.tables:
+        known.tables[key] = locate(mapping.file, mapping.path, matched, depth=depth + 1)
     wanted = taken[matched.index("%")] if "%" in matched else np.zeros(1, np.int64)
-    return _pick(known[key], wanted, mapping)
+    return _pick(known.tables[key], wanted, mapping)
 
 
 def _whole(axes: tuple[Axis, ...], taken: Indices, shape: tuple[int, ...]) -> bool:
     """Whether a source's pixel axes are taken in full."""
     triples = zip(axes, taken, shape, strict=True)
-    return all(a != ":" or np.array_equal(indices, np.arange(n)) for a, indices, n in triples)
+    return all(axis != ":" or _is_all(indices, n) for axis, indices, n in triples)
+
+
+def _is_all(indices: NDArray[np.int64], length: int) -> bool:
+    return np.array_equal(indices, np.arange(length))
 
 
 def _pick(table: FrameTable, wanted: NDArray[np.int64], mapping: Mapping) -> FrameTable:

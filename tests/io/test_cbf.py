@@ -1,0 +1,136 @@
+import gzip
+import re
+
+import fabio
+import numpy as np
+import pytest
+
+from hitfinder.errors import SourceError
+from hitfinder.io.cbf import BINARY_START
+from hitfinder.io.open import open_source
+
+SHAPE = (30, 40)
+HEADER = """
+# Detector: PILATUS3 toy, S/N 1
+# Pixel_size 172e-6 m x 172e-6 m
+# Count_cutoff 91795 counts
+# Wavelength 0.97625 A
+# Detector_distance 0.29147 m
+# Beam_xy (12.30, 20.48) pixels
+"""
+
+
+def counts(seed=0):
+    frame = np.random.default_rng(seed).poisson(0.7, SHAPE).astype(np.int32)
+    frame[3, 4], frame[10:12], frame[20, 20], frame[0, 0] = 70000, -1, -2, 300
+    return frame
+
+
+def write(path, frame, header=HEADER):
+    image = fabio.cbfimage.CbfImage(data=frame)
+    image.header["_array_data.header_convention"] = "PILATUS_1.2"
+    image.header["_array_data.header_contents"] = header
+    image.write(str(path))
+    return path
+
+
+def failure(source, index=0):
+    with pytest.raises(SourceError) as caught:
+        source.read(index)
+    return caught.value
+
+
+def test_a_frame_written_by_fabio_is_read(tmp_path):
+    source = open_source(write(tmp_path / "x.cbf", counts()))
+    assert (len(source), source.shape, source.dtype) == (1, SHAPE, np.int32)
+    assert source.ref(0).event == ""
+    out = np.empty(SHAPE, np.int32)
+    assert source.read(0, out) is out
+    np.testing.assert_array_equal(out, counts())
+    assert source.h5_location(0) is None
+
+
+def test_the_header_tells_beam_and_detector_and_negative_counts_are_masked(tmp_path):
+    said = open_source(write(tmp_path / "x.cbf", counts())).metadata
+    assert said.photon_energy_ev == pytest.approx(12398.41984 / 0.97625)
+    assert said.camera_length_m == 0.29147
+    assert said.beam_center == (12.30, 20.48)
+    assert said.pixel_size_m == 172e-6
+    assert said.saturation == 91795
+    assert said.underload == 0
+    assert said.detector == "PILATUS3 toy, S/N 1"
+    np.testing.assert_array_equal(said.mask, counts() < 0)
+
+
+def test_a_header_without_fields_says_nothing(tmp_path):
+    said = open_source(write(tmp_path / "x.cbf", counts(), header="# nothing\n")).metadata
+    assert said.photon_energy_ev is None
+    assert said.beam_center is None
+
+
+def test_a_gzipped_frame_is_read(tmp_path):
+    plain = write(tmp_path / "x.cbf", counts())
+    (tmp_path / "y.cbf.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    np.testing.assert_array_equal(open_source(tmp_path / "y.cbf.gz")[0], counts())
+
+
+def test_a_series_is_one_source_with_each_frames_own_header(tmp_path):
+    for number in range(1, 12):
+        header = HEADER.replace("0.29147", f"0.{number:02d}")
+        write(tmp_path / f"run_{number}.cbf", counts(number), header)
+    source = open_source(str(tmp_path / "run_*.cbf"))
+    assert len(source) == 11
+    np.testing.assert_array_equal(source[9], counts(10))
+    assert source.frame_metadata(9).camera_length_m == 0.10
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+@pytest.mark.parametrize("kept", [0.95, 0.3, 0.0])
+def test_a_file_cut_short_is_named(tmp_path, gzipped, kept):
+    path = write(tmp_path / "x.cbf", counts())
+    content = path.read_bytes()
+    if gzipped:
+        path = tmp_path / "x.cbf.gz"
+        content = gzip.compress(content)
+    else:
+        # What follows the counts may be missing.
+        size = re.search(rb"X-Binary-Size: (\d+)", content)
+        content = content[: content.index(BINARY_START) + len(BINARY_START) + int(size[1])]
+        path.write_bytes(content)
+        np.testing.assert_array_equal(open_source(path)[0], counts())
+    path.write_bytes(content[: int(kept * len(content))])
+    error = failure(open_source(path))
+    assert error.status == "truncated"
+    assert str(path) in str(error)
+
+
+def test_what_is_no_cbf_is_named(tmp_path):
+    (tmp_path / "x.cbf").write_text("something else")
+    assert failure(open_source(tmp_path / "x.cbf")).status == "unreadable"
+    (tmp_path / "y.cbf.gz").write_text("something else")
+    assert failure(open_source(tmp_path / "y.cbf.gz")).status == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "energy", "center", "counts_at_most"),
+    [
+        ("DLS_I03_smargon_0001.cbf.gz", (2527, 2463), 12700.05, (1229.30, 1200.48), 336),
+        ("dlsnxs2cbf_therm_0001.cbf.gz", (4362, 4148), 12647.96, (2216.06, 2300.41), 404),
+    ],
+)
+def test_real_frames_are_read_as_fabio_reads_them(
+    shared, name, shape, energy, center, counts_at_most
+):
+    source = open_source(shared / "real" / name)
+    assert source.shape == shape
+    frame = source[0]
+    np.testing.assert_array_equal(frame, fabio.open(str(shared / "real" / name)).data)
+    assert frame.max() == counts_at_most
+    assert source.metadata.photon_energy_ev == pytest.approx(energy, abs=0.01)
+    assert source.metadata.beam_center == center
+
+
+def test_a_cbf_of_several_layers_is_refused_by_name(shared):
+    error = failure(open_source(shared / "real" / "lcls_cspad_thermolysin_401.cbf"))
+    assert error.status == "unreadable"
+    assert "several layers" in error.what

@@ -1,0 +1,96 @@
+import h5py
+import numpy as np
+import pytest
+
+from hitfinder.errors import OutputError, SourceError
+from hitfinder.io.lst import parse_line, read_lst, write_lst
+from hitfinder.io.open import open_source
+from hitfinder.io.source import FrameRef
+
+SHAPE = (4, 5)
+
+
+def write_stack(path, value, n=3):
+    with h5py.File(path, "w") as file:
+        file["entry/data/data"] = np.arange(n * 20, dtype=np.uint16).reshape(n, *SHAPE) + value
+
+
+def value_of(frame):
+    return int(frame[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a.h5 //3\n", FrameRef("a.h5", "//3")),
+        ("/data/my run/a.h5 //12", FrameRef("/data/my run/a.h5", "//12")),
+        ("  a.cxi  group//2 \r\n", FrameRef("a.cxi", "group//2")),
+        ("/data/my run/a.h5", FrameRef("/data/my run/a.h5")),
+        ("a.h5", FrameRef("a.h5")),
+        ("//server/a.h5", FrameRef("//server/a.h5")),
+    ],
+)
+def test_a_line_is_split_at_the_last_space_before_an_event(line, expected):
+    assert parse_line(line) == expected
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    refs = [FrameRef("/a b/c.h5", "//1"), FrameRef("/d.cbf"), FrameRef("/e.h5", "run//7")]
+    write_lst(tmp_path / "x.lst", refs)
+    assert (tmp_path / "x.lst").read_text() == "/a b/c.h5 //1\n/d.cbf\n/e.h5 run//7\n"
+    assert read_lst(tmp_path / "x.lst") == refs
+    with pytest.raises(ValueError, match="line break"):
+        write_lst(tmp_path / "x.lst", [FrameRef("a\nb")])
+    assert read_lst(tmp_path / "x.lst") == refs
+    with pytest.raises(OutputError):
+        write_lst(tmp_path / "no" / "x.lst", refs)
+
+
+def test_frames_come_in_the_order_of_the_list(tmp_path):
+    write_stack(tmp_path / "a.h5", 0)
+    write_stack(tmp_path / "b.h5", 1000)
+    lines = f"{tmp_path}/b.h5 //2\n{tmp_path}/a.h5 //0\n\n{tmp_path}/b.h5 //0\n{tmp_path}/a.h5\n"
+    (tmp_path / "x.lst").write_text(lines)
+    source = open_source(tmp_path / "x.lst")
+    assert [value_of(frame) for frame in source] == [1040, 0, 1000, 0, 20, 40]
+    assert source.ref(0) == FrameRef(f"{tmp_path}/b.h5", "//2")
+    assert source.h5_location(0) == (f"{tmp_path}/b.h5", "/entry/data/data", 2)
+
+
+def test_relative_paths_are_of_the_working_directory_else_of_the_list(tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "work").mkdir()
+    write_stack(tmp_path / "lists" / "a.h5", 100)
+    write_stack(tmp_path / "lists" / "b.h5", 200)
+    write_stack(tmp_path / "work" / "a.h5", 300)
+    (tmp_path / "lists" / "x.lst").write_text("a.h5 //0\nb.h5 //0\n")
+    monkeypatch.chdir(tmp_path / "work")
+    source = open_source(tmp_path / "lists" / "x.lst")
+    assert [value_of(frame) for frame in source] == [300, 200]
+
+
+def test_each_line_that_cannot_be_had_fails_alone(tmp_path):
+    write_stack(tmp_path / "a.h5", 0)
+    (tmp_path / "text.h5").write_text("text")
+    names = ["a.h5 //1", "gone.h5 //4", "a.h5 //3", "text.h5", "text.h5 //1", "a.h5 //2"]
+    (tmp_path / "x.lst").write_text("\n".join(f"{tmp_path}/{name}" for name in names))
+    source = open_source(tmp_path / "x.lst")
+    found = []
+    for index in range(len(source)):
+        try:
+            found.append(value_of(source[index]))
+        except SourceError as error:
+            found.append(error.status)
+    assert found == [20, "missing-file", "no-frames", "unreadable", "unreadable", 40]
+    assert [f"{source.ref(i).file} {source.ref(i).event}".strip() for i in range(6)] == [
+        f"{tmp_path}/{name}" for name in names
+    ]
+
+
+@pytest.mark.parametrize(("content", "status"), [(None, "missing-file"), ("\n", "no-frames")])
+def test_a_list_that_cannot_be_used_is_named(tmp_path, content, status):
+    if content is not None:
+        (tmp_path / "x.lst").write_text(content)
+    with pytest.raises(SourceError) as caught:
+        open_source(tmp_path / "x.lst").read(0)
+    assert caught.value.status == status
