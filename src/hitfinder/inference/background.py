@@ -36,7 +36,7 @@ def _level(count: int) -> int:
     while top >= 16:
         top >>= 1
         shift += 1
-    return min(N_LEVELS - 1, EXACT_LEVELS + (shift - 3) * 8 + (top - 8) - 8)
+    return min(N_LEVELS - 1, EXACT_LEVELS + (shift - 3) * 8 + top - 8)
 
 
 @njit(cache=True, nogil=True)
@@ -60,10 +60,11 @@ def load_frame(frame, ring, bad_value, limit, work):
 
     Returns
     -------
-    photons, n_bad : int
-        Counts on the pixels with a reading, and the number of pixels without.
+    photons, n_bad, n_lit : int
+        Counts on the pixels with a reading, the number of pixels without a reading, and the
+        number that read more than zero.
     """
-    photons = n_bad = 0
+    photons = n_bad = n_lit = 0
     for i in range(frame.shape[0]):
         source, rings, target = frame[i], ring[i], work[i]
         for j in range(source.size):
@@ -72,8 +73,9 @@ def load_frame(frame, ring, bad_value, limit, work):
             target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
         for j in range(target.size):
             n_bad += target[j] < 0
+            n_lit += target[j] > 0
             photons += max(target[j], 0)
-    return photons, n_bad
+    return photons, n_bad, n_lit
 
 
 @njit(cache=True, nogil=True)

@@ -150,9 +150,9 @@ def find_candidates(
 
 @njit(cache=True, nogil=True, inline="always")
 def _between(thresholds, k, r, part):
-    """Threshold of window k in ring r, `part` of the way from dimmest to brightest pixel."""
+    """Threshold of window k in ring r, `part` of the way from dim to bright, rounded down."""
     low = thresholds[0, k, r]
-    return low + part * (thresholds[1, k, r] - low) - 1e-6
+    return low + int(part * (thresholds[1, k, r] - low))
 
 
 @njit(cache=True, nogil=True)

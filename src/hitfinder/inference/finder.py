@@ -15,6 +15,7 @@ from hitfinder.inference.poisson import critical_counts
 from hitfinder.inference.rings import Rings
 
 _DENSE = 0.1
+_SATURATED = 0.01
 _ROW_STEP = 4
 _INNER_RINGS = 24
 _MAX_CANDIDATES = 40_000
@@ -128,7 +129,8 @@ class Finder:
         ----------
         frame : ndarray, shape of the geometry
             Photon counts, of any real type. Negative and NaN pixels, and those at the top of an
-            unsigned type, count as masked unless the detector's saturation says otherwise.
+            unsigned type, count as masked; so do saturated pixels where they are over 1 % of the
+            frame, since they then tell nothing of single peaks.
         mask : ndarray of bool, optional
             Further pixels to ignore in this frame.
 
@@ -137,8 +139,8 @@ class Finder:
         ValueError
             If the frame or the mask has another shape than the geometry.
         """
-        photons, lost = self._load(frame, mask)
-        rate = self._background(photons, lost)
+        photons, lost, n_lit = self._load(frame, mask)
+        rate = self._background(lost, n_lit)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
         found = self._peaks(rate, chance)
@@ -174,11 +176,11 @@ class Finder:
         rate : ndarray, shape (n_rings,)
             Background per pixel at weight 1 (`Rings.weight`), in photons.
         """
-        photons, lost = self._load(frame, mask)
-        return self._work, self._background(photons, lost)
+        _, lost, n_lit = self._load(frame, mask)
+        return self._work, self._background(lost, n_lit)
 
-    def _load(self, frame: NDArray, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
-        """Fill the working copy; return the photons and the pixels lost beyond the mask."""
+    def _load(self, frame: NDArray, mask: NDArray[np.bool_] | None) -> tuple[int, int, int]:
+        """Fill the working copy; return photons, pixels lost beyond the mask, pixels lit."""
         if frame.shape != self.geometry.shape:
             raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._work.shape}")
         saturation = self.geometry.detector.saturation
@@ -197,12 +199,19 @@ class Finder:
             if mask.shape != ring.shape:
                 raise ValueError(f"mask shape {mask.shape} is not the geometry's {ring.shape}")
             ring = np.where(mask, np.int16(-1), ring)
-        photons, n_bad = background.load_frame(frame, ring, kind(bad), kind(limit), self._work)
-        return int(photons), int(n_bad - (self.rings.index.size - self.rings.n_pixels.sum()))
+        photons, n_bad, n_lit = background.load_frame(
+            frame, ring, kind(bad), kind(limit), self._work
+        )
+        n_good = max(self.rings.n_pixels.sum(), 1)
+        if n_lit > _SATURATED * n_good and (self._work >= limit).sum() > _SATURATED * n_good:
+            n_bad += (self._work >= limit).sum()
+            self._work[self._work >= limit] = -1
+        n_masked = self.rings.index.size - self.rings.n_pixels.sum()
+        return int(photons), int(n_bad - n_masked), int(n_lit)
 
-    def _background(self, photons: int, lost: int) -> NDArray[np.float64]:
+    def _background(self, lost: int, n_lit: int) -> NDArray[np.float64]:
         """Background rate of each ring at weight 1."""
-        rings, dense = self.rings, photons > _DENSE * max(self.rings.n_pixels.sum(), 1)
+        rings, dense = self.rings, n_lit > _DENSE * self.rings.n_pixels.sum()
         rows = self._sampled.rows if dense else np.arange(self._work.shape[0])
         n_pixels, weight = rings.n_pixels, rings.weight_sum
         if dense:
@@ -267,7 +276,7 @@ class _RowSample:
         """Take every fourth row, and all rows that cross the innermost rings, which are small."""
         inner = np.flatnonzero(rings.n_pixels)[:_INNER_RINGS]
         near = np.isin(rings.index, inner).any(axis=1)
-        rows = np.union1d(np.flatnonzero(near), np.arange(0, len(near), _ROW_STEP))
+        rows = np.union1d(np.flatnonzero(near), np.arange(0, rings.index.shape[0], _ROW_STEP))
         index, weight = rings.index[rows], rings.weight[rows]
         good = index >= 0
         n = rings.q.size

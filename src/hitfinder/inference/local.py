@@ -36,6 +36,7 @@ _OUTLIER = 3.5
 _ODD_PLACES = math.log(1e-3)
 _ODD_SHAPE = 0.5
 _N_TRIMMED = 2
+_MOST_LOOKS = 6
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -52,13 +53,15 @@ def expected(i, j, position, weight, rate):
 
 
 @njit(cache=True, nogil=True)
-def neighbourhood(i, j, work, ring, position, weight, rate, bright, sums):
+def neighbourhood(i, j, scale, work, ring, position, weight, rate, bright, sums):
     """Sum counts and expected background around pixel (i, j), by octant.
 
     Parameters
     ----------
     i, j : int
         Row and column.
+    scale : float
+        How much brighter than its rings the place is taken to be, for what counts as bright.
     work : ndarray of int32, shape (ss, fs)
         Counts, negative where there is no reading.
     ring : ndarray of int16, shape (ss, fs)
@@ -68,7 +71,7 @@ def neighbourhood(i, j, work, ring, position, weight, rate, bright, sums):
     rate : ndarray of float64, shape (n_rings,)
         Background at weight 1.
     bright : ndarray of int32, shape (n_rings,)
-        Counts at and above which a pixel is bright.
+        Counts at and above which a pixel is bright where the place is as its rings are.
     sums : ndarray of float64, shape (N_OCTANTS, 4)
         Written: counts and expected background without the bright pixels; the same with the
         bright pixels, their counts cut to `bright`.
@@ -84,12 +87,29 @@ def neighbourhood(i, j, work, ring, position, weight, rate, bright, sums):
                 continue
             octant = int(dk > 0) + 2 * int(dm > 0) + 4 * int(abs(dk) > abs(dm))
             mean = expected(k, m, position, weight, rate)
-            top = bright[ring[k, m]]
+            top = float(bright[ring[k, m]])
+            if scale != 1.0:
+                top = scale * mean + math.sqrt(scale) * (top - mean)
             if n < top:
                 sums[octant, 0] += n
                 sums[octant, 1] += mean
             sums[octant, 2] += min(n, top)
             sums[octant, 3] += mean
+
+
+@njit(cache=True, nogil=True)
+def look_around(i, j, work, ring, position, weight, rate, bright, sums):
+    """Sum the neighbourhood, raising what counts as bright until it fits the place itself.
+
+    Parameters as for `neighbourhood`.
+    """
+    scale = 1.0
+    for _ in range(_MOST_LOOKS):
+        neighbourhood(i, j, scale, work, ring, position, weight, rate, bright, sums)
+        counts, mean = _without_brightest(sums)
+        if counts - scale * mean < 3.0 * math.sqrt(scale * mean) + 3.0:
+            return
+        scale = counts / max(mean, 1e-30)
 
 
 @njit(cache=True, nogil=True)
@@ -116,7 +136,7 @@ def texture_variance(points, work, ring, position, weight, rate, bright):
     counts, means, sums = np.empty(n), np.empty(n), np.empty((N_OCTANTS, 4))
     for p in range(n):
         i, j = points[p]
-        neighbourhood(i, j, work, ring, position, weight, rate, bright, sums)
+        look_around(i, j, work, ring, position, weight, rate, bright, sums)
         counts[p], means[p] = sums[:, 0].sum(), sums[:, 1].sum()
     variance = math.inf
     for _ in range(4):
@@ -160,7 +180,7 @@ def local_background(i, j, variance, work, ring, position, weight, rate, bright,
         place, and the log odds that this place is odd.
     """
     as_usual(out)
-    neighbourhood(i, j, work, ring, position, weight, rate, bright, sums)
+    look_around(i, j, work, ring, position, weight, rate, bright, sums)
     if variance > 0.0:
         prior, counts = 1.0 / variance, sums[:, 0].sum()
         out[0], out[1] = (prior + counts) / (prior + sums[:, 1].sum()), prior + counts
@@ -180,16 +200,13 @@ def _without_brightest(sums):
 
     A neighbouring spot fills an octant or two; a smear of background fills most of them.
     """
-    counts, mean = sums[:, 2].sum(), sums[:, 3].sum()
-    for _ in range(_N_TRIMMED):
-        worst, top = 0, -1.0
-        for s in range(N_OCTANTS):
-            ratio = sums[s, 2] / max(sums[s, 3], 1e-30)
-            if ratio > top:
-                worst, top = s, ratio
-        counts -= sums[worst, 2]
-        mean -= sums[worst, 3]
-        sums[worst, 2] = -1.0
+    ratios = np.empty(N_OCTANTS)
+    for s in range(N_OCTANTS):
+        ratios[s] = sums[s, 2] / max(sums[s, 3], 1e-30)
+    counts = mean = 0.0
+    for s in np.argsort(ratios)[: N_OCTANTS - _N_TRIMMED]:
+        counts += sums[s, 2]
+        mean += sums[s, 3]
     return counts, mean
 
 

@@ -87,7 +87,9 @@ class Rings:
             position=position.astype(np.float32),
             weight=weight.astype(np.float32),
             n_pixels=np.bincount(rings, minlength=n_rings),
-            weight_sum=np.bincount(rings, weights=weight[good], minlength=n_rings),
+            weight_sum=np.bincount(rings, weights=weight[good], minlength=n_rings).astype(
+                np.float64
+            ),
             weight_range=weight_range,
-            q=(np.arange(n_rings) + 0.5) * step,
+            q=np.asarray((np.arange(n_rings) + 0.5) * step, np.float64),
         )
