@@ -92,7 +92,7 @@ def test_frames_do_not_depend_on_frames_per_file(make_tree):
 def test_single_frame_files_keep_attributes_as_the_report_does(make_tree):
     root = make_tree(frames_per_file=1)
     with h5py.File(root / "peaks_water_overlay/04/04_7keV_clen02_000002.h5") as file:
-        assert file["entry/data/data"].shape == (24, 20)
+        assert file["entry/data/data"].shape == (32, 28)
         assert (file.attrs["clen"], file.attrs["photon_energy"]) == (0.25, 7000.0)
         assert file.attrs["peak"] in (True, False)
     single, shards = open_tree(root), open_tree(make_tree("shards"))

@@ -11,7 +11,7 @@ from hitfinder.errors import SourceError
 def test_a_table_of_all_frames(make_tree):
     tree = open_tree(make_tree())
     assert len(tree) == 36
-    assert tree.shape == (24, 20)
+    assert tree.shape == (32, 28)
     assert np.unique(tree.settings).tolist() == ["01", "02", "03", "04"]
     index = 20
     assert tree.settings[index] == "03"
@@ -23,7 +23,7 @@ def test_a_table_of_all_frames(make_tree):
 
 def test_reading_fills_the_given_array(make_tree):
     tree = open_tree(make_tree())
-    out = np.empty((24, 20), np.uint16)
+    out = np.empty((32, 28), np.uint16)
     assert tree.read("peaks_water_overlay", 5, out) is out
     assert np.array_equal(out, tree.read("peaks_water_overlay", 5))
 
@@ -113,7 +113,7 @@ def test_frames_of_other_shapes_are_refused(make_tree, tmp_path):
         with FrameFileWriter(path) as writer:
             writer.append(np.zeros((9, 9), np.uint16))
             writer.describe(Attributes(np.array([0.25]), np.array([7e3]), np.array([0], np.int8)))
-    with pytest.raises(SourceError, match=r"shape \(9, 9\).*\(24, 20\)"):
+    with pytest.raises(SourceError, match=r"shape \(9, 9\).*\(32, 28\)"):
         open_tree(root)
 
 

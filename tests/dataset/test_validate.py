@@ -119,9 +119,9 @@ def test_wrong_shape(make_tree):
     path = root / "labels" / NAME
     with h5py.File(path, "r+") as file:
         del file["entry/data/data"]
-        file["entry/data/data"] = np.zeros((4, 12, 20), np.uint8)
+        file["entry/data/data"] = np.zeros((4, 12, 28), np.uint8)
     found = faults(root)
-    expected = f"shape: labels/{NAME}: frames of (12, 20), the first file has (24, 20)"
+    expected = f"shape: labels/{NAME}: frames of (12, 28), the first file has (32, 28)"
     assert expected in found
 
 

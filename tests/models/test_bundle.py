@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -60,6 +61,15 @@ def test_description_comes_back(saved):
         {"accuracy": 0.9},
     )
     assert (saved.path / "history.csv").read_text() == "epoch,loss\n0,1.0\n"
+
+
+def test_statistics_of_normalisation_come_back(tmp_path):
+    model = network("heatmap").build(SHAPE, 1)
+    model.second_norm.num_batches_tracked += 7
+    info = Bundle(attribute.packaged("peak_location"), SHAPE, 0.5)
+    loaded = bundle.save(tmp_path / "map", info, arrays(model)).network()
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
 
 
 def test_nothing_is_pickled(saved):
@@ -152,14 +162,25 @@ def test_weights_of_another_network_are_refused(saved):
 
 
 def test_nothing_is_overwritten_silently(tmp_path, saved, model):
-    with pytest.raises(OutputError, match="something is there already"):
+    with pytest.raises(OutputError, match="there is a bundle already"):
         bundle.save(saved.path, saved, arrays(model))
-    bundle.save(saved.path, saved, arrays(model), overwrite=True)
-    other = tmp_path / "holiday"
-    other.mkdir()
-    with pytest.raises(OutputError, match="something is there already"):
-        bundle.save(other, saved, arrays(model), overwrite=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["holiday", "peak"]
+    (saved.path / "notes.txt").write_text("mine")
+    bundle.save(
+        saved.path, dataclasses.replace(saved, threshold=0.7), arrays(model), overwrite=True
+    )
+    assert bundle.load(saved.path).threshold == 0.7
+    assert (saved.path / "notes.txt").read_text() == "mine"
+
+
+def test_a_bundle_that_cannot_be_written_whole_is_none(tmp_path, saved, model, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hitfinder.models.attribute.to_toml", full)
+    with pytest.raises(OutputError, match="No space left"):
+        bundle.save(saved.path, saved, arrays(model), overwrite=True)
+    with pytest.raises(BundleError, match="no bundle"):
+        bundle.load(saved.path)
 
 
 def test_describing_a_bundle_needs_no_torch(saved):

@@ -86,6 +86,8 @@ class AttributeConfig:
             raise ValueError(f"{self.attribute} needs the binary loss")
         if self.threshold is None or not 0 < self.threshold < 1:
             raise ValueError(f"{self.attribute} needs a threshold between 0 and 1")
+        if self.attribute == "peak_location" and self.loss.binary.pos_weight is None:
+            raise ValueError("peak_location needs a pos_weight")
         if self.class_values:
             raise ValueError(f"{self.attribute} has no class values")
 

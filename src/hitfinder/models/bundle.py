@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.atomic import replacing
 from hitfinder.dataset.manifest import sha256
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.models import attribute
@@ -131,40 +130,41 @@ def save(
     history : str
         Table of loss and accuracy against epoch, as CSV.
     overwrite : bool
-        Replace a bundle that is there.
+        Replace a bundle that is there; other files in the folder are left alone.
 
     Raises
     ------
     OutputError
-        If something is there already, or cannot be written.
+        If there is a bundle already, or it cannot be written.
     BundleError
         If a weight is not a finite number.
     """
     from safetensors.numpy import save_file
 
     path = Path(path)
-    if path.exists() and not (overwrite and (path / INFO).is_file()):
-        raise OutputError("something is there already", str(path), "Choose another folder.")
+    if (path / INFO).exists() and not overwrite:
+        raise OutputError("there is a bundle already", str(path), "Choose another folder.")
     for name, value in weights.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise BundleError(f"weight {name!r} holds numbers that are not finite", str(path))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.mkdir(parents=True)
-        save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, part / WEIGHTS)
-        (part / CONFIG).write_text(attribute.to_toml(bundle.config), encoding="utf-8")
-        (part / HISTORY).write_text(history, encoding="utf-8")
-        hashes = {name: sha256(part / name) for name in (WEIGHTS, CONFIG)}
-        text = json.dumps(_info(bundle, hashes), indent=2, allow_nan=False) + "\n"
-        (part / INFO).write_text(text, encoding="utf-8")
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(part, path)
+        path.mkdir(parents=True, exist_ok=True)
+        # Without its description, the old bundle is none; with it, the new one is whole.
+        (path / INFO).unlink(missing_ok=True)
+        with replacing(path / WEIGHTS) as part:
+            save_file({k: np.asarray(v, order="C") for k, v in weights.items()}, part)
+        _write(path / CONFIG, attribute.to_toml(bundle.config))
+        _write(path / HISTORY, history)
+        hashes = {name: sha256(path / name) for name in (WEIGHTS, CONFIG)}
+        _write(path / INFO, json.dumps(_info(bundle, hashes), indent=2, allow_nan=False) + "\n")
     except OSError as error:
         raise OutputError(f"cannot write the bundle: {error.strerror}", str(path)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return dataclasses.replace(bundle, path=path)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def load(path: str | Path) -> Bundle:
