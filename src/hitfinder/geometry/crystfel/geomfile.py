@@ -206,7 +206,8 @@ class GeomFile:
         Counts that are not finite always do; ``flag_lessthan``, ``flag_morethan`` and
         ``flag_equal`` add to them on their panels.
         """
-        bad = ~np.isfinite(frame)
+        counted = frame.dtype.kind in "iub"
+        bad = np.zeros(frame.shape, bool) if counted else ~np.isfinite(frame)
         for entry, panel in zip(self.panels, self.placed, strict=True):
             for flag in entry.flags:
                 bad[panel.slices] |= flag.bad(frame[panel.slices])
