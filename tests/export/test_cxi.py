@@ -338,3 +338,33 @@ def test_memory_hardly_grows_with_hits(tmp_path):
 def test_frames_without_any_readable_one(tmp_path, geometry):
     source = open_source(tmp_path / "none.h5")
     assert write_cxi(tmp_path / "hits.cxi", source, geometry, []).n_hits == 0
+
+
+def test_stacked_modules_are_copied_as_the_frame_they_make(tmp_path):
+    geom = read_geom(Path(__file__).parents[1] / "geometry" / "data" / "modules.geom")
+    stack = np.random.default_rng(2).poisson(2, (4, 2, 16, 16)).astype(np.uint16)
+    with h5py.File(tmp_path / "a.h5", "w") as h5file:
+        h5file[geom.layout.data_paths[0]] = stack
+    geometry = geom.geometry()
+    source = open_source(tmp_path / "a.h5", layout=geom.layout)
+    summary = write_cxi(tmp_path / "hits.cxi", source, geometry, [make_hit(2, 1)])
+    write_cxi_geom(tmp_path / "hits.geom", geometry, summary)
+    assert summary.n_copied == 1
+    with h5py.File(tmp_path / "hits.cxi") as h5file:
+        np.testing.assert_array_equal(h5file["/entry_1/data_1/data"][0], stack[2].reshape(32, 16))
+        assert h5file["/entry_1/data_1/mask"][24].all()
+    fs, ss = np.array([0.5, 3.0, 15.5]), np.array([2.0, 9.5, 30.0])
+    again = read_geom(tmp_path / "hits.geom").geometry()
+    np.testing.assert_allclose(again.resolution_a(fs, ss), geometry.resolution_a(fs, ss), rtol=1e-9)
+
+
+def test_results_of_the_finder_have_the_fields_that_are_written():
+    from hitfinder.export.hits import PEAK_DATASETS, SCORES
+    from hitfinder.export.tables import FRAME_COLUMNS, PEAK_COLUMNS
+    from hitfinder.inference.peaks import PEAK_DTYPE
+    from hitfinder.inference.store import FRAME_DTYPE
+
+    assert set(PEAK_DATASETS.values()) <= set(PEAK_DTYPE.names)
+    assert set(PEAK_COLUMNS) - {"frame"} <= set(PEAK_DTYPE.names)
+    assert set(FRAME_COLUMNS) - {"file", "event"} == set(FRAME_DTYPE.names)
+    assert set(SCORES) <= set(FRAME_DTYPE.names)
