@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hitfinder.inference.peaks import WINDOW_PIXELS
-from hitfinder.inference.poisson import critical_count, log_tail
+from hitfinder.inference.poisson import log_mass, log_tail
 
 LEVELS = -np.arange(8.0, 40.01, 0.5)
 """Log probabilities at which chance peaks are counted."""
@@ -36,15 +36,26 @@ _TRIALS = np.full(len(WINDOW_PIXELS), 0.65)
 
 @njit(cache=True, nogil=True)
 def _fill_chance_table(levels, means, windows, trials, table):
-    """Chance of a window beyond each level, summed over windows, for each background."""
-    for k in range(levels.size):
-        for m in range(means.size):
-            total = 0.0
-            for w in range(windows.size):
-                mean = means[m] * windows[w]
-                count = critical_count(mean, levels[k])
-                total += trials[w] * math.exp(log_tail(count, mean, math.inf))
-            table[k, m] = total
+    """Chance of a window beyond each level, summed over windows, for each background.
+
+    For one mean, the tail is summed downwards from far above, past the critical count of one
+    level after another, so that no sum is taken twice.
+    """
+    table[:] = 0.0
+    for m in range(means.size):
+        for w in range(windows.size):
+            mean = means[m] * windows[w]
+            count = int(mean + 12.0 * math.sqrt(mean)) + 60
+            while log_mass(count, mean, math.inf) < levels[-1] - 20.0:
+                count -= 1
+            term = tail = math.exp(log_mass(count, mean, math.inf))
+            for k in range(levels.size - 1, -1, -1):
+                below = term * count / mean
+                while count > 1 and tail + below <= math.exp(levels[k]):
+                    count -= 1
+                    term, tail = below, tail + below
+                    below = term * count / mean
+                table[k, m] += trials[w] * tail
 
 
 @functools.lru_cache(maxsize=1)
