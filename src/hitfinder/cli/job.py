@@ -156,9 +156,7 @@ class _Job:
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
-        outputs = Outputs(
-            self.out, self.store, self.stored, self.setup.source, geometry, self.settings
-        )
+        outputs = Outputs(self.out, self.store, self.stored, self.setup, geometry, self.settings)
         done = self.store.counts.frames - before
         run = {
             "started": started.isoformat(sep=" ", timespec="seconds"),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder import atomic
 from hitfinder.evaluate.collect import Collector
@@ -18,11 +17,14 @@ from hitfinder.evaluate.detector_view import DetectorView
 from hitfinder.evaluate.pictures import THUMBNAIL_PX, take_shots
 from hitfinder.evaluate.report import Report
 from hitfinder.export import tables
+from hitfinder.export.cxi import write_cxi, write_cxi_geom
+from hitfinder.export.hits import Hit
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.binned import bin_size
 from hitfinder.inference.finder import PEAK_DTYPE
 from hitfinder.inference.rings import Rings
 from hitfinder.inference.settings import JobSettings
+from hitfinder.inference.setup import Setup
 from hitfinder.inference.store import PENDING, Part, Store, empty_rows
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameSource
@@ -42,8 +44,8 @@ class Outputs:
         What was found.
     stored : FrameSource
         The frames as they are stored.
-    source : FrameSource
-        The frames in photons.
+    setup : Setup
+        How the geometry came to be.
     geometry : Geometry
         Geometry with every mask, hot pixels too.
     settings : JobSettings
@@ -53,7 +55,7 @@ class Outputs:
     out: Path
     store: Store
     stored: FrameSource
-    source: FrameSource
+    setup: Setup
     geometry: Geometry
     settings: JobSettings
 
@@ -72,11 +74,10 @@ class Outputs:
         """
         view = DetectorView.of(self.geometry, bin_size(self.geometry.shape))
         gallery = self.settings.output.gallery
-        collected = Collector(len(self.source), self.geometry, view, gallery)
+        collected = Collector(len(self.stored), self.geometry, view, gallery)
         self._write_tables(collected)
         hits = np.flatnonzero(collected.hit)
-        write_lst(self.out / "hits.lst", (self.source.ref(int(i)) for i in hits))
-        self._write_cxi(hits)
+        write_lst(self.out / "hits.lst", (self.stored.ref(int(i)) for i in hits))
         run["counts"] = {
             "frames": len(collected.ok),
             "processed": int(collected.ok.sum()),
@@ -85,6 +86,8 @@ class Outputs:
             "by_status": collected.statuses,
         }
         self._write_report(run, collected, view)
+        with self.stored:
+            self._write_cxi()
         with atomic.replacing(self.out / "run.json") as part:
             part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return collected
@@ -96,7 +99,7 @@ class Outputs:
             yield from self._pending(at, part.start)
             yield part
             at = part.start + len(part.rows)
-        yield from self._pending(at, len(self.source))
+        yield from self._pending(at, len(self.stored))
 
     def _pending(self, start: int, stop: int) -> Iterator[Part]:
         none, nothing = np.empty(0, PEAK_DTYPE), np.zeros((2, 0))
@@ -110,7 +113,7 @@ class Outputs:
         def frames() -> Iterator[tables.Columns]:
             for part in self._parts():
                 collected.add(part)
-                refs = [self.source.ref(part.start + k) for k in range(len(part.rows))]
+                refs = [self.stored.ref(part.start + k) for k in range(len(part.rows))]
                 yield tables.frame_columns(refs, part.rows)
 
         def peaks() -> Iterator[tables.Columns]:
@@ -120,22 +123,39 @@ class Outputs:
         tables.write_table(self.out / "frames.parquet", tables.frame_schema(), frames(), csv=csv)
         tables.write_table(self.out / "peaks.parquet", tables.peak_schema(), peaks(), csv=csv)
 
-    def _hit_peaks(self) -> Iterator[tuple[int, NDArray[np.void]]]:
-        """Hits in frame order: index and peaks."""
+    def _hits(self) -> Iterator[Hit]:
+        """Hits in frame order."""
         for part in self.store.parts():
             ends = np.cumsum(part.rows["n_peaks"])
             for row in np.flatnonzero(part.rows["hit"]):
-                first = ends[row] - part.rows["n_peaks"][row]
-                yield part.start + int(row), part.peaks[first : ends[row]]
+                found, index = part.rows[row], part.start + int(row)
+                peaks = part.peaks[ends[row] - found["n_peaks"] : ends[row]]
+                energy, length = self.setup.of_frame(index)
+                yield Hit(index, peaks, found, energy, length)
 
-    def _write_cxi(self, hits: NDArray[np.intp]) -> None:
-        pass
+    def _write_cxi(self) -> None:
+        copy = self.settings.output.copy_frames
+        summary = write_cxi(
+            self.out / "hits.cxi", self.stored, self.geometry, self._hits(), copy_frames=copy
+        )
+        if summary.n_copied and not copy:
+            log.info(
+                "%d hits were copied into hits.cxi: no HDF5 file holds them as they are",
+                summary.n_copied,
+            )
+        write_cxi_geom(
+            self.out / "hits.geom",
+            self.geometry,
+            summary,
+            adu_per_photon=self.setup.adu_per_photon,
+            comments=["Goes with hits.cxi, written by hitfinder."],
+        )
 
     def _write_report(self, run: dict[str, Any], collected: Collector, view: DetectorView) -> None:
         mask = self.geometry.detector.full_mask
         small = DetectorView.of(self.geometry, max(1.0, max(self.geometry.shape) / THUMBNAIL_PX))
         image = self.store.image
-        with self.source as source:
+        with self.setup.source as source:
             best = take_shots(collected.best, source, small, mask)
             misses = take_shots(collected.misses, source, small, mask)
         if image is not None:

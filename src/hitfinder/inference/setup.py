@@ -36,11 +36,27 @@ class Setup:
         For each property of the geometry, where its value was taken from.
     source : FrameSource
         The frames, in photons.
+    adu_per_photon : float
+        Stored value of one photon.
+    energy_in_files, length_in_files : bool
+        Whether photon energy and camera length are those of the files, where they may differ
+        from frame to frame.
     """
 
     geometry: Geometry
     origin: dict[str, str]
     source: FrameSource
+    adu_per_photon: float = 1.0
+    energy_in_files: bool = False
+    length_in_files: bool = False
+
+    def of_frame(self, index: int) -> tuple[float | None, float | None]:
+        """Return a frame's own photon energy (eV) and camera length (m), None where common."""
+        if not (self.energy_in_files or self.length_in_files):
+            return None, None
+        said = self.source.frame_metadata(index)
+        energy = said.photon_energy_ev if self.energy_in_files else None
+        return energy, said.camera_length_m if self.length_in_files else None
 
     def log(self) -> None:
         """Say what is used and where it comes from."""
@@ -114,7 +130,7 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
 
 def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
     """Geometry of a geometry file, with what it leaves to the data files read from them."""
-    said = source.metadata
+    said, named = source.metadata, geom
     geom, data_mask = _resolve(settings, geom, source)
     energy, energy_from = _first(
         (settings.photon_energy_ev, GIVEN),
@@ -140,7 +156,14 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         "polarisation": "assumed" if settings.polarisation is None else GIVEN,
         "saturation": geom.path,
     }
-    return Setup(geometry, origin, in_photons(source, geom, geometry.photon_energy_ev))
+    return Setup(
+        geometry,
+        origin,
+        in_photons(source, geom, geometry.photon_energy_ev),
+        geom.adu_per_photon(geometry.photon_energy_ev) or 1.0,
+        settings.photon_energy_ev is None and named.photon_energy_ev is None,
+        settings.camera_length_m is None and named.camera_length_m is None,
+    )
 
 
 def _resolve(
@@ -192,9 +215,16 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
         origin["beam_center"] = FROM_FILE
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
     try:
-        return Setup(Geometry(detector, length, energy, polarisation), origin, source)
+        geometry = Geometry(detector, length, energy, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), file) from error
+    return Setup(
+        geometry,
+        origin,
+        source,
+        energy_in_files=settings.photon_energy_ev is None,
+        length_in_files=settings.camera_length_m is None,
+    )
 
 
 def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:

@@ -1,0 +1,198 @@
+"""`hitfinder view`: one frame with its peaks as a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hitfinder.cli.run import geometry_options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hitfinder.inference.settings import GeometrySettings
+    from hitfinder.io.source import FrameRef, FrameSource
+
+EPILOG = """\b
+Examples:
+  hitfinder view run7_master.h5 //12
+  hitfinder view run7_master.h5 --frame 12 --zoom 850 1210 200 -o spots.png
+  hitfinder view --run run7 --frame 12        (frame and peaks as in the run)
+  hitfinder view "$(head -1 run7/hits.lst)"   (a line of a list)
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", required=False)
+@click.argument("event", required=False)
+@click.option("-n", "--frame", type=click.IntRange(0), metavar="N", help="Frame number, from 0.")
+@click.option(
+    "--run",
+    "run_dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take peaks and geometry from the results of a run.",
+)
+@click.option(
+    "--zoom",
+    type=float,
+    nargs=3,
+    metavar="FS SS SIZE",
+    help="Show a square of SIZE pixels around a place.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="PNG", help="File to write.")
+@geometry_options
+def view(
+    file: str | None,
+    event: str | None,
+    frame: int | None,
+    run_dir: Path | None,
+    zoom: tuple[float, float, float] | None,
+    out: Path | None,
+    **given: Any,
+) -> None:
+    """Draw a frame of FILE with its peaks circled, on a logarithmic colour scale.
+
+    The frame is that of EVENT ('//12', as in a CrystFEL list), of --frame, or the first one.
+    """
+    if file is None and (run_dir is None or frame is None):
+        raise click.UsageError("name a file, or a run and a frame: --run DIR --frame N")
+    if event is not None and frame is not None:
+        raise click.UsageError("give an event or --frame, not both")
+    if zoom is not None and not zoom[2] > 0:
+        raise click.BadParameter("the size must be positive", param_hint="--zoom")
+    import numpy as np
+
+    from hitfinder.cli.job import check_readable
+    from hitfinder.errors import ConfigError
+    from hitfinder.evaluate.frame_figure import Zoom, draw_frame
+    from hitfinder.inference.finder import Finder
+    from hitfinder.inference.setup import read_geometry_file, set_up
+    from hitfinder.io.open import open_source
+
+    settings = _geometry_settings(run_dir, given)
+    row = None
+    if file is None:
+        assert run_dir is not None
+        assert frame is not None
+        row, ref = frame, _ref_of_row(run_dir, frame)
+    else:
+        ref = _ref_given(file, event)
+    geom = read_geometry_file(settings)
+    with open_source(ref.file, layout=geom.layout if geom else None) as stored:
+        check_readable(stored)
+        index = _index(stored, ref, None if row is not None else frame)
+        setup = set_up(settings, geom, stored)
+        counts = setup.source.read(index)
+        ref = stored.ref(index)
+    if run_dir is not None:
+        row = _row_of_ref(run_dir, ref) if row is None else row
+        peaks = _peaks_of_row(run_dir, row)
+        found = f"{len(peaks)} peaks of the run"
+    else:
+        result = Finder(setup.geometry).process(counts)
+        peaks = result.peaks
+        found = f"{len(peaks)} peaks, score {result.score:.3g}"
+    name = f"{ref.file} {ref.event}".rstrip()
+    out = out or Path(f"{Path(ref.file).stem}_{index}.png")
+    try:
+        area = Zoom(*zoom) if zoom else None
+        draw_frame(out, np.asarray(counts), setup.geometry, peaks, f"{name}\n{found}", area)
+    except ValueError as error:
+        raise ConfigError(str(error), "--zoom") from error
+    click.echo(f"{found}: {out}")
+
+
+def _ref_given(file: str, event: str | None) -> FrameRef:
+    from hitfinder.io.lst import parse_line
+    from hitfinder.io.source import FrameRef
+
+    return FrameRef(file, event) if event is not None else parse_line(file)
+
+
+def _index(source: FrameSource, ref: FrameRef, frame: int | None) -> int:
+    from hitfinder.errors import SourceError
+
+    if frame is None:
+        return source.index_of(ref.event) if ref.event else 0
+    if frame >= len(source):
+        last = len(source) - 1
+        raise SourceError("no-frames", f"there is no frame {frame}, the last is {last}", ref.file)
+    return frame
+
+
+def _geometry_settings(run_dir: Path | None, given: dict[str, Any]) -> GeometrySettings:
+    """Return the geometry settings of the run, if any, with those given in their place."""
+    import json
+
+    from hitfinder import config
+    from hitfinder.errors import ConfigError
+    from hitfinder.inference.settings import GeometrySettings
+
+    settings = GeometrySettings()
+    if run_dir is not None:
+        path = run_dir / "run.json"
+        try:
+            stored = json.loads(path.read_bytes())["settings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            hint = "Name the folder that `hitfinder run` wrote."
+            raise ConfigError("holds no results of a run", str(run_dir), hint) from error
+        place = {
+            name.removeprefix("geometry."): value
+            for name, value in stored.items()
+            if name.startswith("geometry.") and value is not None
+        }
+        settings = config.build(GeometrySettings, place, str(path))
+    if given["geometry"] is not None:
+        settings = config.override(GeometrySettings(mask=settings.mask), file=given["geometry"])
+    given = {name: value for name, value in given.items() if name != "geometry"}
+    return config.override(settings, **given)
+
+
+def _ref_of_row(run_dir: Path, row: int) -> FrameRef:
+    from hitfinder.errors import ConfigError
+    from hitfinder.io.source import FrameRef
+
+    files, events = _frame_columns(run_dir)
+    if row >= len(files):
+        raise ConfigError(f"the run has no frame {row}, the last is {len(files) - 1}", str(run_dir))
+    return FrameRef(files[row], events[row])
+
+
+def _row_of_ref(run_dir: Path, ref: FrameRef) -> int:
+    import os
+
+    from hitfinder.errors import ConfigError
+
+    real = os.path.realpath(ref.file)
+    known: dict[str, bool] = {}
+    for row, (file, event) in enumerate(zip(*_frame_columns(run_dir), strict=True)):
+        if event != ref.event:
+            continue
+        if file not in known:
+            known[file] = os.path.realpath(file) == real
+        if known[file]:
+            return row
+    raise ConfigError(f"frame {ref.file} {ref.event} is not in the run", str(run_dir))
+
+
+def _frame_columns(run_dir: Path) -> tuple[list[str], list[str]]:
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(run_dir / "frames.parquet", columns=["file", "event"])
+    return table["file"].to_pylist(), table["event"].to_pylist()
+
+
+def _peaks_of_row(run_dir: Path, row: int) -> NDArray[np.void]:
+    import numpy as np
+    import pyarrow.parquet
+
+    path = run_dir / "peaks.parquet"
+    table = pyarrow.parquet.read_table(path, columns=["fs", "ss"], filters=[("frame", "==", row)])
+    peaks = np.zeros(table.num_rows, [("fs", "f8"), ("ss", "f8")])
+    for name in ("fs", "ss"):
+        peaks[name] = table[name].to_numpy()
+    return peaks
