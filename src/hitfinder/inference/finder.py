@@ -24,6 +24,7 @@ _COUNT_LIMIT = 1 << 24
 _LOG_P_CANDIDATE = math.log(2e-5)
 _LOG_P_BRIGHT = math.log(1e-4)
 _LOG_P_FAINT = math.log(1e-2)
+_SLACK = 3.0
 _RESOLUTION_SHARE = 95.0
 
 
@@ -253,13 +254,23 @@ class Finder:
         variance = local.texture_variance(
             self._points, self._work, rings.index, *maps, rate, bright
         )
-        tested, factors = np.zeros(len(found)), np.zeros((len(found), local.N_LOCAL))
         log_p_max = float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
-        frame = (self._work, rings.index, *maps, rate)
-        peaks.test_candidates(found, log_p_max, variance, *frame, bright, tested, factors)
+        tested = np.empty(len(found))
+        peaks.test_candidates(found, log_p_max + _SLACK, self._work, *maps, rate, tested)
         order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
         measures = np.zeros((min(len(order), _MAX_PEAKS), peaks.N_MEASURES))
-        n = peaks.collect_peaks(order, found, factors, log_p_max, *frame, faint, measures)
+        n = peaks.collect_peaks(
+            found[order],
+            log_p_max,
+            variance,
+            self._work,
+            rings.index,
+            *maps,
+            rate,
+            bright,
+            faint,
+            measures,
+        )
         return _as_peaks(measures[:n])
 
 

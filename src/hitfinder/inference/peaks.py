@@ -7,7 +7,14 @@ import math
 import numpy as np
 from numba import njit
 
-from hitfinder.inference.local import N_OCTANTS, as_usual, expected, local_background, significance
+from hitfinder.inference.local import (
+    N_LOCAL,
+    N_OCTANTS,
+    as_usual,
+    expected,
+    local_background,
+    significance,
+)
 
 PEAK_DTYPE = np.dtype(
     [
@@ -38,7 +45,6 @@ N_MEASURES = 8
 _WINDOW_ROWS = np.array([1, 1, 2, 2, 3, 5])
 _WINDOW_COLUMNS = np.array([1, 2, 1, 2, 3, 5])
 _REACH = 2
-_SLACK = 3.0
 
 
 @njit(cache=True, nogil=True)
@@ -105,12 +111,8 @@ def _least_log_p(counts, mean):
 
 
 @njit(cache=True, nogil=True)
-def test_candidates(
-    candidates, log_p_max, variance, work, ring, position, weight, rate, bright, tested, local
-):
-    """Give each candidate the chance probability of its best window.
-
-    The surroundings are looked at only where the rings' background leaves the candidate standing.
+def test_candidates(candidates, log_p_max, work, position, weight, rate, tested):
+    """Give each candidate the chance probability of its best window against the rings' background.
 
     Parameters
     ----------
@@ -118,49 +120,40 @@ def test_candidates(
         (ss, fs) of the candidates.
     log_p_max : float
         Candidates less significant than this are dropped.
-    variance : float
-        Texture of the background, from `texture_variance`.
-    work, ring, position, weight, rate, bright
+    work, position, weight, rate
         As for `hitfinder.inference.local.neighbourhood`.
     tested : ndarray of float64, shape (n,)
         Written: log chance probability, 0 for the dropped.
-    local : ndarray of float64, shape (n, N_LOCAL)
-        Written: the background near each candidate.
     """
-    patch_n, patch_b, sums = np.empty((5, 5)), np.empty((5, 5)), np.empty((N_OCTANTS, 4))
-    maps = (work, position, weight, rate, patch_n, patch_b)
-    first = log_p_max + _SLACK
+    patch_n, patch_b, usual = np.empty((5, 5)), np.empty((5, 5)), np.empty(N_LOCAL)
+    as_usual(usual)
     for c in range(candidates.shape[0]):
         i, j = candidates[c]
-        tested[c] = 0.0
-        as_usual(local[c])
-        if best_window(i, j, first, local[c], *maps)[0] > first:
-            continue
-        local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local[c])
-        log_p = best_window(i, j, log_p_max, local[c], *maps)[0]
-        if log_p <= log_p_max:
-            tested[c] = log_p
+        log_p = best_window(i, j, log_p_max, usual, work, position, weight, rate, patch_n, patch_b)[
+            0
+        ]
+        tested[c] = log_p if log_p <= log_p_max else 0.0
 
 
 @njit(cache=True, nogil=True)
 def collect_peaks(
-    order, candidates, local, log_p_max, work, ring, position, weight, rate, faint, peaks
+    candidates, log_p_max, variance, work, ring, position, weight, rate, bright, faint, peaks
 ):
-    """Turn tested candidates into separate peaks, the most significant first.
+    """Turn candidates into separate peaks.
 
-    Each peak claims the pixels connected to it; a later candidate is tested again without the
-    claimed pixels, so one spot gives one peak and two close spots give two. Claimed pixels are
-    marked in `work` as without a reading.
+    Each candidate is judged against the background around it. A peak claims the pixels connected
+    to it; later candidates are judged without the claimed pixels, so one spot gives one peak and
+    two close spots give two. Claimed pixels are marked in `work` as without a reading.
 
     Parameters
     ----------
-    order : ndarray of int
-        Candidates, most significant first.
-    candidates, local
-        As for `test_candidates`.
+    candidates : ndarray of int32, shape (n, 2)
+        (ss, fs) of the candidates, most significant first.
     log_p_max : float
         Least significance of a peak.
-    work, ring, position, weight, rate
+    variance : float
+        Texture of the background, from `texture_variance`.
+    work, ring, position, weight, rate, bright
         As for `hitfinder.inference.local.neighbourhood`; `work` is changed.
     faint : ndarray of int32, shape (n_rings,)
         Counts at and above which a pixel touching a peak belongs to it.
@@ -172,22 +165,23 @@ def collect_peaks(
     int
         Number of peaks.
     """
-    patch_n, patch_b = np.empty((5, 5)), np.empty((5, 5))
-    extent = np.empty((MAX_EXTENT, 2), np.int64)
+    patch_n, patch_b, sums = np.empty((5, 5)), np.empty((5, 5)), np.empty((N_OCTANTS, 4))
+    local, extent = np.empty(N_LOCAL), np.empty((MAX_EXTENT, 2), np.int64)
     n_peaks = 0
-    for c in order:
+    for c in range(candidates.shape[0]):
         if n_peaks >= peaks.shape[0]:
             break
         i, j = candidates[c]
         if work[i, j] < 0:
             continue
+        local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local)
         log_p, row, column, rows, columns = best_window(
-            i, j, log_p_max, local[c], work, position, weight, rate, patch_n, patch_b
+            i, j, log_p_max, local, work, position, weight, rate, patch_n, patch_b
         )
         if log_p > log_p_max:
             continue
         n = _grow(row, column, rows, columns, work, ring, faint, extent)
-        _measure(extent[:n], local[c, 0], log_p, work, position, weight, rate, peaks[n_peaks])
+        _measure(extent[:n], local[0], log_p, work, position, weight, rate, peaks[n_peaks])
         _claim(extent[:n], work)
         n_peaks += 1
     return n_peaks
