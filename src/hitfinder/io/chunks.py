@@ -58,6 +58,11 @@ def read_item(
         if algorithm:
             skipped, chunk = dataset.id.read_direct_chunk(offset)
             if not skipped:
+                # The chunk begins with its unpacked size, 8 bytes, big-endian: if that is wrong,
+                # unpacking could ask for any amount of memory.
+                size = int.from_bytes(chunk[:8], "big")
+                if size != out.nbytes:
+                    raise ValueError(f"a chunk of {size} bytes where {out.nbytes} are expected")
                 counts = decompress(chunk, algorithm, elem_size=out.dtype.itemsize)
                 out[...] = np.frombuffer(counts, out.dtype).reshape(out.shape)
                 return

@@ -110,9 +110,7 @@ class CompositeSource(FrameSource):
             source.check(inner)
             if not source.n_readable:
                 source.read(inner)
-            ref = source.ref(inner)
-            what = f"the frame is {source.shape}, most are {self.shape}"
-            raise SourceError("wrong-shape", what, f"{ref.file} {ref.event}".strip())
+            raise self._wrong_shape(source)
         frame = self.buffer(out)
         if source.dtype == self.dtype:
             return source.read(inner, frame)
@@ -120,6 +118,10 @@ class CompositeSource(FrameSource):
             self._scratch[source.dtype] = np.empty(self.shape, source.dtype)
         frame[...] = source.read(inner, self._scratch[source.dtype])
         return frame
+
+    def _wrong_shape(self, source: FrameSource) -> SourceError:
+        what = f"frames are {source.shape}, most are {self.shape}"
+        return SourceError("wrong-shape", what, source.ref(0).file)
 
     def ref(self, index: int) -> FrameRef:
         """Return where frame `index` is kept."""
@@ -148,8 +150,7 @@ class CompositeSource(FrameSource):
         for source in self.sources:
             found += source.problems
             if source.n_readable and source.shape != self.shape:
-                what = f"frames are {source.shape}, most are {self.shape}"
-                found.append(SourceError("wrong-shape", what, source.ref(0).file))
+                found.append(self._wrong_shape(source))
         return tuple(found)
 
     @property

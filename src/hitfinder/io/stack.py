@@ -163,6 +163,14 @@ class Hdf5Source(FrameSource):
         except (SourceError, OSError):
             return Metadata()
 
+    def mask_bits(self) -> NDArray[np.unsignedinteger] | None:
+        """Return the pixel mask in the bits of the file; None if it has none of a frame's shape."""
+        try:
+            with POOL.lock, POOL.visit():
+                return fields.read_pixel_mask(POOL.file(self.file), self.shape)
+        except (SourceError, OSError):
+            return None
+
     @functools.cached_property
     def _series(self) -> dict[str, NDArray[np.float64]]:
         """Photon energy and camera length where the file gives one for each frame."""

@@ -1,0 +1,235 @@
+"""What is in a source, and what is wrong with it: everything `hitfinder info` tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.geometry.named import detector_names, named_detector
+from hitfinder.io.composite import CompositeSource
+from hitfinder.io.source import FrameSource, Metadata
+from hitfinder.io.stack import Hdf5Source
+from hitfinder.units import wavelength_from_energy
+
+MASK_BITS = {
+    0: "gap",
+    1: "dead",
+    2: "under-responding",
+    3: "over-responding",
+    4: "noisy",
+    8: "masked by the user",
+    31: "virtual pixel",
+}
+"""Meaning of the bits of ``pixel_mask`` (NXmx)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What one frame looks like; only pixels that count are looked at.
+
+    Parameters
+    ----------
+    frame : int
+        Its number.
+    event : str
+        Its place in the file.
+    mean, max : float
+        Of the counts.
+    zero_fraction : float
+        Share of pixels with no count.
+    photons : float
+        Sum of the counts.
+    n_pixels : int
+        Pixels that count: not masked, with a value, not saturated.
+    n_saturated : int
+        Pixels that are not masked and saturated.
+    """
+
+    frame: int
+    event: str
+    mean: float
+    max: float
+    zero_fraction: float
+    photons: float
+    n_pixels: int
+    n_saturated: int
+
+
+def look(source: FrameSource, index: int, said: Metadata, frame: NDArray) -> Look:
+    """Read a frame into a buffer and measure it.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    """
+    source.read(index, frame)
+    good = np.ones(frame.shape, bool) if said.mask is None else ~said.mask
+    if frame.dtype.kind == "f":
+        good &= np.isfinite(frame)
+    if said.underload is not None:
+        good &= frame >= said.underload
+    n_saturated = 0
+    if said.saturation is not None:
+        above = frame >= said.saturation
+        n_saturated = int(np.count_nonzero(above & good))
+        good &= ~above
+    counts = frame[good]
+    if not counts.size:
+        nan = float("nan")
+        return Look(index, source.ref(index).event, nan, nan, nan, 0.0, 0, n_saturated)
+    return Look(
+        index,
+        source.ref(index).event,
+        float(counts.mean(dtype=np.float64)),
+        float(counts.max()),
+        float(np.count_nonzero(counts == 0) / counts.size),
+        float(counts.sum(dtype=np.float64)),
+        int(counts.size),
+        n_saturated,
+    )
+
+
+def looks(source: FrameSource, n_frames: int) -> tuple[list[Look], list[SourceError]]:
+    """Look at frames spread over a source.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Where to look.
+    n_frames : int
+        At how many.
+
+    Returns
+    -------
+    list of Look
+        Of the frames that can be read.
+    list of SourceError
+        Of those that cannot.
+    """
+    found, errors = [], []
+    frame = np.empty(source.shape, source.dtype)
+    said = source.metadata if source.n_readable else Metadata()
+    for index in np.unique(np.linspace(0, len(source) - 1, n_frames).round().astype(int)):
+        try:
+            found.append(look(source, int(index), said, frame))
+        except SourceError as error:
+            errors.append(error)
+    return found, errors
+
+
+def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any]:
+    """Describe a source.
+
+    Parameters
+    ----------
+    source : FrameSource
+        What to describe.
+    name : str
+        What the user called it.
+    n_looks : int
+        Number of frames to read.
+
+    Returns
+    -------
+    dict
+        Of plain values that JSON can hold. ``problems`` keep frames from being read; ``notes``
+        do not.
+    """
+    said, contents = source.metadata, source.contents
+    seen, failed = looks(source, n_looks)
+    problems = {str(error): error.status for error in (*source.problems, *failed)}
+    energy = said.photon_energy_ev
+    return {
+        "input": name,
+        "format": contents.format,
+        "frames": len(source),
+        "readable": source.n_readable,
+        "shape": list(source.shape),
+        "dtype": str(source.dtype),
+        "dataset": contents.dataset,
+        "compression": contents.compression,
+        "detectors_of_this_shape": _detectors(source.shape),
+        "metadata": {
+            "detector": said.detector,
+            "photon_energy_ev": energy,
+            "wavelength_a": wavelength_from_energy(energy) if energy else None,
+            "camera_length_m": said.camera_length_m,
+            "beam_center": said.beam_center,
+            "pixel_size_m": said.pixel_size_m,
+            "saturation": said.saturation,
+            "underload": said.underload,
+        },
+        "mask": _mask(source, said),
+        "linked_files": [dataclasses.asdict(file) for file in contents.linked_files],
+        "files": _files(source),
+        "looks": [dataclasses.asdict(seen_frame) for seen_frame in seen],
+        "problems": [{"status": status, "text": text} for text, status in problems.items()],
+        "notes": _notes(source, said, seen) if source.n_readable else [],
+    }
+
+
+def _detectors(shape: tuple[int, int]) -> list[str]:
+    return [name for name in detector_names() if named_detector(name).shape == shape]
+
+
+def _mask(source: FrameSource, said: Metadata) -> dict[str, Any] | None:
+    """Count masked pixels, by bit where the file tells the bits."""
+    if said.mask is None:
+        return None
+    bits = source.mask_bits() if isinstance(source, Hdf5Source) else None
+    counts = {}
+    if bits is not None:
+        for bit in range(8 * bits.dtype.itemsize):
+            n_set = int(np.count_nonzero(bits >> bits.dtype.type(bit) & bits.dtype.type(1)))
+            if n_set:
+                counts[str(bit)] = {"meaning": MASK_BITS.get(bit, ""), "pixels": n_set}
+    return {"pixels": int(np.count_nonzero(said.mask)), "bits": counts}
+
+
+def _files(source: FrameSource) -> list[dict[str, Any]]:
+    """List the inputs that make up a source of several."""
+    if not isinstance(source, CompositeSource):
+        return []
+    return [
+        {
+            "path": part.ref(0).file,
+            "frames": len(part),
+            "readable": part.n_readable if part.shape == source.shape else 0,
+            "shape": list(part.shape),
+        }
+        for part in source.sources
+    ]
+
+
+def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
+    """Say what is unusual, though the frames can be read."""
+    notes = []
+    for value, what in (
+        (said.photon_energy_ev, "photon energy"),
+        (said.camera_length_m, "camera length"),
+        (said.beam_center, "beam centre"),
+    ):
+        if value is None:
+            notes.append(f"the {what} is not in the file: it must be given")
+    if said.beam_center is not None:
+        fs, ss = said.beam_center
+        if not (0 <= fs <= source.shape[1] and 0 <= ss <= source.shape[0]):
+            notes.append(f"the beam centre ({fs:g}, {ss:g}) lies outside the frame")
+    if said.mask is None:
+        notes.append("there is no pixel mask in the file")
+    elif said.mask.all():
+        notes.append("every pixel is masked")
+    always = min((frame.n_saturated for frame in seen), default=0)
+    if always > source.shape[0] * source.shape[1] // 1000:
+        notes.append(
+            f"{always} pixels or more are saturated in every frame looked at: gaps or dead pixels "
+            "that the mask leaves out?"
+        )
+    if seen and all(frame.n_pixels and not frame.photons for frame in seen):
+        notes.append("there is no count in any frame looked at")
+    return notes

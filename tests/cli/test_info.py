@@ -1,0 +1,177 @@
+import json
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from hitfinder.cli.info import info
+
+SHAPE = (20, 24)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(info, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def entry_of(*arguments):
+    result = run("--json", *arguments)
+    (entry,) = json.loads(result.output)
+    return entry, result.exit_code
+
+
+@pytest.fixture
+def master(tmp_path):
+    """A master with two data files of two frames and 10 masked pixels."""
+    for number in (1, 2):
+        stack = np.zeros((2, *SHAPE), np.uint16)
+        stack[:, 5, :6] = 7 * number
+        stack[:, 0] = 65535
+        with h5py.File(tmp_path / f"x_data_{number:06d}.h5", "w") as file:
+            packing = hdf5plugin.Bitshuffle(cname="lz4")
+            file.create_dataset("entry/data/data", data=stack, chunks=(1, *SHAPE), **packing)
+    bits = np.zeros(SHAPE, np.uint32)
+    bits[0], bits[1, :2] = 1, 2 + 16
+    with h5py.File(tmp_path / "x_master.h5", "w") as file:
+        for number in (1, 2):
+            link = h5py.ExternalLink(f"x_data_{number:06d}.h5", "/entry/data/data")
+            file[f"entry/data/data_{number:06d}"] = link
+        detector = file.create_group("entry/instrument/detector")
+        detector["pixel_mask"] = bits
+        detector["description"] = "toy"
+        detector["detector_distance"] = 0.15
+        detector["beam_center_x"], detector["beam_center_y"] = 12.0, 10.0
+        detector["x_pixel_size"] = 75e-6
+        file["entry/instrument/beam/incident_wavelength"] = 2.0664033
+    return tmp_path / "x_master.h5"
+
+
+def test_a_sound_file_is_described_and_exits_0(master):
+    entry, code = entry_of(master)
+    assert code == 0
+    assert (entry["frames"], entry["readable"], entry["shape"]) == (4, 4, list(SHAPE))
+    assert entry["compression"] == "bitshuffle-lz4"
+    assert entry["metadata"]["photon_energy_ev"] == pytest.approx(6000, abs=0.01)
+    assert entry["metadata"]["camera_length_m"] == 0.15
+    assert entry["mask"] == {
+        "pixels": 26,
+        "bits": {
+            "0": {"meaning": "gap", "pixels": 24},
+            "1": {"meaning": "dead", "pixels": 2},
+            "4": {"meaning": "noisy", "pixels": 2},
+        },
+    }
+    assert [file["status"] for file in entry["linked_files"]] == ["ok", "ok"]
+    assert (entry["problems"], entry["notes"]) == ([], [])
+
+
+def test_counts_are_of_pixels_that_count(master):
+    entry, _ = entry_of(master, "--frames", 2)
+    first, last = entry["looks"]
+    assert (first["frame"], last["frame"]) == (0, 3)
+    assert (first["photons"], first["max"], last["photons"]) == (42, 7, 84)
+    assert first["n_pixels"] == 20 * 24 - 26
+    assert first["zero_fraction"] == pytest.approx(1 - 6 / 454)
+    assert first["n_saturated"] == 0
+
+
+def test_a_missing_data_file_is_a_problem_and_exits_1(master):
+    master.with_name("x_data_000002.h5").unlink()
+    entry, code = entry_of(master)
+    assert code == 1
+    assert [file["status"] for file in entry["linked_files"]] == ["ok", "missing-source"]
+    assert {problem["status"] for problem in entry["problems"]} == {"missing-source"}
+    text = run(master).output
+    assert "x_data_000002.h5 is missing" in text
+    assert "missing-source" in text
+
+
+def test_what_the_file_leaves_out_is_noted_but_no_problem(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((2, *SHAPE), 3, np.uint16))
+    entry, code = entry_of(tmp_path / "x.npy")
+    assert code == 0
+    assert len(entry["notes"]) == 4
+    assert "photon energy" in entry["notes"][0]
+
+
+def test_gaps_that_no_mask_covers_are_noted(master):
+    with h5py.File(master, "a") as file:
+        file["entry/instrument/detector/pixel_mask"][...] = 0
+    entry, code = entry_of(master)
+    assert code == 0
+    assert "24 pixels or more are saturated" in entry["notes"][0]
+
+
+def test_the_text_names_what_matters(master, tmp_path):
+    text = run(master, tmp_path / "gone.h5").output
+    for words in (
+        "NXmx master with data files",
+        "20 x 24",
+        "6000.00 eV",
+        "fs 12.00, ss 10.00",
+        "24 gap (bit 0)",
+        "Linked files (2)",
+        "Problems",
+        "there is no such file",
+    ):
+        assert words in text
+
+
+def test_a_folder_of_sound_and_broken_files(master, tmp_path):
+    (tmp_path / "text.h5").write_text("text")
+    np.save(tmp_path / "y.npy", np.zeros((1, 20, 30), np.uint16))
+    entry, code = entry_of(tmp_path)
+    assert code == 1
+    assert [(file["frames"], file["readable"]) for file in entry["files"]] == [
+        (1, 0),
+        (4, 4),
+        (1, 0),
+    ]
+    assert [problem["status"] for problem in entry["problems"]] == ["unreadable", "wrong-shape"]
+
+
+@pytest.mark.parametrize("frame", [np.full(SHAPE, np.nan), np.full(SHAPE, 65535, np.uint16)])
+def test_a_frame_without_a_count_gives_null_not_nan(tmp_path, frame):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["entry/data/data"] = frame
+    entry, _ = entry_of(tmp_path / "x.h5")
+    assert entry["looks"][0]["mean"] is None
+    assert entry["looks"][0]["n_pixels"] == 0
+    assert "nan" in run(tmp_path / "x.h5").output
+
+
+def test_a_damaged_frame_is_found_by_looking(master):
+    with h5py.File(master.with_name("x_data_000001.h5"), "r+") as file:
+        file["entry/data/data"].id.write_direct_chunk((0, 0, 0), b"rubbish" * 5)
+    entry, code = entry_of(master)
+    assert code == 1
+    assert "damaged" in entry["problems"][0]["text"]
+    assert entry_of(master, "--frames", 0)[1] == 0
+
+
+def test_of_two_candidates_the_option_chooses(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["a"] = file["b"] = np.ones((2, *SHAPE), np.uint16)
+        del file["b"]
+        file["b"] = np.ones((2, *SHAPE), np.uint16)
+    assert entry_of(tmp_path / "x.h5")[1] == 1
+    assert entry_of(tmp_path / "x.h5", "--dataset", "/b")[1] == 0
+
+
+def test_wrong_usage_exits_2(tmp_path):
+    assert run().exit_code == 2
+    assert run("--frames", "-1", tmp_path).exit_code == 2
+
+
+def test_real_files_are_told_apart(shared):
+    entry, code = entry_of(shared / "real" / "DLS_I03_smargon_0001.cbf.gz")
+    assert code == 0
+    assert entry["detectors_of_this_shape"] == ["pilatus-6m"]
+    entry, code = entry_of(shared / "real" / "dectris_eiger_master.h5")
+    assert code == 1
+    assert entry["linked_files"] == [
+        {"path": "dectris_eiger_data_000001.h5", "frames": 1, "status": "missing-source"}
+    ]
