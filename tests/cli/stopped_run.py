@@ -1,0 +1,35 @@
+"""A run that stops itself: python stopped_run.py MASTER OUT SIGNAL FRAMES."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+from hitfinder import logs
+from hitfinder.cli.job import run_job
+from hitfinder.cli.run import tell
+from hitfinder.inference.settings import JobSettings
+
+
+def main() -> None:
+    master, out, name, frames = sys.argv[1:]
+
+    @contextlib.contextmanager
+    def show(n_frames):
+        def stop(counts):
+            if counts.frames >= int(frames):
+                print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+                # A terminal sends Ctrl-C to the workers too.
+                send = os.killpg if name == "SIGINT" else os.kill
+                send(os.getpid(), getattr(signal, name))
+
+        yield stop
+
+    logs.configure()
+    tell(run_job([master], Path(out), JobSettings(workers=2), show=show))
+
+
+if __name__ == "__main__":
+    main()

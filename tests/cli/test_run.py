@@ -1,0 +1,312 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hitfinder.cli.main import main
+from hitfinder.geometry.crystfel import read_geom, write_geom
+
+FRAME_COLUMNS = [
+    "file",
+    "event",
+    "status",
+    "hit",
+    "score",
+    "n_peaks",
+    "photons",
+    "background_per_pixel",
+    "resolution_a",
+    "seconds",
+]
+PEAK_COLUMNS = [
+    "frame",
+    "fs",
+    "ss",
+    "photons",
+    "background",
+    "log_p",
+    "n_pixels",
+    "snr",
+    "resolution_a",
+]
+OUTPUTS = {
+    *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
+    *("hits.geom", "report.html", "run.json"),
+}
+
+
+def frames_table(out):
+    return pq.read_table(out / "frames.parquet")
+
+
+def same_results(out, other):
+    """Whether two runs found the same, but for the time each frame took."""
+    a, b = frames_table(out), frames_table(other)
+    same = a.drop_columns(["seconds"]).equals(b.drop_columns(["seconds"]))
+    peaks = [(folder / "peaks.parquet").read_bytes() for folder in (out, other)]
+    lists = [(folder / "hits.lst").read_bytes() for folder in (out, other)]
+    return same and peaks[0] == peaks[1] and lists[0] == lists[1]
+
+
+def stopped(series, out, signal, frames):
+    script = Path(__file__).with_name("stopped_run.py")
+    command = [sys.executable, script, series.master, out, signal, str(frames)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, start_new_session=True
+    )
+
+
+def test_frame_table_has_a_row_per_frame_in_input_order(series, done):
+    table = frames_table(done)
+    assert table.column_names == FRAME_COLUMNS
+    assert table["file"].to_pylist() == [str(series.master)] * 60
+    assert table["event"].to_pylist() == [f"//{i}" for i in range(60)]
+    assert set(table["status"].to_pylist()) == {"ok"}
+    assert table["hit"].to_pylist() == [bool(spots) for spots in series.spots]
+    assert table["photons"].to_pylist() == [int(frame.sum()) for frame in series.frames]
+    assert np.allclose(table["background_per_pixel"], 0.02, rtol=0.3)
+
+
+def test_peak_table_has_the_spots_where_they_are(series, done):
+    table = pq.read_table(done / "peaks.parquet")
+    assert table.column_names == PEAK_COLUMNS
+    frame = table["frame"].to_numpy()
+    assert (np.diff(frame) >= 0).all()
+    for index in (1, 31, 59):
+        rows = table.filter(frame == index)
+        found = sorted(zip(rows["fs"].to_pylist(), rows["ss"].to_pylist(), strict=True))
+        np.testing.assert_allclose(found, series.spots[index], atol=0.35)
+    counts = frames_table(done)["n_peaks"].to_numpy()
+    assert np.array_equal(np.bincount(frame, minlength=60), counts)
+
+
+def test_hits_go_to_crystfel(series, done):
+    lines = (done / "hits.lst").read_text().splitlines()
+    assert lines == [f"{series.master} //{i}" for i in range(1, 60, 2)]
+    with h5py.File(done / "hits.cxi") as cxi:
+        data, result = cxi["entry_1/data_1/data"], cxi["entry_1/result_1"]
+        assert data.is_virtual
+        np.testing.assert_array_equal(data[3], series.frames[7])
+        n = result["nPeaks"][3]
+        assert n == 8
+        x, y = result["peakXPosRaw"][3, :n], result["peakYPosRaw"][3, :n]
+    # CrystFEL adds half a pixel to what CXI holds.
+    found = sorted(zip(x + 0.5, y + 0.5, strict=True))
+    np.testing.assert_allclose(found, series.spots[7], atol=0.35)
+    geom = read_geom(done / "hits.geom").geometry()
+    assert geom.camera_length_m == pytest.approx(0.03)
+    assert geom.photon_energy_ev == pytest.approx(6000)
+    assert geom.detector.panels[0].corner_x == pytest.approx(-110)
+
+
+def test_run_json_says_what_was_used(series, done):
+    run = json.loads((done / "run.json").read_text())
+    assert run["complete"] is True
+    assert run["inputs"] == [str(series.master)]
+    assert run["counts"]["by_status"] == {"ok": 60}
+    assert run["counts"]["hits"] == 30
+    assert run["settings"]["output.csv"] is True
+    assert run["origin"]["photon_energy_ev"] == "the frames' file"
+    assert run["geometry"]["beam_center"] == [110.0, 100.0]
+    assert {path.name for path in done.iterdir()} == OUTPUTS
+
+
+def test_csv_agrees_with_parquet(done):
+    import pyarrow.csv
+
+    for name, columns in (("frames", FRAME_COLUMNS), ("peaks", PEAK_COLUMNS)):
+        table = pyarrow.csv.read_csv(done / f"{name}.csv")
+        assert table.column_names == columns
+        assert table.num_rows == pq.read_table(done / f"{name}.parquet").num_rows
+
+
+def test_one_worker_and_a_geometry_file_find_the_same(series, done, hitfinder, tmp_path):
+    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    settings = tmp_path / "job.toml"
+    settings.write_text('workers = 1\n[geometry]\nfile = "s.geom"\n[output]\ngallery = 2\n')
+    made = hitfinder("run", series.master, "-o", "out", "-c", settings, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert same_results(tmp_path / "out", done)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["origin"]["detector"] == "s.geom"
+    assert run["timings"]["workers"] == 1
+    assert not (tmp_path / "out" / "frames.csv").exists()
+
+
+def test_a_killed_run_is_completed(series, done, hitfinder, gone, tmp_path):
+    out = tmp_path / "out"
+    killed = stopped(series, out, "SIGKILL", 17)
+    assert killed.returncode == -9
+    assert not (out / "frames.parquet").exists()
+    parts = {path.name: path.stat().st_mtime_ns for path in (out / ".parts").glob("part-*")}
+    assert 3 <= len(parts) < 8
+    workers = [int(pid) for pid in killed.stdout.split()]
+    assert workers
+    deadline = time.monotonic() + 60
+    while not all(map(gone, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert all(map(gone, workers)), "workers outlive the run that started them"
+
+    resumed = hitfinder("run", series.master, "-o", out, "--resume", "-j", 1)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on after" in resumed.stderr
+    assert same_results(out, done)
+    assert not (out / ".parts").exists()
+    run = json.loads((out / "run.json").read_text())
+    assert run["timings"]["frames_in_this_session"] == 60 - 8 * len(parts) + 4 * (
+        "part-000000056.npz" in parts
+    )
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_an_interrupted_run_leaves_valid_results(series, done, hitfinder, tmp_path, signal):
+    out = tmp_path / "out"
+    ended = stopped(series, out, signal, 17)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "--resume" in ended.stderr
+    run = json.loads((out / "run.json").read_text())
+    assert run["complete"] is False
+    assert "was interrupted" in (out / "report.html").read_text()
+    partial, whole = frames_table(out), frames_table(done)
+    status = np.array(partial["status"].to_pylist())
+    finished = np.flatnonzero(status == "ok")
+    assert set(status) == {"ok", "pending"}
+    assert len(finished) == run["counts"]["processed"] >= 17
+    for name in ("event", "hit", "score", "n_peaks"):
+        assert partial[name].take(finished).equals(whole[name].take(finished))
+    # A frame without results has no values, rather than zeros that look like results.
+    pending = int(np.flatnonzero(status == "pending")[0])
+    assert partial["score"][pending].as_py() is None
+    if signal == "SIGINT":
+        resumed = hitfinder("run", series.master, "-o", out, "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+        assert same_results(out, done)
+
+
+def test_frames_that_cannot_be_read_have_their_rows(fresh_series, done, hitfinder, tmp_path):
+    missing = fresh_series.master.with_name("run_data_000002.h5")
+    missing.unlink()
+    made = hitfinder("run", fresh_series.master, tmp_path / "no.h5", "-o", tmp_path / "out")
+    assert made.returncode == 1
+    assert "run_data_000002.h5" in made.stderr
+    assert "Traceback" not in made.stderr
+    table, whole = frames_table(tmp_path / "out"), frames_table(done)
+    assert table.num_rows == 61
+    status = table["status"].to_pylist()
+    assert status == ["ok"] * 20 + ["missing-source"] * 20 + ["ok"] * 20 + ["missing-file"]
+    readable = [*range(20), *range(40, 60)]
+    assert table["score"].take(readable).equals(whole["score"].take(readable))
+    assert table["score"][25].as_py() is None
+    assert table["hit"][25].as_py() is False
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "a linked data file does not exist" in report
+
+
+def test_frames_that_are_in_no_hdf5_file_are_copied(series, hitfinder, tmp_path):
+    stack = tmp_path / "stack.npy"
+    frames = np.stack(series.frames[:12]).astype(np.float32)
+    frames[3, 50:60, 50:60] = np.nan
+    np.save(stack, frames)
+    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    out = tmp_path / "out"
+    made = hitfinder("run", stack, "-g", tmp_path / "s.geom", "-o", out, "-j", 1)
+    assert made.returncode == 0, made.stderr
+    with h5py.File(out / "hits.cxi") as cxi:
+        data = cxi["entry_1/data_1/data"]
+        assert not data.is_virtual
+        np.testing.assert_array_equal(data[1], frames[3])
+
+
+def test_a_complete_run_is_left_alone_unless_told(series, done, hitfinder, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
+    again = hitfinder("run", series.master, "-o", done, "--resume")
+    assert again.returncode == 0
+    assert "complete already" in again.stdout
+    refused = hitfinder("run", series.master, "-o", done, "--resume", "--min-peaks", 3)
+    assert refused.returncode == 2
+    assert "finder.min_peaks was 0, is 3" in refused.stderr
+    assert {path: path.stat().st_mtime_ns for path in done.iterdir()} == before
+
+
+def test_overwrite_replaces_results_and_nothing_else(series, hitfinder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    (out / "peaks.csv").write_text("of an earlier run")
+    made = hitfinder("run", series.master, "-o", out, "--overwrite", "--hit-threshold", 1e6)
+    assert made.returncode == 0, made.stderr
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / "peaks.csv").exists()
+    assert not any(frames_table(out)["hit"].to_pylist())
+    assert (out / "hits.lst").read_text() == ""
+    assert (out / "hits.cxi").exists()
+
+
+def complaint(capsys, *arguments):
+    """What the command says on standard error, which must be one line without a traceback."""
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, arguments)])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_bad_input_is_one_clear_line(series, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    master, out = series.master, tmp_path / "out"
+    np.save("mask.npy", np.zeros((3, 4), bool))
+    np.save("stack.npy", np.zeros((2, 200, 220), np.uint16))
+    Path("bad.toml").write_text("[finder]\nfalse_hit = 0.1\n")
+    Path("bad.geom").write_text("p0/max_fs = blue\n")
+    Path("file").write_text("not a folder")
+    cases = {
+        ("no.h5",): "no.h5: there is no such file",
+        (master, "--detector", "eigr2-x-4m"): "no detector is called 'eigr2-x-4m'. close names",
+        (master, "--detector", "eiger2-x-4m"): "frames are 200 x 220 pixels, detector",
+        (master, "--detector", "x", "--geometry", "y"): "a geometry file or a detector's name",
+        (master, "--geometry", "no.geom"): "no.geom: cannot be read",
+        (master, "--geometry", "bad.geom"): "bad.geom:1",
+        (master, "--mask", "mask.npy"): "mask shape (3, 4) is not the frame shape (200, 220)",
+        (master, "-c", "bad.toml"): "unknown setting 'finder.false_hit'. Did you mean 'false_hits'",
+        (master, "-c", "no.toml"): "no.toml: No such file",
+        ("stack.npy",): "no detector is known with frames of 200 x 220 pixels",
+    }
+    for arguments, message in cases.items():
+        said = complaint(capsys, "run", *arguments, "--out", out)
+        assert said.startswith("hitfinder: error: ")
+        assert message in said
+        assert said.count("\n") == 1
+        assert not out.exists()
+    assert "file: cannot be used as a folder" in complaint(capsys, "run", master, "-o", "file")
+
+
+def test_folders_that_hold_something_are_refused(series, capsys, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("all of it")
+    said = complaint(capsys, "run", series.master, "-o", tmp_path / "out")
+    assert "the folder is not empty. Use --resume" in said
+    said = complaint(capsys, "run", series.master, "-o", tmp_path / "out", "--resume")
+    assert "there is no unfinished run in the folder" in said
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--false-hits", "2"], "'--false-hits': 2.0 is not in the range 0<x<1"),
+        (["--photon-energy-ev", "-3"], "'--photon-energy-ev'"),
+        (["--workers", "0"], "'--workers'"),
+        (["--beam-center", "1"], "'--beam-center' requires 2 arguments"),
+        (["--resume", "--overwrite"], "exclude each other"),
+        (["--chese"], "No such option"),
+    ],
+)
+def test_wrong_usage_is_named(capsys, tmp_path, arguments, message):
+    said = complaint(capsys, "run", "x.h5", "-o", tmp_path / "out", *arguments)
+    assert message in said
