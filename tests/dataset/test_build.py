@@ -106,7 +106,7 @@ def test_manifest_holds_recipe_and_checksums(make_tree):
     root = make_tree()
     table = json.loads((root / "manifest.json").read_text())
     assert table["recipe"]["seed"] == 3
-    assert table["recipe"]["beam"]["flux_photons"] == 3e8
+    assert table["recipe"]["conditions"]["flux_photons"] == 3e8
     files = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*/*.h5"))
     assert sorted(table["files"]) == files
     record = table["files"][files[0]]

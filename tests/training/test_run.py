@@ -55,8 +55,9 @@ def history(made):
 
 
 def test_the_binary_network_learns_to_find_peaks(data, tmp_path):
-    made = run(config(epochs=12, optimiser=FAST), data, tmp_path / "peak")
-    assert float(history(made)[-1]["train_accuracy"]) > 0.9
+    settings = config(epochs=12, optimiser=Optimiser(adam=Adam(1e-3)))
+    made = run(settings, data, tmp_path / "peak")
+    assert made.metrics["test_accuracy"] > 0.8
     assert made.provenance["watched"] == "validation"
     rows = history(made)
     assert [int(row["epoch"]) for row in rows] == list(range(12))

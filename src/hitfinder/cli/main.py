@@ -22,6 +22,13 @@ COMMANDS = {
     "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
     "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),
     "demo": ("hitfinder.cli.demo:demo", "Simulate, run and compare with the truth, in one go."),
+    "dataset": (
+        "hitfinder.cli.dataset:dataset",
+        "Build, import, check and split trees of labelled frames.",
+    ),
+    "train": ("hitfinder.cli.train:train", "Train a network on a tree of frames."),
+    "evaluate": ("hitfinder.cli.evaluate:evaluate", "Judge a trained network by a tree."),
+    "models": ("hitfinder.cli.models:models", "List networks, describe trained ones."),
     "completion": ("hitfinder.cli.completion:completion", "Print a shell completion script."),
 }
 """Subcommand -> where it is, and its line in ``hitfinder --help``."""

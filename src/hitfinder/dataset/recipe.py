@@ -22,7 +22,7 @@ def _check_range(name: str, values: Range) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beam:
+class Conditions:
     """Beam and sample, by default those of the report.
 
     Parameters
@@ -116,7 +116,7 @@ class Recipe:
         Bragg photons from which on a pixel is labelled.
     frames_per_file : int
         Frames in a file; 1 makes single-frame files as in the report.
-    beam : Beam
+    conditions : Conditions
         Beam and sample.
     variation : Variation
         What differs from shot to shot, in the realistic protocol.
@@ -131,7 +131,7 @@ class Recipe:
     bragg_scale: Range = (1.0, 1.0)
     label_photons: float = LABEL_PHOTONS
     frames_per_file: int = 100
-    beam: Beam = dataclasses.field(default_factory=Beam)
+    conditions: Conditions = dataclasses.field(default_factory=Conditions)
     variation: Variation = dataclasses.field(default_factory=Variation)
 
     def __post_init__(self) -> None:

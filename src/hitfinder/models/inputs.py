@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hitfinder.models.recipe import InputConfig
 
@@ -49,3 +51,28 @@ def parameters(camera_length_m: Tensor, photon_energy_ev: Tensor) -> Tensor:
     Tensor of float32, shape (batch, 2)
     """
     return torch.stack([camera_length_m, photon_energy_ev / EV_PER_KEV], dim=1).to(torch.float32)
+
+
+def forward(
+    model: nn.Module, takes: tuple[str, ...], batch: Mapping[str, Tensor], config: InputConfig
+) -> Tensor:
+    """Return the logits of a batch as it comes from a loader.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network.
+    takes : tuple of str
+        What it takes, as in the registry.
+    batch : mapping of Tensor
+        With the images and attributes that are needed.
+    config : InputConfig
+        What the network sees of the counts.
+    """
+    given = []
+    for name in takes:
+        if name == "parameters":
+            given.append(parameters(batch["clen"], batch["photon_energy"]))
+        else:
+            given.append(prepare(batch[name], config))
+    return model(*given)

@@ -50,7 +50,7 @@ class AttributeModule(lightning.LightningModule):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the logits of a batch."""
-        return predict(self.network, self.spec.inputs, batch, self.config)
+        return inputs.forward(self.network, self.spec.inputs, batch, self.config.input)
 
     def _step(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self(batch)
@@ -65,7 +65,6 @@ class AttributeModule(lightning.LightningModule):
             on_epoch=True,
             batch_size=len(logits),
             sync_dist=True,
-            prog_bar=True,
             add_dataloader_idx=False,
         )
         return loss
@@ -87,31 +86,3 @@ class AttributeModule(lightning.LightningModule):
         if isinstance(chosen, Adam):
             return torch.optim.Adam(self.network.parameters(), **options)
         return torch.optim.SGD(self.network.parameters(), momentum=chosen.momentum, **options)
-
-
-def predict(
-    model: torch.nn.Module,
-    takes: tuple[str, ...],
-    batch: dict[str, Tensor],
-    config: AttributeConfig,
-) -> Tensor:
-    """Return the logits of a batch as it comes from the loader.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The network.
-    takes : tuple of str
-        What it takes, as in the registry.
-    batch : dict of Tensor
-        With the images and attributes that are needed.
-    config : AttributeConfig
-        Says what the network sees of the counts.
-    """
-    given = []
-    for name in takes:
-        if name == "parameters":
-            given.append(inputs.parameters(batch["clen"], batch["photon_energy"]))
-        else:
-            given.append(inputs.prepare(batch[name], config.input))
-    return model(*given)

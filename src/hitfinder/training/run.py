@@ -33,7 +33,12 @@ from hitfinder.training.module import AttributeModule
 log = logging.getLogger(__name__)
 
 WORK, SETTINGS = "training", "settings.json"
-STALL_WARNINGS = (".*does not have many workers.*", ".*The number of training batches.*")
+NOTICES = (
+    ".*does not have many workers.*",
+    ".*The number of training batches.*",
+    ".*treespec, LeafSpec.*is deprecated.*",
+)
+"""Warnings that tell the user nothing: our loaders are chosen, and the last is Lightning's own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +154,10 @@ def train(
     if last is not None and _is_finished(last, config, end):
         log.info("the training had come to its end")
     else:
-        trainer = _trainer(config, work, end, devices or Devices(), progress_bar)
         with warnings.catch_warnings():
-            for text in STALL_WARNINGS:
+            for text in NOTICES:
                 warnings.filterwarnings("ignore", text)
+            trainer = _trainer(config, work, end, devices or Devices(), progress_bar)
             data = PartsModule(config, parts, workers, training.seed)
             trainer.fit(module, data, ckpt_path=last, weights_only=True)
         if trainer.interrupted:

@@ -1,0 +1,137 @@
+"""`hitfinder train`: learn an attribute from a tree of frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hitfinder.cli.selection import numbers, selection_from, selection_options
+
+if TYPE_CHECKING:
+    from hitfinder.models.attribute import AttributeConfig
+
+ATTRIBUTES = ("peak", "photon_energy", "camera_length", "peak_location")
+
+EPILOG = """\b
+Examples:
+  hitfinder train peak --data images/ --out peak
+  hitfinder train peak --model base --data images/ --out base --settings 01,02
+  hitfinder train peak --show-config > mine.toml
+  hitfinder train peak --config mine.toml --data images/ --out mine
+  hitfinder train photon_energy --classes 5000:12000:1000 --nearest --data wide/ --out energy
+
+\b
+A training that was cut short goes on with the same command and --resume, and
+ends with the same weights. What is written to the folder:
+  bundle.json, config.toml, weights.safetensors, history.csv  the trained network
+  training/                              checkpoints, curves, TensorBoard events
+
+\b
+Several GPUs: --devices 4 --strategy ddp. Slurm: start it by srun with one task for
+each device, --devices and --nodes as in the job.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("attribute", type=click.Choice(ATTRIBUTES))
+@click.option("--data", metavar="DIR", help="Tree of frames.")
+@click.option("--out", metavar="DIR", help="Folder for the trained network.")
+@click.option("--model", metavar="NAME", help="Network; hitfinder models networks lists them.")
+@click.option("--config", "config_file", metavar="FILE", help="Configuration (TOML).")
+@click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Epochs.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Frames in a step.")
+@click.option("--learning-rate", type=float, metavar="RATE", help="Learning rate.")
+@click.option("--classes", metavar="LIST", help="Class values, e.g. 6000,7000 or 0.1:0.5:0.01.")
+@click.option("--nearest", is_flag=True, help="Frames between two classes belong to the nearest.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--validation",
+    "validation_fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.125,
+    show_default=True,
+    metavar="SHARE",
+    help="Part of the training frames to watch; 0 watches the test frames, as the report did.",
+)
+@click.option("--pretrained", metavar="FILE", help="Weights to start from (safetensors).")
+@click.option("--resume", is_flag=True, help="Go on with a training that was cut short.")
+@click.option("--workers", type=click.IntRange(0), default=2, show_default=True, metavar="N")
+@click.option("--accelerator", default="auto", show_default=True, help="cpu, gpu, ...")
+@click.option("--devices", default="auto", show_default=True, help="Devices in each node.")
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, metavar="N")
+@click.option("--strategy", default="auto", show_default=True, help="ddp, fsdp, ...")
+@click.option(
+    "--precision", default="32-true", show_default=True, help="32-true, 16-mixed, bf16-mixed, ..."
+)
+@selection_options
+def train(attribute: str, **given: Any) -> None:
+    """Train a network to learn ATTRIBUTE of the frames of a tree."""
+    config = _config(attribute, given)
+    if given["show_config"]:
+        from hitfinder.models import attribute as attributes
+
+        changed = config != attributes.packaged(attribute)
+        text = attributes.to_toml(config) if changed else attributes.packaged_text(attribute)
+        click.echo(text, nl=False)
+        return
+    for name in ("data", "out"):
+        if not given[name]:
+            raise click.UsageError(f"Missing option '--{name}'.")
+    from hitfinder.cli.extras import require_train_extra
+
+    require_train_extra()
+    from hitfinder.training.run import Devices, Training
+    from hitfinder.training.run import train as run
+
+    selection = selection_from(
+        given["settings"], given["photon_energy_ev"], given["camera_length_m"]
+    )
+    devices = given["devices"]
+    made = run(
+        config,
+        Training(given["data"], selection, given["seed"], given["validation_fraction"]),
+        given["out"],
+        devices=Devices(
+            given["accelerator"],
+            int(devices) if devices.isdigit() else devices,
+            given["nodes"],
+            given["strategy"],
+            given["precision"],
+        ),
+        workers=given["workers"],
+        resume=given["resume"],
+        pretrained=given["pretrained"],
+    )
+    if made.path is None:
+        return  # not the first of several processes
+    shown = {k: v for k, v in made.metrics.items() if not k.startswith("train")}
+    click.echo(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items()))
+    click.echo(f"trained network: {made.path}")
+
+
+def _config(attribute: str, given: dict[str, Any]) -> AttributeConfig:
+    """Return the configuration with what the options change."""
+    from hitfinder import config
+    from hitfinder.errors import ConfigError
+    from hitfinder.models import attribute as attributes
+    from hitfinder.models.recipe import Adam, Optimiser
+
+    file = given["config_file"]
+    settings = attributes.load(file) if file else attributes.packaged(attribute)
+    if settings.attribute != attribute:
+        raise ConfigError(f"this is a configuration of {settings.attribute}", file)
+    optimiser = None
+    if given["learning_rate"] is not None:
+        chosen = config.override(settings.optimiser.chosen, learning_rate=given["learning_rate"])
+        optimiser = Optimiser(adam=chosen) if isinstance(chosen, Adam) else Optimiser(sgd=chosen)
+    return config.override(
+        settings,
+        network=given["model"],
+        epochs=given["epochs"],
+        batch_size=given["batch_size"],
+        class_values=numbers(given["classes"], "--classes") or None,
+        matching="nearest" if given["nearest"] else None,
+        optimiser=optimiser,
+    )

@@ -1,0 +1,1 @@
+"""How well trained networks do on trees of frames, and the report's study side by side."""

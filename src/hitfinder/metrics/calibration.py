@@ -1,0 +1,104 @@
+"""Whether probabilities mean what they say, and precision against recall."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hitfinder.metrics.classification import wilson_interval
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often predictions of a given probability came true.
+
+    Attributes
+    ----------
+    predicted : ndarray of float64, shape (n_bins,)
+        Mean probability in each bin; NaN in empty bins.
+    observed : ndarray of float64, shape (n_bins,)
+        Fraction that came true; NaN in empty bins.
+    low, high : ndarray of float64, shape (n_bins,)
+        95 % interval of that fraction.
+    count : ndarray of int64, shape (n_bins,)
+        Predictions in each bin.
+    error : float
+        Expected calibration error: mean of ``|predicted − observed|`` over the predictions
+        (Naeini, Cooper and Hauskrecht, AAAI 2015).
+    """
+
+    predicted: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    count: NDArray[np.int64]
+    error: float
+
+
+def reliability(probability: ArrayLike, came_true: ArrayLike, n_bins: int = 10) -> Reliability:
+    """Compare probabilities with how often they came true, in bins of equal width.
+
+    Parameters
+    ----------
+    probability : array_like, shape (n,)
+        Predicted probabilities.
+    came_true : array_like of bool, shape (n,)
+        Whether what was predicted is so.
+    n_bins : int
+        Bins from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a probability is outside 0 to 1, or the lengths differ.
+    """
+    p, true = np.asarray(probability, float), np.asarray(came_true, bool)
+    if p.shape != true.shape or p.ndim != 1:
+        raise ValueError(f"expected two lists of one length, got shapes {p.shape} and {true.shape}")
+    if not np.all((p >= 0) & (p <= 1)):
+        raise ValueError("probabilities must lie between 0 and 1")
+    which = np.minimum((p * n_bins).astype(int), n_bins - 1)
+    count = np.bincount(which, minlength=n_bins)
+    n_true = np.bincount(which, true, n_bins)
+    safe = np.maximum(count, 1)
+    predicted = np.where(count, np.bincount(which, p, n_bins) / safe, np.nan)
+    observed = np.where(count, n_true / safe, np.nan)
+    low, high = wilson_interval(n_true, count)
+    error = float(np.nansum(np.abs(predicted - observed) * count) / max(len(p), 1))
+    return Reliability(predicted, observed, low, high, count, error)
+
+
+def precision_recall_curve(
+    score: ArrayLike, is_hit: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Precision and recall for every cut on a score.
+
+    Parameters
+    ----------
+    score : array_like, shape (n,)
+        Score of each frame; larger means more likely a hit.
+    is_hit : array_like of bool, shape (n,)
+        Whether it truly is one.
+
+    Returns
+    -------
+    precision, recall : ndarray
+        Of the frames with a score at or above the cut.
+    cut : ndarray
+        The cuts, falling.
+
+    Raises
+    ------
+    ValueError
+        If there are no hits, or a score is NaN.
+    """
+    s, hit = np.asarray(score, float), np.asarray(is_hit, bool)
+    if np.isnan(s).any() or not hit.any():
+        raise ValueError("a precision-recall curve needs hits, and no score may be NaN")
+    order = np.argsort(-s, kind="stable")
+    s, hit = s[order], hit[order]
+    last = np.append(s[1:] != s[:-1], True)
+    found = np.cumsum(hit)[last]
+    return found / (np.flatnonzero(last) + 1), found / hit.sum(), s[last]
