@@ -97,6 +97,16 @@ def test_what_the_file_leaves_out_is_noted_but_no_problem(tmp_path):
     assert "photon energy" in entry["notes"][0]
 
 
+def test_an_energy_that_differs_between_frames_is_noted(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["entry/data/data"] = np.ones((3, *SHAPE), np.uint16)
+        file["photon_energy_ev"] = [6000.0, 7000.0, 8000.0]
+        file["camera_length_m"] = [0.15, 0.15, 0.15]
+    notes = entry_of(tmp_path / "x.h5")[0]["notes"]
+    assert "the photon energy differs between frames: 6000 to 8000 eV" in notes
+    assert not any("camera length differs" in note for note in notes)
+
+
 def test_gaps_that_no_mask_covers_are_noted(master):
     with h5py.File(master, "a") as file:
         file["entry/instrument/detector/pixel_mask"][...] = 0

@@ -112,6 +112,30 @@ def test_every_other_frame_from_one_file(tmp_path):
     assert source.h5_location(3) == (str(tmp_path / "odd.h5"), "/data", 1)
 
 
+def test_scattered_frames_of_one_mapping(tmp_path):
+    stack = counts(9)
+    write(tmp_path / "a.h5", stack)
+    taken, filled = [0, 1, 4, 7, 8], [1, 2, 3, 5, 6]
+    source_space = h5py.h5s.create_simple((9, *SHAPE))
+    target_space = h5py.h5s.create_simple((7, *SHAPE))
+    for space, indices in ((source_space, taken), (target_space, filled)):
+        space.select_none()
+        for index in reversed(indices):
+            space.select_hyperslab((index, 0, 0), (1, *SHAPE), op=h5py.h5s.SELECT_OR)
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_virtual(target_space, b"a.h5", b"data", source_space)
+    target = h5py.h5s.create_simple((7, *SHAPE))
+    with h5py.File(tmp_path / "v.h5", "w", libver="latest") as file:
+        group = file.create_group("entry/data")
+        h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_UINT16, target, plist)
+    source = open_source(tmp_path / "v.h5")
+    gap = "missing-source"
+    assert statuses(source) == [gap, "ok", "ok", "ok", gap, "ok", "ok"]
+    for frame, index in zip(filled, taken, strict=True):
+        np.testing.assert_array_equal(source[frame], stack[index])
+        assert source.h5_location(frame) == (str(tmp_path / "a.h5"), "/data", index)
+
+
 def test_a_file_for_each_frame(tmp_path):
     stack = counts(3)
     pieces = []

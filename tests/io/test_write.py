@@ -13,6 +13,7 @@ from hitfinder.errors import OutputError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.io.nxmx import beam_center
+from hitfinder.io.open import open_source
 from hitfinder.io.write import NexusWriter
 
 
@@ -146,7 +147,8 @@ def test_a_kill_leaves_no_finished_file_and_the_next_run_recovers(tmp_path):
         import sys, time, numpy as np
         from hitfinder.geometry.detector import Detector, Panel
         from hitfinder.geometry.experiment import Geometry
-        from hitfinder.io.write import NexusWriter
+        from hitfinder.io.open import open_source
+from hitfinder.io.write import NexusWriter
         detector = Detector("d", (4, 4), (Panel("p", 0, 0, 4, 4, 0, 0),))
         writer = NexusWriter(sys.argv[1], Geometry(detector, 0.1, 6000), "u2", frames_per_file=2)
         for _ in range(5):
@@ -193,3 +195,25 @@ def test_frames_that_do_not_fit_are_refused(tmp_path):
         writer.write(np.full((10, 12), 65535))
     with pytest.raises(OutputError, match="no name for a master"):
         NexusWriter(tmp_path / "x.h5", geometry(), np.uint16)
+
+
+def test_the_projects_own_reader_gets_back_what_was_written(tmp_path):
+    mask = np.zeros((10, 12), bool)
+    mask[2, 3] = True
+    stack = frames(5)
+    setup = geometry(mask)
+    with NexusWriter(tmp_path / "x_master.h5", setup, np.uint16, frames_per_file=2) as writer:
+        for frame in stack:
+            writer.write(frame)
+    source = open_source(tmp_path)
+    np.testing.assert_array_equal(np.stack(list(source)), stack)
+    said = source.metadata
+    assert said.photon_energy_ev == pytest.approx(6000.0, rel=1e-12)
+    assert said.camera_length_m == 0.15
+    assert said.beam_center == pytest.approx((4.25, 3.5))
+    assert said.pixel_size_m == 75e-6
+    assert said.saturation == 5000
+    assert said.detector == "tiny"
+    np.testing.assert_array_equal(said.mask, mask)
+    assert [file.frames for file in source.contents.linked_files] == [2, 2, 1]
+    assert source.problems == ()

@@ -169,7 +169,9 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
         "files": _files(source),
         "looks": [dataclasses.asdict(seen_frame) for seen_frame in seen],
         "problems": [{"status": status, "text": text} for text, status in problems.items()],
-        "notes": _notes(source, said, seen) if source.n_readable else [],
+        "notes": _notes(source, said, seen) + _differences(source, seen)
+        if source.n_readable
+        else [],
     }
 
 
@@ -232,4 +234,18 @@ def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
         )
     if seen and all(frame.n_pixels and not frame.photons for frame in seen):
         notes.append("there is no count in any frame looked at")
+    return notes
+
+
+def _differences(source: FrameSource, seen: list[Look]) -> list[str]:
+    """Say which values of the beam and detector are not the same for every frame looked at."""
+    said = [source.frame_metadata(frame.frame) for frame in seen]
+    notes = []
+    for what, unit, values in (
+        ("photon energy", "eV", [m.photon_energy_ev for m in said]),
+        ("camera length", "m", [m.camera_length_m for m in said]),
+    ):
+        known = sorted({value for value in values if value is not None})
+        if len(known) > 1:
+            notes.append(f"the {what} differs between frames: {known[0]:g} to {known[-1]:g} {unit}")
     return notes

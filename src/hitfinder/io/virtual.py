@@ -45,7 +45,7 @@ class Mapping:
     def taken(self, shape: tuple[int, ...]) -> Indices | None:
         """Return the indices taken along each axis of a source of shape `shape`.
 
-        They may lie beyond its end. None if the selection is not regular.
+        They may lie beyond its end. None if the selection is not a product of indices.
         """
         return _selected(self.space, shape)
 
@@ -116,13 +116,33 @@ def _blocks(entry: Any, shape: tuple[int, ...]) -> list[Indices]:
 
 
 def _selected(space: Any, shape: tuple[int, ...]) -> Indices | None:
-    """Return the indices that a selection takes along each axis; None if it is not regular."""
+    """Return the indices that a selection takes along each axis.
+
+    None if it is not the same on every index of the first axis.
+    """
     if space.get_select_type() == h5py.h5s.SEL_ALL:
         return tuple(np.arange(length) for length in shape)
-    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
+    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS:
         return None
+    if not space.is_regular_hyperslab():
+        return _scattered(np.asarray(space.get_select_hyper_blocklist(), np.int64))
     start, stride, count, block = space.get_regular_hyperslab()
     return _hyperslab(start, stride, count, block, shape)
+
+
+def _scattered(blocks: NDArray[np.int64]) -> Indices | None:
+    """Write out blocks, shape (n, 2, axes) of first and last index, that differ on the first axis.
+
+    HDF5 goes through a selection in the order of its indices, whatever the order of its blocks.
+    """
+    if (blocks[:, :, 1:] != blocks[0, :, 1:]).any():
+        return None
+    first, last = np.sort(blocks[:, 0, 0]), np.sort(blocks[:, 1, 0])
+    lengths = last - first + 1
+    starts = np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    along = [starts + np.arange(lengths.sum())]
+    along += [np.arange(a, b + 1) for a, b in zip(*blocks[0, :, 1:], strict=True)]
+    return tuple(along)
 
 
 def _hyperslab(
