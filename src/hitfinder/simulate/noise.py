@@ -179,6 +179,22 @@ def poisson(mean, state):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def poisson_list(first, pixels, photons, scale, state, counts, limit):  # type: ignore[no-untyped-def]
+    """Add Poisson draws of listed pixels to flat `counts`; return the sum of each group.
+
+    Group i is the entries ``first[i]`` up to ``first[i + 1]`` of `pixels` (flat indices) and
+    `photons` (their means, times `scale`). A full pixel stays at `limit`.
+    """
+    sums = np.zeros(len(first) - 1, np.int64)
+    for group in range(len(first) - 1):
+        for n in range(first[group], first[group + 1]):
+            drawn = poisson(scale * photons[n], state)
+            counts[pixels[n]] = min(counts[pixels[n]] + drawn, limit)
+            sums[group] += drawn
+    return sums
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def poisson_large(mean, state):  # type: ignore[no-untyped-def]
     """Draw one Poisson number of mean 10 or more: algorithm PTRS of Hörmann (1993)."""
     b = 0.931 + 2.53 * math.sqrt(mean)
