@@ -1,0 +1,43 @@
+# Targets for people and for continuous integration. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test test-all lint bench docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(INSTALLED) ## make a virtual environment in .venv with everything the tests need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: setup ## simulate 200 frames, find the hits, compare with the truth
+	$(BIN)/hitfinder demo --out demo-output --overwrite
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint ## check style and types, run the fast tests
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
+
+test-all: lint ## the same with the slow tests
+	$(BIN)/pytest -n auto --dist loadfile
+
+bench: setup ## measure the finder and write benchmarks/results
+	$(BIN)/python benchmarks/finder.py
+
+docs: setup ## build the documentation into site/
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean: ## delete what the other targets made, but for .venv
+	rm -rf demo-output site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
