@@ -37,6 +37,10 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 """Exit codes; 128 + the signal's number where a signal ended the command, as shells have it."""
 
 
+class ReaderGoneError(Exception):
+    """What was to read the standard output has closed it."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a subcommand when it is asked for, not to list it."""
 
@@ -61,6 +65,13 @@ class LazyGroup(click.Group):
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; a closed standard output is told from errors of files."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing any."""
@@ -102,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
+    except (ReaderGoneError, BrokenPipeError):
         # Python flushes standard output once more at exit; let that not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE

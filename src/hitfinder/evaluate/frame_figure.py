@@ -115,8 +115,7 @@ def _draw_image(figure: Figure, axes: Axes, image: NDArray, window: Window, pitc
         max(0, int(left / pitch)) : max(1, int(np.ceil(right / pitch))),
     ]
     low, high = png.log_limits(shown)
-    colours = ListedColormap(png.palette() / 255.0)
-    colours.set_bad(WITHOUT_PIXELS)
+    colours = ListedColormap(png.palette() / 255.0).with_extremes(bad=WITHOUT_PIXELS)
     drawn = axes.imshow(
         # Zero has no logarithm; it gets the darkest colour, not that of missing pixels.
         np.where(np.isnan(image), np.nan, np.maximum(image, low)),

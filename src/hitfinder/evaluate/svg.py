@@ -66,7 +66,7 @@ def _round_step(raw: float) -> float:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    factors = (1, 2, 5) if last - first <= 3 else (1,)
+    factors = (1, 2, 5) if high <= 1e3 * low else (1,)
     stride = max(1, (last - first) // _TICKS)
     values = [f * 10.0**p for p in range(first, last + 1, stride) for f in factors]
     return [v for v in values if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]

@@ -1,0 +1,112 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import click
+import pytest
+
+import hitfinder
+from hitfinder.cli import main as module
+from hitfinder.cli.main import COMMANDS, cli, main
+from hitfinder.errors import OutputError
+
+
+def exit_code(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return stop.value.code
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys):
+    assert exit_code("--help") == 0
+    said = capsys.readouterr().out
+    for name, (_, text) in COMMANDS.items():
+        assert name in said
+        assert text.split()[0] in said
+    assert "Exit codes: 0 done" in said
+
+
+def test_every_listed_command_exists():
+    context = click.Context(cli)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command.name == name
+        assert command.help
+
+
+def test_version(capsys):
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"hitfinder {hitfinder.__version__}\n"
+
+
+def test_a_mistyped_command_gets_a_suggestion(capsys):
+    assert exit_code("veiw") == 2
+    assert "No such command 'veiw'. Did you mean 'view'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (OutputError("is full", "disk", "Make room."), 2, "error: disk: is full. Make room.\n"),
+        (OSError(28, "No space left on device", "out.h5"), 2, "out.h5: No space left on device\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_a_line_and_an_exit_code(monkeypatch, capsys, raised, code, said):
+    @click.command()
+    def run():
+        raise raised
+
+    monkeypatch.setattr(module.LazyGroup, "get_command", lambda *_: run)
+    assert exit_code("run") == code
+    captured = capsys.readouterr()
+    assert captured.err.endswith(said)
+    assert captured.err.count("\n") <= 1
+    assert captured.out == ""
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    # More than a pipe holds, so that writing must fail.
+    code = (
+        "import click, hitfinder.cli.main as m\n"
+        "run = click.Command('run', callback=lambda: click.echo('x' * 10**6))\n"
+        "m.LazyGroup.get_command = lambda *_: run\n"
+        "m.main(['run'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(capsys, shell):
+    assert exit_code("completion", shell) == 0
+    assert "_HITFINDER_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_offers_options_and_commands():
+    environment = {**os.environ, "_HITFINDER_COMPLETE": "bash_complete"}
+    for words, number, offered in (("hitfinder ru", 1, "run"), ("hitfinder run --res", 2, "--res")):
+        done = subprocess.run(
+            [sys.executable, "-m", "hitfinder"],
+            env={**environment, "COMP_WORDS": words, "COMP_CWORD": str(number)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert offered in done.stdout
+
+
+def test_quiet_and_verbose_set_what_is_said(capsys):
+    import logging
+
+    for flags, level in (([], "INFO"), (["-q"], "WARNING"), (["-qq"], "ERROR"), (["-v"], "DEBUG")):
+        assert exit_code(*flags, "completion", "bash") == 0
+        assert logging.getLevelName(logging.getLogger("hitfinder").level) == level
+    logging.getLogger("hitfinder.test").warning("careful")
+    assert "hitfinder: warning:" in capsys.readouterr().err

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from hitfinder.cli.main import main
+from hitfinder.evaluate.frame_figure import PEAK
+
+CYAN = np.array([int(PEAK[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+
+
+def view(capsys, *arguments):
+    """Run `hitfinder view`; return exit code, standard output and standard error."""
+    with pytest.raises(SystemExit) as stop:
+        main(["view", *map(str, arguments)])
+    said = capsys.readouterr()
+    return stop.value.code, said.out, said.err
+
+
+def circles(path):
+    """Whether a PNG has pixels of the colour of the circles."""
+    image = imread(path)[..., :3]
+    assert min(image.shape[:2]) > 500
+    return bool((np.abs(image - CYAN).max(axis=2) < 0.06).any())
+
+
+def test_peaks_are_circled(series, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = view(capsys, series.master, "//7")
+    assert code == 0
+    assert said.startswith("8 peaks, score ")
+    assert circles("run_master_7.png")
+    code, said, _ = view(capsys, series.master, "--frame", 6, "-o", "blank.png")
+    assert said.startswith("0 peaks, score 0")
+    assert not circles("blank.png")
+
+
+def test_frame_and_peaks_come_from_a_run(series, done, capsys, tmp_path):
+    line = (done / "hits.lst").read_text().splitlines()[2]
+    out = tmp_path / "x.png"
+    assert view(capsys, "--run", done, "--frame", 5, "-o", out)[:2] == (
+        0,
+        f"8 peaks of the run: {out}\n",
+    )
+    first = out.read_bytes()
+    assert view(capsys, line, "--run", done, "-o", out)[0] == 0
+    assert out.read_bytes() == first
+
+
+def test_zoom_shows_a_part(series, capsys, tmp_path):
+    fs, ss = series.spots[7][0]
+    inside, outside = tmp_path / "in.png", tmp_path / "out.png"
+    assert view(capsys, series.master, "//7", "--zoom", fs, ss, 9, "-o", inside)[0] == 0
+    assert circles(inside)
+    assert view(capsys, series.master, "//7", "--zoom", 5, 5, 8, "-o", outside)[0] == 0
+    assert not circles(outside)
+
+
+def test_bad_input_is_one_clear_line(series, done, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cases = {
+        ("no.h5",): "no.h5: there is no such file",
+        (series.master, "//60"): "there is no frame '//60', it has 60",
+        (series.master, "--frame", 60): "there is no frame 60, the last is 59",
+        ("--run", done, "--frame", 60): "the run has no frame 60, the last is 59",
+        ("--run", tmp_path, "--frame", 1): "holds no results of a run",
+        (series.master, "//1", "--zoom", 999, 5, 9): "there is no panel at fs 999, ss 5",
+    }
+    for arguments, message in cases.items():
+        code, _, said = view(capsys, *arguments)
+        assert code == 2
+        assert message in said
+        assert said.count("\n") == 1
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a file, or a run and a frame"),
+        (["x.h5", "//1", "--frame", "1"], "give an event or --frame, not both"),
+        (["x.h5", "--zoom", "1", "1", "0"], "the size must be positive"),
+    ],
+)
+def test_wrong_usage_is_named(capsys, arguments, message):
+    code, _, said = view(capsys, *arguments)
+    assert code == 2
+    assert message in said
