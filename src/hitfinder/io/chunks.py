@@ -50,10 +50,9 @@ def read_item(
     SourceError
         ``missing-source`` if the chunk was never written, ``unreadable`` if it is damaged.
     """
-    where = f"{dataset.file.filename}{dataset.name} //{index}"
     offset = tuple(index if a == "%" else a if isinstance(a, int) else 0 for a in axes)
     if dataset.chunks is not None and _never_written(dataset, offset):
-        raise SourceError("missing-source", "the frame was never written", where)
+        raise SourceError("missing-source", "the frame was never written", _where(dataset, index))
     try:
         if algorithm:
             skipped, chunk = dataset.id.read_direct_chunk(offset)
@@ -70,7 +69,12 @@ def read_item(
         dataset.read_direct(out, whole)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise SourceError("unreadable", f"the counts are damaged ({reason})", where) from error
+        what = f"the counts are damaged ({reason})"
+        raise SourceError("unreadable", what, _where(dataset, index)) from error
+
+
+def _where(dataset: h5py.Dataset, index: int) -> str:
+    return f"{dataset.file.filename}{dataset.name} //{index}"
 
 
 def _never_written(dataset: h5py.Dataset, offset: tuple[int, ...]) -> bool:

@@ -205,8 +205,9 @@ def find_frames(handle: h5py.File) -> str:
         raise SourceError("no-frames", "no dataset looks like detector frames", handle.filename)
     if len(largest) > 1:
         named = ", ".join(f"{path} {found[path].shape}" for path in largest[:5])
+        hint = "Give its path, e.g. as data in a geometry file."
         what = f"frames could be in any of {len(largest)} datasets: {named}"
-        raise SourceError("unreadable", what, handle.filename, "Say which one.")
+        raise SourceError("unreadable", what, handle.filename, hint)
     return largest[0]
 
 
