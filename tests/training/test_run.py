@@ -283,3 +283,16 @@ def test_a_diverging_loss_is_said(data, tmp_path):
     )
     with pytest.raises(DivergedError, match="loss became"):
         run(wild, data, tmp_path / "a")
+
+
+def test_a_limit_keeps_both_kinds_and_all_settings(data):
+    from hitfinder.dataset.tree import open_tree
+    from hitfinder.training.data import limited
+
+    tree = open_tree(data)
+    few = limited(tree, 8, seed=0)
+    assert len(few) == 8
+    assert sorted(few.settings.tolist()) == sorted(["01", "02", "03", "04"] * 2)
+    assert (few.attributes.peak == 1).sum() == 4
+    assert len(limited(tree, 1, seed=0)) == 2
+    assert len(limited(tree, 1000, seed=0)) == len(tree)

@@ -28,6 +28,10 @@ COMMANDS = {
     ),
     "train": ("hitfinder.cli.train:train", "Train a network on a tree of frames."),
     "evaluate": ("hitfinder.cli.evaluate:evaluate", "Judge a trained network by a tree."),
+    "reproduce": (
+        "hitfinder.cli.reproduce:reproduce",
+        "Repeat the CXLS report's study, beside ours.",
+    ),
     "models": ("hitfinder.cli.models:models", "List networks, describe trained ones."),
     "completion": ("hitfinder.cli.completion:completion", "Print a shell completion script."),
 }

@@ -55,6 +55,9 @@ each device, --devices and --nodes as in the job.
     metavar="SHARE",
     help="Part of the training frames to watch; 0 watches the test frames, as the report did.",
 )
+@click.option(
+    "--limit", type=click.IntRange(0), default=0, metavar="N", help="Use at most N frames a part."
+)
 @click.option("--pretrained", metavar="FILE", help="Weights to start from (safetensors).")
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut short.")
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, metavar="N")
@@ -91,7 +94,13 @@ def train(attribute: str, **given: Any) -> None:
     devices = given["devices"]
     made = run(
         config,
-        Training(given["data"], selection, given["seed"], given["validation_fraction"]),
+        Training(
+            given["data"],
+            selection,
+            given["seed"],
+            given["validation_fraction"],
+            given["limit"],
+        ),
         given["out"],
         devices=Devices(
             given["accelerator"],

@@ -46,10 +46,29 @@ class Parts:
         """Part whose loss decides on learning rate, stopping and what is kept."""
         return TEST if self.validation is None else VALIDATION
 
-    def others(self) -> dict[str, Tree]:
-        """Return the parts that are not trained on, by name."""
-        found = {} if self.validation is None else {VALIDATION: self.validation}
-        return {**found, TEST: self.test}
+    def limited(tree: Tree, n_frames: int, seed: int) -> Tree:
+    """Return about `n_frames` frames of a tree: both kinds of frame, settings evenly.
+
+    Parameters
+    ----------
+    tree : Tree
+        The frames.
+    n_frames : int
+        How many to keep; at least one with and one without peaks are kept.
+    seed : int
+        Fixes the choice.
+    """
+    if n_frames >= len(tree):
+        return tree
+    generator, settings = np.random.default_rng(seed), tree.settings
+    chosen = []
+    for kind in np.unique(tree.attributes.peak):
+        own = generator.permutation(np.flatnonzero(tree.attributes.peak == kind))
+        # The first of each setting, then the second of each, and so on.
+        turn = [int((settings[own[:i]] == settings[k]).sum()) for i, k in enumerate(own)]
+        share = max(1, round(n_frames * len(own) / len(tree)))
+        chosen.append(own[np.argsort(turn, kind="stable")][:share])
+    return tree.take(np.sort(np.concatenate(chosen)))
 
 
 def folders_for(config: AttributeConfig) -> list[str]:

@@ -80,12 +80,15 @@ class Training:
         Fixes the first weights, the order of the frames, dropout and what is set aside.
     validation_fraction : float
         Part of the training part that is set aside to watch; 0 watches the test part.
+    limit : int
+        Largest number of frames of each part to use, alike in settings and empties; 0 uses all.
     """
 
     data: str
     selection: Selection = dataclasses.field(default_factory=Selection)
     seed: int = 0
     validation_fraction: float = 0.125
+    limit: int = 0
 
 
 def train(
@@ -139,7 +142,7 @@ def train(
         training.selection,
         training.validation_fraction,
         training.seed,
-    )
+    ).limited(training.limit, training.seed)
     weights = loss_weights(config, targets(config, parts.train))
     for tree in parts.others().values():
         targets(config, tree)

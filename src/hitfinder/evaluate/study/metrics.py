@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from hitfinder.evaluate.study.predictions import Classified, Located
 from hitfinder.metrics.calibration import precision_recall_curve, reliability
-from hitfinder.metrics.classification import confusion_matrix, roc_curve, wilson_interval
+from hitfinder.metrics.classification import (
+    confusion_matrix,
+    efficiency_at_false_rate,
+    roc_curve,
+    wilson_interval,
+)
 from hitfinder.models.attribute import UNITS, AttributeConfig
 
 CURVE_POINTS = 200
@@ -67,6 +72,9 @@ def of_classes(
             "value": float(np.sqrt(np.mean(error**2))),
             "unit": UNITS[config.attribute],
         }
+    elif counts.sum(axis=1).all():
+        found_cleanly, _ = efficiency_at_false_rate(found.probability[:, 1], found.truth == 1, 0.0)
+        result["found_without_false_alarm"] = found_cleanly
     result["curves"] = {
         name: _curves(found.probability[:, i], found.truth == i)
         for i, name in enumerate(names)
