@@ -6,30 +6,39 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import time  # noqa: E402
+import time
 
-import numpy as np  # noqa: E402
-from conditions import Frames, prepared, recipes  # noqa: E402
-from judge import Judgement, judge  # noqa: E402
+import numpy as np
 
-from hitfinder.inference.finder import Finder, FinderSettings  # noqa: E402
+from conditions import Frames, prepared
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.finder import Finder, FinderSettings
+from judge import judge
+from recipes import recipes
 
 # The curve needs peaks weaker than the default lets through.
 PERMISSIVE_FALSE_PEAKS = 0.95
+
+
+@functools.cache
+def finder_of(geometry: Geometry) -> Finder:
+    """Conditions share geometries, and a finder takes seconds to build."""
+    return Finder(geometry)
 
 
 def run_ours(
     frames: Frames, settings: FinderSettings, subset: list[int]
 ) -> tuple[list[np.ndarray], np.ndarray, float]:
     """Peaks (fs, ss, −log10 chance) and score of each frame, and median seconds a frame."""
-    finders = [Finder(geometry, settings) for geometry in frames.geometries]
     found, scores, seconds = [], [], []
     for index in subset:
-        finder = finders[frames.number(index) % len(finders)]
+        finder = finder_of(frames.geometry(index))
+        finder.settings = settings
         frame = np.array(frames.frames[index])
         start = time.perf_counter()
         result = finder.process(frame)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from conditions import Frames
 
+from conditions import Frames
 from hitfinder.metrics.matching import match_peaks, recall_at_false_rate
 
 

@@ -71,6 +71,7 @@ class RealFrame:
     beam: tuple[float, float]
     tolerance_px: float
 
+    @functools.cache  # noqa: B019 - there are two of them, kept for good
     def geometry(self, shared: Path) -> Geometry:
         detector = named_detector(self.detector).with_beam_center(*self.beam)
         # The mask is the file's own: gaps and bad pixels are negative.

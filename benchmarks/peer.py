@@ -1,0 +1,139 @@
+"""Run another finder in its own Python on frames kept in a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+VENVS = HERE.parent / ".peers"
+Settings = dict[str, float | int | str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """Another finder.
+
+    Parameters
+    ----------
+    name : str
+        For tables.
+    python : Path
+        The interpreter that has it.
+    module : str
+        What that interpreter must be able to import.
+    runner : str
+        Script in ``benchmarks/peers``.
+    version : str
+        Code that prints its version.
+    """
+
+    name: str
+    python: Path
+    module: str
+    runner: str
+    version: str
+
+    def available(self) -> bool:
+        """Whether it is installed."""
+        return self.python.exists() and not self._call(["-c", f"import {self.module}"]).returncode
+
+    def version_string(self) -> str:
+        return self._call(["-c", self.version]).stdout.strip()
+
+    def _call(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([self.python, *arguments], capture_output=True, text=True)
+
+    def search(
+        self,
+        folder: Path,
+        indices: list[int],
+        numbers: list[int],
+        geometries: list[dict],
+        settings: list[Settings],
+    ) -> tuple[list[list[np.ndarray]], np.ndarray]:
+        """Search frames at several settings.
+
+        Parameters
+        ----------
+        folder : Path
+            Holds ``frames.npy`` and ``mask.npy``.
+        indices : list of int
+            Frames to search.
+        numbers : list of int
+            For each, the number that chooses its geometry in turn.
+        geometries : list of dict
+            With ``beam_fs`` and ``beam_ss``.
+        settings : list of dict
+            Settings to try.
+
+        Returns
+        -------
+        found : list of list of ndarray, shape (n, 3)
+            For each setting and frame: fs, ss, strength.
+        seconds : ndarray, shape (n_settings, n_frames)
+            Time of the finding step.
+        """
+        job = {
+            "frames": str(folder / "frames.npy"),
+            "mask": str(folder / "mask.npy"),
+            "indices": indices,
+            "numbers": numbers,
+            "geometries": geometries,
+            "settings": settings,
+        }
+        with tempfile.TemporaryDirectory() as temporary:
+            question, answer = Path(temporary) / "job.json", Path(temporary) / "answer.npz"
+            question.write_text(json.dumps(job))
+            subprocess.run(
+                [self.python, HERE / "peers" / self.runner, question, answer],
+                check=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                preexec_fn=lambda: os.nice(10),
+            )
+            with np.load(answer) as data:
+                peaks, seconds = data["peaks"], data["seconds"]
+        return _by_setting_and_frame(peaks, *seconds.shape), seconds
+
+
+def _by_setting_and_frame(
+    peaks: np.ndarray, n_settings: int, n_frames: int
+) -> list[list[np.ndarray]]:
+    key = (peaks[:, 0] * n_frames + peaks[:, 1]).astype(int)
+    order = np.argsort(key, kind="stable")
+    ends = np.searchsorted(key[order], np.arange(1, n_settings * n_frames))
+    parts = np.split(peaks[order, 2:], ends)
+    return [parts[s * n_frames : (s + 1) * n_frames] for s in range(n_settings)]
+
+
+PEAKFINDER8 = Peer(
+    "peakfinder8",
+    VENVS / "cfelpyutils" / "bin" / "python",
+    "cfelpyutils.peakfinding",
+    "cfelpyutils_runner.py",
+    "from importlib.metadata import version; print('cfelpyutils', version('cfelpyutils'))",
+)
+DIALS = Peer(
+    "DIALS",
+    Path("/usr/bin/python3"),
+    "dials.algorithms.image.threshold, dials.model.data",
+    "dials_runner.py",
+    "from dials.util.version import dials_version; print(dials_version())",
+)
+PEERS = (PEAKFINDER8, DIALS)
+
+
+def grid(**choices: Iterable[float | int | str]) -> list[Settings]:
+    """Every combination of the choices."""
+    names = list(choices)
+    return [
+        dict(zip(names, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
