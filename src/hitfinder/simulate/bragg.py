@@ -300,22 +300,23 @@ def _fringe_distances(crystal: Crystal) -> tuple[float, float]:
     return float(distances.max()), float(distances.min())
 
 
-def _fringe_parameters(
-    crystal: Crystal, geometry: Geometry, spectrum: Spectrum
-) -> tuple[int, NDArray[np.float64], NDArray[np.float64], float, float, float, float]:
+def _fringe_parameters(crystal: Crystal, geometry: Geometry, spectrum: Spectrum) -> tuple:
     """Parameters of the fringe kernel; refuse fringes much finer than a pixel."""
     widest, narrowest = _fringe_distances(crystal)
     pixel = max(p.pixel_size_m for p in geometry.detector) / geometry.camera_length_m
-    if spectrum.k_high * pixel > 2.5 * narrowest:
+    fringes_per_pixel = spectrum.k_high * pixel / narrowest
+    if fringes_per_pixel > 2.5:
         raise ValueError(
             f"the fringes of a {crystal.shape} crystal of {max(crystal.edges_a) * 1e-4:g} µm are "
             "finer than the pixels can resolve; take the gaussian crystal shape"
         )
+    points, weights = np.polynomial.legendre.leggauss(2 + math.ceil(2 * fringes_per_pixel))
     cells, kind = crystal.cells, fringes.PARALLELEPIPED
     if crystal.shape == "sphere":
         cells, kind = np.full(3, crystal.edges_a[0] / 2), fringes.SPHERE
     direct = np.ascontiguousarray(crystal.direct)
-    return kind, direct, cells, crystal.n_cells, widest, narrowest, float(crystal.fringes)
+    distances = (widest, narrowest, float(crystal.fringes))
+    return kind, direct, cells, crystal.n_cells, *distances, (points + 1) / 2, weights / 2
 
 
 def _table(hkl: NDArray[np.int16], rows: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray:

@@ -71,7 +71,8 @@ def fringe_spots(  # type: ignore[no-untyped-def]
         the crystal's size, and divergence and the beam's width are not used.
     crystal : tuple
         (kind, direct axes as columns in Å, cells along each, number of cells, distance of the
-        widest and of the narrowest fringes in Å⁻¹, fringes to draw).
+        widest and of the narrowest fringes in Å⁻¹, fringes to draw, Gauss-Legendre points and
+        weights on 0 to 1 for an edge of a pixel).
 
     Returns
     -------
@@ -158,13 +159,11 @@ def _paint_panel(  # type: ignore[no-untyped-def]
     top, bottom = max(int(ss - r_ss), 0), min(int(ss + r_ss) + 1, extent[3])
     if fs + r_fs < 0.0 or ss + r_ss < 0.0 or right <= left or bottom <= top:
         return pixels, photons, n_pixels
-    pixel_q = k * max(1.0 / per_rad[0], 1.0 / per_rad[1])
-    n_sub = min(max(math.ceil(pixel_q / (0.25 * crystal[5])), 1), 10)
     patch = np.zeros((bottom - top, right - left))
     for j in range(bottom - top):
         for i in range(right - left):
             patch[j, i] = f2 * pixel_photons(
-                g, left + i, top + j, n_sub, panel_axes, weights, middles, crystal, optics
+                g, left + i, top + j, panel_axes, weights, middles, crystal, optics
             )
     if blur > 0.0:
         patch = blurred(patch, blur)
@@ -180,18 +179,19 @@ def _paint_panel(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def pixel_photons(g, i, j, n_sub, panel, weights, middles, crystal, optics):  # type: ignore[no-untyped-def]
-    """Photons of one reflection in one pixel for |F|² = 1, on n_sub x n_sub points."""
+def pixel_photons(g, i, j, panel, weights, middles, crystal, optics):  # type: ignore[no-untyped-def]
+    """Photons of one reflection in one pixel for |F|² = 1."""
     kind, direct, cells, n_cells = crystal[0], crystal[1], crystal[2], crystal[3]
+    points, shares = crystal[7], crystal[8]
     o, f, s = panel[0], panel[1], panel[2]
     normal_x = f[1] * s[2] - f[2] * s[1]
     normal_y = f[2] * s[0] - f[0] * s[2]
     normal_z = f[0] * s[1] - f[1] * s[0]
-    flux = abs(normal_x * o[0] + normal_y * o[1] + normal_z * o[2]) / (n_sub * n_sub)
+    flux = abs(normal_x * o[0] + normal_y * o[1] + normal_z * o[2])
     total = 0.0
-    for b in range(n_sub):
-        for a in range(n_sub):
-            fs, ss = i + (a + 0.5) / n_sub, j + (b + 0.5) / n_sub
+    for b in range(len(points)):
+        for a in range(len(points)):
+            fs, ss = i + points[a], j + points[b]
             x = o[0] + fs * f[0] + ss * s[0]
             y = o[1] + fs * f[1] + ss * s[1]
             z = o[2] + fs * f[2] + ss * s[2]
@@ -204,7 +204,8 @@ def pixel_photons(g, i, j, n_sub, panel, weights, middles, crystal, optics):  # 
                     k * x - g[0], k * y - g[1], k * (z - 1.0) - g[2], direct, cells, kind, n_cells
                 )
             polarisation = 1.0 - optics[1] * x * x - optics[2] * y * y
-            total += here * polarisation * flux * inverse * inverse * inverse
+            share = shares[a] * shares[b] * flux * inverse * inverse * inverse
+            total += here * polarisation * share
     return optics[0] * total
 
 
