@@ -46,7 +46,21 @@ class Parts:
         """Part whose loss decides on learning rate, stopping and what is kept."""
         return TEST if self.validation is None else VALIDATION
 
-    def limited(tree: Tree, n_frames: int, seed: int) -> Tree:
+    def limited(self, n_frames: int, seed: int) -> Parts:
+        """Return parts of at most `n_frames` frames each; 0 keeps all."""
+        if not n_frames:
+            return self
+        watched = None if self.validation is None else limited(self.validation, n_frames, seed)
+        few = [limited(tree, n_frames, seed) for tree in (self.train, self.test)]
+        return Parts(few[0], few[1], watched)
+
+    def others(self) -> dict[str, Tree]:
+        """Return the parts that are not trained on, by name."""
+        found = {} if self.validation is None else {VALIDATION: self.validation}
+        return {**found, TEST: self.test}
+
+
+def limited(tree: Tree, n_frames: int, seed: int) -> Tree:
     """Return about `n_frames` frames of a tree: both kinds of frame, settings evenly.
 
     Parameters
@@ -65,7 +79,10 @@ class Parts:
     for kind in np.unique(tree.attributes.peak):
         own = generator.permutation(np.flatnonzero(tree.attributes.peak == kind))
         # The first of each setting, then the second of each, and so on.
-        turn = [int((settings[own[:i]] == settings[k]).sum()) for i, k in enumerate(own)]
+        turn = np.empty(len(own), int)
+        for name in np.unique(settings[own]):
+            of_setting = settings[own] == name
+            turn[of_setting] = np.arange(of_setting.sum())
         share = max(1, round(n_frames * len(own) / len(tree)))
         chosen.append(own[np.argsort(turn, kind="stable")][:share])
     return tree.take(np.sort(np.concatenate(chosen)))
