@@ -6,7 +6,7 @@ import pytest
 from hitfinder.evaluate.detector_view import DetectorView
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.binned import add_binned, binned_shape
+from hitfinder.inference.binned import add_binned, binned_shape, counts_below
 
 
 @pytest.fixture
@@ -83,16 +83,29 @@ def test_binned_sums_become_means_per_unmasked_pixel(single):
     frame = np.random.default_rng(1).poisson(3.0, (40, 50)).astype(np.uint16)
     for size in (1, 3):
         total = np.zeros(binned_shape(frame.shape, size), np.int64)
-        add_binned(frame, mask, np.inf, size, total)
+        add_binned(frame, mask, counts_below(frame.dtype, None), size, total)
         image = DetectorView.of(single, size).unbin(total, size, mask)
         expected = DetectorView.of(single, size).mean_image(frame, mask)
         np.testing.assert_allclose(image, expected)
 
 
-def test_binned_sums_leave_out_masked_saturated_and_missing_pixels():
-    frame = np.array([[1.0, np.nan, -3.0], [50.0, 2.0, 4.0], [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize(
+    ("dtype", "saturation", "expected"),
+    [
+        (np.float64, 50.0, [[1.0, 4.0], [2.0, 1.0]]),
+        (np.float32, None, [[51.0, 4.0], [2.0, 1.0]]),
+        (np.int32, 49.5, [[1.0, 4.0], [2.0, 1.0]]),
+        (np.int16, None, [[51.0, 4.0], [2.0, 1.0]]),
+        (np.uint8, None, [[51.0, 4.0], [2.0, 1.0]]),
+        (np.uint64, 1e30, [[51.0, 4.0], [2.0, 1.0]]),
+    ],
+)
+def test_binned_sums_leave_out_masked_saturated_and_missing_pixels(dtype, saturation, expected):
+    dtype = np.dtype(dtype)
+    frame = np.array([[1, 0, 0], [50, 2, 4], [1, 1, 1]], dtype)
+    frame[0, 1:] = {"f": np.nan, "i": -3}.get(dtype.kind) or np.iinfo(dtype).max
     mask = np.zeros((3, 3), bool)
     mask[1, 1] = True
-    total = np.zeros((2, 2))
-    add_binned(frame, mask, 50.0, 2, total)
-    assert total.tolist() == [[1.0, 4.0], [2.0, 1.0]]
+    total = np.zeros((2, 2), np.float64 if dtype.kind == "f" else np.int64)
+    add_binned(frame, mask, counts_below(dtype, saturation), 2, total)
+    assert total.tolist() == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,25 @@ def binned_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
     return -(-shape[0] // size), -(-shape[1] // size)
 
 
+def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
+    """Return the value from which counts are no counts, in the type of the frames.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Type of the frames. The top of an unsigned type marks pixels without a reading.
+    saturation : float, optional
+        Counts at and above which a pixel is saturated.
+    """
+    limit = np.inf if saturation is None else saturation
+    if dtype.kind in "iu":
+        limit = min(math.ceil(min(limit, 2.0**64)), int(np.iinfo(dtype).max))
+    return dtype.type(limit)
+
+
 @numba.njit(cache=True, nogil=True)
 def add_binned(
-    frame: NDArray, mask: NDArray[np.bool_], limit: float, size: int, total: NDArray
+    frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray
 ) -> None:
     """Add the positive counts of a frame to a binned sum.
 
@@ -32,18 +50,24 @@ def add_binned(
         Counts.
     mask : ndarray of bool, shape of the frame
         True where a pixel is ignored.
-    limit : float
-        Counts at and above which a pixel is ignored.
+    limit : scalar of the frame's type
+        Counts at and above which a pixel is ignored, see `counts_below`.
     size : int
         Pixels along one side of a bin.
     total : ndarray, shape `binned_shape`
         Sum to add to.
     """
     n_ss, n_fs = frame.shape
-    for row in range(n_ss):
-        out = total[row // size]
-        for column in range(out.size):
+    line = np.empty(n_fs, total.dtype)
+    for out in range(total.shape[0]):
+        # Whole rows first, without branches: that runs at the speed of memory.
+        line[:] = 0
+        for row in range(out * size, min(n_ss, (out + 1) * size)):
+            counts, masked = frame[row], mask[row]
+            for fs in range(n_fs):
+                value = counts[fs]
+                good = (value > 0) & (value < limit) & (not masked[fs])
+                line[fs] += value if good else 0
+        for column in range(total.shape[1]):
             for fs in range(column * size, min(n_fs, (column + 1) * size)):
-                value = frame[row, fs]
-                if value > 0 and value < limit and not mask[row, fs]:
-                    out[column] += value
+                total[out, column] += line[fs]

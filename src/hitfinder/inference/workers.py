@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hitfinder import logs
 from hitfinder.errors import HitfinderError, SourceError
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.binned import add_binned, bin_size, binned_shape
+from hitfinder.inference.binned import add_binned, bin_size, binned_shape, counts_below
 from hitfinder.inference.finder import PEAK_DTYPE, Finder, FinderSettings
 from hitfinder.inference.store import FAILED, FRAME_DTYPE, OK, WORKER_DIED, Part, empty_rows
 from hitfinder.io.source import FrameSource
@@ -76,8 +76,7 @@ class ChunkFinder:
         self._buffer = np.empty(task.source.shape, task.source.dtype)
         detector = task.geometry.detector
         self._mask = detector.full_mask
-        top = np.iinfo(self._buffer.dtype).max if self._buffer.dtype.kind == "u" else np.inf
-        self._limit = float(min(top, detector.saturation or np.inf))
+        self._limit = counts_below(self._buffer.dtype, detector.saturation)
         self._bin = bin_size(task.source.shape)
 
     def find(self, span: Span) -> tuple[Part, NDArray]:
