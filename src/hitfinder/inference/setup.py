@@ -170,7 +170,8 @@ def _resolve(
     settings: GeometrySettings, geom: GeomFile, source: FrameSource
 ) -> tuple[GeomFile, NDArray[np.bool_] | None]:
     """Read from the first readable file what a geometry file leaves to the data files."""
-    ref = next((source.ref(i) for i in range(len(source)) if source.h5_location(i)), None)
+    refs = (source.ref(i) for i in range(len(source)))
+    ref = next((ref for ref in refs if h5py.is_hdf5(ref.file)), None)
     if ref is None:
         return geom, None
     group = ref.event.partition("//")[0].lstrip("/")
