@@ -9,7 +9,7 @@ from hitfinder.evaluate.collect import Collector
 from hitfinder.evaluate.svg import FULL_WIDTH, Chart, Scale, number
 from hitfinder.metrics.classification import wilson_interval
 
-TIME_BINS = 100
+TIME_BINS, FRAMES_PER_BIN = 100, 10
 EMPTY = '<p class="note">Nothing to show.</p>'
 
 
@@ -18,7 +18,8 @@ def hit_rate(collected: Collector) -> str:
     n = len(collected.ok)
     if not collected.ok.any():
         return EMPTY
-    edges = np.unique(np.linspace(0, n, min(TIME_BINS, n) + 1).astype(int))
+    n_bins = max(1, min(TIME_BINS, n // FRAMES_PER_BIN))
+    edges = np.linspace(0, n, n_bins + 1).astype(int)
     starts = edges[:-1]
     done = np.add.reduceat(collected.ok.astype(int), starts)
     hits = np.add.reduceat(collected.hit.astype(int), starts)

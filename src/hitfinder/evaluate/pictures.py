@@ -100,7 +100,8 @@ def picture(
     low, high = png.log_limits(image)
     url = png.data_url(png.encode(png.log_levels(image, low, high)))
     rows, columns = view.shape
-    overlay = _rings(view) + ("" if peaks is None else _circles(view, peaks))
+    # A picture with a scale stands large, one without small.
+    overlay = _rings(view, 34 if unit else 21) + ("" if peaks is None else _circles(view, peaks))
     legend = _legend(low, high, unit) if unit else ""
     return (
         f'<div class="picture"><img alt="detector image" width="{columns}" height="{rows}" '
@@ -109,8 +110,9 @@ def picture(
     )
 
 
-def _rings(view: DetectorView) -> str:
-    out, size = [], max(view.shape) / 34
+def _rings(view: DetectorView, lines: int) -> str:
+    """Rings and their resolutions, in letters of which `lines` would fill the picture."""
+    out, size = [], max(view.shape) / lines
     for resolution, (column, row, radius) in view.rings():
         x, y = column + 0.707 * radius, row - 0.707 * radius
         out.append(f'<circle class="ring" cx="{column:.1f}" cy="{row:.1f}" r="{radius:.1f}"/>')
