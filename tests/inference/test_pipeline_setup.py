@@ -136,6 +136,20 @@ def test_what_a_geometry_file_leaves_open_is_read_from_the_frames_file(tmp_path)
     assert made.geometry.photon_energy_ev == 5000
 
 
+def test_stacked_modules_have_their_values_read_too(tmp_path):
+    stack = write_stack(tmp_path / "m.h5", np.ones((2, 3, *SHAPE), np.uint16), [6100.0, 6200.0])
+    lines = {"p1/" + key: value for key, value in (("min_fs", 0), ("max_fs", 49))}
+    lines |= {"p1/min_ss": 0, "p1/max_ss": 39, "p1/corner_x": 30, "p1/corner_y": 0}
+    lines |= {"p1/fs": "x", "p1/ss": "y", "p0/dim1": 0, "p1/dim1": 2, "dim2": "ss"}
+    lines |= {"p0/dim3": "fs", "p1/dim3": "fs"}
+    geom = write_text(
+        tmp_path / "m.geom", photon_energy="/LCLS/photon_energy_eV eV", dim1=0, **lines
+    )
+    made = setup(stack, file=geom)
+    assert made.geometry.photon_energy_ev == pytest.approx(6100)
+    assert made.source.shape == (2 * SHAPE[0], SHAPE[1])
+
+
 def test_stored_values_become_photons(tmp_path):
     frames = np.zeros((1, *SHAPE), np.int32)
     frames[0, 5, 5:9] = 250, 120, -40, -9999
