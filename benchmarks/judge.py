@@ -16,9 +16,9 @@ class Judgement:
 
     Attributes
     ----------
-    photons, strength, group : ndarray
-        One entry per spot that must be found: its photons, the strength of the peak that found
-        it (−inf if none did) and the group of its frame.
+    photons, strength, group, must : ndarray
+        One entry per spot: its photons, the strength of the peak that found it (−inf if none
+        did), the group of its frame, and whether it must be found.
     false : ndarray
         Strengths of the false peaks: all on the blanks, or on measured frames those near nothing.
     n_false_frames : int
@@ -28,12 +28,21 @@ class Judgement:
     photons: np.ndarray
     strength: np.ndarray
     group: np.ndarray
+    must: np.ndarray
     false: np.ndarray
     n_false_frames: int
 
     @property
+    def n_must(self) -> int:
+        return int(self.must.sum())
+
+    @property
+    def n_found(self) -> int:
+        return int(np.isfinite(self.strength[self.must]).sum())
+
+    @property
     def recall(self) -> float:
-        return float(np.mean(np.isfinite(self.strength))) if len(self.strength) else np.nan
+        return self.n_found / self.n_must if self.n_must else np.nan
 
     @property
     def false_per_frame(self) -> float:
@@ -41,16 +50,18 @@ class Judgement:
 
     def recall_at(self, false_per_frame: float) -> float:
         """Recall when weak peaks are cut until no more than this rate of false ones is left."""
-        return recall_at_false_rate(
-            self.strength, self.false, self.n_false_frames, false_per_frame
-        )[0]
+        return self.cut_at(false_per_frame)[0]
+
+    def cut_at(self, false_per_frame: float) -> tuple[float, float]:
+        """`recall_at`, and the strength above which peaks are kept for it."""
+        strength = self.strength[self.must]
+        return recall_at_false_rate(strength, self.false, self.n_false_frames, false_per_frame)
 
     def of_group(self, group: int) -> Judgement:
         """Only the spots of one group; the false peaks stay."""
         keep = self.group == group
-        return dataclasses.replace(
-            self, photons=self.photons[keep], strength=self.strength[keep], group=self.group[keep]
-        )
+        names = ("photons", "strength", "group", "must")
+        return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in names})
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
         """False peaks per frame and recall for every cut that lets one more false peak in."""
@@ -72,7 +83,7 @@ def judge(frames: Frames, found: list[np.ndarray], subset: list[int] | None = No
     """
     condition = frames.condition
     indices = range(len(frames.frames)) if subset is None else subset
-    photons, strength, group, false = [], [], [], []
+    spots, strength, group, false = [], [], [], []
     n_false_frames = 0
     for index, peaks in zip(indices, found, strict=True):
         is_hit = index < condition.n_hits
@@ -81,26 +92,37 @@ def judge(frames: Frames, found: list[np.ndarray], subset: list[int] | None = No
         if not is_hit:
             false.append(peaks[:, 2])
             continue
-        spots = frames.spots(index)
-        must = spots["must"]
-        xy = np.stack([spots["fs"], spots["ss"]], 1)
-        first = match_peaks(peaks[:, :2], xy[must], condition.tolerance_px)
-        got = np.full(must.sum(), -np.inf)
-        got[first.true] = peaks[first.found, 2]
-        photons.append(spots["photons"][must])
+        true = frames.spots(index)
+        got, rest = _strengths(true, peaks, condition.tolerance_px)
+        spots.append(true)
         strength.append(got)
-        group.append(np.full(must.sum(), frames.group(index)))
+        group.append(np.full(len(true), frames.group(index)))
         if condition.kind == "real":
-            # A spot seen twice, or one that need not be seen, is no false peak.
-            rest = peaks[first.false]
-            false.append(rest[~_near(rest[:, :2], xy, condition.tolerance_px), 2])
+            false.append(rest)
+    table = np.concatenate(spots)
     return Judgement(
-        np.concatenate(photons),
+        table["photons"],
         np.concatenate(strength),
         np.concatenate(group),
+        table["must"],
         np.concatenate(false),
         n_false_frames,
     )
+
+
+def _strengths(
+    true: np.ndarray, peaks: np.ndarray, tolerance_px: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strength of the peak that found each spot, and those of peaks near no spot at all."""
+    xy = np.stack([true["fs"], true["ss"]], 1)
+    got = np.full(len(true), -np.inf)
+    # Spots that must be found come first: a faint neighbour does not take their peak.
+    for spots in (np.flatnonzero(true["must"]), np.flatnonzero(~true["must"])):
+        match = match_peaks(peaks[:, :2], xy[spots], tolerance_px)
+        got[spots[match.true]] = peaks[match.found, 2]
+        peaks = peaks[match.false]
+    # A spot seen twice is no false peak.
+    return got, peaks[~_near(peaks[:, :2], xy, tolerance_px), 2]
 
 
 def _near(xy: np.ndarray, spots: np.ndarray, tolerance_px: float) -> np.ndarray:

@@ -121,6 +121,13 @@ PEAKFINDER8 = Peer(
     "cfelpyutils_runner.py",
     "from importlib.metadata import version; print('cfelpyutils', version('cfelpyutils'))",
 )
+OM = Peer(
+    "peakfinder8 (OM)",
+    VENVS / "om" / "bin" / "python",
+    "om",
+    "om_runner.py",
+    "from importlib.metadata import version; print('ondamonitor', version('ondamonitor'))",
+)
 DIALS = Peer(
     "DIALS",
     Path("/usr/bin/python3"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -17,22 +18,23 @@ from conditions import CACHE, FORMAT, Frames
 from judge import Judgement, judge
 from peer import DIALS, PEAKFINDER8, Peer, Settings, grid
 
-N_BEST = 6
-N_VARIED = 3
-SEARCH_HITS = {"sim": 8, "real": 6}
-SEARCH_BLANKS = 20
+N_BEST = 4
+N_VARIED = 2
+SEARCH_HITS = 4
+SEARCH_BLANKS = 10
+MAX_BLANKS = 60
 
 
 def peakfinder8_grid(frames: Frames) -> list[Settings]:
     thresholds = {
         "sim6_1": (1, 2, 3),
         "sim6_100": (2, 3, 5),
-        "sim6_2000": (0, 15, 20, 25),
+        "sim6_2000": (0, 15, 20),
     }.get(frames.condition.name, (0.5, 1, 2))
     real = frames.condition.kind == "real"
     return grid(
         adc_threshold=thresholds,
-        min_snr=(3, 5, 7) if real else (3, 4, 5, 6.5),
+        min_snr=(3, 5, 7),
         min_pixels=(1, 2, 3) if real else (1, 2),
         background_radius=(3,),
     )
@@ -113,28 +115,40 @@ def tuned(peer: Peer, frames: Frames, start: list[Settings] | None = None) -> Tu
     start : list of dict, optional
         Settings to take as they are instead of searching the grid.
     """
-    path = CACHE / f"v{FORMAT}" / f"{frames.condition.name}-{peer.name}.npz"
-    if path.is_file():
-        return _read(path)
+    known = kept(frames.condition.name, peer.name)
+    if known is not None:
+        return known
     if start is None:
         start = _search_grid(peer, frames)
-    judgements = _judge_all(peer, frames, start, list(range(len(frames.frames))))
+    c = frames.condition
+    indices = range(c.n_hits + min(c.n_blanks, MAX_BLANKS))
+    judgements = _judge_all(peer, frames, start, list(indices))
     out = Tuned(start, judgements)
-    _write(path, out)
+    _write(_path(frames.condition.name, peer.name), out)
     return out
+
+
+def kept(condition: str, peer: str) -> Tuned | None:
+    """What was found before, if anything."""
+    path = _path(condition, peer)
+    return _read(path) if path.is_file() else None
+
+
+def _path(condition: str, peer: str) -> Path:
+    return CACHE / f"v{FORMAT}" / f"{condition}-{peer}.npz"
 
 
 def _search_grid(peer: Peer, frames: Frames) -> list[Settings]:
     c = frames.condition
-    hits = range(min(c.n_hits, SEARCH_HITS[c.kind]))
+    hits = range(min(c.n_hits, SEARCH_HITS))
     some = [*hits, *range(c.n_hits, c.n_hits + min(c.n_blanks, SEARCH_BLANKS))]
     tried = GRIDS[peer.name](frames)
-    ranked = _ranked(frames, tried, _judge_all(peer, frames, tried, some))
-    more = [v for s in ranked[:N_VARIED] for v in VARIATIONS[peer.name](s)]
-    more = [v for k, v in enumerate(more) if v not in tried and v not in more[:k]]
-    both = ranked[: 2 * N_BEST] + more
-    judged = _judge_all(peer, frames, both, some)
-    return _ranked(frames, both, judged)[:N_BEST]
+    judged = _judge_all(peer, frames, tried, some)
+    best = _ranked(frames, tried, judged)[:N_VARIED]
+    varied = [v for settings in best for v in VARIATIONS[peer.name](settings)]
+    varied = [v for k, v in enumerate(varied) if v not in tried and v not in varied[:k]]
+    judged += _judge_all(peer, frames, varied, some)
+    return _ranked(frames, tried + varied, judged)[:N_BEST]
 
 
 def _judge_all(
@@ -157,7 +171,7 @@ def _ranked(
     return [settings[k] for k in np.argsort(np.negative(value), kind="stable")]
 
 
-def _write(path, result: Tuned) -> None:
+def _write(path: Path, result: Tuned) -> None:
     arrays = {
         f"{k}_{field.name}": getattr(judgement, field.name)
         for k, judgement in enumerate(result.judgements)
@@ -168,7 +182,7 @@ def _write(path, result: Tuned) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def _read(path) -> Tuned:
+def _read(path: Path) -> Tuned:
     with np.load(path) as data:
         settings = json.loads(str(data["settings"]))
         judgements = [

@@ -4,7 +4,7 @@ import numpy as np
 from job import run
 
 # OM names types that NumPy 2 dropped.
-np.float64, np.int_ = np.float64, np.int64
+vars(np).update(float_=np.float64)
 from om.algorithms.crystallography import Peakfinder8PeakDetection  # noqa: E402
 
 
