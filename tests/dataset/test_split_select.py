@@ -6,7 +6,7 @@ import pytest
 
 from hitfinder.dataset import manifest
 from hitfinder.dataset.select import Selection, link_selection, select
-from hitfinder.dataset.split import read_split, split
+from hitfinder.dataset.split import read_split, split, stratified
 from hitfinder.dataset.tree import open_tree
 from hitfinder.dataset.validate import validate
 from hitfinder.errors import ConfigError, OutputError
@@ -26,6 +26,16 @@ def test_a_split_is_stratified_and_complete(make_tree):
         peak = test.attributes.peak[test.settings == setting]
         assert (peak == 1).sum() == 2
         assert (peak == 0).sum() == 1
+
+
+def test_a_few_frames_of_each_kind_still_give_the_fraction(make_tree):
+    tree = open_tree(make_tree(frames=3, percent_empty=100))
+    chosen = stratified(tree, 0.125, seed=0)
+    assert chosen.sum() == 3
+    for setting in ("01", "02", "03", "04"):
+        for kind in (0, 1):
+            own = (tree.settings == setting) & (tree.attributes.peak == kind)
+            assert chosen[own].sum() in (0, 1)
 
 
 def test_the_seed_decides(make_tree):

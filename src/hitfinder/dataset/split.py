@@ -32,7 +32,8 @@ def stratified(tree: Tree, fraction: float, seed: int) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of bool, shape (n,)
-        True where chosen. Of each kind of frame the nearest whole number is, but never all.
+        True where chosen: that fraction of all, to a whole number, and of each kind of frame
+        the whole number below or above it, but never all.
 
     Raises
     ------
@@ -44,11 +45,20 @@ def stratified(tree: Tree, fraction: float, seed: int) -> NDArray[np.bool_]:
     chosen = np.zeros(len(tree), bool)
     settings, peak = tree.settings, tree.attributes.peak
     generator = np.random.default_rng(seed)
+    kinds = []
     for setting in np.unique(settings):
         for kind in np.unique(peak[settings == setting]):
             frames = np.flatnonzero((settings == setting) & (peak == kind))
-            n = min(round(fraction * len(frames)), len(frames) - 1)
-            chosen[generator.permutation(frames)[:n]] = True
+            kinds.append(generator.permutation(frames))
+    # Whole numbers first; what is left over goes to the kinds that fell shortest, by lot if equal.
+    exact = np.array([fraction * len(frames) for frames in kinds])
+    counts = np.floor(exact).astype(int)
+    room = np.array([len(frames) for frames in kinds]) - 1 - counts
+    order = np.lexsort((generator.random(len(kinds)), counts - exact))
+    order = order[room[order] > 0]
+    counts[order[: round(fraction * len(tree)) - counts.sum()]] += 1
+    for frames, n in zip(kinds, counts, strict=True):
+        chosen[frames[:n]] = True
     return chosen
 
 

@@ -136,13 +136,13 @@ def row_normalised(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 def _curves(score: NDArray, is_hit: NDArray[np.bool_]) -> dict[str, Any]:
     """Return ROC and precision-recall curves with 95 % bands."""
     false_rate, efficiency, _ = roc_curve(score, is_hit)
-    precision, recall, _ = precision_recall_curve(score, is_hit)
+    precision, recall, cut = precision_recall_curve(score, is_hit)
     n_hits, n_found = int(is_hit.sum()), np.round(recall * is_hit.sum())
     kept = _thinned(len(false_rate))
     low, high = wilson_interval(np.round(efficiency * n_hits), n_hits)
     at = _thinned(len(precision))
-    chosen = n_found / precision
-    p_low, p_high = wilson_interval(n_found, np.maximum(np.round(chosen), n_found))
+    n_chosen = len(score) - np.searchsorted(np.sort(score), cut, side="left")
+    p_low, p_high = wilson_interval(n_found, n_chosen)
     return {
         "roc": {
             "false_rate": _plain(false_rate[kept]),

@@ -1,0 +1,165 @@
+"""Trees, trainings and evaluations from the command line."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from hitfinder.cli.main import main
+
+
+@dataclasses.dataclass
+class Done:
+    stdout: str
+    stderr: str
+
+
+def hitfinder(*arguments, cwd, code=0):
+    """Run the command in this process, as loading PyTorch anew each time takes longest."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as stop,
+    ):
+        main([str(a) for a in arguments])
+    assert stop.value.code == code, err.getvalue()
+    return Done(out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with a small tree in it, made by the command."""
+    folder = tmp_path_factory.mktemp("work")
+    options = ["--frames", "4", "--bin", "32", "--frames-per-file", "5", "--seed", "1"]
+    done = hitfinder("dataset", "build", "--out", "images", *options, cwd=folder)
+    assert "72 frames in 72 files: images" in done.stdout
+    return folder
+
+
+def test_a_tree_is_shown_checked_and_split(work):
+    shown = hitfinder("dataset", "show", "images", "--png", "sheet.png", cwd=work).stdout
+    row = next(line.split() for line in shown.splitlines() if line.strip().startswith("09"))
+    assert row[:8] == ["09", "8000", "0.35", "8", "8", "8", "8", "4"]
+    assert (work / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert hitfinder("dataset", "validate", "images", cwd=work).stdout == "no faults\n"
+    done = hitfinder("dataset", "split", "images", "--seed", 3, "--overwrite", cwd=work)
+    assert "58 train, 14 test" in done.stdout
+    done = hitfinder("dataset", "split", "images", cwd=work, code=2)
+    assert "the tree is split already" in done.stderr
+
+
+def test_faults_end_with_one(work):
+    hitfinder("dataset", "select", "images", "--settings", "01,05", "--out", "two", cwd=work)
+    path = next((work / "two/labels/05").iterdir())
+    path.rename(work / "kept.h5")
+    try:
+        done = hitfinder("dataset", "validate", "two", "--quick", cwd=work, code=1)
+    finally:
+        (work / "kept.h5").rename(path)
+    assert "missing: labels/05: there is no counterpart" in done.stdout
+    hitfinder("dataset", "validate", "absent", cwd=work, code=2)
+
+
+def test_a_tree_of_a_range_and_of_a_grid(work):
+    common = ["--frames", 2, "--bin", 32, "--camera-length-m", "0.1,0.5"]
+    wide = ["--matrix", "range", "--photon-energy-ev", "5000,12000", "--out", "wide"]
+    assert "4 frames" in hitfinder("dataset", "build", *wide, *common, cwd=work).stdout
+    grid = ["--matrix", "grid", "--photon-energy-ev", "6000:8000:500", "--out", "grid"]
+    assert "40 frames" in hitfinder("dataset", "build", *grid, *common, cwd=work).stdout
+    done = hitfinder(
+        "dataset", "build", *wide[:-1], "x", *common, "--protocol", "paper", cwd=work, code=2
+    )
+    assert "cannot serve a range" in done.stderr
+
+
+def test_train_evaluate_and_describe(work):
+    arguments = [
+        "--model",
+        "base",
+        "--data",
+        "images",
+        "--out",
+        "net",
+        "--epochs",
+        1,
+        "--workers",
+        0,
+    ]
+    done = hitfinder("train", "peak", *arguments, cwd=work)
+    assert "trained network: net" in done.stdout
+    assert {"bundle.json", "config.toml", "weights.safetensors", "history.csv"} <= {
+        p.name for p in (work / "net").iterdir()
+    }
+    done = hitfinder("evaluate", "net", "--data", "images", "--workers", 0, cwd=work)
+    assert "accuracy:" in done.stdout
+    numbers = json.loads((work / "net/evaluation/metrics.json").read_text())
+    assert np.sum(numbers["confusion_counts"]) == 14
+    assert "peak by network base" in hitfinder("models", "show", "net", cwd=work).stdout
+    listed = hitfinder("models", "networks", "--shape", 67, 64, cwd=work).stdout
+    assert "dncnn" in listed
+    assert "556,032" in listed
+
+
+def test_a_configuration_is_printed_changed_and_used(work):
+    text = hitfinder("train", "photon_energy", "--show-config", cwd=work).stdout
+    (work / "mine.toml").write_text(text.replace("epochs = 5", "epochs = 1"))
+    arguments = ["--config", "mine.toml", "--data", "images", "--out", "energy", "--workers", 0]
+    hitfinder("train", "photon_energy", *arguments, "--learning-rate", "1e-9", cwd=work)
+    used = (work / "energy/config.toml").read_text()
+    assert "epochs = 1" in used
+    assert "learning_rate = 1e-09" in used
+    done = hitfinder("train", "peak", *arguments, cwd=work, code=2)
+    assert "configuration of photon_energy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "peak", "--data", "images"], "Missing option '--out'"),
+        (["train", "peak", "--data", "absent", "--out", "x"], "no folder 'peaks_water_overlay'"),
+        (["train", "peak", "--data", "images", "--out", "x", "--model", "binry"], "Did you mean"),
+        (
+            ["train", "peak", "--data", "images", "--out", "x", "--settings", "01,12"],
+            "no setting 12",
+        ),
+        (
+            ["train", "photon_energy", "--data", "images", "--out", "x", "--classes", "5000,6000"],
+            "belongs to no class",
+        ),
+        (["train", "peak", "--data", "images", "--out", "x", "--classes", "a"], "is no number"),
+        (["evaluate", "absent", "--data", "images"], "no bundle"),
+        (["dataset", "build", "--out", "images", "--frames", "4"], "finished tree already"),
+        (["dataset", "import", "absent", "--out", "x"], "no such folder"),
+        (["dataset", "build", "--out", "x", "--frames", "1", "--matrix", "grid"], "needs"),
+        (
+            ["dataset", "build", "--out", "x", "--frames", "1", "--bragg-scale", "-1"],
+            "bragg_scale must be",
+        ),
+        (["dataset", "build", "--out", "x", "--frames", "1", "--detector", "eigr"], "eigr"),
+        (["dataset", "show", "absent"], "no such folder"),
+    ],
+)
+def test_bad_input_is_one_line(work, arguments, message):
+    done = hitfinder(*arguments, cwd=work, code=2)
+    assert message in done.stderr
+    assert not (work / "x").exists()
+
+
+def test_help_of_the_study_commands_loads_nothing_heavy():
+    for name in ("dataset", "train", "evaluate", "reproduce", "models"):
+        code = (
+            "import sys\nfrom hitfinder.cli.main import main\n"
+            f"try:\n    main([{name!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+            "heavy = {'torch', 'numpy', 'h5py', 'lightning', 'matplotlib'} & set(sys.modules)\n"
+            "assert not heavy, heavy"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
