@@ -18,8 +18,8 @@ from hitfinder.evaluate import png
 from hitfinder.evaluate.detector_view import DetectorView
 from hitfinder.geometry.experiment import Geometry
 
-LONGEST_SIDE = 1400
-"""Pixels of the picture along its longer side, at most."""
+LONGEST_SIDE = 1050
+"""Pixels of the frame's picture along its longer side, at most: no more than are drawn."""
 
 WITHOUT_PIXELS = "#7d828a"
 RING, PEAK = "#ffffff", "#4be3ff"
