@@ -48,7 +48,8 @@ def add_sparse_photons(
     """
     panels = PanelArrays.of(geometry)
     px, py = polarisation_weights(polarisation)
-    if np.any(profile.polarised * max(px, py) > profile.total * (1 + 1e-9)):
+    lateral = 4 * profile.t**2 * (1 - profile.t**2)  # sin² of the scattering angle
+    if np.any(profile.polarised * lateral * max(px, py) > profile.total * (1 + 1e-9)):
         raise ValueError("the polarised part of a profile exceeds the whole")
     limit = np.iinfo(counts.dtype).max
     arrays = (panels.inverse, panels.extent)
