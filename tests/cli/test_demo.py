@@ -1,0 +1,73 @@
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hitfinder.cli.demo import Tally, judge
+from hitfinder.cli.demo_frames import SPOT_DTYPE, Truth
+from hitfinder.cli.main import main
+
+
+def truth_of(series):
+    """Truth of the small series: its spots, frames in two conditions."""
+    condition = np.array(
+        [index % 4 // 2 if spots else -1 for index, spots in enumerate(series.spots)]
+    )
+    rows = [
+        (index, fs, ss, int(series.frames[index][int(ss), int(fs)]))
+        for index, spots in enumerate(series.spots)
+        for fs, ss in spots
+    ]
+    return Truth(condition, np.array(rows, SPOT_DTYPE))
+
+
+def test_results_are_compared_with_the_truth(series, done):
+    truth = truth_of(series)
+    tallies = judge(done, truth)
+    peaks = pq.read_table(done / "peaks.parquet")["frame"].to_numpy()
+    assert set(tallies) == {-1, 0, 1}
+    assert (tallies[-1].frames, tallies[-1].hits, tallies[-1].spots) == (30, 0, 0)
+    for condition in (0, 1):
+        tally = tallies[condition]
+        mine = np.isin(peaks, np.flatnonzero(truth.condition == condition))
+        assert (tally.frames, tally.hits, tally.spots, tally.found) == (15, 15, 120, 120)
+        assert tally.peaks == mine.sum() == tally.found + tally.false
+
+
+def test_spots_that_are_not_there_are_missed_and_peaks_off_the_spots_false(series, done):
+    truth = truth_of(series)
+    # Moved by 4 pixels, no spot is where its peak is; faint spots need not be found.
+    truth.spots["fs"] += 4
+    tallies = judge(done, truth)
+    assert tallies[0].found == 0
+    assert tallies[0].false == tallies[0].peaks
+    truth.spots["fs"] -= 4
+    truth.spots["photons"] = 7
+    tallies = judge(done, truth)
+    assert (tallies[0].spots, tallies[0].found) == (0, 0)
+    assert tallies[0].false < tallies[0].peaks / 20
+
+
+def test_tallies_add_up():
+    tally = Tally(1, 1, 5, 4, 3, 1)
+    tally.add(Tally(2, 0, 1, 0, 0, 1))
+    assert tally == Tally(3, 1, 6, 4, 3, 2)
+
+
+@pytest.mark.slow
+def test_the_demo_finds_what_it_put_in(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "--out", str(tmp_path / "demo"), "--frames", "24"])
+    assert not stop.value.code
+    said = capsys.readouterr().out
+    assert float(re.search(r"hit efficiency ([\d.]+) %", said)[1]) > 90
+    spots, found = re.search(r"all with a crystal +\S+ +(\d+) +(\d+)", said).groups()
+    assert int(spots) > 300
+    assert int(found) > 0.97 * int(spots)
+    assert (tmp_path / "demo" / "run" / "report.html").exists()
+    assert pq.read_table(tmp_path / "demo" / "truth.parquet").num_rows > int(spots)
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "--out", str(tmp_path / "demo")])
+    assert stop.value.code == 2
+    assert "exists already" in capsys.readouterr().err
