@@ -13,6 +13,9 @@ import pytest
 pytest.importorskip("torch")
 
 from hitfinder.cli.main import main
+from hitfinder.models import attribute, bundle
+from hitfinder.models.bundle import Bundle
+from hitfinder.models.registry import network
 
 
 @dataclasses.dataclass
@@ -163,3 +166,55 @@ def test_help_of_the_study_commands_loads_nothing_heavy():
             "assert not heavy, heavy"
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def networks(work):
+    """A pipeline with weights set by hand: hits are frames of many photons."""
+    folder = work / "networks"
+    shape = (67, 64)
+
+    def save(name, net, state):
+        config = dataclasses.replace(attribute.packaged(name), network=net)
+        model = network(net).build(shape, config.n_outputs)
+        values = {k: v.numpy() * 0 for k, v in model.state_dict().items()}
+        for key, value in state.items():
+            values[key] = np.broadcast_to(np.float32(value), values[key].shape).copy()
+        return str(bundle.save(folder / name, Bundle(config, shape, config.threshold), values).path)
+
+    # Water of 0.15 m lights a pixel with some 2,400 photons, that of 0.35 m with a quarter.
+    hit = {"linear.weight": 1e-6, "linear.bias": -1.3e3 * 67 * 64 * 1e-6}
+    return [
+        save("peak", "linear", hit),
+        save("photon_energy", "linear", {"linear.bias": np.array([0.0, 1.0, 0.0])}),
+        save("camera_length", "linear", {"linear.bias": np.array([1.0, 0.0, 0.0])}),
+    ]
+
+
+def test_run_by_a_pipeline(work, networks):
+    import pyarrow.parquet
+
+    options = [item for path in networks for item in ("--pipeline", path)]
+    damaged = work / "damaged.h5"
+    damaged.write_bytes(b"nothing")
+    inputs = ["images/peaks_water_overlay/01", "images/peaks_water_overlay/07", damaged]
+    done = hitfinder("run", *inputs, "--out", "told", "--csv", *options, cwd=work, code=1)
+    assert "17 frames, 8 hits" in done.stdout
+    table = pyarrow.parquet.read_table(work / "told/frames.parquet").to_pydict()
+    assert table["hit"] == [True] * 8 + [False] * 9
+    assert table["photon_energy_ev"][:8] == [7000.0] * 8
+    assert table["camera_length_m"][:8] == [0.15] * 8
+    assert table["photon_energy_ev"][8:] == [None] * 9
+    assert table["status"][:16] == ["ok"] * 16
+    assert table["status"][16] != "ok"
+    assert (work / "told/peaks.csv").exists()
+    done = hitfinder("run", *inputs, "--out", "told", *options, cwd=work, code=2)
+    assert "there are results already" in done.stderr
+
+
+def test_a_pipeline_that_does_not_fit_the_frames(work, networks):
+    hitfinder("dataset", "build", "--out", "fine", "--frames", 1, "--bin", 16, cwd=work)
+    arguments = ["run", "fine/peaks_water_overlay/01", "--out", "x", "--pipeline", networks[0]]
+    done = hitfinder(*arguments, cwd=work, code=2)
+    assert "trained on 67 x 64" in done.stderr
+    assert not (work / "x").exists()

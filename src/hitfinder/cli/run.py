@@ -165,6 +165,13 @@ def tell(result: Result) -> None:
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in the folder.")
+@click.option(
+    "--pipeline",
+    multiple=True,
+    metavar="BUNDLE",
+    help="Judge by trained networks instead, as the CXLS report did; once for each network.",
+)
+@click.option("--device", default="auto", show_default=True, help="For --pipeline: cpu, cuda, ...")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -173,6 +180,8 @@ def run(
     config_file: str | None,
     resume: bool,
     overwrite: bool,
+    pipeline: tuple[str, ...],
+    device: str,
     **given: Any,
 ) -> None:
     """Find hits and Bragg peaks in the frames of INPUT.
@@ -183,6 +192,8 @@ def run(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
+    if pipeline:
+        ctx.exit(_run_pipeline(inputs, out, pipeline, device, overwrite, given))
     from hitfinder.cli.job import run_job
 
     result = run_job(
@@ -190,3 +201,31 @@ def run(
     )
     tell(result)
     ctx.exit(130 if result.interrupted else 1 if result.unreadable else 0)
+
+
+def _run_pipeline(
+    inputs: tuple[str, ...],
+    out: Path,
+    bundles: tuple[str, ...],
+    device: str,
+    overwrite: bool,
+    given: dict[str, Any],
+) -> int:
+    """Judge the frames by trained networks; return the exit code."""
+    from hitfinder.cli.extras import require_train_extra
+
+    require_train_extra()
+    from hitfinder.cli.study_run import run_pipeline
+
+    done = run_pipeline(
+        inputs,
+        bundles,
+        out,
+        device=device,
+        camera_length_m=given["camera_length_m"],
+        photon_energy_ev=given["photon_energy_ev"],
+        csv=given["csv"],
+        overwrite=overwrite,
+    )
+    click.echo(f"{done['frames']} frames, {done['hits']} hits: {out / 'frames.parquet'}")
+    return 1 if done["unreadable"] else 0
