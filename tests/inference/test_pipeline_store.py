@@ -95,6 +95,25 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(tmp_path, monke
         assert store.counts.frames == 4 * n_parts
 
 
+def test_a_kill_before_summed_images_are_deleted_doubles_nothing(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(path, missing_ok=False):
+        if path.name.startswith("image-"):
+            raise Killed
+
+    with Store(tmp_path) as store, monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", killed)
+        with pytest.raises(Killed):
+            for start in range(0, 4 * IMAGES_PER_CHECKPOINT, 4):
+                store.add(make_part(start), image_of(start))
+    with Store(tmp_path) as store:
+        assert len(list(store.folder.glob("image-*"))) == IMAGES_PER_CHECKPOINT
+        store.resume()
+        assert (store.image == sum(range(1, 4 * IMAGES_PER_CHECKPOINT, 4))).all()
+
+
 def test_damaged_parts_are_done_again(tmp_path):
     with Store(tmp_path) as store:
         for start in (0, 4):
