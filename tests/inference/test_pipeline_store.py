@@ -105,9 +105,11 @@ def test_a_kill_before_summed_images_are_deleted_doubles_nothing(tmp_path, monke
 
     with Store(tmp_path) as store, monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "unlink", killed)
+        starts = range(0, 4 * IMAGES_PER_CHECKPOINT, 4)
+        for start in starts[:-1]:
+            store.add(make_part(start), image_of(start))
         with pytest.raises(Killed):
-            for start in range(0, 4 * IMAGES_PER_CHECKPOINT, 4):
-                store.add(make_part(start), image_of(start))
+            store.add(make_part(starts[-1]), image_of(starts[-1]))
     with Store(tmp_path) as store:
         assert len(list(store.folder.glob("image-*"))) == IMAGES_PER_CHECKPOINT
         store.resume()
