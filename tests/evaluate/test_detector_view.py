@@ -36,6 +36,20 @@ def test_one_panel_is_shown_as_it_is_stored(single):
     np.testing.assert_allclose(view.place(np.array([7.0]), np.array([30.0])), [[3.5, 15.0]])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "marker"), [("u2", 65535), ("i4", -2), ("f4", np.nan), ("f8", -1.0)]
+)
+def test_pixels_without_a_reading_are_left_out(single, dtype, marker):
+    frame = np.full((40, 50), 3, dtype)
+    frame[10, 10:12] = marker
+    frame[11, 11] = marker
+    image = DetectorView.of(single, 1).mean_image(frame)
+    assert np.isnan(image[10, 10:12]).all()
+    assert np.isnan(image[11, 11])
+    assert (DetectorView.of(single, 2).mean_image(frame)[5, 5]) == 3
+    assert np.nansum(image) == 3 * (36 * 50 - 3)
+
+
 def test_one_panel_is_shown_as_it_is_stored_whatever_its_direction(single):
     panel = dataclasses.replace(
         single.detector.panels[0],
