@@ -23,7 +23,7 @@ def hit_rate(collected: Collector) -> str:
     starts = edges[:-1]
     done = np.add.reduceat(collected.ok.astype(int), starts)
     hits = np.add.reduceat(collected.hit.astype(int), starts)
-    centres, some = (edges[1:] + edges[:-1]) / 2, done > 0
+    some = done > 0
     rate = np.where(some, 100 * hits / np.maximum(done, 1), np.nan)
     low, high = (100 * np.asarray(limit) for limit in wilson_interval(hits, done, 0.68))
     top = min(100.0, 1.15 * float(np.nanmax(high[some], initial=1.0)))
@@ -37,8 +37,9 @@ def hit_rate(collected: Collector) -> str:
     gaps = np.flatnonzero(np.diff(some.astype(int))) + 1
     for piece in np.split(np.arange(len(some)), gaps):
         if some[piece[0]]:
-            chart.band(centres[piece], low[piece], high[piece])
-    chart.line(centres, rate)
+            ends = np.repeat(edges[piece[0] : piece[-1] + 2], 2)[1:-1]
+            chart.band(ends, np.repeat(low[piece], 2), np.repeat(high[piece], 2))
+    chart.line(np.repeat(edges, 2)[1:-1], np.repeat(rate, 2))
     return chart.svg()
 
 

@@ -125,7 +125,10 @@ class Report:
         cards = [
             card(number(n_ok), f"frames processed of {number(len(c.ok))}"),
             card(number(n_hits), "hits", "good" if n_hits else ""),
-            card(rate, f"hit rate (68 %: {low:.2g} – {high:.2g} %)" if n_ok else "hit rate"),
+            card(
+                rate,
+                f"hit rate (68 %: {number(low, 2)} – {number(high, 2)} %)" if n_ok else "hit rate",
+            ),
             card(number(median), "peaks in the median hit"),
             card(number(background, 2), "background photons per pixel"),
             card(number(speed, 3) if speed else "–", "frames per second"),
