@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,7 +99,9 @@ class NexusWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             old = self._series_on_disk()
         except OSError as error:
-            raise OutputError(f"cannot write: {error}", where=str(self.path.parent)) from error
+            raise OutputError(
+                f"cannot write: {_reason(error)}", where=str(self.path.parent)
+            ) from error
         if old and not overwrite:
             raise OutputError(
                 "a series of this name exists already",
@@ -159,7 +162,9 @@ class NexusWriter:
             dataset.resize(row + 1, axis=0)
             dataset[row] = counts
         except OSError as error:
-            raise OutputError(f"cannot write a frame: {error}", where=str(self.path)) from error
+            raise OutputError(
+                f"cannot write a frame: {_reason(error)}", where=str(self.path)
+            ) from error
         self._lengths[-1] = row + 1
         return len(self) - 1
 
@@ -175,7 +180,9 @@ class NexusWriter:
         """Finish the current data file and start the next."""
         self._finish_file()
         self._lengths.append(0)
-        self._file = h5py.File(_partial(self.data_file(len(self._lengths))), "w")
+        # Without a chunk cache a frame that cannot be written fails here and now, not silently
+        # when the cache is emptied.
+        self._file = h5py.File(_partial(self.data_file(len(self._lengths))), "w", rdcc_nbytes=0)
         shape = self._geometry.shape
         dataset = self._file.create_dataset(
             DATA_PATH,
@@ -219,13 +226,15 @@ class NexusWriter:
                 stale.unlink()
         except OSError as error:
             self._remove()
-            raise OutputError(f"cannot finish the series: {error}", str(self.path)) from error
+            raise OutputError(
+                f"cannot finish the series: {_reason(error)}", str(self.path)
+            ) from error
 
     def _remove(self) -> None:
         """Drop everything written so far."""
         self._closed = True
         if self._file is not None:
-            self._file.close()
+            _close_unwritten(self._file)
             self._file = None
         for number in range(1, len(self._lengths) + 1):
             _partial(self.data_file(number)).unlink(missing_ok=True)
@@ -244,6 +253,22 @@ class NexusWriter:
             self.close()
         else:
             self._remove()
+
+
+def _close_unwritten(file: h5py.File) -> None:
+    """Close a file that is to be dropped, whether or not its disk takes any more.
+
+    HDF5 writes what it still holds when it closes a file, and a process may crash if that fails:
+    let it go to the null device instead.
+    """
+    with open(os.devnull, "r+b") as null, contextlib.suppress(OSError, RuntimeError, ValueError):
+        os.dup2(null.fileno(), file.id.get_vfd_handle())
+        file.close()
+
+
+def _reason(error: OSError) -> str:
+    """Return why writing failed in a few words; HDF5's own take several lines."""
+    return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
 
 
 def _partial(path: Path) -> Path:
