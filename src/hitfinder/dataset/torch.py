@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from hitfinder.dataset.layout import LABELS, OVERLAY, PEAKS
 from hitfinder.dataset.tree import Tree
+from hitfinder.errors import HitfinderError
 
 FRAME, SIGNAL, LABEL = "frame", "signal", "label"
 IMAGES = {FRAME: OVERLAY, SIGNAL: PEAKS, LABEL: LABELS}
@@ -47,15 +48,68 @@ class FrameDataset(Dataset[dict[str, Any]]):
         return len(self.tree)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        sample: dict[str, Any] = {"index": index}
+        return {name: values[0] for name, values in self.batch([index]).items()}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Any] | HitfinderError:
+        """Return a batch, its frames read straight to where they are needed.
+
+        A loader's process thus writes each pixel once, into the memory it shares. There an error
+        is returned instead of raised, for `FrameLoader` to raise: PyTorch would wrap it.
+        """
+        try:
+            return self.batch(indices)
+        except HitfinderError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def batch(self, indices: list[int]) -> dict[str, Any]:
+        """Return the samples of these numbers as one."""
+        batch: dict[str, Any] = {"index": torch.tensor(indices)}
         for name in self.images:
-            sample[name] = torch.from_numpy(self.tree.read(IMAGES[name], index))[None]
+            batch[name] = self._images(IMAGES[name], indices)
         if self.targets is not None:
-            sample["target"] = torch.tensor(self.targets[index])
-        # In double precision a class value is found again exactly.
-        sample["clen"] = float(self.tree.attributes.clen[index])
-        sample["photon_energy"] = float(self.tree.attributes.photon_energy[index])
-        return sample
+            batch["target"] = torch.from_numpy(self.targets[indices])
+        attributes = self.tree.attributes
+        batch["clen"] = torch.from_numpy(attributes.clen[indices])
+        batch["photon_energy"] = torch.from_numpy(attributes.photon_energy[indices])
+        return batch
+
+    def _images(self, folder: str, indices: list[int]) -> Tensor:
+        types = [self.tree.sets[self.tree.set_index[i]].files[folder].dtype for i in indices]
+        dtype = np.result_type(*types)
+        images = _empty((len(indices), 1, *self.tree.shape), dtype)
+        for out, index, own in zip(images.numpy()[:, 0], indices, types, strict=True):
+            if own == dtype:
+                self.tree.read(folder, index, out)
+            else:
+                out[...] = self.tree.read(folder, index)
+        return images
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
+    """Return an array to fill: in a loader's process in memory that it shares with its parent."""
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=kind)
+    size = int(np.prod(shape)) * dtype.itemsize
+    storage = torch.UntypedStorage._new_shared(size)
+    strides = torch.empty(shape, dtype=kind, device="meta").stride()
+    return torch.empty(0, dtype=kind).set_(storage, 0, shape, strides)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class FrameLoader(DataLoader[dict[str, Tensor]]):
+    """A loader that raises its processes' errors as they were."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, HitfinderError):
+                raise batch
+            yield batch
 
 
 class EpochSampler(Sampler[int]):
@@ -101,7 +155,7 @@ def loader(
     seed: int | None = None,
     rank: int = 0,
     world_size: int = 1,
-) -> DataLoader[dict[str, Tensor]]:
+) -> FrameLoader:
     """Return a loader of batches.
 
     Parameters
@@ -117,11 +171,12 @@ def loader(
     rank, world_size : int
         Share of the frames, for several devices.
     """
-    return DataLoader(
+    return FrameLoader(
         dataset,
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), seed, rank, world_size),
         num_workers=workers,
+        collate_fn=_as_it_is,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         # Its own generator, so that starting workers draws nothing from the global one.
