@@ -146,13 +146,26 @@ class Simulator:
             Number of the frame, from 0; with the seed it fixes everything.
         out : ndarray, optional
             Buffer of the simulator's `shape` and `dtype` to fill.
+
+        Raises
+        ------
+        ConfigError
+            If what was drawn for this frame is impossible together.
+        ValueError
+            If the buffer does not fit.
         """
         shot = self.shot(number)
         image = np.empty(self.shape, self.dtype) if out is None else out
         if image.shape != self.shape or image.dtype != self.dtype:
             raise ValueError(f"buffer must be {self.dtype} of shape {self.shape}")
+        try:
+            return self._compose(shot, image)
+        except ValueError as error:
+            raise ConfigError(str(error), f"frame {number}") from error
+
+    def _compose(self, shot: Shot, image: NDArray) -> SimulatedFrame:
         geometry = self.shot_geometry(shot)
-        state = random_state(self.settings.seed, number, 1)
+        state = random_state(self.settings.seed, shot.frame, 1)
         self._background(shot, geometry, state, image)
         image.reshape(-1)[self._off] = 0
         tables = []

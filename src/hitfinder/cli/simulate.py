@@ -1,0 +1,172 @@
+"""`hitfinder simulate`: labelled frames of a crystal in a beam."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\b
+A parameter marked (v) may be a number, or be drawn anew for every frame:
+  1e8..3e8                uniform between the two
+  loguniform:1e7,3e8      uniform in the logarithm
+  normal:3e8,3e7          mean and standard deviation
+  lognormal:3e8,0.1       median and standard deviation of the logarithm
+  choice:6000,7000,8000   one of these
+
+\b
+Presets (--preset); options and --config change single values:
+  single-shot       one pulse: few photons; flux, water, energy, position vary
+  integrated        the background of 2,000 pulses under the spots of one
+  extreme-low-flux  the same with Bragg photons scaled down 10 to 1,000 times
+  report            the fixed settings of the CXLS report
+
+\b
+Examples:
+  hitfinder simulate --out train --n 1000
+  hitfinder simulate --out set3 --preset report --photon-energy-ev 8000 --n 100
+  hitfinder simulate --out lyso --structure lysozyme.pdb --flux 1e9..1e11 \\
+      --detector eiger2-x-1m --set beam.divergence_mrad=0.5 --seed 7
+
+\b
+What is written to the folder:
+  frames_master.h5, frames_data_*.h5  the frames, as an Eiger writes them
+  truth.parquet                       every spot
+  shots.parquet, crystals.parquet     every frame and crystal: what was drawn
+  frames.geom, settings.toml          geometry for CrystFEL; settings for --config
+
+Exit codes: 0 done; 2 wrong usage or bad input; 130 interrupted.
+"""
+
+_VALUES = {
+    "photon_energy_ev": ("beam.photon_energy_ev", "EV", "Photon energy, in eV (v)."),
+    "camera_length_m": ("detector.camera_length_m", "M", "Sample to detector, in m (v)."),
+    "flux": ("beam.flux", "PHOTONS", "Photons per pulse (v)."),
+    "bandwidth": ("beam.bandwidth", "SHARE", "Relative bandwidth (v)."),
+    "crystal_size_um": ("crystal.size_um", "UM", "Edge of the crystal, in µm (v)."),
+    "mosaicity_deg": ("crystal.mosaicity_deg", "DEG", "Mosaicity, in degrees (v)."),
+    "water_um": ("background.water_um", "UM", "Thickness of water, in µm (v)."),
+    "background_shots": ("background.shots", "N", "Pulses whose background is summed (v)."),
+    "bragg_scale": ("bragg_scale", "FACTOR", "Factor on Bragg photons (v)."),
+}
+"""Option -> setting, what its value is called, and its help: settings that may be drawn."""
+
+
+def _value_options(command: Any) -> Any:
+    for name, (_, metavar, text) in reversed(_VALUES.items()):
+        command = click.option(f"--{name.replace('_', '-')}", name, metavar=metavar, help=text)(
+            command
+        )
+    return command
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder to write to.", metavar="DIR"
+)
+@click.option("--n", type=click.IntRange(1), metavar="N", help="Frames.  [default: 100]")
+@click.option("--preset", metavar="NAME", help="Settings to start from.  [default: single-shot]")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
+@click.option("--detector", metavar="NAME|GEOM", help="Known detector, or a CrystFEL .geom file.")
+@click.option(
+    "--structure", metavar="FILE", help="PDB, mmCIF, MTZ or .hkl; packaged 1IC6 if not given."
+)
+@click.option("--column", metavar="LABEL", help="Column of the MTZ.")
+@click.option("--cell", metavar="A,B,C[,AL,BE,GA]", help="Unit cell instead of the structure's.")
+@click.option("--space-group", metavar="NAME", help="Space group, for a .hkl list.")
+@click.option("--spectrum", metavar="NAME|FILE", help="tophat, gaussian, two-colour, sase, ...")
+@_value_options
+@click.option("--blank-fraction", type=float, metavar="SHARE", help="Frames without a crystal.")
+@click.option(
+    "--orientations", metavar="FILE", help="CSV of reciprocal axes (astar_x ... cstar_z, in 1/m)."
+)
+@click.option("--no-noise", is_flag=True, help="Write expected photons (float32), not counts.")
+@click.option("--seed", type=int, metavar="N", help="Fixes every frame.  [default: 0]")
+@click.option(
+    "--set",
+    "settings_given",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any setting, e.g. beam.tail=1.",
+)
+@click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@click.option("--overwrite", is_flag=True, help="Replace the simulation in the folder.")
+@click.option("--show-settings", is_flag=True, help="Print all settings as TOML and stop.")
+def simulate(
+    out: Path | None,
+    n: int | None,
+    preset: str | None,
+    config_file: str | None,
+    settings_given: tuple[str, ...],
+    workers: int | None,
+    overwrite: bool,
+    show_settings: bool,
+    **given: Any,
+) -> None:
+    """Simulate frames with known Bragg peaks, water background and counting noise."""
+    from hitfinder.simulate.presets import load_settings, to_toml
+
+    settings = load_settings(config_file, preset, _overrides(settings_given, given))
+    if show_settings:
+        click.echo(to_toml(settings), nl=False)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '-o' / '--out'.")
+    from hitfinder.cli.bars import counting
+    from hitfinder.simulate.workers import available_cores
+    from hitfinder.simulate.write import write_simulation
+
+    count = n if n is not None else _default_count(settings.crystal.orientations)
+    with counting("simulating", count) as advance:
+        master = write_simulation(
+            settings,
+            out,
+            count,
+            workers=workers or available_cores(),
+            overwrite=overwrite,
+            on_frame=lambda _: advance(1),
+        )
+    click.echo(f"{count} frames: {master}")
+
+
+def _overrides(settings_given: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that options give, by dotted name; --set comes last."""
+    import tomllib
+
+    from hitfinder.errors import ConfigError
+
+    names = {option: setting for option, (setting, _, _) in _VALUES.items()} | {
+        "detector": "detector.name",
+        "structure": "crystal.structure",
+        "column": "crystal.column",
+        "cell": "crystal.cell",
+        "space_group": "crystal.space_group",
+        "spectrum": "beam.spectrum",
+        "orientations": "crystal.orientations",
+        "blank_fraction": "blank_fraction",
+        "seed": "seed",
+    }
+    overrides: dict[str, Any] = {
+        setting: given[option] for option, setting in names.items() if given[option] is not None
+    }
+    if given["no_noise"]:
+        overrides["noise"] = False
+    for text in settings_given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{text!r} is not KEY=VALUE", "--set")
+        try:
+            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key.strip()] = value.strip()
+    return overrides
+
+
+def _default_count(orientations: str) -> int:
+    """Return a frame for each row of the orientations, or 100."""
+    if not orientations:
+        return 100
+    from hitfinder.crystal.orientation import read_orientations
+
+    return len(read_orientations(orientations))

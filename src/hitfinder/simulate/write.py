@@ -1,0 +1,271 @@
+"""A simulation on disk: an NXmx series, its truth, its geometry and its settings."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import hitfinder
+from hitfinder.atomic import replacing
+from hitfinder.errors import ConfigError
+from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.io.write import NexusWriter
+from hitfinder.simulate.presets import to_toml
+from hitfinder.simulate.settings import SimulationSettings
+from hitfinder.simulate.shot import Shot, ShotCrystal
+from hitfinder.simulate.simulator import TRUTH_DTYPE, SimulatedFrame, Simulator
+from hitfinder.simulate.workers import simulated_frames
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOGGER = logging.getLogger("hitfinder.simulate")
+
+ROWS_PER_GROUP = 1 << 15
+
+TRUTH_UNITS = {
+    "frame": "1", "crystal": "1", "h": "1", "k": "1", "l": "1", "fs": "pixel", "ss": "pixel",
+    "photons": "photon", "counts": "photon", "wavelength_a": "angstrom", "d_a": "angstrom",
+    "length_px": "pixel", "width_px": "pixel", "angle_rad": "radian", "peak_photons": "photon",
+}  # fmt: skip
+"""Columns of ``truth.parquet``, a row per spot, and their units; positions are those of the stored
+frame with the first pixel's centre at 0.5."""
+
+SHOT_UNITS = {
+    "frame": "1", "blank": "bool", "n_crystals": "1", "n_spots": "1", "bragg_photons": "photon",
+    "photon_energy_ev": "eV", "bandwidth": "1", "flux": "photon", "radius_um": "micrometre",
+    "divergence_mrad": "milliradian", "camera_length_m": "metre", "beam_fs": "pixel",
+    "beam_ss": "pixel", "psf_px": "pixel", "water_um": "micrometre", "temperature_c": "degC",
+    "air_m": "metre", "protein_mg_ml": "mg/ml", "ice_um": "micrometre", "uniform": "photon/pixel",
+    "shots": "1", "bragg_scale": "1", "hit_fraction": "1", "size_um": "micrometre",
+}  # fmt: skip
+"""Columns of ``shots.parquet``, a row per frame, and their units, before the reciprocal axes of
+the first crystal (``astar_x`` ... ``cstar_z``, m⁻¹; not a number in a blank)."""
+
+CRYSTAL_UNITS = {
+    "frame": "1", "crystal": "1", "size_um": "micrometre", "mosaicity_deg": "degree",
+    "offset_x_um": "micrometre", "offset_y_um": "micrometre", "hit_fraction": "1",
+}  # fmt: skip
+"""Columns of ``crystals.parquet``, a row per crystal, before its reciprocal axes."""
+
+AXES = tuple(f"{axis}star_{x}" for axis in "abc" for x in "xyz")
+_INTEGERS = {"frame", "crystal", "h", "k", "l", "counts", "n_crystals", "n_spots", "shots"}
+
+
+def write_simulation(
+    settings: SimulationSettings,
+    out: str | Path,
+    n: int,
+    *,
+    workers: int = 1,
+    frames_per_file: int = 1000,
+    overwrite: bool = False,
+    on_frame: Callable[[int], None] | None = None,
+) -> Path:
+    """Simulate frames and write them to a folder.
+
+    The folder gets ``frames_master.h5`` with its data files, ``truth.parquet``,
+    ``shots.parquet``, ``crystals.parquet``, ``frames.geom`` and ``settings.toml``. Each file
+    appears under its name only when it is complete, the master last.
+
+    Parameters
+    ----------
+    settings : SimulationSettings
+        What to simulate.
+    out : path-like
+        The folder; made if it is not there.
+    n : int
+        Number of frames.
+    workers : int
+        Processes.
+    frames_per_file : int
+        Frames in a data file.
+    overwrite : bool
+        Replace the simulation that is in the folder.
+    on_frame : callable, optional
+        Called with the number of frames done, after each.
+
+    Returns
+    -------
+    Path
+        The master file.
+
+    Raises
+    ------
+    HitfinderError
+        If the settings name something that cannot be used, or the folder cannot be written.
+    """
+    if n < 1:
+        raise ConfigError(f"the number of frames must be at least 1, got {n}")
+    folder = Path(out)
+    simulator = Simulator(settings)
+    _tell_what_varies(settings)
+    master = folder / "frames_master.h5"
+    writer = NexusWriter(
+        master,
+        simulator.geometry,
+        simulator.dtype,
+        frames_per_file=frames_per_file,
+        mark_masked=settings.noise,
+        overwrite=overwrite,
+    )
+    with writer:
+        _write_frames(simulator, writer, folder, n, workers, on_frame)
+        write_geom(
+            folder / "frames.geom",
+            simulator.geometry,
+            data_path="/entry/data/data",
+            comments=(f"hitfinder {hitfinder.__version__} simulate",),
+        )
+        with replacing(folder / "settings.toml") as part:
+            part.write_text(
+                f"# hitfinder {hitfinder.__version__}: {n} frames\n" + to_toml(settings)
+            )
+    return master
+
+
+def _tell_what_varies(settings: SimulationSettings) -> None:
+    names = ("beam.photon_energy_ev", "detector.camera_length_m")
+    varying = [name for name in names if not settings.value(name).is_fixed]
+    if varying:
+        LOGGER.info(
+            "%s from frame to frame: the master and .geom state the middle, shots.parquet each one",
+            " and ".join(varying) + (" varies" if len(varying) == 1 else " vary"),
+        )
+
+
+def _write_frames(
+    simulator: Simulator,
+    writer: NexusWriter,
+    folder: Path,
+    n: int,
+    workers: int,
+    on_frame: Callable[[int], None] | None,
+) -> None:
+    units = (TRUTH_UNITS, _with_axes(SHOT_UNITS), _with_axes(CRYSTAL_UNITS))
+    names = ("truth", "shots", "crystals")
+    with contextlib.ExitStack() as stack:
+        truth, shots, crystals = (
+            stack.enter_context(_table(folder / f"{name}.parquet", columns))
+            for name, columns in zip(names, units, strict=True)
+        )
+        frames = stack.enter_context(simulated_frames(simulator, n, workers))
+        for done, frame in enumerate(frames, 1):
+            writer.write(frame.counts)
+            truth.add(_truth_columns(frame))
+            shots.add(_shot_columns(frame, simulator.shot_geometry(frame.shot)))
+            crystals.add(_crystal_columns(frame.shot))
+            if on_frame is not None:
+                on_frame(done)
+
+
+def _with_axes(units: dict[str, str]) -> dict[str, str]:
+    return units | dict.fromkeys(AXES, "1/metre")
+
+
+def _truth_columns(frame: SimulatedFrame) -> dict[str, Any]:
+    table = frame.truth
+    assert table.dtype.names == TRUTH_DTYPE.names
+    numbers = np.full(len(table), frame.shot.frame, np.int64)
+    return {"frame": numbers} | {name: table[name] for name in TRUTH_UNITS if name != "frame"}
+
+
+def _shot_columns(frame: SimulatedFrame, geometry: Geometry) -> dict[str, Any]:
+    shot = frame.shot
+    first = shot.crystals[0] if shot.crystals else None
+    fs, ss = beam_position(geometry)
+    row = {name: getattr(shot, name) for name in SHOT_UNITS if hasattr(shot, name)} | {
+        "blank": shot.is_blank,
+        "n_crystals": len(shot.crystals),
+        "n_spots": len(frame.truth),
+        "bragg_photons": float(frame.truth["photons"].sum()),
+        "beam_fs": fs,
+        "beam_ss": ss,
+        "hit_fraction": first.hit_fraction if first else 0.0,
+        "size_um": first.size_um if first else np.nan,
+    }
+    return {name: [value] for name, value in (row | _axes(first)).items()}
+
+
+def _crystal_columns(shot: Shot) -> dict[str, Any]:
+    rows = [
+        {"frame": shot.frame, "crystal": number}
+        | {name: getattr(one, name) for name in CRYSTAL_UNITS if hasattr(one, name)}
+        | _axes(one)
+        for number, one in enumerate(shot.crystals)
+    ]
+    return {name: [row[name] for row in rows] for name in _with_axes(CRYSTAL_UNITS)}
+
+
+def _axes(crystal: ShotCrystal | None) -> dict[str, float]:
+    if crystal is None:
+        return dict.fromkeys(AXES, np.nan)
+    return dict(zip(AXES, (crystal.axes.T.ravel() * 1e10).tolist(), strict=True))
+
+
+def beam_position(geometry: Geometry) -> tuple[float, float]:
+    """Return where the beam axis meets the plane of the panel it hits, or of the first (fs, ss)."""
+    found = (0.0, 0.0)
+    for panel in reversed(geometry.detector.panels):
+        steps = np.array([panel.fs_vector[:2], panel.ss_vector[:2]]).T
+        offset = np.linalg.solve(steps, [-panel.corner_x, -panel.corner_y])
+        fs, ss = panel.fs_start + float(offset[0]), panel.ss_start + float(offset[1])
+        if panel.contains(fs, ss):
+            return fs, ss
+        found = (fs, ss)
+    return found
+
+
+@dataclasses.dataclass
+class _Table:
+    """Rows gathered until there are enough to write."""
+
+    schema: pa.Schema
+    writer: Any
+    waiting: list[Any] = dataclasses.field(default_factory=list)
+    rows: int = 0
+
+    def add(self, columns: dict[str, Any]) -> None:
+        import pyarrow as pa
+
+        arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
+        batch = pa.record_batch(arrays, schema=self.schema)
+        self.waiting.append(batch)
+        self.rows += batch.num_rows
+        if self.rows >= ROWS_PER_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        import pyarrow as pa
+
+        if self.waiting:
+            table = pa.Table.from_batches(self.waiting).combine_chunks()
+            self.writer.write_table(table)
+        self.waiting, self.rows = [], 0
+
+
+@contextlib.contextmanager
+def _table(path: Path, units: dict[str, str]) -> Iterator[_Table]:
+    """Open a Parquet table that appears under its name when the block ends well."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    def kind(name: str, unit: str) -> Any:
+        if unit == "bool":
+            return pa.bool_()
+        return pa.int64() if name in _INTEGERS else pa.float64()
+
+    schema = pa.schema(
+        [pa.field(name, kind(name, unit), metadata={"unit": unit}) for name, unit in units.items()]
+    )
+    with replacing(path) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
+        table = _Table(schema, writer)
+        yield table
+        table.flush()
