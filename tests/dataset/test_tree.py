@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from hitfinder.dataset import framefile
-from hitfinder.dataset.framefile import Attributes, FrameFileWriter
+from hitfinder.dataset.framefile import Attributes
+from hitfinder.dataset.framewriter import FrameFileWriter
 from hitfinder.dataset.tree import open_tree
 from hitfinder.errors import SourceError
 

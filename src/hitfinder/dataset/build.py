@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.dataset import manifest
-from hitfinder.dataset.framefile import Attributes, FrameFileWriter, Spots
+from hitfinder.dataset.framefile import Attributes, Spots
+from hitfinder.dataset.framewriter import FrameFileWriter
 from hitfinder.dataset.labels import label_map
 from hitfinder.dataset.layout import FOLDERS, LABELS, OVERLAY, PEAKS, WATER, Setting
 from hitfinder.dataset.manifest import FileRecord, Journal, Manifest
