@@ -32,8 +32,9 @@ test: lint ## check style and types, run the fast tests
 test-all: lint ## the same with the slow tests
 	$(BIN)/pytest -n auto --dist loadfile
 
-bench: setup ## measure the finder and write benchmarks/results
+bench: setup ## measure recall, false peaks, speed and memory beside other finders
 	$(BIN)/python benchmarks/finder.py
+	$(BIN)/python benchmarks/speed.py
 
 docs: setup ## build the documentation into site/
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
