@@ -10,6 +10,7 @@ from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.orientation import COLUMNS
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.simulate.parts import shot_spectrum
 from hitfinder.simulate.presets import PRESETS, build_settings, load_settings, to_toml
 from hitfinder.simulate.shot import draw_shot, hit_fraction
 from hitfinder.simulate.simulator import Simulator
@@ -232,6 +233,9 @@ def test_spectrum_from_a_file(simulator, tmp_path):
     path.write_text("5900 1\n6000 2\n6100 1\n")
     one = simulator(beam__spectrum=str(path), beam__flux=1e11)
     assert len(one.frame(0).truth) > 3
+    assert shot_spectrum(one.settings, one.shot(0)).mean_energy_ev == pytest.approx(
+        one.shot(0).photon_energy_ev, rel=1e-6
+    )
     with pytest.raises(ConfigError, match="no spectrum 'nonsense'"):
         simulator(beam__spectrum="nonsense")
 

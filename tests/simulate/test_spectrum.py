@@ -95,7 +95,9 @@ def test_measured_spectrum(tmp_path):
     spectrum = from_file(path)
     assert spectrum.mean_energy_ev == pytest.approx(6500, rel=1e-5)
     assert fwhm(spectrum) == pytest.approx(100 / ENERGY, rel=0.02)
-    assert from_file(path, 7000).mean_energy_ev == pytest.approx(7000, rel=1e-6)
+    moved = from_file(path, 7000)
+    assert moved.mean_energy_ev == pytest.approx(7000, rel=1e-6)
+    assert (moved.k_high - moved.k_low) * HC_EV_ANGSTROM == pytest.approx(200)
 
 
 @pytest.mark.parametrize(

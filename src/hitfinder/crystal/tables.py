@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import os
 import re
@@ -76,6 +77,7 @@ def load_structure_factors(
     return table if cell is None else table.with_cell(cell)
 
 
+@functools.cache
 def packaged_structure_factors() -> StructureFactors:
     """Return the packaged table: proteinase K, PDB entry 1IC6, to 1.5 Å.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.simulate.bragg import Beam, Crystal
+from hitfinder.simulate.beam import Beam, Crystal
 from hitfinder.simulate.fringes import PARALLELEPIPED, SPHERE, interference
 from hitfinder.simulate.panels import PanelArrays
 from hitfinder.simulate.radial import polarisation_weights

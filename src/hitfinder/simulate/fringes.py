@@ -23,11 +23,8 @@ from hitfinder.simulate.footprint import (
     WIDTH,
     K,
     keep_patch,
-    lattice_point,
-    local_frame,
-    pixel_steps,
-    project,
 )
+from hitfinder.simulate.lattice import lattice_point, local_frame, pixel_steps, project
 from hitfinder.simulate.select import exciting_band, photons_below
 
 PARALLELEPIPED, SPHERE = 1, 2

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hitfinder.simulate.bragg import Shape
+from hitfinder.simulate.beam import Shape
 from hitfinder.simulate.values import Value, fixed
 
 POLARISATIONS: dict[str, float | None] = {

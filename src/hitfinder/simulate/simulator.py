@@ -5,28 +5,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
-from hitfinder.crystal.cell import Cell
-from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.orientation import read_orientations
 from hitfinder.crystal.reflections import StructureFactors
-from hitfinder.crystal.tables import load_structure_factors
-from hitfinder.errors import ConfigError, HitfinderError
-from hitfinder.geometry.crystfel import read_geom
+from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.geometry.named import named_detector
-from hitfinder.simulate import spectrum
 from hitfinder.simulate.background import background_profile, expected_total
 from hitfinder.simulate.bragg import SPOT_DTYPE, Beam, BraggSpots, Crystal, bragg_spots
 from hitfinder.simulate.effects import BeamStop, DetectorEffects
 from hitfinder.simulate.noise import poisson_frame
 from hitfinder.simulate.panels import PanelArrays
+from hitfinder.simulate.parts import (
+    SERIES_KEY,
+    named_or_read,
+    shifted,
+    shot_spectrum,
+    structure_factors,
+)
 from hitfinder.simulate.radial import RadialProfile, expected_image
 from hitfinder.simulate.rng import frame_seed, random_state
 from hitfinder.simulate.settings import SimulationSettings
@@ -43,9 +43,6 @@ _SPARSE_BELOW = 0.08
 
 _NEGLIGIBLE = 0.01
 """Expected photons below which a spot is left out of the frame."""
-
-_DETECTOR_KEY = 2**32 - 1
-"""Stands for the frame's number where the detector itself is drawn."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,8 +89,8 @@ class Simulator:
         detector: Detector | None = None,
     ) -> None:
         self.settings = settings
-        self.factors = _structure_factors(settings) if factors is None else factors
-        detector = _detector(settings) if detector is None else detector
+        self.factors = structure_factors(settings) if factors is None else factors
+        detector = named_or_read(settings.detector.name) if detector is None else detector
         if settings.detector.beam_center is not None:
             detector = detector.with_beam_center(*settings.detector.beam_center)
         own = settings.detector
@@ -118,9 +115,9 @@ class Simulator:
         self._shadow = stop.shadow(self.geometry) & self._active
         self._lit = self._active & ~self._shadow if self._shadow.any() else self._active
         self._off = np.flatnonzero(~self._lit)
-        rng = np.random.default_rng(frame_seed(settings.seed, _DETECTOR_KEY, 0))
+        rng = np.random.default_rng(frame_seed(settings.seed, SERIES_KEY, 0))
         self._bad_pixels = self.effects.pixels(self._active, rng)
-        self._spectrum(self.shot(0))
+        shot_spectrum(settings, self.shot(0))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -209,7 +206,7 @@ class Simulator:
 
     def shot_geometry(self, shot: Shot) -> Geometry:
         """Return the geometry of a shot: camera length, photon energy and beam position."""
-        detector = _shifted(self.geometry.detector, shot.shift_fs_px, shot.shift_ss_px)
+        detector = shifted(self.geometry.detector, shot.shift_fs_px, shot.shift_ss_px)
         return dataclasses.replace(
             self.geometry,
             detector=detector,
@@ -235,7 +232,7 @@ class Simulator:
                 fringes=own.fringes,
             )
             beam = Beam(
-                self._spectrum(shot),
+                shot_spectrum(self.settings, shot),
                 fluence * one.hit_fraction,
                 self.settings.polarisation,
                 shot.divergence_mrad * 1e-3,
@@ -244,23 +241,6 @@ class Simulator:
                 self.factors, geometry, beam, crystal, psf_px=shot.psf_px,
                 min_photons=_NEGLIGIBLE / shot.bragg_scale, panels=panels, active=self._lit,
             )  # fmt: skip
-
-    def _spectrum(self, shot: Shot) -> spectrum.Spectrum:
-        """Return the spectrum of a shot; a SASE pulse has its own spikes."""
-        beam = self.settings.beam
-        energy, bandwidth = shot.photon_energy_ev, shot.bandwidth
-        if beam.spectrum == "tophat":
-            return spectrum.tophat(energy, bandwidth)
-        if beam.spectrum == "gaussian":
-            return spectrum.gaussian(energy, bandwidth)
-        if beam.spectrum == "two-colour":
-            return spectrum.two_colour(energy, bandwidth, beam.separation)
-        if beam.spectrum == "sase":
-            rng = np.random.default_rng(frame_seed(self.settings.seed, shot.frame, 2))
-            return spectrum.sase(energy, bandwidth, rng, beam.modes)
-        if beam.spectrum == "inverse-compton":
-            return spectrum.inverse_compton(energy, bandwidth, beam.tail)
-        return _measured(beam.spectrum, energy)
 
     def _background(
         self, shot: Shot, geometry: Geometry, state: NDArray[np.uint64], image: NDArray
@@ -316,66 +296,3 @@ class Simulator:
     def __getstate__(self) -> dict:
         # The scratch image is made again where it is needed.
         return {key: value for key, value in vars(self).items() if key != "_scratch"}
-
-
-@functools.lru_cache(maxsize=4)
-def _measured_once(path: str) -> spectrum.Spectrum:
-    return spectrum.from_file(path)
-
-
-def _measured(path: str, energy: float) -> spectrum.Spectrum:
-    if not Path(path).exists():
-        names = "tophat, gaussian, two-colour, sase, inverse-compton"
-        raise ConfigError(f"no spectrum {path!r}", "beam.spectrum", f"Known: {names}, or a file.")
-    found = _measured_once(path)
-    shift = energy / found.mean_energy_ev * found.k_low - found.k_low
-    return spectrum.Spectrum(found.k_low + shift, found.k_high + shift, found.density)
-
-
-def _structure_factors(settings: SimulationSettings) -> StructureFactors:
-    """Read, compute or draw the structure factors that the settings name."""
-    own = settings.crystal
-    try:
-        cell = Cell.parse(own.cell) if own.cell else None
-        if own.structure == "random":
-            assert cell is not None
-            rng = np.random.default_rng(frame_seed(settings.seed, _DETECTOR_KEY, 1))
-            return random_structure_factors(cell, own.space_group, rng, own.d_min_a)
-        return load_structure_factors(
-            own.structure,
-            d_min_a=own.d_min_a,
-            column=own.column or None,
-            cell=cell,
-            space_group_name=own.space_group or None,
-        )
-    except ValueError as error:
-        raise ConfigError(str(error), "crystal") from error
-
-
-def _detector(settings: SimulationSettings) -> Detector:
-    """Return the detector that the settings name: known, or described by a file."""
-    name = settings.detector.name
-    if not name.endswith(".geom"):
-        return named_detector(name)
-    try:
-        return read_geom(name).detector()
-    except OSError as error:
-        raise HitfinderError(error.strerror or str(error), name) from error
-
-
-def _shifted(detector: Detector, fs: float, ss: float) -> Detector:
-    """Return the detector with the beam axis moved by (fs, ss) pixels of its first panel."""
-    if fs == ss == 0:
-        return detector
-    first = detector.panels[0]
-    dx = (fs * first.fs_vector[0] + ss * first.ss_vector[0]) * first.pixel_size_m
-    dy = (fs * first.fs_vector[1] + ss * first.ss_vector[1]) * first.pixel_size_m
-    panels = tuple(
-        dataclasses.replace(
-            panel,
-            corner_x=panel.corner_x - dx / panel.pixel_size_m,
-            corner_y=panel.corner_y - dy / panel.pixel_size_m,
-        )
-        for panel in detector
-    )
-    return dataclasses.replace(detector, panels=panels)

@@ -71,6 +71,17 @@ class Spectrum:
         """Mean photon energy, in eV."""
         return _trapezoid(self.density * self.k, self.step()) * HC_EV_ANGSTROM
 
+    def moved_to(self, photon_energy_ev: float) -> Spectrum:
+        """Return the spectrum shifted to another mean energy, its width in eV unchanged.
+
+        Raises
+        ------
+        ValueError
+            If part of it would have no energy left.
+        """
+        shift = (photon_energy_ev - self.mean_energy_ev) / HC_EV_ANGSTROM
+        return Spectrum(self.k_low + shift, self.k_high + shift, self.density)
+
 
 def _trapezoid(values: NDArray[np.float64], step: float) -> float:
     return float((values[1:] + values[:-1]).sum() / 2 * step)
@@ -242,8 +253,7 @@ def from_file(path: str | Path, photon_energy_ev: float | None = None) -> Spectr
     )
     if photon_energy_ev is None:
         return spectrum
-    shift = (photon_energy_ev - spectrum.mean_energy_ev) / HC_EV_ANGSTROM
     try:
-        return Spectrum(spectrum.k_low + shift, spectrum.k_high + shift, spectrum.density)
+        return spectrum.moved_to(photon_energy_ev)
     except ValueError as error:
         raise ConfigError(f"cannot shift to {photon_energy_ev} eV: {error}", where) from error
