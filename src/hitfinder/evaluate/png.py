@@ -45,15 +45,15 @@ def log_levels(image: NDArray[np.floating], low: float, high: float) -> NDArray[
 def log_limits(image: NDArray[np.floating]) -> tuple[float, float]:
     """Return values for the two ends of the scale that suit an image of counts.
 
-    The upper end leaves out the brightest 0.1 % of the pixels that are not zero; the lower one is
+    The upper end leaves out the brightest 0.5 % of the pixels that are not zero; the lower one is
     at a quarter of the darkest, so that a single photon stands out of the empty pixels around it,
-    or a thousandth of the upper end.
+    or a ten-thousandth of the upper end.
     """
     positive = image[np.isfinite(image) & (image > 0)]
     if not positive.size:
         return 0.5, 1.0
-    high = float(np.percentile(positive, 99.9))
-    low = max(float(np.percentile(positive, 1)) / 4, high * 1e-3)
+    high = float(np.percentile(positive, 99.5))
+    low = max(float(np.percentile(positive, 1)) / 4, high * 1e-4)
     return low, max(high, 2 * low)
 
 
