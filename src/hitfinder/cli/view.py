@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hitfinder.geometry.experiment import Geometry
     from hitfinder.inference.settings import GeometrySettings
     from hitfinder.io.source import FrameRef, FrameSource
 
@@ -69,7 +70,6 @@ def view(
     from hitfinder.cli.job import check_readable
     from hitfinder.errors import ConfigError
     from hitfinder.evaluate.frame_figure import Zoom, draw_frame
-    from hitfinder.inference.finder import Finder
     from hitfinder.inference.setup import read_geometry_file, set_up
     from hitfinder.io.open import open_source
 
@@ -89,13 +89,10 @@ def view(
         counts = setup.source.read(index)
         ref = stored.ref(index)
     if run_dir is not None:
-        row = _row_of_ref(run_dir, ref) if row is None else row
-        peaks = _peaks_of_row(run_dir, row)
+        peaks = _peaks_of_row(run_dir, _row_of_ref(run_dir, ref) if row is None else row)
         found = f"{len(peaks)} peaks of the run"
     else:
-        result = Finder(setup.geometry).process(counts)
-        peaks = result.peaks
-        found = f"{len(peaks)} peaks, score {result.score:.3g}"
+        peaks, found = _find(setup.geometry, counts)
     name = f"{ref.file} {ref.event}".rstrip()
     out = out or Path(f"{Path(ref.file).stem}_{index}.png")
     try:
@@ -104,6 +101,14 @@ def view(
     except ValueError as error:
         raise ConfigError(str(error), "--zoom") from error
     click.echo(f"{found}: {out}")
+
+
+def _find(geometry: Geometry, counts: NDArray) -> tuple[NDArray[np.void], str]:
+    """Find the peaks of a frame; return them, and what to say of them."""
+    from hitfinder.inference.finder import Finder
+
+    result = Finder(geometry).process(counts)
+    return result.peaks, f"{len(result.peaks)} peaks, score {result.score:.3g}"
 
 
 def _ref_given(file: str, event: str | None) -> FrameRef:
