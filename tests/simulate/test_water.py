@@ -13,13 +13,25 @@ from hitfinder.units import CLASSICAL_ELECTRON_RADIUS_M
 
 @pytest.mark.parametrize("temperature", [1, 25, 77])
 def test_table_gives_the_published_values(shared, temperature):
+    """Exactly from 1 Å⁻¹ on; below, a smooth curve within their errors."""
     rows = [
         line.split("\t")
         for line in (shared / "water" / "hura_2003_clark_2010.txt").read_text().splitlines()
     ]
-    column = rows[0].index(str(temperature))
-    q, value = np.array([[row[0], row[column]] for row in rows[1:] if row[0]], float).T
-    assert np.allclose(WaterScattering(temperature)(q), value, rtol=1e-12)
+    columns = [rows[0].index(name) for name in ("Q", str(temperature), "error")]
+    q, value, error = np.array([[row[c] for c in columns] for row in rows[1:] if row[0]], float).T
+    ours = WaterScattering(temperature)(q)
+    assert np.allclose(ours[q >= 1], value[q >= 1], rtol=1e-12)
+    pulls = ((ours - value) / error)[q < 1]
+    assert np.sqrt((pulls**2).mean()) < 1.2
+    assert np.abs(np.diff(WaterScattering(temperature)(np.linspace(0, 1, 21)), 3)).max() < 0.4
+
+
+def test_forward_scattering_is_that_of_the_compressibility():
+    """|F(0)|² = Z² n k T κ with κ = 4.525e-10 Pa⁻¹ at 25 °C (Kell 1975)."""
+    water = WaterScattering(25)
+    expected = 100 * water.molecules_per_m3 * 1.380649e-23 * 298.15 * 4.525e-10
+    assert float(water(0.0)) == pytest.approx(expected, rel=0.08)
 
 
 def test_between_temperatures_the_value_is_between():

@@ -16,14 +16,30 @@ from hitfinder.units import AVOGADRO_PER_MOL, CLASSICAL_ELECTRON_RADIUS_M
 MOLAR_MASS_KG = 18.01528e-3
 
 
+_SMOOTH_BELOW = (0.7, 1.0)
+"""From here down in q, in Å⁻¹, the values pass into a curve through them."""
+
+
 @functools.cache
 def _table() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return q (n,), temperatures (m,) and |F|² (n, m) of the packaged table."""
+    """Return q (n,), temperatures (m,) and |F|² (n, m): the packaged table, smooth at low q.
+
+    The published values scatter there by their error of a tenth, which would draw rings around the
+    beam: a + b q² + c q⁴ is fitted to them, weighted by the errors, and used down to q = 0.
+    """
     source = importlib.resources.files("hitfinder.simulate") / "data" / "water.csv"
     lines = [line for line in source.read_text().splitlines() if not line.startswith("#")]
-    temperatures = np.array(lines[0].split(",")[1:], float)
+    temperatures = np.array(lines[0].split(",")[1:-1], float)
     rows = np.array([line.split(",") for line in lines[1:]], float)
-    return rows[:, 0], temperatures, rows[:, 1:]
+    q, values, error = rows[:, 0], rows[:, 1:-1], rows[:, -1]
+    low, high = _SMOOTH_BELOW
+    fitted = q <= high
+    polynomial = np.polyfit(q[fitted] ** 2, values[fitted], 2, w=1 / error[fitted])
+    everywhere = np.concatenate([[0.0, 0.05, 0.1], q])
+    powers = np.vander(everywhere**2, 3)
+    part = np.clip((everywhere - low) / (high - low), 0, 1)[:, None]
+    measured = np.concatenate([np.zeros((3, values.shape[1])), values])
+    return everywhere, temperatures, (1 - part) * (powers @ polynomial) + part * measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +47,8 @@ class WaterScattering:
     """|F(q)|² of liquid water per molecule.
 
     Measured values of Hura et al. (2003) and Clark et al. (2010), Compton scattering removed,
-    interpolated linearly in q and temperature and held constant beyond the table
-    (0.15 to 10.8 Å⁻¹).
+    interpolated linearly in q and temperature, smoothed within their errors below 1 Å⁻¹, and held
+    constant above the table's end (10.8 Å⁻¹).
 
     Parameters
     ----------
