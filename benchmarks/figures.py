@@ -52,14 +52,15 @@ def draw_curves(drawn: Drawn) -> None:
 
 
 def _draw_curve(axis: Any, finder: str, found: Tuned) -> None:
-    """The best recall at each false rate; for ours the default setting as a point."""
-    style = {"color": COLOURS[finder], "lw": 1.3}
-    axis.plot(RATE_GRID, found.envelope(RATE_GRID, 0), label=finder, **style)
-    if finder == "hitfinder":
-        default = found.judgements[0].of_group(0)
-        # A frame without false peaks has no place on a logarithmic axis.
-        at = max(default.false_per_frame, RATE_GRID[0])
-        axis.plot(at, default.recall, MARKERS[finder], color=COLOURS[finder], ms=5)
+    """Settings as points, for ours the default; the line is by dropping weak peaks."""
+    colour = COLOURS[finder]
+    axis.plot(RATE_GRID, found.envelope(RATE_GRID, 0), color=colour, lw=1, label=finder)
+    shown = found.judgements[:1] if finder == "hitfinder" else found.judgements
+    points = np.array([(j.false_per_frame, j.of_group(0).recall) for j in shown])
+    points = points[points[:, 0] <= RATE_GRID[-1]]
+    # Without false peaks there is no place on a logarithmic axis.
+    at = np.maximum(points[:, 0], RATE_GRID[0])
+    axis.plot(at, points[:, 1], MARKERS[finder], color=colour, ms=4)
 
 
 def draw_recall_by_photons(drawn: Drawn) -> None:
@@ -71,7 +72,7 @@ def draw_recall_by_photons(drawn: Drawn) -> None:
     for axis, name in zip(axes.flat, names, strict=True):
         condition, finders = drawn[name]
         for finder, found in finders.items():
-            _, best = found.best(condition.false_limit, 0)
+            _, best = found.best_cut(condition.false_limit, 0)
             judgement = found.judgements[0 if finder == "hitfinder" else best].of_group(0)
             _draw_photons(axis, finder, judgement, condition.false_limit)
         axis.axvline(condition.min_photons, color="0.7", lw=0.8, ls=":")
