@@ -70,3 +70,10 @@ def make_tree(tmp_path, tree_builder):
 @pytest.fixture
 def point_maker():
     return PointMaker
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Let PyTorch use one thread: the frames are small, and tests run beside one another."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)

@@ -17,6 +17,8 @@ from hitfinder.models import attribute, bundle
 from hitfinder.models.bundle import Bundle
 from hitfinder.models.registry import network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @dataclasses.dataclass
 class Done:

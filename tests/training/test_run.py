@@ -20,6 +20,8 @@ from hitfinder.models.recipe import Adam, InputConfig, Optimiser, Plateau, Stopp
 from hitfinder.training.epochs import DivergedError  # noqa: E402
 from hitfinder.training.run import Devices, Training, train  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = Devices(accelerator="cpu", devices=1)
 FAST = Optimiser(adam=Adam(0.01))
 
@@ -105,8 +107,11 @@ def test_the_seed_fixes_the_weights(data, tmp_path):
 KILLED = """
 import os, signal, sys
 from lightning.pytorch.callbacks import Callback
+import torch
 from hitfinder.training import run
 from hitfinder.models import attribute
+
+torch.set_num_threads(1)  # as here, for sums to be added up in the same order
 
 class Kill(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index):

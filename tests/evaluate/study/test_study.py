@@ -27,6 +27,8 @@ from hitfinder.models.recipe import InputConfig  # noqa: E402
 from hitfinder.models.registry import network  # noqa: E402
 from hitfinder.training.run import Devices  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PEAK, ENERGY = attribute.packaged("peak"), attribute.packaged("photon_energy")
 
 
@@ -107,7 +109,7 @@ def test_an_evaluation_is_written_whole(make_tree, tmp_path):
     made = by_hand(tmp_path / "b", "peak", "linear", (32, 28), state)
     tree = assess.open_part(made, root, "test", Selection())
     found = assess.assess(Predictor(made, "cpu"), tree, workers=1)
-    assert found.metrics["frames"] == len(tree) == 8
+    assert found.metrics["frames"] == len(tree) == 7
     path = assess.write(found, tmp_path / "e")
     html = path.read_text()
     assert html.count("data:image/png;base64,") >= 5
@@ -115,7 +117,7 @@ def test_an_evaluation_is_written_whole(make_tree, tmp_path):
     names = {p.name for p in (tmp_path / "e").iterdir()}
     expected = {"confusion.png", "curves.png", "rates.png", "reliability.png", "settings.png"}
     assert expected | {"metrics.json", "evaluation.html"} <= names
-    assert json.loads((tmp_path / "e/metrics.json").read_text())["frames"] == 8
+    assert json.loads((tmp_path / "e/metrics.json").read_text())["frames"] == 7
     with pytest.raises(OutputError, match="an evaluation already"):
         assess.write(found, tmp_path / "e")
 
