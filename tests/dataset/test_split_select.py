@@ -108,3 +108,10 @@ def test_a_selection_as_a_tree_of_its_own(make_tree, tmp_path):
     assert {Path(r.path).parts[1] for r in manifest.read(out).files} == {"03", "04"}
     with pytest.raises(OutputError, match="something is there already"):
         link_selection(tree, out)
+
+
+def test_part_of_a_setting_cannot_be_linked(make_tree, tmp_path):
+    tree = open_tree(make_tree())
+    with pytest.raises(ConfigError, match="only some frames of setting 01"):
+        link_selection(tree.take(tree.attributes.peak == 1), tmp_path / "part")
+    assert not (tmp_path / "part").exists()

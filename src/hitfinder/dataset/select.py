@@ -93,8 +93,16 @@ def link_selection(tree: Tree, out: str | Path) -> list[str]:
     ------
     OutputError
         If there is something already, or it cannot be written.
+    ConfigError
+        If only some of a setting's frames were chosen, as from a range of energies.
     """
     out = Path(out)
+    for name in np.unique(tree.settings):
+        held = sum(next(iter(p.files.values())).n_frames for p in tree.sets if p.setting == name)
+        if (tree.settings == name).sum() != held:
+            what = f"only some frames of setting {name} were chosen, and links hold them all"
+            hint = "Give the same choice to train and evaluate instead."
+            raise ConfigError(what, str(tree.root), hint)
     if out.exists() and any(out.iterdir()):
         raise OutputError("something is there already", str(out), "Choose another folder.")
     names = sorted(set(tree.settings.tolist()))

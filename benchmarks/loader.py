@@ -1,0 +1,81 @@
+"""How fast full-size frames come out of shards into training, and what it costs in memory.
+
+Writes ``benchmarks/results/loader.json``. Run it as ``python benchmarks/loader.py``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hitfinder.dataset.build import build
+from hitfinder.dataset.layout import report_matrix
+from hitfinder.dataset.maker import SimulatedMaker
+from hitfinder.dataset.recipe import Conditions, Recipe
+from hitfinder.dataset.torch import FrameDataset, loader
+from hitfinder.dataset.tree import open_tree
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def measure(root: Path, workers: int, batch_size: int, seconds: float) -> float:
+    """Frames per second, epochs being repeated until the time is over."""
+    frames = loader(FrameDataset(open_tree(root)), batch_size, workers=workers, seed=0)
+    for _ in frames:  # the processes start, and the files come into the page cache
+        pass
+    n, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        n += sum(len(batch["frame"]) for batch in frames)
+    return n / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=40, help="with peaks, in each of 3 settings")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for shots in (2000.0, 1.0):
+            root = Path(folder) / f"shots{shots:g}"
+            conditions = Conditions(background_shots=shots)
+            recipe = Recipe(options.frames, 100, seed=1, conditions=conditions)
+            build(root, report_matrix()[:3], recipe, SimulatedMaker(recipe))
+            files = list((root / "peaks_water_overlay").rglob("*.h5"))
+            stored = sum(path.stat().st_size for path in files) / (6 * options.frames)
+            for workers in (0, 1, 2):
+                rate = measure(root, workers, 16, options.seconds)
+                row = {
+                    "background_shots": shots,
+                    "workers": workers,
+                    "frames_per_s": round(rate, 1),
+                }
+                row["stored_mb_per_frame"] = round(stored / 1e6, 3)
+                print(row, flush=True)
+                results.append(row)
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    text = {
+        "frame_shape": [2163, 2069],
+        "batch_size": 16,
+        "load_average": os.getloadavg()[0],
+        "largest_process_mb": round(peak / 1e3),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "results": results,
+    }
+    (RESULTS / "loader.json").write_text(json.dumps(text, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
