@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,8 @@ from hitfinder.errors import ConfigError, OutputError, SourceError  # noqa: E402
 from hitfinder.models import attribute, bundle  # noqa: E402
 from hitfinder.models.recipe import Adam, InputConfig, Optimiser, Plateau, Stopping  # noqa: E402
 from hitfinder.training.epochs import DivergedError  # noqa: E402
-from hitfinder.training.run import Devices, Training, train  # noqa: E402
+from hitfinder.training.run import train  # noqa: E402
+from hitfinder.training.settings import Devices, Training  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,6 +111,7 @@ import os, signal, sys
 from lightning.pytorch.callbacks import Callback
 import torch
 from hitfinder.training import run
+from hitfinder.training.settings import Devices, Training
 from hitfinder.models import attribute
 
 torch.set_num_threads(1)  # as here, for sums to be added up in the same order
@@ -125,8 +128,8 @@ def with_kill(*arguments):
     return trainer
 run._trainer = with_kill
 config, data, out = attribute.load(sys.argv[1]), sys.argv[2], sys.argv[3]
-run.train(config, run.Training(data, seed=1, validation_fraction=0.25), out,
-          devices=run.Devices("cpu", 1), progress_bar=False)
+run.train(config, Training(data, seed=1, validation_fraction=0.25), out,
+          devices=Devices("cpu", 1), progress_bar=False)
 """
 
 
@@ -166,6 +169,25 @@ def test_a_training_killed_before_its_bundle_was_written(data, tmp_path):
     assert history(again) == rows
 
 
+def test_an_interrupted_training_says_so_and_goes_on(data, tmp_path, monkeypatch):
+    from hitfinder.training.epochs import EpochEnd
+
+    expected = weights_of(run(config(), data, tmp_path / "whole"))
+    end, handler = EpochEnd.on_train_epoch_end, signal.getsignal(signal.SIGINT)
+
+    def interrupt(self, trainer, module):
+        end(self, trainer, module)
+        if trainer.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(EpochEnd, "on_train_epoch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(), data, tmp_path / "cut")
+    assert signal.getsignal(signal.SIGINT) is handler
+    monkeypatch.undo()
+    assert weights_of(run(config(), data, tmp_path / "cut", resume=True)) == expected
+
+
 def test_resuming_something_else_is_refused(data, tmp_path):
     run(config(epochs=1), data, tmp_path / "a")
     with pytest.raises(OutputError, match="a trained network already"):
@@ -198,7 +220,8 @@ def test_mixed_precision(data, tmp_path):
 @pytest.mark.slow
 def test_two_processes_share_the_frames(data, tmp_path):
     code = f"""
-from hitfinder.training.run import Devices, Training, train
+from hitfinder.training.run import train
+from hitfinder.training.settings import Devices, Training
 from hitfinder.models import attribute
 import dataclasses
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def reproduce(out: str, scale: str, seed: int, workers: int, **given: Any) -> No
     from hitfinder.evaluate.study import study_page
     from hitfinder.evaluate.study.plan import SCALES
     from hitfinder.evaluate.study.reproduce import Study
-    from hitfinder.training.run import Devices
+    from hitfinder.training.settings import Devices
 
     count = given["devices"]
     devices = Devices(

@@ -85,8 +85,8 @@ def train(attribute: str, **given: Any) -> None:
     from hitfinder.cli.extras import require_train_extra
 
     require_train_extra()
-    from hitfinder.training.run import Devices, Training
     from hitfinder.training.run import train as run
+    from hitfinder.training.settings import Devices, Training
 
     selection = selection_from(
         given["settings"], given["photon_energy_ev"], given["camera_length_m"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -18,7 +20,6 @@ from lightning.pytorch.utilities import rank_zero_only
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.dataset import manifest
-from hitfinder.dataset.select import Selection
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.models import attribute, bundle
 from hitfinder.models.attribute import AttributeConfig
@@ -29,6 +30,7 @@ from hitfinder.training.data import Parts, PartsModule, open_parts, targets
 from hitfinder.training.epochs import BEST, LAST, EpochEnd, curves
 from hitfinder.training.losses import loss_weights
 from hitfinder.training.module import AttributeModule
+from hitfinder.training.settings import Devices, Training
 
 log = logging.getLogger(__name__)
 
@@ -39,56 +41,6 @@ NOTICES = (
     ".*treespec, LeafSpec.*is deprecated.*",
 )
 """Warnings that tell the user nothing: our loaders are chosen, and the last is Lightning's own."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Devices:
-    """Where to train, as Lightning's trainer takes it.
-
-    Parameters
-    ----------
-    accelerator : str
-        ``auto``, ``cpu``, ``gpu``, ...
-    devices : str or int
-        Number of devices in each node, or ``auto``.
-    nodes : int
-        Nodes; under Slurm Lightning takes ranks and addresses from its environment.
-    strategy : str
-        ``auto``, ``ddp``, ``fsdp``, ...
-    precision : str
-        ``32-true``, ``16-mixed``, ``bf16-mixed``, ...
-    """
-
-    accelerator: str = "auto"
-    devices: str | int = "auto"
-    nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """What to train on, and with which seed.
-
-    Parameters
-    ----------
-    data : str
-        The tree.
-    selection : Selection
-        Frames of it to use.
-    seed : int
-        Fixes the first weights, the order of the frames, dropout and what is set aside.
-    validation_fraction : float
-        Part of the training part that is set aside to watch; 0 watches the test part.
-    limit : int
-        Largest number of frames of each part to use, alike in settings and empties; 0 uses all.
-    """
-
-    data: str
-    selection: Selection = dataclasses.field(default_factory=Selection)
-    seed: int = 0
-    validation_fraction: float = 0.125
-    limit: int = 0
 
 
 def train(
@@ -162,9 +114,7 @@ def train(
                 warnings.filterwarnings("ignore", text)
             trainer = _trainer(config, work, end, devices or Devices(), progress_bar)
             data = PartsModule(config, parts, workers, training.seed)
-            trainer.fit(module, data, ckpt_path=last, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+            _fit(trainer, module, data, last)
         if not trainer.is_global_zero:
             return Bundle(config, parts.train.shape)
     seconds = time.monotonic() - started
@@ -250,6 +200,24 @@ def _trainer(
         use_distributed_sampler=False,
         deterministic="warn",
     )
+
+
+def _fit(
+    trainer: lightning.Trainer, module: AttributeModule, data: PartsModule, last: Path | None
+) -> None:
+    """Train, from a checkpoint if there is one; Ctrl-C is raised as everywhere else."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    except SystemExit:
+        # Lightning turns Ctrl-C into an exit and goes deaf to further ones.
+        if not trainer.interrupted:
+            raise
+    finally:
+        with contextlib.suppress(ValueError):  # outside the main thread there are no signals
+            signal.signal(signal.SIGINT, before)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
 
 
 def _be_quiet() -> None:

@@ -25,7 +25,7 @@ from hitfinder.models import attribute, bundle  # noqa: E402
 from hitfinder.models.bundle import Bundle  # noqa: E402
 from hitfinder.models.recipe import InputConfig  # noqa: E402
 from hitfinder.models.registry import network  # noqa: E402
-from hitfinder.training.run import Devices  # noqa: E402
+from hitfinder.training.settings import Devices  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

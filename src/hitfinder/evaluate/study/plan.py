@@ -79,7 +79,7 @@ SCALES = {
         frames_per_file=30,
         batch_size=8,
         efforts={
-            "binary": Effort(epochs=15),
+            "binary": Effort(epochs=25),
             "binary-parameters": Effort(epochs=8),
             "dual-input": Effort(epochs=8),
             "heatmap": Effort(epochs=8, learning_rate=1e-3),

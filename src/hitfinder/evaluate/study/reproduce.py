@@ -30,7 +30,8 @@ from hitfinder.evaluate.study.predictions import classify
 from hitfinder.inference.study import Answer, Pipeline, Predictor
 from hitfinder.models import bundle as bundles
 from hitfinder.training.data import limited
-from hitfinder.training.run import WORK, Devices, Training, train
+from hitfinder.training.run import WORK, train
+from hitfinder.training.settings import Devices, Training
 
 log = logging.getLogger(__name__)
 
