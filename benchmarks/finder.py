@@ -221,12 +221,12 @@ def verdict(rows: list[dict]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="our finder only, fewer frames")
-    parser.add_argument("--no-peers", action="store_true", help="our finder only")
+    parser.add_argument("--no-peers", action="store_true", help="record our finder only")
     parser.add_argument("--only", default="", help="conditions whose name starts so")
     arguments = parser.parse_args()
     with_peers = not (arguments.quick or arguments.no_peers)
     rows, drawn = measure(arguments.only, arguments.quick, with_peers)
-    if not with_peers or arguments.only:
+    if arguments.quick or arguments.only:
         return
     result = results_header(list(PEERS))
     write_json("finder.json", {**result, "targets": verdict(rows), "rows": rows})

@@ -44,7 +44,7 @@ class FinderSettings:
         Least number of peaks of a hit.
     """
 
-    false_peaks: float = 0.03
+    false_peaks: float = 0.02
     false_hits: float = 0.01
     hit_threshold: float | None = None
     min_peaks: int = 0
