@@ -27,6 +27,8 @@ def main() -> None:
 
         yield stop
 
+    # Shells start what runs in the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logs.configure()
     tell(run_job([master], Path(out), JobSettings(workers=2), show=show))
 

@@ -114,7 +114,7 @@ def test_settings_file_makes_the_same_frames(folder, tmp_path):
     assert np.array_equal(frames_of(tmp_path / "again"), frames_of(folder)[:2])
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_workers_do_not_change_the_files(folder, tmp_path, workers):
     write_simulation(settings(), tmp_path, 7, workers=workers, frames_per_file=3)
     assert np.array_equal(frames_of(tmp_path), frames_of(folder))
@@ -186,7 +186,13 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
-    process = run_in_process(tmp_path, 100000, "-j", "2", stderr=subprocess.DEVNULL)
+    def heed_interrupts():
+        # Shells start what runs in the background with Ctrl-C ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = run_in_process(
+        tmp_path, 100000, "-j", "2", stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
+    )
     try:
         wait_for(lambda: any(p.stat().st_size > 50000 for p in tmp_path.glob(".frames_data*")))
         process.send_signal(how)
