@@ -169,6 +169,15 @@ def test_a_training_killed_before_its_bundle_was_written(data, tmp_path):
     assert history(again) == rows
 
 
+@pytest.fixture
+def heeded_interrupts():
+    """Heed Ctrl-C: shells start what runs in the background with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_an_interrupted_training_says_so_and_goes_on(data, tmp_path, monkeypatch):
     from hitfinder.training.epochs import EpochEnd
 
