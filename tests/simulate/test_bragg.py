@@ -361,6 +361,13 @@ def test_impossible_values_are_named(make, words):
         make()
 
 
+def test_fringes_know_no_divergence():
+    crystal = Crystal(axes_for((3, -2, 1), 0.5), (600.0,) * 3, "parallelepiped")
+    beam = Beam(tophat(ENERGY, 0.01), 1.0, 1.0, 1e-3)
+    with pytest.raises(ValueError, match="divergence"):
+        bragg_spots(one_reflection(), flat_detector(), beam, crystal)
+
+
 def test_fringes_too_fine_for_the_pixels_are_refused():
     crystal = Crystal(axes_for((3, -2, 1), 0.5), (1e5,) * 3, "parallelepiped")
     with pytest.raises(ValueError, match="10 µm"):

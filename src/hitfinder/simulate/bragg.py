@@ -138,6 +138,8 @@ def bragg_spots(
     """
     if not 0 <= psf_px <= 20:
         raise ValueError(f"point spread must be in 0 to 20 pixels, got {psf_px}")
+    if crystal.shape != "gaussian" and beam.divergence_rad > 0:
+        raise ValueError("divergence needs the gaussian crystal shape")
     panels = PanelArrays.of(geometry) if panels is None else panels
     active = ~geometry.detector.full_mask if active is None else active
     spectrum, t_max = beam.spectrum, panels.largest_t()

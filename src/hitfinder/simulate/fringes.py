@@ -79,7 +79,8 @@ def fringe_spots(  # type: ignore[no-untyped-def]
     rows, table = np.empty(len(found), np.int64), np.zeros((len(found), N_COLUMNS))
     first = np.zeros(len(found) + 1, np.int64)
     pixels, photons = np.empty(4096, np.int64), np.empty(4096, np.float32)
-    n_spots = n_pixels = 0
+    # Not the constant 0, for which the loop below would be compiled twice.
+    n_spots, n_pixels = 0, first[0]
     reach = crystal[4] * crystal[6]
     for entry in found:
         g = lattice_point(axes, hkl[entry // 2], entry % 2)

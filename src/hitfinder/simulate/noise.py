@@ -133,7 +133,8 @@ def _poisson_rows(expected, scale, table, state, out, limit):  # type: ignore[no
             if np.float64(bits & np.uint64(_REST_RANGE - 1)) < rest * _REST_RANGE:
                 count += _poisson_rest(rest, math.ceil(rest * _REST_RANGE) / _REST_RANGE, local)
             out[j, i] = min(count, limit)
-    state[:] = local
+    for n in range(len(state)):
+        state[n] = local[n]
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

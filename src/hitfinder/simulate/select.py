@@ -112,6 +112,7 @@ def grown(array, needed):  # type: ignore[no-untyped-def]
     """Return `array`, copied into one of at least `needed` rows if it is shorter."""
     if needed <= len(array):
         return array
-    longer = np.zeros(max(needed, 2 * len(array)), array.dtype)
-    longer[: len(array)] = array
+    longer = np.empty(max(needed, 2 * len(array)), array.dtype)
+    for n in range(len(array)):
+        longer[n] = array[n]
     return longer
