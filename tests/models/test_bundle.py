@@ -72,6 +72,11 @@ def test_statistics_of_normalisation_come_back(tmp_path):
         assert torch.equal(loaded.state_dict()[name], value)
 
 
+def test_others_can_read_the_weights_if_they_can_read_the_rest(saved):
+    modes = {file.stat().st_mode for file in saved.path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_nothing_is_pickled(saved):
     for file in saved.path.iterdir():
         assert file.suffix in (".json", ".toml", ".csv", ".safetensors")

@@ -21,6 +21,7 @@ from hitfinder.dataset.manifest import sha256
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.models import attribute
 from hitfinder.models.attribute import AttributeConfig
+from hitfinder.models.tensors import ordinary_mode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -151,7 +152,7 @@ def save(
         path.mkdir(parents=True, exist_ok=True)
         # Without its description, the old bundle is none; with it, the new one is whole.
         (path / INFO).unlink(missing_ok=True)
-        with replacing(path / WEIGHTS) as part:
+        with replacing(path / WEIGHTS) as part, ordinary_mode(part):
             save_file({k: np.asarray(v, order="C") for k, v in weights.items()}, part)
         _write(path / CONFIG, attribute.to_toml(bundle.config))
         _write(path / HISTORY, history)

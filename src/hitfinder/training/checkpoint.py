@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import ConfigError
+from hitfinder.models.tensors import ordinary_mode
 
 FORMAT = "hitfinder-checkpoint-1"
 _TENSOR, _MAP, _TUPLE = "tensor", "map", "tuple"
@@ -33,7 +34,7 @@ class SafeCheckpointIO(CheckpointIO):
         tensors: dict[str, torch.Tensor] = {}
         tree = json.dumps(_pack(checkpoint, tensors))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(os.fspath(path)) as part:
+        with replacing(os.fspath(path)) as part, ordinary_mode(part):
             save_file(tensors, part, {"format": FORMAT, "tree": tree})
 
     def load_checkpoint(
