@@ -93,6 +93,35 @@ class FrameResult:
     profile: NDArray[np.float64]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Proposal:
+    """Everything in a frame that may be a peak, most of it chance.
+
+    Attributes
+    ----------
+    peaks : ndarray of PEAK_DTYPE
+        Most significant first; resolution not filled in.
+    log_expected : ndarray of float64
+        Natural log of the chance peaks expected at or beyond each.
+    photons : int
+        Counts on all unmasked pixels.
+    rate : ndarray, shape (n_rings,)
+        Background per pixel at weight 1 (`Rings.weight`), in photons.
+    profile : ndarray, shape (n_rings,)
+        Mean expected background per pixel in each ring, in photons.
+    counts : ndarray of int32, shape of the geometry
+        Counts; -1 where there is no reading, -2 - n for n counts that belong to a peak.
+        Overwritten by the next frame.
+    """
+
+    peaks: NDArray[np.void]
+    log_expected: NDArray[np.float64]
+    photons: int
+    rate: NDArray[np.float64]
+    profile: NDArray[np.float64]
+    counts: NDArray[np.int32]
+
+
 class Finder:
     """Finds peaks in the frames of one geometry. Not to be shared between threads.
 
@@ -140,29 +169,52 @@ class Finder:
         ValueError
             If the frame or the mask has another shape than the geometry.
         """
+        proposed = self.propose(frame, mask)
+        found, log_expected = proposed.peaks, proposed.log_expected
+        value = score.frame_score(log_expected)
+        n_kept = score.keep_at_false_discovery_rate(log_expected, self.settings.false_peaks)
+        return self.result(proposed, found[:n_kept], value)
+
+    def propose(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Proposal:
+        """Find everything that may be a peak, down to `score.CHANCE_LIMIT` chance peaks.
+
+        Parameters and errors are those of `process`.
+        """
         photons, lost, n_lit = self._load(frame, mask)
         rate = self._background(lost, n_lit)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
         found = self._peaks(rate, chance)
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
-        value = score.frame_score(log_expected)
-        n_kept = score.keep_at_false_discovery_rate(log_expected, self.settings.false_peaks)
-        kept = found[:n_kept]
+        return Proposal(found, log_expected, photons, rate, means, self._work)
+
+    def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
+        """Put together what is said of a frame.
+
+        Parameters
+        ----------
+        proposed : Proposal
+            From `propose`.
+        kept : ndarray of PEAK_DTYPE
+            The peaks among those proposed, most significant first; their resolution is filled in.
+        value : float
+            Score of the frame.
+        """
         kept["resolution_a"] = self.geometry.resolution_a(kept["fs"], kept["ss"])
-        enough = value >= self.settings.least_score and n_kept >= self.settings.min_peaks
+        enough = value >= self.settings.least_score and len(kept) >= self.settings.min_peaks
         n_good = self.rings.n_pixels.sum()
         resolutions = kept["resolution_a"]
+        mean = float(proposed.profile @ self.rings.n_pixels / n_good) if n_good else np.nan
         return FrameResult(
             score=value,
             hit=bool(enough),
             peaks=kept,
-            photons=photons,
-            background_per_pixel=float(means @ self.rings.n_pixels / n_good) if n_good else np.nan,
+            photons=proposed.photons,
+            background_per_pixel=mean,
             resolution_a=float(np.percentile(resolutions, 100 - _RESOLUTION_SHARE))
-            if n_kept
+            if len(kept)
             else np.nan,
-            profile=means,
+            profile=proposed.profile,
         )
 
     def counts_and_background(

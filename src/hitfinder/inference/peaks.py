@@ -143,7 +143,7 @@ def collect_peaks(
 
     Each candidate is judged against the background around it. A peak claims the pixels connected
     to it; later candidates are judged without the claimed pixels, so one spot gives one peak and
-    two close spots give two. Claimed pixels are marked in `work` as without a reading.
+    two close spots give two. Claimed pixels are marked in `work` by -2 less their counts.
 
     Parameters
     ----------
@@ -241,10 +241,11 @@ def _measure(extent, factor, log_p, work, position, weight, rate, peak):
 
 @njit(cache=True, nogil=True)
 def _claim(extent, work):
-    """Mark a peak's pixels and their neighbours as used."""
+    """Mark a peak's pixels and their neighbours as used: n counts become -2 - n."""
     n_ss, n_fs = work.shape
     for e in range(extent.shape[0]):
         i, j = extent[e]
         for k in range(max(i - 1, 0), min(i + 2, n_ss)):
             for m in range(max(j - 1, 0), min(j + 2, n_fs)):
-                work[k, m] = -1
+                if work[k, m] >= 0:
+                    work[k, m] = -2 - work[k, m]
