@@ -17,7 +17,8 @@ LEVELS = (
     ("simulate",),
     ("dataset",),
     ("metrics", "models"),
-    ("training", "inference"),
+    ("inference",),
+    ("training",),
     ("evaluate", "export", "monitor"),
     ("cli", "__main__"),
 )

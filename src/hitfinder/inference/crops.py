@@ -1,0 +1,68 @@
+"""What the locator network sees of a candidate: counts and expected background around it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hitfinder.inference.finder import Proposal
+from hitfinder.inference.local import expected
+from hitfinder.inference.rings import Rings
+from hitfinder.models.locator_input import SIZE
+
+
+@njit(cache=True, nogil=True)
+def cut_out(work, ring, position, weight, rate, fs, ss, counts, background):
+    """Copy the surroundings of each candidate.
+
+    Parameters
+    ----------
+    work : ndarray of int32, shape (ss, fs)
+        Counts as in `hitfinder.inference.finder.Proposal.counts`.
+    ring, position, weight, rate
+        As for `hitfinder.inference.local.neighbourhood`.
+    fs, ss : ndarray of float64, shape (n,)
+        Positions (pixels, corner convention); the pixel that holds one is the crop's middle.
+    counts : ndarray of int32, shape (n, SIZE, SIZE)
+        Written: counts, -1 where there is no reading.
+    background : ndarray of float32, shape (n, SIZE, SIZE)
+        Written: expected photons, 0 where there is no reading.
+    """
+    n_ss, n_fs = work.shape
+    half = SIZE // 2
+    for c in range(fs.size):
+        i, j = math.floor(ss[c]), math.floor(fs[c])
+        for a in range(SIZE):
+            for b in range(SIZE):
+                k, m = i + a - half, j + b - half
+                counts[c, a, b], background[c, a, b] = -1, 0.0
+                if 0 <= k < n_ss and 0 <= m < n_fs and ring[k, m] >= 0:
+                    n = work[k, m]
+                    n = -2 - n if n < -1 else n
+                    if n >= 0:
+                        counts[c, a, b] = n
+                        background[c, a, b] = expected(k, m, position, weight, rate)
+
+
+def crops_of(proposed: Proposal, rings: Rings) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Cut out the surroundings of the peaks a finder proposes.
+
+    Returns
+    -------
+    counts : ndarray of int32, shape (n, SIZE, SIZE)
+        -1 where there is no reading.
+    background : ndarray of float32, shape (n, SIZE, SIZE)
+        Expected photons.
+    """
+    n = len(proposed.peaks)
+    counts = np.empty((n, SIZE, SIZE), np.int32)
+    background = np.empty((n, SIZE, SIZE), np.float32)
+    cut_out(
+        proposed.counts, rings.index, rings.position, rings.weight, proposed.rate,
+        np.ascontiguousarray(proposed.peaks["fs"]), np.ascontiguousarray(proposed.peaks["ss"]),
+        counts, background,
+    )  # fmt: skip
+    return counts, background
