@@ -12,6 +12,7 @@ from hitfinder.dataset.maker import SimulatedMaker, binned
 from hitfinder.dataset.recipe import Conditions, Recipe, Variation
 from hitfinder.dataset.tree import open_tree
 from hitfinder.dataset.validate import validate
+from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.simulate.water import expected_water
@@ -72,6 +73,23 @@ def test_extremely_low_flux_scales_the_peaks_alone():
     assert np.array_equal(low.water, normal.water)
     total = normal.bragg.sum()
     assert low.bragg.sum() == pytest.approx(total / 100, abs=5 * np.sqrt(total / 100))
+
+
+def test_a_frame_with_peaks_has_a_peak():
+    """At 6 keV and 0.35 m many a crystal gives no spot on the detector."""
+    far = report_matrix()[6]
+    photons = {}
+    for least in (0.0, 8.0):
+        made = maker(protocol="paper", least_spot_photons=least)
+        frames = [made.frame(far, n, True) for n in range(40)]
+        photons[least] = [frame.spots.photons.max(initial=0) for frame in frames]
+    any_crystal, bright = np.array(photons[0.0]), np.array(photons[8.0])
+    assert (any_crystal < 8).sum() >= 2
+    assert bright.min() >= 8
+    kept = any_crystal >= 8
+    assert np.array_equal(any_crystal[kept], bright[kept]), "only crystals without peaks change"
+    with pytest.raises(ConfigError, match=r"none of 1000 crystals.*1e\+09 photons at 6000 eV"):
+        maker(protocol="paper", least_spot_photons=1e9, bin=128).frame(far, 0, True)
 
 
 def test_shots_vary_within_their_ranges():

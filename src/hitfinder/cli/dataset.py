@@ -141,6 +141,14 @@ def _build(given: dict[str, Any], settings: tuple[Setting, ...], maker: Any) -> 
     metavar="LOW[,HIGH]",
     help="Factor on the Bragg photons; 0.001,0.1 is the report's extremely low flux.",
 )
+@click.option(
+    "--least-spot-photons",
+    type=click.FloatRange(0),
+    default=8.0,
+    show_default=True,
+    metavar="N",
+    help="Expected photons of a frame's brightest spot, before --bragg-scale; 0 takes any crystal.",
+)
 def build(**given: Any) -> None:
     """Simulate frames into a tree. A build that was cut short goes on where it stopped."""
     from hitfinder.dataset.maker import SimulatedMaker
@@ -151,7 +159,9 @@ def build(**given: Any) -> None:
     if len(scale) not in (1, 2):
         raise ConfigError("one or two numbers are needed", "--bragg-scale")
     recipe = _recipe(
-        given, frames=given["frames"], bin=given["bin"], bragg_scale=(scale[0], scale[-1])
+        given,
+        bragg_scale=(scale[0], scale[-1]),
+        **{name: given[name] for name in ("frames", "bin", "least_spot_photons")},
     )
     if recipe.protocol == "paper" and given["matrix"] == "range":
         raise ConfigError("one water image cannot serve a range of settings", "--protocol paper")

@@ -16,6 +16,7 @@ from hitfinder.dataset.build import MadeFrame
 from hitfinder.dataset.framefile import Spots
 from hitfinder.dataset.layout import Range, Setting
 from hitfinder.dataset.recipe import Recipe
+from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.named import named_detector
@@ -28,6 +29,9 @@ from hitfinder.simulate.water import expected_water
 REPORT_PIXEL_M = 75e-6
 LEAST_SPOT_PHOTONS = 1.0
 """Expected photons of the faintest spots that are written down."""
+
+MOST_ORIENTATIONS = 1000
+"""Crystals that are tried for one frame."""
 
 WATER_NUMBER = 2**31
 """Number, beyond any frame's, that the one water image of a setting is drawn with."""
@@ -95,7 +99,6 @@ class SimulatedMaker:
         rng = np.random.default_rng(frame_seed(self.recipe.seed, *key, 0))
         nominal = (_between(rng, setting.photon_energy_ev), _between(rng, setting.camera_length_m))
         shot = self._shot(rng, *nominal)
-        rotation = random_rotation(rng)
         if self.recipe.protocol == "paper":
             water = self.water(setting)
         else:
@@ -103,7 +106,7 @@ class SimulatedMaker:
         bragg = np.zeros(self.detector.shape, np.uint16)
         table = np.empty(0, [(name, float) for name in ("fs", "ss", "photons")])
         if has_peaks:
-            spots = self._spots(shot, rotation)
+            spots = self._spots(shot, rng)
             spots.count(bragg, random_state(self.recipe.seed, *key, 2), shot.bragg_scale)
             table = spots.table
         extra = {
@@ -166,8 +169,9 @@ class SimulatedMaker:
         out = np.empty(self.detector.shape, np.uint16)
         return poisson_frame(expected, random_state(self.recipe.seed, *key, 1), out)
 
-    def _spots(self, shot: Shot, rotation: NDArray[np.float64]) -> BraggSpots:
-        conditions = self.recipe.conditions
+    def _spots(self, shot: Shot, rng: np.random.Generator) -> BraggSpots:
+        """Turn the crystal until it gives a spot bright enough."""
+        conditions, least = self.recipe.conditions, self.recipe.least_spot_photons
         geometry = self.geometry(shot)
         area = np.pi * conditions.beam_radius_m**2
         beam = Beam(
@@ -176,9 +180,17 @@ class SimulatedMaker:
             geometry.polarisation,
         )
         edge = conditions.crystal_size_m * 1e10
-        axes = rotation @ self.factors.cell.reciprocal
-        crystal = Crystal(axes, (edge, edge, edge))
-        return bragg_spots(self.factors, geometry, beam, crystal, active=~self._masked)
+        for _ in range(MOST_ORIENTATIONS):
+            axes = random_rotation(rng) @ self.factors.cell.reciprocal
+            crystal = Crystal(axes, (edge, edge, edge))
+            spots = bragg_spots(self.factors, geometry, beam, crystal, active=~self._masked)
+            if spots.table["photons"].max(initial=0) >= least:
+                return spots
+        raise ConfigError(
+            f"none of {MOST_ORIENTATIONS} crystals gave a spot of {least:g} photons at "
+            f"{shot.photon_energy_ev:g} eV and {shot.camera_length_m:g} m",
+            hint="Choose a shorter camera length, or a smaller --least-spot-photons.",
+        )
 
 
 def binned(detector: Detector, factor: int) -> Detector:

@@ -114,6 +114,11 @@ class Recipe:
         normal flux, 0.001 to 0.1 its extremely low flux.
     label_photons : float
         Bragg photons from which on a pixel is labelled.
+    least_spot_photons : float
+        Expected photons that the brightest spot of a frame with peaks has at least, before
+        `bragg_scale` and the hit fraction; crystals are drawn until one gives such a spot. At
+        6 keV and 0.35 m one orientation in nine gives no spot at all, and a frame without any
+        should not be called one with peaks. 0 takes every orientation.
     frames_per_file : int
         Frames in a file; 1 makes single-frame files as in the report.
     conditions : Conditions
@@ -130,6 +135,7 @@ class Recipe:
     bin: int = 1
     bragg_scale: Range = (1.0, 1.0)
     label_photons: float = LABEL_PHOTONS
+    least_spot_photons: float = 8.0
     frames_per_file: int = 100
     conditions: Conditions = dataclasses.field(default_factory=Conditions)
     variation: Variation = dataclasses.field(default_factory=Variation)
@@ -144,6 +150,9 @@ class Recipe:
         _check_range("bragg_scale", self.bragg_scale)
         if not self.label_photons > 0:
             raise ValueError(f"label_photons must be positive, got {self.label_photons:g}")
+        if not 0 <= self.least_spot_photons < np.inf:
+            least = self.least_spot_photons
+            raise ValueError(f"least_spot_photons must not be negative, got {least:g}")
 
     def n_peaks(self, setting: Setting) -> int:
         """Return the number of frames with peaks in a setting."""
