@@ -1,0 +1,1 @@
+"""Photon energy and camera length from the scattering of water in frames."""

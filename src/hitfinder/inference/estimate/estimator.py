@@ -1,0 +1,258 @@
+"""Photon energy and camera length of a frame from the scattering of the water in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.estimate import posterior
+from hitfinder.inference.estimate.bins import PolarBins
+from hitfinder.inference.estimate.gather import BinSums, Gatherer
+from hitfinder.inference.estimate.grid import SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M, Grid
+from hitfinder.inference.estimate.model import WaterModel
+from hitfinder.inference.estimate.result import Fit, Flag, GeometryEstimate, goodness_of_fit
+
+ENERGY_RANGE_EV = (5000.0, 14000.0)
+LENGTH_RANGE_M = (0.08, 0.60)
+
+_SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
+_WIDE = 0.06
+_STEP = 0.05
+_OUTSIDE = 6.0
+_BAD_FIT = 1e-4
+_AS_WIDE = 0.8
+_DARK = 0.7
+_DARK_SIGMAS = 4.0
+_SHADOW_M = 0.012
+
+
+class GeometryEstimator:
+    """Estimates photon energy and camera length of frames of one detector.
+
+    Not to be shared between threads.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Detector, mask, beam axis and polarisation. Its photon energy and camera length are not
+        used.
+    photon_energy_ev, camera_length_m : float, optional
+        Values that are known; the other one is then estimated alone.
+    energy_range_ev, length_range_m : tuple of float
+        What is possible, all photon energies and all logarithms of camera lengths alike.
+    temperature_c : float
+        Temperature of the water, in °C.
+
+    Raises
+    ------
+    ValueError
+        If a value or a range is impossible, or the detector is wholly masked.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        photon_energy_ev: float | None = None,
+        camera_length_m: float | None = None,
+        energy_range_ev: tuple[float, float] = ENERGY_RANGE_EV,
+        length_range_m: tuple[float, float] = LENGTH_RANGE_M,
+        temperature_c: float = 25.0,
+    ) -> None:
+        self.shape = geometry.shape
+        self.box = np.log(
+            [
+                _limits("photon energy", "eV", photon_energy_ev, energy_range_ev, 0),
+                _limits("camera length", "m", camera_length_m, length_range_m, 1),
+            ]
+        )
+        self.bins = PolarBins.of(geometry)
+        self.model = WaterModel.of(self.bins, temperature_c)
+        self._gatherer = Gatherer(self.bins)
+        self._grid = Grid.of(self.model)
+        self._nodes = posterior.empty_nodes()
+        self._known = self.box[:, 0] == self.box[:, 1]
+        self._prior_sigma = _prior_sigma(self.box)
+
+    def sums(self, counts: NDArray[np.int32]) -> BinSums:
+        """Gather one frame; all that an estimate needs of it.
+
+        Parameters
+        ----------
+        counts : ndarray of int32, shape of a frame
+            Photons, -1 where there is no reading.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the type is another.
+        """
+        if counts.shape != self.shape or counts.dtype != np.int32:
+            raise ValueError(
+                f"counts must be int32 of shape {self.shape}, got {counts.dtype} of {counts.shape}"
+            )
+        return self._gatherer.gather(counts)
+
+    def estimate(self, counts: NDArray[np.int32]) -> GeometryEstimate:
+        """Estimate the photon energy and camera length of one frame; see `sums`."""
+        return self.estimate_sums(self.sums(counts))
+
+    def estimate_sums(self, sums: BinSums) -> GeometryEstimate:
+        """Estimate photon energy and camera length from photons in the bins.
+
+        Parameters
+        ----------
+        sums : BinSums
+            Of one frame, or of several added up.
+        """
+        peak = self._maximum(sums, _SEARCHED)
+        shadow = self._shadowed(sums, peak.x)
+        if shadow:
+            sums = BinSums(sums.counts.copy(), sums.exposure.copy())
+            sums.counts[:shadow] = 0
+            sums.exposure[:shadow] = 0
+            peak = self._maximum(sums, _SEARCHED)
+        fit = self._fit(sums, peak.x)
+        nodes = self._posterior(sums, peak)
+        outside = not len(nodes) or peak.log_likelihood - nodes[:, 2].max() > _OUTSIDE
+        return self._result(None if outside else _moments(nodes), fit, float(sums.counts.sum()))
+
+    def bound(
+        self, photon_energy_ev: float, camera_length_m: float, sums: BinSums
+    ) -> NDArray[np.float64]:
+        """Return the Cramér-Rao bound of the covariance for as many photons as `sums` has.
+
+        Parameters
+        ----------
+        photon_energy_ev, camera_length_m : float
+            True values.
+        sums : BinSums
+            Gives the number of photons and the exposure.
+
+        Returns
+        -------
+        ndarray, shape (2, 2)
+            In eV², eV m and m²; the thickness is unknown, photon energy and camera length too.
+        """
+        x = np.log([photon_energy_ev, camera_length_m])
+        information, score = np.empty((2, 2)), np.empty(2)
+        buffers = np.empty((5, *sums.counts.shape))
+        posterior.score_and_information(x, self._data(sums), buffers, score, information)
+        scale = np.array([photon_energy_ev, camera_length_m])
+        return np.asarray(np.linalg.inv(information) * np.outer(scale, scale), np.float64)
+
+    def _data(self, sums: BinSums) -> tuple[NDArray[np.float64], ...]:
+        model = self.model
+        return sums.counts, sums.exposure, model.rings, model.cells, model.water
+
+    def _maximum(self, sums: BinSums, box: NDArray[np.float64]) -> _Peak:
+        """Find the maximum of the likelihood within a box; what is known stays fixed."""
+        box = np.where(self._known[:, None], self.box, box)
+        grid = self._grid
+        all_logs = grid.log_likelihood(sums.counts, sums.exposure)
+        distance = np.where(grid.valid, grid.distance(box), np.inf)
+        # Points in the box, or the nearest ones to it where the box is narrow.
+        logs = np.where(distance <= max(distance.min(), _STEP), all_logs, -np.inf)
+        best = np.unravel_index(int(np.argmax(logs)), logs.shape)
+        x = np.array([grid.log_energy[best], grid.log_length[best]])
+        information = np.empty((2, 2))
+        value = posterior.climb(x, box, self._data(sums), information)
+        return _Peak(x, value, information, all_logs)
+
+    def _posterior(self, sums: BinSums, peak: _Peak) -> NDArray[np.float64]:
+        """Return nodes of the posterior in the box: ln E, ln D, log L and weight."""
+        if not ((peak.x >= self.box[:, 0]) & (peak.x <= self.box[:, 1])).all():
+            peak = self._maximum(sums, self.box)
+        # Water's ring itself is badly known: there may be several maxima, all of them wide.
+        if not self._known.any() and peak.information[1, 1] * _WIDE**2 < 1:
+            return self._grid.nodes(self.box, peak.grid)
+        n = posterior.integrate(peak.x, self.box, peak.information, self._data(sums), self._nodes)
+        return self._nodes[:n]
+
+    def _shadowed(self, sums: BinSums, x: NDArray[np.float64]) -> int:
+        """Return how many of the innermost rings are in the shadow of a beam stop."""
+        seen, expected = self._rings(sums, x)
+        inner = self.bins.radius_m < _SHADOW_M
+        dark = (seen < _DARK * expected) & (expected - seen > _DARK_SIGMAS * np.sqrt(expected))
+        at = np.flatnonzero(dark & inner)
+        return int(at[-1]) + 2 if len(at) else 0
+
+    def _rings(
+        self, sums: BinSums, x: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return photons counted and expected in the rings, the same in total."""
+        expected = (self.model.per_pixel(*np.exp(x)) * sums.exposure).sum(1)
+        seen = sums.counts.sum(1)
+        return seen, expected * (seen.sum() / max(expected.sum(), 1e-300))
+
+    def _fit(self, sums: BinSums, x: NDArray[np.float64]) -> Fit:
+        return goodness_of_fit(*self._rings(sums, x), 3 - int(self._known.sum()))
+
+    def _result(
+        self,
+        moments: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+        fit: Fit,
+        photons: float,
+    ) -> GeometryEstimate:
+        """Put an estimate together; without moments, the values are outside the range."""
+        if fit.p < _BAD_FIT or moments is None:
+            flag: Flag = "not-water" if fit.p < _BAD_FIT else "outside"
+            return GeometryEstimate(*(math.nan,) * 5, flag, fit.p, photons)
+        mean, covariance = moments
+        sigma = np.sqrt(np.maximum(np.diag(covariance), 0) * fit.excess)
+        wide = (sigma > _AS_WIDE * self._prior_sigma) & ~self._known
+        both = float(np.prod(sigma))
+        correlation = float(covariance[0, 1] * fit.excess / both) if both > 0 else 0.0
+        return GeometryEstimate(
+            float(mean[0]), float(sigma[0]), float(mean[1]), float(sigma[1]),
+            correlation, "few-photons" if wide.any() else "ok", fit.p, photons,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Peak:
+    """A maximum of the likelihood.
+
+    x = (ln E, ln D), log L and the Fisher information there, and log L on the whole grid.
+    """
+
+    x: NDArray[np.float64]
+    log_likelihood: float
+    information: NDArray[np.float64]
+    grid: NDArray[np.float64]
+
+
+def _limits(
+    name: str, unit: str, value: float | None, limits: tuple[float, float], searched: int
+) -> tuple[float, float]:
+    """Return the limits of a quantity, which are equal where it is known."""
+    low, high = limits if value is None else (value, value)
+    least, most = (SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M)[searched]
+    if not (least <= low and high <= most and (low < high or value is not None)):
+        raise ValueError(
+            f"{name} must be in {least:g} to {most:g} {unit}, got {low:g} to {high:g} {unit}"
+        )
+    return low, high
+
+
+def _prior_sigma(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the spread of E, uniform, and of D, uniform in its logarithm, in eV and m."""
+    (e_low, e_high), (d_low, d_high) = np.exp(box)
+    span = math.log(d_high / d_low) or 1.0
+    mean = (d_high - d_low) / span
+    square = (d_high**2 - d_low**2) / (2 * span)
+    return np.array([(e_high - e_low) / math.sqrt(12), math.sqrt(max(square - mean**2, 0))])
+
+
+def _moments(nodes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and covariance of (E, D) over nodes of a posterior, in eV and m."""
+    weights = np.exp(nodes[:, 2] - nodes[:, 2].max()) * nodes[:, 3]
+    weights /= weights.sum()
+    points = np.exp(nodes[:, :2])
+    mean = weights @ points
+    away = points - mean
+    return mean, (weights[:, None] * away).T @ away
