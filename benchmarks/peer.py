@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hitfinder.evaluate.suite.condition import Frames
+
 HERE = Path(__file__).resolve().parent
 VENVS = HERE.parent / ".peers"
 Settings = dict[str, float | int | str]
@@ -53,41 +55,33 @@ class Peer:
         return subprocess.run([self.python, *arguments], capture_output=True, text=True)
 
     def search(
-        self,
-        folder: Path,
-        indices: list[int],
-        numbers: list[int],
-        geometries: list[dict],
-        settings: list[Settings],
-    ) -> tuple[list[list[np.ndarray]], np.ndarray]:
+        self, frames: Frames, indices: list[int], settings: list[Settings]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Search frames at several settings.
 
         Parameters
         ----------
-        folder : Path
-            Holds ``frames.npy`` and ``mask.npy``.
+        frames : Frames
+            The condition.
         indices : list of int
             Frames to search.
-        numbers : list of int
-            For each, the number that chooses its geometry in turn.
-        geometries : list of dict
-            With ``beam_fs`` and ``beam_ss``.
         settings : list of dict
             Settings to try.
 
         Returns
         -------
-        found : list of list of ndarray, shape (n, 3)
-            For each setting and frame: fs, ss, strength.
+        peaks : ndarray, shape (n, 5)
+            Number of the setting, place in `indices`, fs, ss and strength of each peak.
         seconds : ndarray, shape (n_settings, n_frames)
             Time of the finding step.
         """
+        meta = json.loads((frames.folder / "meta.json").read_text())
         job = {
-            "frames": str(folder / "frames.npy"),
-            "mask": str(folder / "mask.npy"),
+            "frames": str(frames.folder / "frames.npy"),
+            "mask": str(frames.folder / "mask.npy"),
             "indices": indices,
-            "numbers": numbers,
-            "geometries": geometries,
+            "numbers": [frames.number(i) for i in indices],
+            "geometries": meta["geometries"],
             "settings": settings,
         }
         with tempfile.TemporaryDirectory() as temporary:
@@ -97,21 +91,9 @@ class Peer:
                 [self.python, HERE / "peers" / self.runner, question, answer],
                 check=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
-                preexec_fn=lambda: os.nice(10),
             )
             with np.load(answer) as data:
-                peaks, seconds = data["peaks"], data["seconds"]
-        return _by_setting_and_frame(peaks, *seconds.shape), seconds
-
-
-def _by_setting_and_frame(
-    peaks: np.ndarray, n_settings: int, n_frames: int
-) -> list[list[np.ndarray]]:
-    key = (peaks[:, 0] * n_frames + peaks[:, 1]).astype(int)
-    order = np.argsort(key, kind="stable")
-    ends = np.searchsorted(key[order], np.arange(1, n_settings * n_frames))
-    parts = np.split(peaks[order, 2:], ends)
-    return [parts[s * n_frames : (s + 1) * n_frames] for s in range(n_settings)]
+                return data["peaks"], data["seconds"]
 
 
 PEAKFINDER8 = Peer(

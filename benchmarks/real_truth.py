@@ -1,7 +1,7 @@
 """Write down where peakfinder8 and DIALS see peaks in the measured frames at full dose.
 
-These positions confirm or complete the spots of `real_spots`; they are kept under ``truth/`` so
-that the benchmark judges alike where the two are not installed.
+These positions confirm or complete the spots that thinned frames are judged by; they are kept under
+``truth/`` so that the benchmark judges alike where the two are not installed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hitfinder.evaluate.suite.condition import TRUTH_DTYPE, Condition, Recipe, prepared
+from hitfinder.evaluate.suite.thinned import FullFrame
+from inputs import REAL
 from peer import DIALS, PEAKFINDER8
-from real_spots import REAL_FRAMES, TRUTH, RealFrame
-from recipes import SHARED
 
 # Each at settings that show what is plainly there and next to nothing else.
 SETTINGS = {
@@ -35,30 +36,32 @@ SETTINGS = {
 }
 
 
-def seen(real: RealFrame) -> dict[str, np.ndarray]:
+def seen(full: FullFrame) -> dict[str, np.ndarray]:
     """Positions (fs, ss) each finder reports."""
-    counts, mask = real.read(SHARED)
-    geometries = [{"beam_fs": real.beam[0], "beam_ss": real.beam[1]}]
+    condition = Condition("full", full.name, "", "real", ("1",), 1, 0, 0.0)
+    recipe = Recipe(
+        condition,
+        [full.geometry],
+        np.uint16,
+        lambda rng, number: (full.counts, np.empty(0, TRUTH_DTYPE)),
+    )
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        np.save(folder / "frames.npy", counts[None].astype(np.uint16))
-        np.save(folder / "mask.npy", mask)
+        frames = prepared(recipe, Path(temporary))
         return {
-            peer.name: peer.search(folder, [0], [0], geometries, [settings])[0][0][0][:, :2]
+            peer.name: peer.search(frames, [0], [settings])[0][:, 2:4]
             for peer, settings in SETTINGS.items()
         }
 
 
 def main() -> None:
-    TRUTH.mkdir(exist_ok=True)
-    for real in REAL_FRAMES:
-        found = seen(real)
-        with (TRUTH / f"{real.name}.csv").open("w", newline="") as file:
+    for path, truth in REAL.items():
+        found = seen(FullFrame(path))
+        with truth.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["finder", "fs", "ss"])
             for name, at in found.items():
                 writer.writerows([name, f"{fs:.2f}", f"{ss:.2f}"] for fs, ss in at)
-        print(real.name, {name: len(at) for name, at in found.items()})
+        print(path.name, {name: len(at) for name, at in found.items()})
 
 
 if __name__ == "__main__":

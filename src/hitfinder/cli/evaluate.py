@@ -1,7 +1,8 @@
-"""`hitfinder evaluate`: how well a trained network does on a tree of frames."""
+"""`hitfinder evaluate`: how well a network does on a tree of frames, or finders on a suite."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,15 +13,20 @@ EPILOG = """\b
 Examples:
   hitfinder evaluate peak/ --data images/
   hitfinder evaluate peak/ --data other/ --part all --out peak-on-other
+  hitfinder evaluate --suite low-flux --quick --out judged
+  hitfinder evaluate --suite low-flux --real frame.cbf --peers answers/ --out judged
 
 \b
-What is written to the folder: evaluation.html, metrics.json, and each figure as PNG.
+What is written to the folder: evaluation.html, metrics.json, and each figure as PNG;
+of a suite suite.html, results.json and its figures.
 """
+_ONLY_SUITE = ("peers", "frames", "pattern_sim", "real", "finder", "only", "quick")
+_ONLY_BUNDLE = ("data", "settings", "photon_energy_ev", "camera_length_m")
 
 
 @click.command(epilog=EPILOG)
-@click.argument("bundle", metavar="BUNDLE")
-@click.option("--data", required=True, metavar="DIR", help="Tree of frames.")
+@click.argument("bundle", metavar="[BUNDLE]", required=False)
+@click.option("--data", metavar="DIR", help="Tree of frames.")
 @click.option(
     "--part",
     type=click.Choice(["test", "train", "all"]),
@@ -40,9 +46,65 @@ What is written to the folder: evaluation.html, metrics.json, and each figure as
 @click.option("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, metavar="N")
+@click.option("--suite", metavar="NAME", help="Judge the finders by a suite instead: low-flux.")
+@click.option("--quick", is_flag=True, help="Fewer frames of the suite.")
+@click.option("--finder", multiple=True, metavar="NAME", help="Finder to judge; all by default.")
+@click.option("--only", default="", metavar="PREFIX", help="Conditions whose name starts so.")
+@click.option("--pattern-sim", metavar="FILE", help="Bragg frames by pattern_sim to add water to.")
+@click.option("--real", multiple=True, metavar="FILE", help="Measured frame to thin.")
+@click.option("--peers", metavar="DIR", help="What other programs found in the suite's frames.")
+@click.option("--frames", metavar="DIR", help="Keep the suite's frames here, or take them from it.")
 @selection_options
-def evaluate(bundle: str, **given: Any) -> None:
-    """Judge the trained network BUNDLE by the frames of a tree."""
+def evaluate(bundle: str | None, **given: Any) -> None:
+    """Judge the trained network BUNDLE by the frames of a tree, or finders by a suite."""
+    if given["suite"] is None:
+        if bundle is None or given["data"] is None:
+            raise click.UsageError("Give a BUNDLE and --data, or --suite.")
+        _refuse(given, _ONLY_SUITE, "goes with --suite only")
+        _evaluate_bundle(bundle, given)
+        return
+    if bundle is not None:
+        raise click.UsageError("Give a BUNDLE or --suite, not both.")
+    _refuse(given, _ONLY_BUNDLE, "does not go with --suite")
+    if given["out"] is None:
+        raise click.UsageError("Give --out with --suite.")
+    _evaluate_suite(given)
+
+
+def _refuse(given: dict[str, Any], names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if given[name]:
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}.")
+
+
+def _evaluate_suite(given: dict[str, Any]) -> None:
+    from hitfinder.cli.bars import counting
+    from hitfinder.errors import ConfigError, OutputError
+    from hitfinder.evaluate.suite import catalog, finders, run
+    from hitfinder.evaluate.suite.thinned import FullFrame
+
+    out = Path(given["out"])
+    if any((out / name).exists() for name in run.OUTPUTS) and not given["overwrite"]:
+        raise OutputError("there is an evaluation already", str(out), "Use --overwrite.")
+    try:
+        chosen = finders.named(given["finder"])
+        real = [FullFrame(path) for path in given["real"]]
+        recipes = catalog.recipes(
+            given["suite"], given["pattern_sim"], real, given["quick"], given["only"]
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    frames = Path(given["frames"]) if given["frames"] else None
+    peers = Path(given["peers"]) if given["peers"] else None
+    with counting("frames", run.n_frames(recipes, chosen)) as progress:
+        results = run.run(given["suite"], recipes, chosen, frames, peers, progress)
+    results["skipped"] = catalog.skipped(given["pattern_sim"], real)
+    for line in results["skipped"]:
+        click.echo(f"left out: {line}")
+    click.echo(f"evaluation: {run.write(results, out)}")
+
+
+def _evaluate_bundle(bundle: str, given: dict[str, Any]) -> None:
     from hitfinder.cli.extras import require_train_extra
 
     require_train_extra()

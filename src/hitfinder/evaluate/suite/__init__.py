@@ -1,0 +1,1 @@
+"""Finders judged beside one another on the same frames, with known truth."""
