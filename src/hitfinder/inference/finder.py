@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,18 @@ class FinderSettings:
         Least score of a hit; by default minus log10 of `false_hits`.
     min_peaks : int
         Least number of peaks of a hit.
+    finder : {"network", "likelihood"}
+        Whether candidates are judged by a trained network, or by their likelihood alone.
+    model : str
+        Trained model: name of one that comes with the package, or a folder.
     """
 
     false_peaks: float = 0.02
     false_hits: float = 0.01
     hit_threshold: float | None = None
     min_peaks: int = 0
+    finder: Literal["network", "likelihood"] = "network"
+    model: str = "low-flux"
 
     def __post_init__(self) -> None:
         for name in ("false_peaks", "false_hits"):
@@ -82,6 +89,8 @@ class FrameResult:
         Resolution within which 95 % of the peaks lie, in Å; NaN without peaks.
     profile : ndarray
         Expected background per pixel in each ring, in photons.
+    hit_probability : float
+        Of the frame holding a crystal's peaks; NaN without a network.
     """
 
     score: float
@@ -91,6 +100,7 @@ class FrameResult:
     background_per_pixel: float
     resolution_a: float
     profile: NDArray[np.float64]
+    hit_probability: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,6 +122,10 @@ class Proposal:
     counts : ndarray of int32, shape of the geometry
         Counts; -1 where there is no reading, -2 - n for n counts that belong to a peak.
         Overwritten by the next frame.
+    n_chance : float
+        Peaks expected by chance among those proposed.
+    texture : float
+        Variance of the background about its rings' average, relative to it.
     """
 
     peaks: NDArray[np.void]
@@ -120,6 +134,8 @@ class Proposal:
     rate: NDArray[np.float64]
     profile: NDArray[np.float64]
     counts: NDArray[np.int32]
+    n_chance: float
+    texture: float
 
 
 class Finder:
@@ -184,9 +200,10 @@ class Finder:
         rate = self._background(lost, n_lit)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
-        found = self._peaks(rate, chance)
+        found, texture = self._peaks(rate, chance)
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
-        return Proposal(found, log_expected, photons, rate, means, self._work)
+        n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
+        return Proposal(found, log_expected, photons, rate, means, self._work, n_chance, texture)
 
     def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
         """Put together what is said of a frame.
@@ -283,8 +300,10 @@ class Finder:
         background.smooth_rates(counts, exposure, rate)
         return rate
 
-    def _peaks(self, rate: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.void]:
-        """All peaks that take part in the score, most significant first."""
+    def _peaks(
+        self, rate: NDArray[np.float64], chance: NDArray[np.float64]
+    ) -> tuple[NDArray[np.void], float]:
+        """All peaks that take part in the score, most significant first, and the texture."""
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range = rings.weight_range
         thresholds = candidates.ring_thresholds(rate, weight_range, _LOG_P_CANDIDATE)
@@ -323,7 +342,7 @@ class Finder:
             faint,
             measures,
         )
-        return _as_peaks(measures[:n])
+        return _as_peaks(measures[:n]), float(variance)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -356,5 +375,6 @@ def _as_peaks(measures: NDArray[np.float64]) -> NDArray[np.void]:
     names = ("fs", "ss", "photons", "background", "log_p", "n_pixels", "maximum", "snr")
     for column, name in enumerate(names):
         out[name] = measures[:, column]
-    out["resolution_a"] = np.nan
+    for name in ("resolution_a", "probability", "photons_sigma"):
+        out[name] = np.nan
     return out[np.argsort(out["log_p"], kind="stable")]

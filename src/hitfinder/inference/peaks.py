@@ -27,11 +27,14 @@ PEAK_DTYPE = np.dtype(
         ("snr", "f4"),
         ("maximum", "f4"),
         ("resolution_a", "f4"),
+        ("probability", "f4"),
+        ("photons_sigma", "f4"),
     ]
 )
 """One found peak: position (corner convention, pixels), photons above background and background
 under the peak, natural logarithm of the chance probability, pixels, signal-to-noise ratio,
-brightest pixel (photons) and resolution (Å)."""
+brightest pixel (photons), resolution (Å); from a network alone, NaN otherwise: the probability of
+a Bragg peak and the standard deviation of its photons."""
 
 WINDOW_PIXELS = (1, 2, 2, 4, 9, 25)
 """Pixels in the windows tested: 1×1, 1×2, 2×1, 2×2, 3×3, 5×5."""

@@ -13,7 +13,7 @@ the spot is from the pixel's middle and the standard deviation of that (pixels, 
 square root of the spot's photons less that of the 3×3 pixels' excess, and its standard deviation
 (logarithm)."""
 
-WIDTHS = (16, 16, 24, 24, 32, 32, 48)
+WIDTHS = (24, 24, 32, 32, 48, 48, 64)
 
 
 class Locator(nn.Module):
@@ -30,7 +30,7 @@ class Locator(nn.Module):
         for width in WIDTHS:
             layers += [nn.Conv2d(before, width, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             before = width
-        layers += [nn.Conv2d(before, 48, 1), nn.ReLU(), nn.Conv2d(48, len(OUTPUTS), 1)]
+        layers += [nn.Conv2d(before, 64, 1), nn.ReLU(), nn.Conv2d(64, len(OUTPUTS), 1)]
         self.layers = nn.Sequential(*layers)
         assert 2 * len(WIDTHS) + 1 == SIZE
 

@@ -11,14 +11,22 @@ from numpy.typing import NDArray
 SIZE = 15
 """Pixels along a side of a crop: the receptive field of the locator."""
 
-CHANNELS = ("residual", "deviance", "log_background", "reading", "radial_cos", "radial_sin")
+CHANNELS = (
+    "residual",
+    "deviance",
+    "log_background",
+    "reading",
+    "radial_cos",
+    "radial_sin",
+    "texture",
+)
 """Maps the locator takes, see `channels`."""
 
 _LARGEST = 60.0
 
 
 @njit(cache=True, nogil=True)
-def channels(counts, background, direction, out):
+def channels(counts, background, direction, texture, out):
     """Turn counts and background into the maps the locator takes.
 
     The residual 2 (√(n + 3/8) - √(b + 3/8)) has unit variance at high background (Anscombe,
@@ -33,14 +41,18 @@ def channels(counts, background, direction, out):
         Expected photons.
     direction : ndarray of float32, shape (n, 2)
         Cosine and sine of twice the angle from fs to the direction away from the beam axis.
+    texture : ndarray of float32, shape (n,)
+        Relative variance of the frame's background about its rings' average.
     out : ndarray of float32, shape (n, len(CHANNELS), rows, columns)
         Written.
     """
     for c in range(counts.shape[0]):
+        rough = (math.log(texture[c] + 1e-5) + 7.0) / 4.0
         for a in range(counts.shape[1]):
             for b in range(counts.shape[2]):
                 n, mean = np.float32(counts[c, a, b]), background[c, a, b]
                 out[c, 4, a, b], out[c, 5, a, b] = direction[c, 0], direction[c, 1]
+                out[c, 6, a, b] = rough
                 if n < 0:
                     out[c, 0, a, b] = out[c, 1, a, b] = out[c, 2, a, b] = out[c, 3, a, b] = 0.0
                     continue
@@ -63,3 +75,13 @@ def radial_direction(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArra
     """
     angle = 2 * np.arctan2(y, x)
     return np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
+
+
+def root_of_window(
+    counts: NDArray[np.integer], background: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Return the root of the photons above background in the middle 3×3 pixels, 1 at least."""
+    middle = slice(SIZE // 2 - 1, SIZE // 2 + 2)
+    excess = np.maximum(counts[:, middle, middle], 0).sum((1, 2), dtype=np.float64)
+    excess -= background[:, middle, middle].sum((1, 2), dtype=np.float64)
+    return np.sqrt(np.maximum(excess, 1.0)).astype(np.float32)

@@ -32,13 +32,17 @@ LABEL_DTYPE = np.dtype(
         ("photons", "f4"),
         ("found_photons", "f4"),
         ("log_p", "f4"),
-        ("background", "f4"),
-        ("frame", "i8"),
+        ("texture", "f4"),
     ]
 )
 """Whether a candidate is a Bragg peak; where the spot is from the middle of the crop's middle
-pixel (pixels) and its photons; what the finder says of it; mean background and number of its
-frame."""
+pixel (pixels) and its photons; what the finder says of it; the texture of its frame."""
+
+FRAME_DTYPE = np.dtype(
+    [("background", "f4"), ("n_chance", "f4"), ("texture", "f4"), ("hit", "?"), ("n", "i4")]
+)
+"""Mean background (photons per pixel), chance candidates expected, texture, whether there are Bragg
+photons, and the candidates taken, of a frame."""
 
 _NEAR_PX = 4.0
 
@@ -57,12 +61,20 @@ class Examples:
         See `hitfinder.models.locator_input.radial_direction`.
     labels : structured ndarray of `LABEL_DTYPE`, shape (n,)
         The truth.
+    frames : structured ndarray of `FRAME_DTYPE`
+        The frames they are from, in order; some have none.
     """
 
     counts: NDArray[np.int16]
     background: NDArray[np.float32]
     direction: NDArray[np.float32]
     labels: NDArray[np.void]
+    frames: NDArray[np.void]
+
+    @property
+    def frame(self) -> NDArray[np.intp]:
+        """Place of each candidate's frame in `frames`."""
+        return np.repeat(np.arange(len(self.frames)), self.frames["n"])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,15 +92,12 @@ def draw_examples(seed: int, number: int) -> Examples:
     experiment = draw_experiment(rng)
     finder = Finder(experiment.assumed)
     parts = []
-    for k in range(FRAMES_PER_EXPERIMENT):
-        frame = draw_frame(experiment, rng)
-        parts.append(_of_frame(frame, finder, number * FRAMES_PER_EXPERIMENT + k, rng))
+    for _ in range(FRAMES_PER_EXPERIMENT):
+        parts.append(_of_frame(draw_frame(experiment, rng), finder, rng))
     return Examples.joined(parts)
 
 
-def _of_frame(
-    frame: TrainingFrame, finder: Finder, number: int, rng: np.random.Generator
-) -> Examples:
+def _of_frame(frame: TrainingFrame, finder: Finder, rng: np.random.Generator) -> Examples:
     proposed = finder.propose(frame.counts)
     peaks = proposed.peaks
     counts, background = crops_of(proposed, finder.rings)
@@ -97,7 +106,10 @@ def _of_frame(
         keep = np.sort(rng.choice(keep, MOST_PER_FRAME, replace=False))
     peaks = peaks[keep]
     labels = label(peaks, frame)
-    labels["background"], labels["frame"] = frame.background, number
+    labels["texture"] = proposed.texture
+    found = finder.result(proposed, peaks[:0], 0.0)
+    about = (found.background_per_pixel, proposed.n_chance, proposed.texture,
+             frame.bragg.any(), len(keep))  # fmt: skip
     i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
     maps = finder.geometry.pixels
     return Examples(
@@ -105,6 +117,7 @@ def _of_frame(
         background[keep],
         radial_direction(maps.x[i, j], maps.y[i, j]),
         labels,
+        np.array([about], FRAME_DTYPE),
     )
 
 

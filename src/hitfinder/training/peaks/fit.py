@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitfinder.models.locator import Locator, loss_of
-from hitfinder.models.locator_input import CHANNELS, SIZE, channels
+from hitfinder.models.locator_input import CHANNELS, SIZE, channels, root_of_window
 from hitfinder.training.peaks.examples import Examples
 
 TRUTHS = ("true", "d_fs", "d_ss", "root_photons")
@@ -41,16 +41,6 @@ class Fit:
     weight_decay: float = 1e-4
 
 
-def root_of_window(
-    counts: NDArray[np.integer], background: NDArray[np.floating]
-) -> NDArray[np.float32]:
-    """Square root of the photons above background in the middle 3×3 pixels of crops, 1 at least."""
-    middle = slice(SIZE // 2 - 1, SIZE // 2 + 2)
-    excess = np.maximum(counts[:, middle, middle], 0).sum((1, 2), dtype=np.float64)
-    excess -= background[:, middle, middle].sum((1, 2), dtype=np.float64)
-    return np.sqrt(np.maximum(excess, 1.0)).astype(np.float32)
-
-
 def truth_of(examples: Examples) -> dict[str, NDArray[np.float32]]:
     """Return what the network is to say of examples; see `hitfinder.models.locator.loss_of`."""
     labels = examples.labels
@@ -68,7 +58,13 @@ def batch_of(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Make a batch, turned by one of the eight symmetries of the square."""
     maps = np.empty((len(rows), len(CHANNELS), SIZE, SIZE), np.float32)
-    channels(examples.counts[rows], examples.background[rows], examples.direction[rows], maps)
+    channels(
+        examples.counts[rows],
+        examples.background[rows],
+        examples.direction[rows],
+        examples.labels["texture"][rows],
+        maps,
+    )
     told = {name: torch.from_numpy(truth[name][rows].copy()) for name in TRUTHS}
     turned = torch.from_numpy(maps)
     if symmetry & 1:  # fs -> -fs

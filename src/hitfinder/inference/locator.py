@@ -1,0 +1,144 @@
+"""The network finder: the likelihood finder proposes, the locator judges."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference import score
+from hitfinder.inference.crops import crops_of
+from hitfinder.inference.evidence import frame_evidence, peak_probabilities
+from hitfinder.inference.finder import Finder, FinderSettings, FrameResult, Proposal
+from hitfinder.models.locator_input import (
+    CHANNELS,
+    SIZE,
+    channels,
+    radial_direction,
+    root_of_window,
+)
+from hitfinder.models.onnx_graph import INPUT
+from hitfinder.models.peak_model import PeakModel, load
+
+log = logging.getLogger(__name__)
+
+_BATCH = 512
+_FARTHEST_PX = 4.0
+
+
+class NetworkFinder:
+    """Finds peaks in the frames of one geometry with a trained network, on the CPU.
+
+    The likelihood finder proposes candidates, of which `hitfinder.inference.score.CHANCE_LIMIT`
+    are chance; the locator gives each the odds of being a Bragg peak, its position and photons. A
+    peak that is not proposed is lost: it has less significance than twenty chance peaks of a blank
+    frame have. Not to be shared between threads.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Detector, mask, camera length and beam.
+    settings : FinderSettings
+        What to call a peak and a hit, and which model to use.
+
+    Raises
+    ------
+    hitfinder.models.peak_model.ModelError
+        If the model cannot be used.
+    """
+
+    def __init__(self, geometry: Geometry, settings: FinderSettings | None = None) -> None:
+        self.finder = Finder(geometry, settings)
+        self.model = load(self.finder.settings.model)
+        self._session = _session(self.model)
+        self._maps = np.empty((_BATCH, len(CHANNELS), SIZE, SIZE), np.float32)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Geometry of the frames."""
+        return self.finder.geometry
+
+    @property
+    def settings(self) -> FinderSettings:
+        """What is called a peak and a hit."""
+        return self.finder.settings
+
+    @settings.setter
+    def settings(self, settings: FinderSettings) -> None:
+        self.finder.settings = settings
+
+    @property
+    def bin_q(self) -> NDArray[np.float64]:
+        """Scattering vector at the centre of each ring of `FrameResult.profile`, in Å⁻¹."""
+        return self.finder.bin_q
+
+    def process(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
+        """Find the peaks of one frame and judge it.
+
+        Parameters and errors are those of `Finder.process`. Peaks have a probability; the result
+        has a hit probability, where hits and blank frames are taken to be equally likely
+        beforehand.
+        """
+        proposed = self.finder.propose(frame, mask)
+        n_good = self.finder.rings.n_pixels.sum()
+        if not n_good:
+            return self.finder.result(proposed, proposed.peaks, 0.0)
+        background = float(proposed.profile @ self.finder.rings.n_pixels / n_good)
+        calibration = self.model.calibration
+        peaks, logit = self._judged(proposed)
+        ratio = calibration.log_ratio(logit, background)
+        n_chance = max(proposed.n_chance, 1e-3)
+        evidence = frame_evidence(ratio, n_chance)
+        log_odds = calibration.hit_log_odds(evidence)
+        peaks["probability"] = peak_probabilities(ratio, n_chance, log_odds)
+        expected = calibration.log_chance(logit, background, n_chance)
+        n_kept = score.keep_at_false_discovery_rate(expected, self.settings.false_peaks)
+        value = -calibration.log_blank_share(evidence, background) / math.log(10)
+        result = self.finder.result(proposed, peaks[:n_kept], value)
+        return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
+
+    def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+        """Return the candidates as the network sees them, likeliest first, and their logits."""
+        peaks = proposed.peaks.copy()
+        counts, background = crops_of(proposed, self.finder.rings)
+        i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
+        pixels = self.geometry.pixels
+        direction = radial_direction(pixels.x[i, j], pixels.y[i, j])
+        texture = np.full(len(peaks), proposed.texture, np.float32)
+        answers = [np.empty((0, 6), np.float32)]
+        for start in range(0, len(peaks), _BATCH):
+            part = slice(start, start + _BATCH)
+            maps = self._maps[: len(counts[part])]
+            channels(counts[part], background[part], direction[part], texture[part], maps)
+            answers.append(self._session.run(None, {INPUT: maps})[0][:, :, 0, 0])
+        logit, d_fs, d_ss, _, root, log_sigma = np.concatenate(answers).T
+        root = np.maximum(root + root_of_window(counts, background), 0)
+        near = np.hypot(d_fs, d_ss) < _FARTHEST_PX
+        peaks["fs"][near] = (j + 0.5 + d_fs)[near]
+        peaks["ss"][near] = (i + 0.5 + d_ss)[near]
+        peaks["photons"] = root**2
+        peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
+        order = np.argsort(-logit, kind="stable")
+        return peaks[order], logit[order]
+
+
+def _session(model: PeakModel):  # type: ignore[no-untyped-def]
+    """Start the runtime on one core: frames are spread over processes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.network_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def make_finder(geometry: Geometry, settings: FinderSettings) -> Finder | NetworkFinder:
+    """Return the finder that the settings name."""
+    kind = NetworkFinder if settings.finder == "network" else Finder
+    return kind(geometry, settings)

@@ -1,0 +1,131 @@
+"""What a locator's answers are worth: measured on simulated frames that it was not trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """Tables over the mean background of a frame.
+
+    Parameters
+    ----------
+    log_background : ndarray, shape (n,)
+        Natural log of the background (photons per pixel) at which the tables are given, rising.
+    log_odds : ndarray, shape (n,)
+        Log odds of true to false candidates in the training, which the logits contain.
+    logits : ndarray, shape (m,)
+        Logits at which chance is tabulated, rising.
+    log_share : ndarray, shape (n, m)
+        Log of the chance candidates with at least this logit, per chance candidate expected.
+    evidence : ndarray, shape (k,)
+        Frame evidence at which blanks are tabulated, rising.
+    log_blanks : ndarray, shape (n, k)
+        Log of the share of blank frames with at least this evidence.
+    hit_gain, hit_offset : float
+        Log odds of a hit are the evidence times the gain plus the offset, where hits and blanks
+        are equally likely beforehand.
+    """
+
+    log_background: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    log_share: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+    log_blanks: NDArray[np.float64]
+    hit_gain: float
+    hit_offset: float
+
+    def log_ratio(self, logit: NDArray[np.floating], background: float) -> NDArray[np.float64]:
+        """Log likelihood ratio of candidates, peak over chance.
+
+        Parameters
+        ----------
+        logit : ndarray
+            The locator's.
+        background : float
+            Mean background of the frame, in photons per pixel.
+        """
+        at = _log(background)
+        return np.asarray(logit, float) - np.interp(at, self.log_background, self.log_odds)
+
+    def log_chance(
+        self, logit: NDArray[np.floating], background: float, n_chance: float
+    ) -> NDArray[np.float64]:
+        """Log of the chance candidates expected in the frame with at least these logits.
+
+        Beyond the table it falls as a likelihood ratio's tail must, in proportion to exp(-logit).
+
+        Parameters
+        ----------
+        logit, background
+            As for `log_ratio`.
+        n_chance : float
+            Chance candidates expected in the frame.
+        """
+        row = _between(self.log_background, self.log_share, _log(background))
+        return np.log(max(n_chance, 1e-9)) + _tail(np.asarray(logit, float), self.logits, row)
+
+    def log_blank_share(self, evidence: float, background: float) -> float:
+        """Log of the share of blank frames that look at least as much like hits."""
+        row = _between(self.log_background, self.log_blanks, _log(background))
+        return min(0.0, float(_tail(np.array([evidence]), self.evidence, row)[0]))
+
+    def hit_log_odds(self, evidence: float) -> float:
+        """Log odds of a hit, hits and blanks equally likely beforehand."""
+        return self.hit_gain * evidence + self.hit_offset
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain lists."""
+        out: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            out[field.name] = np.round(value, 4).tolist()
+        return out
+
+    @staticmethod
+    def from_json(given: dict[str, Any]) -> Calibration:
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If something is absent, no number, or of the wrong shape.
+        """
+        names = [field.name for field in dataclasses.fields(Calibration)]
+        arrays = {name: np.asarray(given[name], float) for name in names[:-2]}
+        made = Calibration(**arrays, hit_gain=float(given["hit_gain"]),
+                           hit_offset=float(given["hit_offset"]))  # fmt: skip
+        n = made.log_background.size
+        if made.log_odds.shape != (n,) or made.log_share.shape != (n, made.logits.size):
+            raise ValueError("the shape of the calibration tables")
+        if made.log_blanks.shape != (n, made.evidence.size):
+            raise ValueError("the shape of the calibration tables")
+        return made
+
+
+def _log(background: float) -> float:
+    return float(np.log(max(background, 1e-12))) if np.isfinite(background) else 0.0
+
+
+def _between(
+    at: NDArray[np.float64], rows: NDArray[np.float64], place: float
+) -> NDArray[np.float64]:
+    """Interpolate a table's rows."""
+    where = np.interp(place, at, np.arange(at.size))
+    low = min(int(where), at.size - 2)
+    part = where - low
+    return (1 - part) * rows[low] + part * rows[low + 1]
+
+
+def _tail(
+    value: NDArray[np.float64], grid: NDArray[np.float64], log_share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Interpolate the log of a tail, going on with slope -1 beyond the grid."""
+    inside = np.interp(value, grid, log_share)
+    return inside - np.maximum(value - grid[-1], 0.0)

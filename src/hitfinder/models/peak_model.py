@@ -1,0 +1,232 @@
+"""A trained model of peaks and hits as a folder: locator, calibration, and where they come from.
+
+The folder holds ``model.json`` (format, hashes, calibration, provenance, metrics),
+``weights.safetensors``, ``network.onnx`` (made from the weights) and ``README.md`` (the model
+card). Nothing in it is executed when it is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.atomic import replacing
+from hitfinder.dataset.manifest import sha256
+from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.models.calibration import Calibration
+
+FORMAT, VERSION = "hitfinder-peak-model", 1
+INFO, WEIGHTS, NETWORK, CARD = "model.json", "weights.safetensors", "network.onnx", "README.md"
+DEFAULT = "low-flux"
+"""Name of the model that is used unless another is asked for."""
+
+
+class ModelError(HitfinderError):
+    """A model that is damaged, changed, or of another version."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PeakModel:
+    """A trained model.
+
+    Parameters
+    ----------
+    name : str
+        Name of its folder.
+    calibration : Calibration
+        What the locator's answers are worth.
+    ranges : dict
+        Ranges of the frames it was trained on, by quantity: lowest, highest.
+    provenance : dict
+        Command, seed, commit and version that made it.
+    metrics : dict
+        How well it did.
+    path : Path, optional
+        Folder it was read from.
+    """
+
+    name: str
+    calibration: Calibration
+    ranges: dict[str, list[float]]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    path: Path | None = None
+
+    def network_bytes(self) -> bytes:
+        """Return the locator as an ONNX model."""
+        assert self.path is not None
+        return (self.path / NETWORK).read_bytes()
+
+    def card(self) -> str:
+        """Return the model card."""
+        assert self.path is not None
+        return (self.path / CARD).read_text(encoding="utf-8")
+
+    def weights(self) -> dict[str, NDArray]:
+        """Read the locator's weights.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged or a weight is not a finite number.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        assert self.path is not None
+        where = str(self.path / WEIGHTS)
+        try:
+            weights = load_file(self.path / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"the weights cannot be read: {error}", where) from error
+        check_finite(weights, where)
+        return weights
+
+
+def check_finite(weights: Mapping[str, NDArray], where: str) -> None:
+    """Raise ModelError if a weight is not a finite number."""
+    for name, value in weights.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ModelError(f"weight {name!r} holds numbers that are not finite", where)
+
+
+def shipped() -> dict[str, Path]:
+    """Return the folders of the models that come with the package, by name."""
+    root = Path(str(importlib.resources.files("hitfinder.models"))) / "shipped"
+    if not root.is_dir():
+        return {}
+    return {path.name: path for path in sorted(root.iterdir()) if (path / INFO).is_file()}
+
+
+def find(name: str) -> Path:
+    """Return the folder of a model: one of the package's by name, or any by its path.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    known = shipped()
+    if name in known:
+        return known[name]
+    if (Path(name) / INFO).is_file():
+        return Path(name)
+    hint = f"With the package come: {', '.join(known) or 'none'}."
+    raise ModelError(f"there is no model {name!r}", hint=hint)
+
+
+def load(name: str = DEFAULT) -> PeakModel:
+    """Read a model and check that its files are those it was written with.
+
+    Parameters
+    ----------
+    name : str
+        Name of a model that comes with the package, or path of a folder.
+
+    Raises
+    ------
+    ModelError
+        If there is none, it is of another version, or a file is absent or changed.
+    """
+    path = find(name)
+    where = str(path / INFO)
+    try:
+        info = json.loads((path / INFO).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {error}", where) from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise ModelError("this describes no peak model of hitfinder", where)
+    if info.get("version") != VERSION:
+        raise ModelError(
+            f"format version {info.get('version')}, this program reads {VERSION}",
+            where,
+            "Train it again, or use the version of hitfinder that wrote it.",
+        )
+    for file in (WEIGHTS, NETWORK):
+        if not (path / file).is_file():
+            raise ModelError(f"there is no {file} in it", str(path))
+        if info.get("sha256", {}).get(file) != sha256(path / file):
+            hint = "Its SHA-256 differs from model.json's: install or train the model again."
+            raise ModelError("not the file the model was written with", str(path / file), hint)
+    try:
+        return PeakModel(
+            path.name,
+            Calibration.from_json(info["calibration"]),
+            dict(info["ranges"]),
+            dict(info["provenance"]),
+            dict(info["metrics"]),
+            path,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"lacks or garbles {error}", where) from error
+
+
+def save(
+    path: str | Path,
+    model: PeakModel,
+    weights: Mapping[str, NDArray],
+    card: str,
+    *,
+    overwrite: bool = False,
+) -> PeakModel:
+    """Write a model, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Folder to make.
+    model : PeakModel
+        What is known of it.
+    weights : mapping of ndarray
+        State of the locator.
+    card : str
+        Model card, in Markdown.
+    overwrite : bool
+        Replace a model that is there.
+
+    Raises
+    ------
+    OutputError
+        If there is a model already, or it cannot be written.
+    ModelError
+        If a weight is not a finite number.
+    """
+    from safetensors.numpy import save_file
+
+    from hitfinder.models.onnx_graph import onnx_bytes
+    from hitfinder.models.tensors import ordinary_mode
+
+    path = Path(path)
+    if (path / INFO).exists() and not overwrite:
+        raise OutputError("there is a model already", str(path), "Choose another folder.")
+    check_finite(weights, str(path))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # Without its description, the old model is none; with it, the new one is whole.
+        (path / INFO).unlink(missing_ok=True)
+        with replacing(path / WEIGHTS) as part, ordinary_mode(part):
+            save_file({k: np.asarray(v, order="C") for k, v in weights.items()}, part)
+        with replacing(path / NETWORK) as part:
+            part.write_bytes(onnx_bytes(weights))
+        info = {
+            "format": FORMAT,
+            "version": VERSION,
+            "sha256": {file: sha256(path / file) for file in (WEIGHTS, NETWORK)},
+            "ranges": model.ranges,
+            "provenance": model.provenance,
+            "metrics": model.metrics,
+            "calibration": model.calibration.to_json(),
+        }
+        for file, text in ((CARD, card), (INFO, json.dumps(info, indent=1) + "\n")):
+            with replacing(path / file) as part:
+                part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the model: {error.strerror}", str(path)) from error
+    return dataclasses.replace(model, path=path)
