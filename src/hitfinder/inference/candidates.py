@@ -2,7 +2,7 @@
 
 Window sums of 1×1, 3×3 and 5×5 pixels are compared with integer thresholds that follow the
 background ring by ring. The pass works on strips of pixels so that the compiler can vectorise it;
-a strip is looked at pixel by pixel only if its largest sum reaches the strip's lowest threshold.
+a strip is looked at pixel by pixel only if one of its sums reaches the strip's lowest threshold.
 """
 
 from __future__ import annotations
@@ -11,70 +11,85 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hitfinder.inference.poisson import critical_counts
+from hitfinder.inference.rings import Rings
+from hitfinder.inference.thresholds import (
+    BAND,
+    STRIP,
+    WINDOWS,
+    place_in_ring,
+    ring_thresholds,
+    strip_spans,
+    strip_thresholds,
+    threshold,
+)
 
-STRIP = 32
-"""Pixels in a strip."""
-
-BAND = 4
-"""Rows whose strips share their thresholds."""
-
-WINDOWS = (1, 9, 25)
-"""Pixels in the windows of the pass."""
-
-_FAR = 1 << 30
+_REACH = 2
+_ROWS = 2 * _REACH + 1
 
 
-def ring_thresholds(
-    rate: NDArray[np.float64], weight_range: NDArray[np.float64], log_p: float
-) -> NDArray[np.int32]:
-    """Smallest window sums in each ring with a chance probability of at most exp(`log_p`).
+class CandidateSearch:
+    """Finds the candidates in the frames of one geometry. Not to be shared between threads.
 
     Parameters
     ----------
-    rate : ndarray of float64, shape (n_rings,)
-        Background at weight 1, in photons per pixel.
-    weight_range : ndarray of float64, shape (2, n_rings)
-        Smallest and largest pixel weight in each ring.
+    rings : Rings
+        Rings of the geometry.
     log_p : float
-        Natural logarithm of the chance probability.
-
-    Returns
-    -------
-    ndarray of int32, shape (2, 3, n_rings)
-        Thresholds of the 1-, 9- and 25-pixel windows on the dimmest and on the brightest pixels
-        of the ring.
+        Natural logarithm of the chance probability at which a window makes a candidate.
+    most : int
+        Candidates kept of a frame, in reading order.
     """
-    means = (rate * weight_range)[:, None, :] * np.array(WINDOWS)[None, :, None]
-    return critical_counts(means, log_p)
+
+    def __init__(self, rings: Rings, log_p: float, most: int) -> None:
+        self._rings, self._log_p = rings, log_p
+        self._spans = strip_spans(rings.index, rings.weight)
+        n_bands, n_strips = self._spans[0].shape
+        self._strips = np.empty((3, n_bands, n_strips), np.int32)
+        width = n_strips * STRIP + 2 * _REACH
+        self._room = [np.empty((_ROWS + 2, width), kind) for kind in (np.int16, np.int32)]
+        self._found = np.empty((most, 2), np.int32)
+
+    def find(self, work: NDArray[np.int32], rate: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Find the pixels at the centre of a window that reaches its threshold.
+
+        Parameters
+        ----------
+        work : ndarray of int32, shape (ss, fs)
+            Counts, negative where there is no reading.
+        rate : ndarray of float64, shape (n_rings,)
+            Background at weight 1, in photons per pixel.
+
+        Returns
+        -------
+        ndarray of int32, shape (n, 2)
+            (ss, fs) of the candidates in reading order; overwritten by the next call.
+        """
+        rings = self._rings
+        thresholds = ring_thresholds(rate, rings.weight_range, self._log_p)
+        strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
+        # Half the bits take half the time. Counts are cut where no threshold can tell.
+        room = self._room[0 if thresholds.max() <= largest_count(np.int16) else 1]
+        n = find_candidates(
+            work,
+            rings.index,
+            rings.weight,
+            rings.weight_range,
+            thresholds,
+            self._strips,
+            largest_count(room.dtype),
+            room,
+            self._found,
+        )
+        return self._found[: min(n, len(self._found))]
+
+
+def largest_count(kind: np.typing.DTypeLike) -> int:
+    """Largest count of which 25 can be summed in an integer type."""
+    return int(np.iinfo(kind).max) // WINDOWS[-1]
 
 
 @njit(cache=True, nogil=True)
-def strip_thresholds(thresholds, first_ring, last_ring, out):
-    """Lowest thresholds of the rings that each strip crosses.
-
-    Parameters
-    ----------
-    thresholds : ndarray of int32, shape (2, 3, n_rings)
-        From `ring_thresholds`.
-    first_ring, last_ring : ndarray of int16, shape (n_bands, n_strips)
-        From `strip_spans`.
-    out : ndarray of int32, shape (3, n_bands, n_strips)
-        Written.
-    """
-    for i in range(first_ring.shape[0]):
-        for s in range(first_ring.shape[1]):
-            for k in range(3):
-                lowest = _FAR
-                for r in range(first_ring[i, s], last_ring[i, s] + 1):
-                    lowest = min(lowest, thresholds[0, k, r])
-                out[k, i, s] = lowest
-
-
-@njit(cache=True, nogil=True)
-def find_candidates(
-    work, ring, weight, weight_range, thresholds, strips, row_sum3, row_sum5, found
-):
+def find_candidates(work, ring, weight, weight_range, thresholds, strips, largest, room, found):
     """Find the pixels at the centre of a window that reaches its threshold.
 
     Parameters
@@ -91,8 +106,10 @@ def find_candidates(
         From `ring_thresholds`.
     strips : ndarray of int32, shape (3, n_bands, n_strips)
         From `strip_thresholds`.
-    row_sum3, row_sum5 : ndarray of int32, shape (fs + 4,)
-        Room for sums over rows; the two pixels at either end stay 0.
+    largest : int
+        Counts are cut to this; no less than the thresholds, no more than `largest_count`.
+    room : ndarray of int16 or int32, shape (7, n_strips * STRIP + 4)
+        Room for five rows of counts, and for their sums column by column.
     found : ndarray of int32, shape (n, 2)
         Written: (ss, fs) of the candidates in reading order.
 
@@ -101,99 +118,99 @@ def find_candidates(
     int
         Number of candidates; those beyond the room in `found` are counted but not written.
     """
-    n_ss, n_fs = work.shape
+    kind = room.dtype.type
+    room[:] = 0
+    marks = np.empty(strips.shape[2], np.bool_)
     count = 0
-    for i in range(n_ss):
-        _sum_rows(work, i, row_sum3, row_sum5)
-        for s in range(strips.shape[2]):
-            low1, low9, low25 = (
-                strips[0, i // BAND, s],
-                strips[1, i // BAND, s],
-                strips[2, i // BAND, s],
+    for i in range(-_REACH, work.shape[0]):
+        _enter_row(work, i + _REACH, kind(largest), room)
+        if i < 0:
+            continue
+        _sum_columns(room, i)
+        lows = strips[:, i // BAND]
+        _mark_strips(room, i, lows, largest, marks)
+        for s in np.flatnonzero(marks):
+            count = _look_closely(
+                room, i, s, lows[:, s], ring, weight, weight_range, thresholds, count, found
             )
-            if low1 == _FAR:
-                continue
-            start = s * STRIP
-            stop = min(start + STRIP, n_fs)
-            top1 = top9 = top25 = np.int32(0)
-            row = work[i, start:stop]
-            three = row_sum3[start + 1 : stop + 3]
-            five = row_sum5[start : stop + 4]
-            for j in range(row.size):
-                top1 = max(top1, row[j])
-            for j in range(row.size):
-                top9 = max(top9, np.int32(three[j] + three[j + 1] + three[j + 2]))
-            for j in range(row.size):
-                outer = five[j] + five[j + 1] + five[j + 3] + five[j + 4]
-                top25 = max(top25, np.int32(outer + five[j + 2]))
-            if top1 < low1 and top9 < low9 and top25 < low25:
-                continue
-            for j in range(row.size):
-                r = ring[i, start + j]
-                if r < 0:
-                    continue
-                sum9 = three[j] + three[j + 1] + three[j + 2]
-                sum25 = five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4]
-                span = weight_range[1, r] - weight_range[0, r]
-                part = (weight[i, start + j] - weight_range[0, r]) / span if span > 0 else 0.0
-                if (
-                    row[j] >= _between(thresholds, 0, r, part)
-                    or sum9 >= _between(thresholds, 1, r, part)
-                    or sum25 >= _between(thresholds, 2, r, part)
-                ):
-                    if count < found.shape[0]:
-                        found[count, 0] = i
-                        found[count, 1] = start + j
-                    count += 1
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _between(thresholds, k, r, part):
-    """Threshold of window k in ring r, `part` of the way from dim to bright, rounded down."""
-    low = thresholds[0, k, r]
-    return low + int(part * (thresholds[1, k, r] - low))
+@njit(cache=True, nogil=True)
+def _look_closely(room, i, s, lows, ring, weight, weight_range, thresholds, count, found):
+    """Add the candidates of strip s of row i to the `count` already found, return their number."""
+    start = s * STRIP
+    one = room[i % _ROWS, start + _REACH :]
+    three = room[_ROWS, start + 1 :]
+    five = room[_ROWS + 1, start:]
+    for j in range(min(STRIP, ring.shape[1] - start)):
+        sum9 = three[j] + three[j + 1] + three[j + 2]
+        sum25 = five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4]
+        r = ring[i, start + j]
+        if (one[j] < lows[0] and sum9 < lows[1] and sum25 < lows[2]) or r < 0:
+            continue
+        part = place_in_ring(weight[i, start + j], weight_range[0, r], weight_range[1, r])
+        if (
+            one[j] >= threshold(thresholds, 0, r, part)
+            or sum9 >= threshold(thresholds, 1, r, part)
+            or sum25 >= threshold(thresholds, 2, r, part)
+        ):
+            if count < found.shape[0]:
+                found[count, 0] = i
+                found[count, 1] = start + j
+            count += 1
+    return count
 
 
 @njit(cache=True, nogil=True)
-def _sum_rows(work, i, row_sum3, row_sum5):
-    """Sum the counts of the three and five rows around row i, column by column.
+def _mark_strips(room, i, lows, largest, marks):
+    """Say for each strip of row i whether the sums of any window in it reach its thresholds.
 
-    Sums are cast back to 32 bits one by one, without which they are taken at half the speed.
+    Sums are cast back to their type one by one, without which they are taken at half the speed;
+    the compiler vectorises this loop only in a function of its own.
     """
-    n_ss, n_fs = work.shape
-    three, five = row_sum3[2 : 2 + n_fs], row_sum5[2 : 2 + n_fs]
-    three[:] = 0
-    for k in range(max(i - 1, 0), min(i + 2, n_ss)):
-        row = work[k]
-        for j in range(n_fs):
-            three[j] = np.int32(three[j] + max(row[j], np.int32(0)))
-    five[:] = three
-    for k in (i - 2, i + 2):
-        if 0 <= k < n_ss:
-            row = work[k]
-            for j in range(n_fs):
-                five[j] = np.int32(five[j] + max(row[j], np.int32(0)))
+    kind = room.dtype.type
+    for s in range(marks.size):
+        start = s * STRIP
+        one = room[i % _ROWS, start + _REACH : start + _REACH + STRIP]
+        three = room[_ROWS, start + 1 : start + 3 + STRIP]
+        five = room[_ROWS + 1, start : start + 4 + STRIP]
+        low1 = kind(min(lows[0, s], largest + 1))
+        low9 = kind(min(lows[1, s], largest + 1))
+        low25 = kind(min(lows[2, s], largest + 1))
+        reached = False
+        for j in range(STRIP):
+            sum9 = kind(three[j] + three[j + 1] + three[j + 2])
+            sum25 = kind(five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4])
+            reached |= (one[j] >= low1) | (sum9 >= low9) | (sum25 >= low25)
+        marks[s] = reached
 
 
-def strip_spans(ring: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """First and last ring in each strip of a frame.
+@njit(cache=True, nogil=True)
+def _enter_row(work, i, largest, room):
+    """Put the counts of row i, cut to what can be summed, in place of the oldest of five rows."""
+    target = room[i % _ROWS, _REACH:]
+    if i >= work.shape[0]:
+        target[:] = 0
+        return
+    row, none = work[i], np.int32(0)
+    for j in range(row.size):
+        target[j] = min(max(row[j], none), largest)
 
-    Parameters
-    ----------
-    ring : ndarray of int16, shape (ss, fs)
-        Ring of each pixel, -1 where masked.
 
-    Returns
-    -------
-    first, last : ndarray of int16, shape (n_bands, n_strips)
-        Rings of the unmasked pixels of each strip of `BAND` rows; first is above last in a strip
-        that is masked throughout.
-    """
-    n_ss, n_fs = ring.shape
-    n_bands, n_strips = -(-n_ss // BAND), -(-n_fs // STRIP)
-    padded = np.full((n_bands * BAND, n_strips * STRIP), -1, np.int16)
-    padded[:n_ss, :n_fs] = ring
-    blocks = padded.reshape(n_bands, BAND, n_strips, STRIP)
-    first = np.where(blocks < 0, np.iinfo(np.int16).max, blocks).min(axis=(1, 3))
-    return first.astype(np.int16), blocks.max(axis=(1, 3))
+@njit(cache=True, nogil=True)
+def _sum_columns(room, i):
+    """Sum the counts of the three and of the five rows around row i, column by column."""
+    kind = room.dtype.type
+    above2, above, here, below, below2 = (
+        room[(i + 3) % _ROWS],
+        room[(i + 4) % _ROWS],
+        room[i % _ROWS],
+        room[(i + 1) % _ROWS],
+        room[(i + 2) % _ROWS],
+    )
+    row_sum3, row_sum5 = room[_ROWS], room[_ROWS + 1]
+    for j in range(here.size):
+        three = kind(above[j] + here[j] + below[j])
+        row_sum3[j] = three
+        row_sum5[j] = kind(three + above2[j] + below2[j])

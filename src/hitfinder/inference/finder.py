@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference import background, candidates, local, peaks, score
+from hitfinder.inference import background, local, peaks, score
+from hitfinder.inference.candidates import CandidateSearch
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.poisson import critical_counts
 from hitfinder.inference.rings import Rings
@@ -154,14 +155,11 @@ class Finder:
         self.settings = settings or FinderSettings()
         self.rings = Rings.of(geometry)
         self._points = local.control_points(self.rings.index < 0)
-        self._spans = candidates.strip_spans(self.rings.index)
+        self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE, _MAX_CANDIDATES)
         self._sampled = _RowSample.of(self.rings)
         n_rings, (n_ss, n_fs) = self.rings.q.size, geometry.shape
         self._work = np.empty((n_ss, n_fs), np.int32)
         self._histogram, self._sums = background.new_histograms(n_rings)
-        self._strips = np.empty((3, *self._spans[0].shape), np.int32)
-        self._row_sums = np.zeros((2, n_fs + 4), np.int32)
-        self._found = np.empty((_MAX_CANDIDATES, 2), np.int32)
 
     @property
     def bin_q(self) -> NDArray[np.float64]:
@@ -306,20 +304,7 @@ class Finder:
         """All peaks that take part in the score, most significant first, and the texture."""
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range = rings.weight_range
-        thresholds = candidates.ring_thresholds(rate, weight_range, _LOG_P_CANDIDATE)
-        candidates.strip_thresholds(thresholds, *self._spans, self._strips)
-        n = candidates.find_candidates(
-            self._work,
-            rings.index,
-            rings.weight,
-            weight_range,
-            thresholds,
-            self._strips,
-            self._row_sums[0],
-            self._row_sums[1],
-            self._found,
-        )
-        found = self._found[: min(n, _MAX_CANDIDATES)]
+        found = self._search.find(self._work, rate)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
         variance = local.texture_variance(

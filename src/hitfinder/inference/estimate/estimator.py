@@ -21,6 +21,10 @@ LENGTH_RANGE_M = (0.08, 0.60)
 
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
 _WIDE = 0.06
+_SLICE_SIGMAS = 4.5
+_ZOOMS = 4
+_LEAST_SLICES = 4
+_SLIGHT = 5.0
 _STEP = 0.05
 _OUTSIDE = 6.0
 _BAD_FIT = 1e-4
@@ -170,8 +174,27 @@ class GeometryEstimator:
         # Water's ring itself is badly known: there may be several maxima, all of them wide.
         if not self._known.any() and peak.information[1, 1] * _WIDE**2 < 1:
             return self._grid.nodes(self.box, peak.grid)
-        n = posterior.integrate(peak.x, self.box, peak.information, self._data(sums), self._nodes)
-        return self._nodes[:n]
+        reach = _SLICE_SIGMAS * self._energy_sigma(peak.information)
+        low, high = np.clip((peak.x[0] - reach, peak.x[0] + reach), *self.box[0])
+        for _ in range(_ZOOMS):
+            n = posterior.integrate(
+                peak.x, low, high, self.box, peak.information, self._data(sums), self._nodes
+            )
+            nodes = self._nodes[:n]
+            step = (high - low) / (posterior.N_SLICES - 1)
+            seen = np.unique(nodes[nodes[:, 2] > nodes[:, 2].max() - _SLIGHT, 0])
+            if step == 0 or len(seen) >= _LEAST_SLICES:
+                break
+            # In a corner of the box the posterior is narrower than the likelihood.
+            low, high = np.clip((seen[0] - step, seen[-1] + step), *self.box[0])
+        return nodes
+
+    def _energy_sigma(self, information: NDArray[np.float64]) -> float:
+        """Return the standard deviation of ln E, the camera length unknown unless given."""
+        value = information[0, 0]
+        if not self._known[1]:
+            value -= information[0, 1] ** 2 / max(information[1, 1], 1e-12)
+        return 1 / math.sqrt(max(value, 1e-12))
 
     def _shadowed(self, sums: BinSums, x: NDArray[np.float64]) -> int:
         """Return how many of the innermost rings are in the shadow of a beam stop."""

@@ -18,8 +18,9 @@ _DERIVATIVE_STEP = 2e-3
 _LONGEST_STEP = 0.2
 _ITERATIONS = 25
 _CONVERGED = 1e-3
-_N_SLICES = 13
-_SLICE_SIGMAS = 4.5
+N_SLICES = 13
+"""Slices of constant energy in `integrate`."""
+
 _N_NODES = 5
 _NODE_STEP = 1.35
 
@@ -159,7 +160,7 @@ def _log_tangent(v):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def integrate(x, box, information, data, nodes):  # type: ignore[no-untyped-def]
+def integrate(x, low, high, box, information, data, nodes):  # type: ignore[no-untyped-def]
     """Sample the posterior around its maximum, uniform in E and ln D within a box.
 
     Slices of constant energy, in each of them nodes across the ridge of the likelihood, which is
@@ -169,6 +170,8 @@ def integrate(x, box, information, data, nodes):  # type: ignore[no-untyped-def]
     ----------
     x : ndarray, shape (2,)
         Maximum within the box.
+    low, high : float
+        ln E of the first and the last slice; one slice if they are equal.
     box : ndarray, shape (2, 2)
         Limits.
     information : ndarray, shape (2, 2)
@@ -183,15 +186,12 @@ def integrate(x, box, information, data, nodes):  # type: ignore[no-untyped-def]
     int
         Number of nodes.
     """
-    i00, i01, i11 = information[0, 0], information[0, 1], information[1, 1]
+    i01, i11 = information[0, 1], information[1, 1]
     fixed_length = box[1, 0] == box[1, 1]
     across = 1.0 / math.sqrt(max(i11, 1e-12))
-    along = i00 if fixed_length else i00 - i01 * i01 / max(i11, 1e-12)
-    reach = _SLICE_SIGMAS / math.sqrt(max(along, 1e-12))
-    low, high = max(box[0, 0], x[0] - reach), min(box[0, 1], x[0] + reach)
-    n_slices = 1 if low >= high else _N_SLICES
+    n_slices = 1 if low >= high else N_SLICES
     dv = (high - low) / max(n_slices - 1, 1)
-    middle = 0 if n_slices == 1 else round((x[0] - low) / dv)
+    middle = 0 if n_slices == 1 else min(max(round((x[0] - low) / dv), 0), n_slices - 1)
     slope = -i01 / max(i11, 1e-12)
     slope += (_log_tangent(x[0] + 1e-4) - _log_tangent(x[0] - 1e-4)) / 2e-4
     n = 0
@@ -235,10 +235,10 @@ def _recentre(v, w, sigma, data):  # type: ignore[no-untyped-def]
 def _slice(v, w, sigma, box, weight, data, nodes, n):  # type: ignore[no-untyped-def]
     """Write the nodes of one slice; return the number of nodes so far."""
     energy = math.exp(v)
-    half = 0.5 * (_N_NODES - 1) * _NODE_STEP * sigma
-    low, high = max(box[1, 0], w - half), min(box[1, 1], w + half)
-    if low > high:
-        return n
+    inside = min(max(w, box[1, 0]), box[1, 1])
+    # Outside the box, what is left inside falls off from the edge within sigma² / distance.
+    reach = 0.5 * (_N_NODES - 1) * _NODE_STEP * sigma / (1.0 + abs(w - inside) / sigma)
+    low, high = max(box[1, 0], inside - reach), min(box[1, 1], inside + reach)
     n_nodes = 1 if low == high else _N_NODES
     dw = (high - low) / max(n_nodes - 1, 1)
     for j in range(n_nodes):
@@ -253,4 +253,4 @@ def _slice(v, w, sigma, box, weight, data, nodes, n):  # type: ignore[no-untyped
 
 def empty_nodes() -> np.ndarray:
     """Return an array that holds the nodes of `integrate`."""
-    return np.empty((_N_SLICES * _N_NODES, 4))
+    return np.empty((N_SLICES * _N_NODES, 4))

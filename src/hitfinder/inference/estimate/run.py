@@ -23,6 +23,7 @@ the sums of C⁻¹ (3), C⁻¹ θ (2) and θᵀ C⁻¹ θ for values θ with cov
 
 _THIRD = 5
 _WELL_KNOWN = 0.1
+_MOST_FRAMES = 0.5
 _P_DRIFT = 1e-3
 
 
@@ -261,7 +262,8 @@ def _add_well_known(row: NDArray[np.float64], estimate: GeometryEstimate) -> Non
 def _frames_chi2(row: NDArray[np.float64], whole: GeometryEstimate) -> tuple[float, int]:
     """Return χ² of the well-known frames against the whole run, and its degrees of freedom."""
     n, values = int(row[1]), _values(whole)
-    if n < 2 or not np.isfinite(values).all():
+    # A few narrow ones among many wide ones are chosen by chance, and are not typical.
+    if n < max(2, _MOST_FRAMES * row[0]) or not np.isfinite(values).all():
         return 0.0, 0
     inverse = row[[2, 3, 3, 4]].reshape(2, 2)
     chi2 = row[7] - 2 * values @ row[5:7] + values @ inverse @ values
