@@ -22,6 +22,12 @@ FRAME_COLUMNS = [
     "photons",
     "background_per_pixel",
     "resolution_a",
+    "hit_probability",
+    "photon_energy_ev",
+    "photon_energy_sigma_ev",
+    "camera_length_m",
+    "camera_length_sigma_m",
+    "geometry",
     "seconds",
 ]
 PEAK_COLUMNS = [
@@ -34,6 +40,8 @@ PEAK_COLUMNS = [
     "n_pixels",
     "snr",
     "resolution_a",
+    "probability",
+    "photons_sigma",
 ]
 OUTPUTS = {
     *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),

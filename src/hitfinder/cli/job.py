@@ -26,16 +26,18 @@ from hitfinder.cli.outputs import Outputs
 from hitfinder.cli.progress import OnProgress, progress
 from hitfinder.errors import SourceError
 from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.finder import FinderSettings
 from hitfinder.inference.pipeline import Pipeline, default_workers
 from hitfinder.inference.settings import JobSettings
 from hitfinder.inference.setup import Setup, read_geometry_file, set_up
 from hitfinder.inference.store import Store
 from hitfinder.io.open import open_source
 from hitfinder.io.source import FrameSource
+from hitfinder.models import peak_model
 
 log = logging.getLogger(__name__)
 
-LIBRARIES = ("numpy", "numba", "h5py", "hdf5plugin", "scipy", "pyarrow")
+LIBRARIES = ("numpy", "numba", "h5py", "hdf5plugin", "scipy", "pyarrow", "onnxruntime")
 SHOWN_PROBLEMS = 5
 
 
@@ -108,6 +110,7 @@ def run_job(
     check_readable(stored)
     setup = set_up(settings.geometry, geom, stored)
     setup.log()
+    check_model(settings.finder, setup.geometry)
     stored.close()
     job = fingerprint(stored, setup.geometry, settings)
     store = open_folder(out, job, resume, overwrite)
@@ -135,6 +138,20 @@ def check_readable(source: FrameSource) -> None:
         log.warning("%s", problem)
     if len(problems) > SHOWN_PROBLEMS:
         log.warning("and %d more problems with the inputs", len(problems) - SHOWN_PROBLEMS)
+
+
+def check_model(settings: FinderSettings, geometry: Geometry) -> None:
+    """Warn if the network of the settings was not trained for such an experiment.
+
+    Raises
+    ------
+    hitfinder.models.peak_model.ModelError
+        If it cannot be used.
+    """
+    if settings.finder != "network":
+        return
+    for outside in peak_model.load(settings.model).outside(geometry):
+        log.warning("%s; --finder likelihood does without the network", outside)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -190,7 +207,12 @@ class _Job:
         """Process the frames; return the geometry with hot pixels masked, and if cut short."""
         geometry, settings = self.setup.geometry, self.settings
         pipeline = Pipeline(
-            self.setup.source, geometry, settings.finder, self.store, settings.hot_pixel_frames
+            self.setup.source,
+            geometry,
+            settings.finder,
+            self.store,
+            settings.hot_pixel_frames,
+            settings.estimate,
         )
         hot: NDArray[np.bool_] | None = None
         interrupted = False

@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
 @click.group()
 def models() -> None:
-    """List networks that can be trained, and say what a trained one is."""
+    """List trained networks and those that can be trained, and say what they are."""
+
+
+@models.command(name="list")
+def list_models() -> None:
+    """List the trained models that come with hitfinder."""
+    from hitfinder.models.peak_model import DEFAULT, load, shipped
+
+    for name in shipped():
+        made = load(name)
+        note = " (used by hitfinder run)" if name == DEFAULT else ""
+        click.echo(f"{name}{note}: made by {made.provenance['made_by']}, seed "
+                   f"{made.provenance['seed']}")  # fmt: skip
+        for metric, value in made.metrics.items():
+            click.echo(f"  {metric.replace('_', ' ')}: {value:g}")
+
+
+@models.command()
+@click.argument("model")
+@click.option("-o", "--out", required=True, metavar="FILE", help="File to write.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx", "safetensors"]),
+    default="onnx",
+    show_default=True,
+    help="For an ONNX runtime, or for hitfinder.models.locator.Locator in PyTorch.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file.")
+def export(model: str, out: str, kind: str, overwrite: bool) -> None:
+    """Write the network of MODEL to a file.
+
+    Where PyTorch is installed, the two forms are first checked to give the same numbers.
+    """
+    import importlib.util
+
+    from hitfinder.atomic import replacing
+    from hitfinder.errors import OutputError
+    from hitfinder.models.peak_model import NETWORK, WEIGHTS, load
+
+    made = load(model)
+    assert made.path is not None
+    if Path(out).exists() and not overwrite:
+        raise OutputError("the file is there already", out, "Give --overwrite to replace it.")
+    if importlib.util.find_spec("torch"):
+        from hitfinder.models.agreement import largest_difference
+
+        click.echo(f"largest difference between PyTorch and ONNX: {largest_difference(made):.2g}")
+    with replacing(out) as part:
+        part.write_bytes((made.path / (NETWORK if kind == "onnx" else WEIGHTS)).read_bytes())
+    click.echo(f"written: {out}")
 
 
 @models.command()
@@ -48,10 +100,18 @@ def networks(shape: tuple[int, int], batch_size: int) -> None:
 @models.command()
 @click.argument("bundle")
 def show(bundle: str) -> None:
-    """Say what the trained network BUNDLE is and where it comes from."""
+    """Say what the trained network BUNDLE is and where it comes from.
+
+    BUNDLE is a folder written by hitfinder train, or a name of hitfinder models list.
+    """
     import json
 
+    from hitfinder.models import peak_model
     from hitfinder.models.bundle import load
+
+    if bundle in peak_model.shipped() or (Path(bundle) / peak_model.INFO).is_file():
+        click.echo(peak_model.load(bundle).card())
+        return
 
     made = load(bundle)
     config = made.config

@@ -21,6 +21,8 @@ from hitfinder.export.cxi import write_cxi, write_cxi_geom
 from hitfinder.export.hits import Hit
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.binned import bin_size
+from hitfinder.inference.estimate.estimator import GeometryEstimator
+from hitfinder.inference.estimate.run import RunSums
 from hitfinder.inference.finder import PEAK_DTYPE
 from hitfinder.inference.rings import Rings
 from hitfinder.inference.settings import JobSettings
@@ -85,6 +87,7 @@ class Outputs:
             "peaks": collected.total_peaks,
             "by_status": collected.statuses,
         }
+        run["estimated_geometry"] = self._estimated()
         self._write_report(run, collected, view)
         with self.stored:
             self._write_cxi()
@@ -122,6 +125,20 @@ class Outputs:
 
         tables.write_table(self.out / "frames.parquet", tables.frame_schema(), frames(), csv=csv)
         tables.write_table(self.out / "peaks.parquet", tables.peak_schema(), peaks(), csv=csv)
+
+    def _estimated(self) -> dict[str, Any] | None:
+        """Photon energy and camera length from all frames together; None if not asked for."""
+        if not self.settings.estimate or self.geometry.detector.full_mask.all():
+            return None
+        estimator = GeometryEstimator(self.geometry)
+        total = RunSums.of(estimator, len(self.stored))
+        for part in self.store.parts():
+            if part.geometry.size:
+                total.merge(RunSums.from_array(total.n_frames, total.n_rings, part.geometry))
+        found = total.result(estimator)
+        told = dataclasses.asdict(found.estimate) | {"frames": found.n_frames}
+        told["drift"] = dataclasses.asdict(found.drift) | {"drifts": found.drift.drifts}
+        return json.loads(json.dumps(told), parse_constant=lambda _: None)
 
     def _hits(self) -> Iterator[Hit]:
         """Hits in frame order."""

@@ -34,6 +34,7 @@ bad input; 130 interrupted.
 """
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
+FINDER_OPTIONS = ("false_hits", "hit_threshold", "min_peaks", "finder", "model")
 
 
 def geometry_options(command: Any) -> Any:
@@ -91,6 +92,17 @@ def finder_options(command: Any) -> Any:
                 metavar="N",
                 help="Least number of peaks of a hit.  [default: 0]",
             ),
+            click.option(
+                "--finder",
+                type=click.Choice(["network", "likelihood"]),
+                help="Judge candidate peaks by a trained network, or by likelihood alone."
+                "  [default: network]",
+            ),
+            click.option(
+                "--model",
+                metavar="NAME",
+                help="Trained network: a name of 'hitfinder models list', or a folder.",
+            ),
         )
     ):
         command = option(command)
@@ -122,7 +134,7 @@ def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings
     )
     finder = config.override(
         settings.finder,
-        **{name: given.get(name) for name in ("false_hits", "hit_threshold", "min_peaks")},
+        **{name: given.get(name) for name in FINDER_OPTIONS},
     )
     output = config.override(
         settings.output, csv=given.get("csv") or None, copy_frames=given.get("copy_frames") or None
@@ -133,6 +145,7 @@ def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings
         finder=finder,
         output=output,
         workers=given.get("workers"),
+        estimate=False if given.get("no_estimate") else None,
     )
 
 
@@ -160,6 +173,9 @@ def tell(result: Result) -> None:
 @geometry_options
 @finder_options
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@click.option(
+    "--no-estimate", is_flag=True, help="Do not estimate photon energy and camera length."
+)
 @click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
 @click.option("--copy-frames", is_flag=True, help="Copy the hits into hits.cxi, do not link them.")
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")

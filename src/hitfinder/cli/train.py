@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hitfinder.models.attribute import AttributeConfig
 
 ATTRIBUTES = ("peak", "photon_energy", "camera_length", "peak_location")
+LOW_FLUX = "low-flux"
 
 EPILOG = """\b
 Examples:
@@ -20,6 +21,8 @@ Examples:
   hitfinder train peak --show-config > mine.toml
   hitfinder train peak --config mine.toml --data images/ --out mine
   hitfinder train photon_energy --classes 5000:12000:1000 --nearest --data wide/ --out energy
+
+  hitfinder train low-flux --out mine     (the network of hitfinder run)
 
 \b
 A training that was cut short goes on with the same command and --resume, and
@@ -34,7 +37,7 @@ each device, --devices and --nodes as in the job.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("attribute", type=click.Choice(ATTRIBUTES))
+@click.argument("attribute", type=click.Choice([*ATTRIBUTES, LOW_FLUX]))
 @click.option("--data", metavar="DIR", help="Tree of frames.")
 @click.option("--out", metavar="DIR", help="Folder for the trained network.")
 @click.option("--model", metavar="NAME", help="Network; hitfinder models networks lists them.")
@@ -68,9 +71,30 @@ each device, --devices and --nodes as in the job.
 @click.option(
     "--precision", default="32-true", show_default=True, help="32-true, 16-mixed, bf16-mixed, ..."
 )
+@click.option(
+    "--experiments",
+    type=click.IntRange(10),
+    metavar="N",
+    help="low-flux: imaginary experiments of 12 frames to learn from.  [default: 1800]",
+)
+@click.option("--overwrite", is_flag=True, help="low-flux: replace a model in the folder.")
 @selection_options
-def train(attribute: str, **given: Any) -> None:
-    """Train a network to learn ATTRIBUTE of the frames of a tree."""
+@click.pass_context
+def train(ctx: click.Context, attribute: str, **given: Any) -> None:
+    """Train a network to learn ATTRIBUTE of the frames of a tree.
+
+    low-flux is the network that hitfinder run judges peaks by: it simulates the frames it learns
+    from, and takes --out, --experiments, --epochs, --batch-size, --learning-rate, --seed,
+    --workers, --accelerator and --overwrite alone.
+    """
+    if attribute == LOW_FLUX:
+        from hitfinder.cli.train_low_flux import train_low_flux
+
+        train_low_flux(ctx)
+        return
+    for name in ("experiments", "overwrite"):
+        if given.pop(name):
+            raise click.UsageError(f"--{name} goes with low-flux")
     config = _config(attribute, given)
     if given["show_config"]:
         from hitfinder.models import attribute as attributes

@@ -30,6 +30,12 @@ FRAME_COLUMNS = {
     "photons": ("int64", "photon", "sum over the pixels that count"),
     "background_per_pixel": ("float64", "photon/pixel", "mean expected background"),
     "resolution_a": ("float32", "angstrom", "resolution to which peaks reach"),
+    "hit_probability": ("float32", "1", "probability of a hit, were half of the frames hits"),
+    "photon_energy_ev": ("float32", "eV", "photon energy, estimated from the frame"),
+    "photon_energy_sigma_ev": ("float32", "eV", "its standard deviation"),
+    "camera_length_m": ("float32", "m", "camera length, estimated from the frame"),
+    "camera_length_sigma_m": ("float32", "m", "its standard deviation"),
+    "geometry": ("string", "", "ok, few-photons, outside, not-water: worth of the estimates"),
     "seconds": ("float32", "s", "processing time"),
 }
 """Columns of the frame table, a row per frame in input order: type, unit, meaning."""
@@ -44,6 +50,8 @@ PEAK_COLUMNS = {
     "n_pixels": ("int32", "1", "pixels of the peak"),
     "snr": ("float32", "1", "signal-to-noise ratio"),
     "resolution_a": ("float32", "angstrom", "resolution at the peak"),
+    "probability": ("float32", "1", "probability of a Bragg peak"),
+    "photons_sigma": ("float32", "photon", "standard deviation of the photons"),
 }
 """Columns of the peak table, a row per peak in frame order: type, unit, meaning."""
 

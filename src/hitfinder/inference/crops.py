@@ -15,7 +15,7 @@ from hitfinder.models.locator_input import SIZE
 
 
 @njit(cache=True, nogil=True)
-def cut_out(work, ring, position, weight, rate, fs, ss, counts, background):
+def cut_out(work, ring, position, weight, rate, fs, ss, counts, background):  # type: ignore[no-untyped-def]
     """Copy the surroundings of each candidate.
 
     Parameters

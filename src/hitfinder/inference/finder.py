@@ -232,6 +232,11 @@ class Finder:
             profile=proposed.profile,
         )
 
+    def released(self) -> NDArray[np.int32]:
+        """Return the counts of the last frame, those of peaks too; -1 where there is no reading."""
+        peaks.release(self._work)
+        return self._work
+
     def counts_and_background(
         self, frame: NDArray, mask: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

@@ -76,6 +76,10 @@ class NetworkFinder:
         """Scattering vector at the centre of each ring of `FrameResult.profile`, in Å⁻¹."""
         return self.finder.bin_q
 
+    def released(self) -> NDArray[np.int32]:
+        """Return the counts of the last frame; see `Finder.released`."""
+        return self.finder.released()
+
     def process(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and judge it.
 

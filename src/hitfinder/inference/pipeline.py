@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.finder import FinderSettings
 from hitfinder.inference.hotpixels import learn_hot_pixels
+from hitfinder.inference.locator import make_finder
 from hitfinder.inference.store import Counts, Part, Store
 from hitfinder.inference.workers import Pool, Span, Task
 from hitfinder.io.source import FrameSource
@@ -54,6 +55,8 @@ class Pipeline:
         Where results are kept; chunks that are there already are not done again.
     hot_pixel_frames : int
         Frames from which hot pixels are learnt, evenly spaced; 0 to learn none.
+    estimate : bool
+        Whether to estimate photon energy and camera length from the frames.
     """
 
     source: FrameSource
@@ -61,6 +64,7 @@ class Pipeline:
     settings: FinderSettings
     store: Store
     hot_pixel_frames: int = 64
+    estimate: bool = True
 
     def hot_pixels(self) -> NDArray[np.bool_]:
         """Learn, or load from the store, the pixels that are hot; shape of a frame."""
@@ -112,7 +116,8 @@ class Pipeline:
 
         if spans:
             # Compile, or load what was compiled before, once for all workers.
-            Finder(geometry, self.settings).process(np.zeros(self.source.shape, self.source.dtype))
-        task = Task(self.source, geometry, self.settings)
+            finder = make_finder(geometry, self.settings)
+            finder.process(np.zeros(self.source.shape, self.source.dtype))
+        task = Task(self.source, geometry, self.settings, self.estimate)
         Pool(task, min(n_workers, len(spans))).run(spans, keep)
         return hot

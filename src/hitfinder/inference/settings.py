@@ -87,6 +87,8 @@ class JobSettings:
         Processes; as many as there are cores if None.
     hot_pixel_frames : int
         Frames from which hot pixels are learnt; 0 to learn none.
+    estimate : bool
+        Estimate photon energy and camera length from the frames.
     """
 
     geometry: GeometrySettings = dataclasses.field(default_factory=GeometrySettings)
@@ -94,6 +96,7 @@ class JobSettings:
     output: OutputSettings = dataclasses.field(default_factory=OutputSettings)
     workers: int | None = None
     hot_pixel_frames: int = 64
+    estimate: bool = True
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:

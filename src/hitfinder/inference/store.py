@@ -28,10 +28,17 @@ FRAME_DTYPE = np.dtype(
         ("photons", "i8"),
         ("background_per_pixel", "f8"),
         ("resolution_a", "f4"),
+        ("hit_probability", "f4"),
+        ("photon_energy_ev", "f4"),
+        ("photon_energy_sigma_ev", "f4"),
+        ("camera_length_m", "f4"),
+        ("camera_length_sigma_m", "f4"),
+        ("geometry", "U16"),
         ("seconds", "f4"),
     ]
 )
-"""One frame's results; ``status`` is ``ok`` or says why there are none."""
+"""One frame's results; ``status`` is ``ok`` or says why there are none. Photon energy and camera
+length are estimated from the frame, ``geometry`` says whether they can be."""
 
 OK, PENDING, WORKER_DIED, FAILED = "ok", "pending", "worker-died", "failed"
 """Statuses besides those of `SourceError`: not done yet; its worker was killed; error inside."""
@@ -45,8 +52,9 @@ def empty_rows(n: int, status: str) -> NDArray[np.void]:
     """Return `n` rows of `FRAME_DTYPE` for frames without results."""
     rows = np.zeros(n, FRAME_DTYPE)
     rows["status"] = status
-    for name in ("score", "background_per_pixel", "resolution_a"):
-        rows[name] = np.nan
+    for name in FRAME_DTYPE.names or ():
+        if FRAME_DTYPE[name].kind == "f" and name != "seconds":
+            rows[name] = np.nan
     return rows
 
 
@@ -66,6 +74,9 @@ class Part:
         Summed expected background per radial bin, and in how many frames the bin had one.
     problems : dict
         Frame index to the message of the error that frame met.
+    geometry : ndarray of float64, 2-D
+        What the frames say of photon energy and camera length
+        (`hitfinder.inference.estimate.run.RunSums.to_array`); empty if nothing.
     """
 
     start: int
@@ -73,6 +84,7 @@ class Part:
     peaks: NDArray[np.void]
     profile: NDArray[np.float64]
     problems: dict[int, str]
+    geometry: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def frame_of_peak(self) -> NDArray[np.int64]:
@@ -183,7 +195,8 @@ class Store:
         self._write(_image_name(part.start), _npy(_smallest(image)))
         buffer = io.BytesIO()
         problems = np.frombuffer(json.dumps(part.problems).encode(), np.uint8)
-        np.savez(buffer, rows=part.rows, peaks=part.peaks, profile=part.profile, problems=problems)
+        arrays = {name: getattr(part, name) for name in ("rows", "peaks", "profile", "geometry")}
+        np.savez(buffer, problems=problems, **arrays)
         self._write(_part_name(part.start), buffer.getvalue())
         self._note(part)
         self._add_image(part.start, image)
@@ -256,6 +269,7 @@ class Store:
             loaded["peaks"],
             loaded["profile"],
             {int(frame): text for frame, text in problems.items()},
+            loaded["geometry"],
         )
 
     def _write(self, name: str, content: bytes) -> None:

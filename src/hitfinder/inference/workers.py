@@ -22,7 +22,10 @@ from hitfinder import logs
 from hitfinder.errors import HitfinderError, SourceError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.binned import add_binned, bin_size, binned_shape, counts_below
-from hitfinder.inference.finder import PEAK_DTYPE, Finder, FinderSettings
+from hitfinder.inference.estimate.estimator import GeometryEstimator
+from hitfinder.inference.estimate.run import RunSums
+from hitfinder.inference.finder import PEAK_DTYPE, FinderSettings
+from hitfinder.inference.locator import make_finder
 from hitfinder.inference.store import FAILED, FRAME_DTYPE, OK, WORKER_DIED, Part, empty_rows
 from hitfinder.io.source import FrameSource
 
@@ -44,6 +47,14 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 
+ESTIMATED = (
+    "photon_energy_ev",
+    "photon_energy_sigma_ev",
+    "camera_length_m",
+    "camera_length_sigma_m",
+)
+"""Columns of a frame that `hitfinder.inference.estimate` fills."""
+
 Span = tuple[int, int]
 OnPart = Callable[[Part, NDArray], None]
 
@@ -60,11 +71,14 @@ class Task:
         Geometry with every mask that holds for all frames.
     settings : FinderSettings
         How peaks are found.
+    estimate : bool
+        Whether to estimate photon energy and camera length from the frames.
     """
 
     source: FrameSource
     geometry: Geometry
     settings: FinderSettings
+    estimate: bool = True
 
 
 class ChunkFinder:
@@ -72,7 +86,10 @@ class ChunkFinder:
 
     def __init__(self, task: Task) -> None:
         self._source = task.source
-        self._finder = Finder(task.geometry, task.settings)
+        self._finder = make_finder(task.geometry, task.settings)
+        self._estimator = None
+        if task.estimate and not task.geometry.detector.full_mask.all():
+            self._estimator = GeometryEstimator(task.geometry)
         self._buffer = np.empty(task.source.shape, task.source.dtype)
         detector = task.geometry.detector
         self._mask = detector.full_mask
@@ -94,6 +111,7 @@ class ChunkFinder:
         peaks: list[NDArray] = []
         problems: dict[int, str] = {}
         profile = np.zeros((2, len(self._finder.bin_q)))
+        run = RunSums.of(self._estimator, len(self._source)) if self._estimator else None
         kind = np.int64 if self._buffer.dtype.kind in "iub" else np.float64
         image = np.zeros(binned_shape(self._source.shape, self._bin), kind)
         for index in range(start, stop):
@@ -101,6 +119,8 @@ class ChunkFinder:
             row = rows[index - start : index - start + 1]
             try:
                 found, background = self._find_one(index, row, image)
+                if run is not None:
+                    self._estimate_one(index, row, run)
                 peaks.append(found)
                 finite = np.isfinite(background)
                 profile += np.where(finite, background, 0), finite
@@ -114,7 +134,8 @@ class ChunkFinder:
                 problems[index] = f"{type(error).__name__}: {error}"
             row["seconds"] = time.perf_counter() - began
         joined = np.concatenate(peaks) if peaks else np.empty(0, PEAK_DTYPE)
-        return Part(start, rows, joined, profile, problems), image
+        geometry = np.zeros((0, 0)) if run is None else run.to_array()
+        return Part(start, rows, joined, profile, problems, geometry), image
 
     def _find_one(
         self, index: int, row: NDArray[np.void], image: NDArray
@@ -127,7 +148,20 @@ class ChunkFinder:
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
         row["background_per_pixel"] = result.background_per_pixel
         row["resolution_a"] = result.resolution_a
+        row["hit_probability"] = result.hit_probability
+        for name in ESTIMATED:
+            row[name] = np.nan
         return result.peaks, np.asarray(result.profile, np.float64)
+
+    def _estimate_one(self, index: int, row: NDArray[np.void], run: RunSums) -> None:
+        """Estimate photon energy and camera length from the frame that was just processed."""
+        assert self._estimator is not None
+        sums = self._estimator.sums(self._finder.released())
+        estimate = self._estimator.estimate_sums(sums)
+        run.add(index, sums, estimate)
+        for name in ESTIMATED:
+            row[name] = getattr(estimate, name)
+        row["geometry"] = estimate.flag
 
 
 def work(connection: Connection, task: Task, level: int) -> None:

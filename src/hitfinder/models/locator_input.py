@@ -26,7 +26,7 @@ _LARGEST = 60.0
 
 
 @njit(cache=True, nogil=True)
-def channels(counts, background, direction, texture, out):
+def channels(counts, background, direction, texture, out):  # type: ignore[no-untyped-def]
     """Turn counts and background into the maps the locator takes.
 
     The residual 2 (√(n + 3/8) - √(b + 3/8)) has unit variance at high background (Anscombe,

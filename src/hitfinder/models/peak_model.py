@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from hitfinder.atomic import replacing
 from hitfinder.dataset.manifest import sha256
 from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.geometry.experiment import Geometry
 from hitfinder.models.calibration import Calibration
 
 FORMAT, VERSION = "hitfinder-peak-model", 1
 INFO, WEIGHTS, NETWORK, CARD = "model.json", "weights.safetensors", "network.onnx", "README.md"
+_SLACK = 0.05
 DEFAULT = "low-flux"
 """Name of the model that is used unless another is asked for."""
 
@@ -58,6 +60,20 @@ class PeakModel:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
+
+    def outside(self, geometry: Geometry) -> list[str]:
+        """Say in what an experiment is outside the ranges of the training; nothing if it is not."""
+        told = []
+        for name, unit in (("photon_energy_ev", "eV"), ("camera_length_m", "m")):
+            low, high = self.ranges[name]
+            value = getattr(geometry, name)
+            if not low * (1 - _SLACK) <= value <= high * (1 + _SLACK):
+                what = name.rsplit("_", 1)[0].replace("_", " ")
+                told.append(
+                    f"{what} {value:g} {unit} is outside the {low:g} to {high:g} {unit} that the "
+                    f"network {self.name!r} was trained on"
+                )
+        return told
 
     def network_bytes(self) -> bytes:
         """Return the locator as an ONNX model."""

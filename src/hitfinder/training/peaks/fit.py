@@ -123,7 +123,7 @@ def fit(
             answer = network(maps.to(device))[:, :, 0, 0]
             losses = loss_of(answer, {n: v.to(device) for n, v in told.items()})
             optimiser.zero_grad()
-            sum(_WEIGHTS[name] * loss for name, loss in losses.items()).backward()
+            torch.stack([_WEIGHTS[n] * loss for n, loss in losses.items()]).sum().backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()

@@ -1,0 +1,62 @@
+"""`hitfinder train low-flux`: the network that `hitfinder run` judges peaks by."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import click
+from click.core import ParameterSource
+
+from hitfinder.cli.bars import counting
+from hitfinder.cli.extras import require_train_extra
+
+TAKEN = {
+    *("attribute", "out", "experiments", "epochs", "batch_size", "learning_rate", "seed"),
+    *("workers", "accelerator", "overwrite"),
+}
+"""Options of `hitfinder train` that have a meaning here."""
+
+
+def train_low_flux(ctx: click.Context) -> None:
+    """Train the network from what the command line says."""
+    given = ctx.params
+    for name in given:
+        said = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if said and name not in TAKEN:
+            raise click.UsageError(f"low-flux takes no --{name.replace('_', '-')}")
+    if not given["out"]:
+        raise click.UsageError("Missing option '--out'.")
+    require_train_extra()
+    from hitfinder import config
+    from hitfinder.training.peaks.fit import Fit
+    from hitfinder.training.peaks.train import Plan, train_peak_model
+
+    fit = config.override(
+        Fit(),
+        epochs=given["epochs"],
+        batch_size=given["batch_size"],
+        learning_rate=given["learning_rate"],
+    )
+    plan = config.override(Plan(given["seed"], fit=fit), experiments=given["experiments"])
+    made = train_peak_model(
+        given["out"],
+        plan,
+        command=shlex.join(["hitfinder", *sys.argv[1:]]),
+        workers=max(1, given["workers"]),
+        device=_device(given["accelerator"]),
+        overwrite=given["overwrite"],
+        progress=counting,
+        say=lambda text: click.echo(text, err=True),
+    )
+    for name, value in made.metrics.items():
+        click.echo(f"{name.replace('_', ' ')}: {value:g}")
+    click.echo(f"trained model: {made.path}")
+
+
+def _device(accelerator: str) -> str:
+    """Return PyTorch's name of a device."""
+    import torch
+
+    names = {"gpu": "cuda", "auto": "cuda" if torch.cuda.is_available() else "cpu"}
+    return names.get(accelerator, accelerator)
