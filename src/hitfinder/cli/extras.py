@@ -8,8 +8,8 @@ from hitfinder.errors import ConfigError
 
 
 def require_train_extra() -> None:
-    """Raise ConfigError, naming the extra, unless PyTorch, Lightning and safetensors are there."""
-    for module in ("torch", "lightning", "safetensors"):
+    """Raise ConfigError, naming the extra, unless what training needs is there."""
+    for module in ("torch", "lightning", "safetensors", "onnx"):
         if importlib.util.find_spec(module) is None:
             raise ConfigError(
                 f"this needs {module}, which is not installed",

@@ -9,7 +9,7 @@ from hitfinder.models.locator_input import CHANNELS, SIZE
 from hitfinder.models.onnx_graph import INPUT
 from hitfinder.models.peak_model import ModelError, PeakModel
 
-_ALLOWED = 1e-3
+_ALLOWED = 1e-4
 
 
 def torch_locator(model: PeakModel):  # type: ignore[no-untyped-def]

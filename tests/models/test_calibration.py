@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+
+from hitfinder.models.calibration import Calibration
+
+
+@pytest.fixture
+def calibration():
+    logits, evidence = np.array([0.0, 2.0, 4.0]), np.array([0.0, 3.0])
+    return Calibration(
+        log_background=np.log([0.01, 1.0]),
+        log_odds=np.array([0.0, 2.0]),
+        logits=logits,
+        log_share=np.array([-logits, -1 - logits]),
+        evidence=evidence,
+        log_blanks=np.array([-1 - evidence, -2 - evidence]),
+        hit_gain=2.0,
+        hit_offset=-1.0,
+    )
+
+
+def test_tables_are_interpolated_in_the_logarithm_of_the_background(calibration):
+    assert calibration.log_ratio(np.array([3.0]), 0.01) == pytest.approx([3.0])
+    assert calibration.log_ratio(np.array([3.0]), 0.1) == pytest.approx([2.0])
+    assert calibration.log_ratio(np.array([3.0]), 1.0) == pytest.approx([1.0])
+    assert calibration.log_chance(np.array([1.0]), 0.1, 20.0) == pytest.approx([np.log(20) - 1.5])
+
+
+def test_beyond_the_tables_the_nearest_row_holds(calibration):
+    assert calibration.log_ratio(np.array([3.0]), 1e-6) == pytest.approx([3.0])
+    assert calibration.log_ratio(np.array([3.0]), 1e3) == pytest.approx([1.0])
+
+
+def test_tails_go_on_as_a_likelihood_ratio_does(calibration):
+    chance = calibration.log_chance(np.array([4.0, 9.0]), 0.01, 1.0)
+    assert chance[1] - chance[0] == pytest.approx(-5.0)
+    far, end = (calibration.log_blank_share(e, 1.0) for e in (13.0, 3.0))
+    assert far - end == pytest.approx(-10.0)
+
+
+def test_a_share_of_blanks_is_no_more_than_all(calibration):
+    raised = calibration.log_blanks + 5
+    odd = Calibration(**{**vars(calibration), "log_blanks": raised})
+    assert odd.log_blank_share(0.0, 1.0) == 0.0
+
+
+def test_hit_odds_follow_the_line(calibration):
+    assert calibration.hit_log_odds(3.0) == 5.0
+
+
+def test_comes_back_from_json(calibration):
+    back = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
+    for name, value in vars(calibration).items():
+        assert getattr(back, name) == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"logits": [0.0, 1.0]}, {"log_odds": [1.0]}, {"evidence": []}])
+def test_tables_that_do_not_fit_are_refused(calibration, change):
+    with pytest.raises(ValueError, match="shape"):
+        Calibration.from_json(calibration.to_json() | change)
+
+
+def test_nan_background_is_no_error(calibration):
+    assert np.isfinite(calibration.log_blank_share(1.0, float("nan")))
