@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hitfinder.evaluate.suite import finders, peers, run
+from hitfinder.evaluate.suite import catalog, finders, peers, run
 from hitfinder.evaluate.suite.condition import prepared
 from inputs import CACHE, FRAMES, HERE, PEERS, recipes
 from peer import PEERS as PROGRAMS
@@ -71,7 +71,15 @@ def main() -> None:
         run_peers(arguments.only)
     chosen = [r for r in recipes() if r.condition.name.startswith(arguments.only)]
     answers = PEERS if PEERS.is_dir() and peers.names(PEERS) else None
-    results = run.run("low-flux", chosen, finders.finders(), FRAMES, answers, lambda n: None)
+    results = run.run(
+        "low-flux",
+        chosen,
+        catalog.series(only=arguments.only),
+        finders.finders(),
+        FRAMES,
+        answers,
+        lambda n: None,
+    )
     print(run.write(results, arguments.out))
     kept = {"targets": verdict(results), "rows": rows(results)}
     for line in kept["targets"]:

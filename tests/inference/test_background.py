@@ -74,17 +74,22 @@ def test_without_clipping_bragg_peaks_would_raise_it(finder, water_like):
     assert add_spots(frame, rng)[good].mean() > 2 * frame[good].mean()
 
 
-def test_histograms_agree_with_numpy(finder, rings):
+@pytest.mark.parametrize("p", [0.01, 0.2, 0.999])
+def test_histograms_agree_with_numpy(finder, rings, p):
+    """Of bright, of middling and of sparse frames, which are gathered in different ways."""
     rng = np.random.default_rng(4)
-    frame = rng.negative_binomial(0.3, 0.01, rings.index.shape).astype(np.uint16)
+    frame = rng.negative_binomial(0.3, p, rings.index.shape).astype(np.uint16)
+    frame[150, 200:210] = 1000
     work = np.empty(frame.shape, np.int32)
-    photons, n_bad, n_lit = background.load_frame(
-        frame, rings.index, np.uint16(65535), np.uint16(60000), work
+    photons, n_bad, n_lit, n_full = background.load_frame(
+        frame, rings.index, np.uint16(65535), np.uint16(900), work
     )
+    frame = np.minimum(frame, 900)
     good = rings.index >= 0
     assert photons == frame[good].sum()
     assert n_bad == (~good).sum()
     assert n_lit == (frame[good] > 0).sum()
+    assert n_full == (frame[good] == 900).sum() > 0
     assert np.array_equal(work[good], frame[good])
     histogram, sums = background.new_histograms(rings.q.size)
     background.fill_histograms(work, rings.index, np.arange(len(frame)), histogram, sums)

@@ -94,10 +94,11 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    series = catalog.series(given["quick"], given["only"])
     frames = Path(given["frames"]) if given["frames"] else None
     peers = Path(given["peers"]) if given["peers"] else None
-    with counting("frames", run.n_frames(recipes, chosen)) as progress:
-        results = run.run(given["suite"], recipes, chosen, frames, peers, progress)
+    with counting("frames", run.n_frames(recipes, series, chosen)) as progress:
+        results = run.run(given["suite"], recipes, series, chosen, frames, peers, progress)
     results["skipped"] = catalog.skipped(given["pattern_sim"], real)
     for line in results["skipped"]:
         click.echo(f"left out: {line}")

@@ -20,6 +20,7 @@ EXACT_LEVELS = 64
 N_LEVELS = EXACT_LEVELS + 8 * 25
 
 _BLOCK = 32
+_MANY_LIT = 4
 _CLIP_TAIL = math.log(1e-3)
 _SMOOTH_PHOTONS = 400.0
 _SMOOTH_RINGS = 64
@@ -60,11 +61,12 @@ def load_frame(frame, ring, bad_value, limit, work):
 
     Returns
     -------
-    photons, n_bad, n_lit : int
-        Counts on the pixels with a reading, the number of pixels without a reading, and the
-        number that read more than zero.
+    photons, n_bad, n_lit, n_full : int
+        Counts on the pixels with a reading, the number of pixels without a reading, the number
+        that read more than zero, and the number that read `limit` or more.
     """
-    photons = n_bad = n_lit = 0
+    photons = n_bad = n_lit = n_full = 0
+    full = np.int32(limit)
     for i in range(frame.shape[0]):
         source, rings, target = frame[i], ring[i], work[i]
         for j in range(source.size):
@@ -74,8 +76,9 @@ def load_frame(frame, ring, bad_value, limit, work):
         for j in range(target.size):
             n_bad += target[j] < 0
             n_lit += target[j] > 0
+            n_full += target[j] >= full
             photons += max(target[j], 0)
-    return photons, n_bad, n_lit
+    return photons, n_bad, n_lit, n_full
 
 
 @njit(cache=True, nogil=True)
@@ -97,20 +100,27 @@ def fill_histograms(work, ring, rows, histogram, sums):
     for i in rows:
         counts, rings = work[i], ring[i]
         for start in range(0, counts.size, _BLOCK):
-            block = counts[start : start + _BLOCK]
-            top = np.int32(0)
+            block, near = counts[start : start + _BLOCK], rings[start : start + _BLOCK]
+            top = n_lit = np.int32(0)
             for j in range(block.size):
                 top = max(top, block[j])
-            if top == 0:
+                n_lit += np.int32(block[j] > 0)
+            if n_lit == 0:
+                continue
+            if n_lit >= _MANY_LIT and top < EXACT_LEVELS:
+                # Zeros and masked pixels are entered too, and taken out at the end: to ask of
+                # each pixel whether it is lit would take longer.
+                for j in range(block.size):
+                    histogram[max(near[j], 0), max(block[j], 0)] += 1
                 continue
             for j in range(block.size):
                 count = block[j]
                 if count > 0:
                     level = _level(count)
-                    r = rings[start + j]
-                    histogram[r, level] += 1
+                    histogram[near[j], level] += 1
                     if level >= EXACT_LEVELS:
-                        sums[r, level] += count
+                        sums[near[j], level] += count
+    histogram[:, 0] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -143,7 +153,7 @@ def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
         for _ in range(_ITERATIONS):
             cut = _clip_count(rate, n)
             kept, counts = zeros, 0.0
-            for level in range(1, N_LEVELS):
+            for level in range(1, cut if cut < EXACT_LEVELS else N_LEVELS):
                 if levels[level] == 0:
                     continue
                 inside = level < EXACT_LEVELS

@@ -38,7 +38,6 @@ def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
     return dtype.type(limit)
 
 
-@numba.njit(cache=True, nogil=True)
 def add_binned(
     frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray
 ) -> None:
@@ -57,8 +56,24 @@ def add_binned(
     total : ndarray, shape `binned_shape`
         Sum to add to.
     """
+    # Columns are summed in 32 bits where these hold the sum, which takes half the time.
+    small = frame.dtype.kind in "iu" and size * int(limit) < 1 << 32
+    line = np.empty(frame.shape[1], np.uint32 if small else total.dtype)
+    _add_rows(frame, mask, limit, size, line, total)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_rows(
+    frame: NDArray,
+    mask: NDArray[np.bool_],
+    limit: np.generic,
+    size: int,
+    line: NDArray,
+    total: NDArray,
+) -> None:
+    """Do what `add_binned` does; `line` is room for the sums of the columns of a row of bins."""
     n_ss, n_fs = frame.shape
-    line = np.empty(n_fs, total.dtype)
+    kind = line.dtype.type
     for out in range(total.shape[0]):
         # Whole rows first, without branches: that runs at the speed of memory.
         line[:] = 0
@@ -67,7 +82,9 @@ def add_binned(
             for fs in range(n_fs):
                 value = counts[fs]
                 good = (value > 0) & (value < limit) & (not masked[fs])
-                line[fs] += value if good else 0
-        for column in range(total.shape[1]):
-            for fs in range(column * size, min(n_fs, (column + 1) * size)):
-                total[out, column] += line[fs]
+                line[fs] += kind(value) if good else kind(0)
+        bins = total[out]
+        for k in range(size):
+            part = line[k::size]
+            for column in range(part.size):
+                bins[column] += part[column]

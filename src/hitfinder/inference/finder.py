@@ -272,13 +272,13 @@ class Finder:
             if mask.shape != ring.shape:
                 raise ValueError(f"mask shape {mask.shape} is not the geometry's {ring.shape}")
             ring = np.where(mask, np.int16(-1), ring)
-        photons, n_bad, n_lit = background.load_frame(
+        photons, n_bad, n_lit, n_full = background.load_frame(
             frame, ring, kind(bad), kind(limit), self._work
         )
         n_good = max(self.rings.n_pixels.sum(), 1)
-        if n_lit > _SATURATED * n_good and (self._work >= limit).sum() > _SATURATED * n_good:
-            n_bad += (self._work >= limit).sum()
-            self._work[self._work >= limit] = -1
+        if n_full > _SATURATED * n_good:
+            n_bad += n_full
+            self._work[self._work >= int(limit)] = -1
         n_masked = self.rings.index.size - self.rings.n_pixels.sum()
         return int(photons), int(n_bad - n_masked), int(n_lit)
 

@@ -49,6 +49,7 @@ def test_what_does_not_exist_is_named_and_nothing_is_written(arguments, message,
 
 def test_a_suite_is_judged_and_not_replaced_unasked(small_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "recipes", lambda *given: [small_recipe()])
+    monkeypatch.setattr(catalog, "series", lambda *given: [])
     out = tmp_path / "out"
     done = invoke("--suite", "low-flux", "--out", out)
     assert done.exit_code == 0, done.exception

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hitfinder.evaluate.suite import patternsim, simulated, thinned
+from hitfinder.evaluate.suite import patternsim, precision, simulated, thinned
 from hitfinder.evaluate.suite.condition import Recipe
 
 SUITES = ("low-flux",)
@@ -50,10 +50,16 @@ def recipes(
     if quick:
         out = [recipe.reduced(QUICK_HITS, QUICK_BLANKS) for recipe in out]
     chosen = [recipe for recipe in out if recipe.condition.name.startswith(only)]
-    if not chosen:
+    if not (chosen or series(quick, only)):
         names = ", ".join(recipe.condition.name for recipe in out)
         raise ValueError(f"no condition's name starts with {only!r}; there are {names}")
     return chosen
+
+
+def series(quick: bool = False, only: str = "") -> list[tuple[precision.Series, int]]:
+    """Return the series by which energies and lengths are judged, and their frames."""
+    n = precision.QUICK_FRAMES if quick else precision.N_FRAMES
+    return [(one, n) for one in precision.SERIES if one.name.startswith(only)]
 
 
 def skipped(pattern_sim: str | Path | None, real: Sequence[thinned.FullFrame]) -> list[str]:

@@ -20,6 +20,8 @@ from hitfinder.evaluate.suite import figures, peers, report
 from hitfinder.evaluate.suite.condition import Recipe, prepared
 from hitfinder.evaluate.suite.finders import NamedFinder, from_answer, search
 from hitfinder.evaluate.suite.measure import measured
+from hitfinder.evaluate.suite.precision import Series
+from hitfinder.evaluate.suite.precision import measured as measured_geometry
 
 RESULTS, PAGE = "results.json", "suite.html"
 OUTPUTS = (RESULTS, PAGE)
@@ -29,6 +31,7 @@ Progress = Callable[[int], object]
 def run(
     suite: str,
     recipes: Sequence[Recipe],
+    series: Sequence[tuple[Series, int]],
     finders: Sequence[NamedFinder],
     frames: Path | None,
     peers_folder: Path | None,
@@ -42,6 +45,8 @@ def run(
         Its name.
     recipes : sequence of Recipe
         The conditions.
+    series : sequence of (Series, int)
+        Frames of known photon energy and camera length, and how many of them.
     finders : sequence of NamedFinder
         Finders of ours.
     frames : Path, optional
@@ -78,13 +83,18 @@ def run(
         },
         "finders": [*(finder.name for finder in finders), *others],
         "conditions": conditions,
+        "geometry": [measured_geometry(one, n, progress) for one, n in series],
     }
 
 
-def n_frames(recipes: Sequence[Recipe], finders: Sequence[NamedFinder]) -> int:
-    """Return how many frames finders of ours will be told to search."""
+def n_frames(
+    recipes: Sequence[Recipe],
+    series: Sequence[tuple[Series, int]],
+    finders: Sequence[NamedFinder],
+) -> int:
+    """Return how many frames a run will search."""
     each = sum(r.condition.n_hits + r.condition.n_blanks for r in recipes)
-    return each * len(finders)
+    return each * len(finders) + sum(n for _, n in series)
 
 
 @contextlib.contextmanager

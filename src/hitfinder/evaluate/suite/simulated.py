@@ -115,7 +115,7 @@ def flux_recipe(shots: int) -> Recipe:
         kind="sim",
         groups=tuple(f"{scale:g}" for scale in scales),
         n_hits=16 * len(scales),
-        n_blanks=200,
+        n_blanks=100,
         false_limit=FALSE_LIMITS[shots],
         scales=scales,
         shots=shots,

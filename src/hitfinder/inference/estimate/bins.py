@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from hitfinder.geometry.experiment import Geometry
 
-N_AZIMUTHS = 6
-"""Azimuth bins in a quadrant. Six keep 99 % of what the polarisation tells of the camera length."""
+N_AZIMUTHS = 4
+"""Azimuth bins in a quadrant: standard deviations are within 2 % of those from single pixels."""
 
 _BIN_M = 1e-3
 _BINS_AT_LEAST = 100

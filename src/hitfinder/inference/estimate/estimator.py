@@ -22,9 +22,11 @@ LENGTH_RANGE_M = (0.08, 0.60)
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
 _WIDE = 0.06
 _SLICE_SIGMAS = 4.5
-_ZOOMS = 4
+_SLICES = 11
 _LEAST_SLICES = 4
-_SLIGHT = 5.0
+_ROUNDS = 5
+_GROWTH = 0.6
+_SLIGHT = 6.0
 _STEP = 0.05
 _OUTSIDE = 6.0
 _BAD_FIT = 1e-4
@@ -176,18 +178,40 @@ class GeometryEstimator:
             return self._grid.nodes(self.box, peak.grid)
         reach = _SLICE_SIGMAS * self._energy_sigma(peak.information)
         low, high = np.clip((peak.x[0] - reach, peak.x[0] + reach), *self.box[0])
-        for _ in range(_ZOOMS):
+        n_slices = _SLICES
+        for _ in range(_ROUNDS):
             n = posterior.integrate(
-                peak.x, low, high, self.box, peak.information, self._data(sums), self._nodes
-            )
+                peak.x, low, high, n_slices, self.box, peak.information, self._data(sums),
+                self._nodes,
+            )  # fmt: skip
             nodes = self._nodes[:n]
-            step = (high - low) / (posterior.N_SLICES - 1)
-            seen = np.unique(nodes[nodes[:, 2] > nodes[:, 2].max() - _SLIGHT, 0])
-            if step == 0 or len(seen) >= _LEAST_SLICES:
+            ends = self._ends(nodes, low, high, (high - low) / (n_slices - 1))
+            if ends == (low, high):
                 break
-            # In a corner of the box the posterior is narrower than the likelihood.
-            low, high = np.clip((seen[0] - step, seen[-1] + step), *self.box[0])
+            (low, high), n_slices = ends, posterior.MOST_SLICES
         return nodes
+
+    def _ends(
+        self, nodes: NDArray[np.float64], low: float, high: float, step: float
+    ) -> tuple[float, float]:
+        """Return where slices should end: farther out, where they end too early, or nearer.
+
+        The likelihood has tails, mostly to high energies, where the information is less than at
+        its maximum; and in a corner of the box the posterior is narrower than the likelihood.
+        """
+        logs = nodes[:, 2] - nodes[:, 2].max(initial=-np.inf)
+        seen = nodes[logs > -_SLIGHT, 0]
+        if low >= high or not len(seen):
+            return low, high
+        first, last = seen.min(), seen.max()
+        if last - first < (_LEAST_SLICES - 1.5) * step:
+            ends = (max(low, first - step), min(high, last + step))
+        else:
+            ends = (
+                low - _GROWTH * (high - low) if first <= low else low,
+                high + _GROWTH * (high - low) if last >= high else high,
+            )
+        return max(ends[0], float(self.box[0, 0])), min(ends[1], float(self.box[0, 1]))
 
     def _energy_sigma(self, information: NDArray[np.float64]) -> float:
         """Return the standard deviation of ln E, the camera length unknown unless given."""

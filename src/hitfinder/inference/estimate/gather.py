@@ -71,13 +71,12 @@ class Gatherer:
         n, pixels = np.empty((2, bins.exposure.size))
         blocks = (self._sums, self._tops, self._good, bins.index)
         limits = np.full((2, n.size), np.iinfo(np.int32).max, np.int64)
-        add_blocks(*blocks, limits, n, pixels)
+        n_kept = add_blocks(*blocks, limits, n, pixels)
         for _ in range(_ROUNDS):
-            high = self._limits(_rate(n, pixels))
-            if np.array_equal(high, limits):
+            limits = self._limits(_rate(n, pixels))
+            n_before, n_kept = n_kept, add_blocks(*blocks, limits, n, pixels)
+            if n_kept == n_before:
                 break
-            limits = high
-            add_blocks(*blocks, limits, n, pixels)
         n_pixels = bins.block_px**2
         cut_around(*blocks, limits, _low(_rate(n, pixels) * n_pixels), n_pixels, n, pixels)
         kept = self._kept(_rate(n, pixels), limits)
@@ -190,15 +189,23 @@ def add_blocks(sums, tops, good, index, limits, n, pixels):  # type: ignore[no-u
         Sum and count from which a block is cut.
     n, pixels : ndarray, shape (n_bins,)
         Written: photons and pixels.
+
+    Returns
+    -------
+    int
+        Blocks added.
     """
     n[:] = 0.0
     pixels[:] = 0.0
+    n_kept = 0
     for i in range(sums.shape[0]):
         for k in range(sums.shape[1]):
             b = index[i, k]
             if b >= 0 and sums[i, k] < limits[0, b] and tops[i, k] < limits[1, b]:
                 n[b] += sums[i, k]
                 pixels[b] += good[i, k]
+                n_kept += 1
+    return n_kept
 
 
 @numba.njit(cache=True, nogil=True)

@@ -18,11 +18,12 @@ _DERIVATIVE_STEP = 2e-3
 _LONGEST_STEP = 0.2
 _ITERATIONS = 25
 _CONVERGED = 1e-3
-N_SLICES = 13
-"""Slices of constant energy in `integrate`."""
+MOST_SLICES = 21
+"""Most slices of constant energy in `integrate`."""
 
 _N_NODES = 5
 _NODE_STEP = 1.35
+_STRAIGHT = 0.2
 
 
 @numba.njit(cache=True, nogil=True)
@@ -160,7 +161,7 @@ def _log_tangent(v):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def integrate(x, low, high, box, information, data, nodes):  # type: ignore[no-untyped-def]
+def integrate(x, low, high, n_slices, box, information, data, nodes):  # type: ignore[no-untyped-def]
     """Sample the posterior around its maximum, uniform in E and ln D within a box.
 
     Slices of constant energy, in each of them nodes across the ridge of the likelihood, which is
@@ -172,6 +173,8 @@ def integrate(x, low, high, box, information, data, nodes):  # type: ignore[no-u
         Maximum within the box.
     low, high : float
         ln E of the first and the last slice; one slice if they are equal.
+    n_slices : int
+        Number of slices.
     box : ndarray, shape (2, 2)
         Limits.
     information : ndarray, shape (2, 2)
@@ -188,8 +191,10 @@ def integrate(x, low, high, box, information, data, nodes):  # type: ignore[no-u
     """
     i01, i11 = information[0, 1], information[1, 1]
     fixed_length = box[1, 0] == box[1, 1]
+    # The ridge is followed where it is long enough to bend.
+    bent = not fixed_length and high - low > _STRAIGHT
     across = 1.0 / math.sqrt(max(i11, 1e-12))
-    n_slices = 1 if low >= high else N_SLICES
+    n_slices = 1 if low >= high else n_slices
     dv = (high - low) / max(n_slices - 1, 1)
     middle = 0 if n_slices == 1 else min(max(round((x[0] - low) / dv), 0), n_slices - 1)
     slope = -i01 / max(i11, 1e-12)
@@ -205,7 +210,7 @@ def integrate(x, low, high, box, information, data, nodes):  # type: ignore[no-u
             tangent = _log_tangent(v)
             ridge += slope * (v - previous)
             previous = v
-            if not fixed_length:
+            if bent:
                 w, sigma = _recentre(v, ridge - tangent, sigma, data)
                 ridge = w + tangent
             n = _slice(
@@ -253,4 +258,4 @@ def _slice(v, w, sigma, box, weight, data, nodes, n):  # type: ignore[no-untyped
 
 def empty_nodes() -> np.ndarray:
     """Return an array that holds the nodes of `integrate`."""
-    return np.empty((N_SLICES * _N_NODES, 4))
+    return np.empty((MOST_SLICES * _N_NODES, 4))
