@@ -44,7 +44,7 @@ def train_low_flux(ctx: click.Context) -> None:
         plan,
         command=shlex.join(["hitfinder", *sys.argv[1:]]),
         workers=max(1, given["workers"]),
-        device=_device(given["accelerator"]),
+        accelerator=given["accelerator"],
         overwrite=given["overwrite"],
         progress=counting,
         say=lambda text: click.echo(text, err=True),
@@ -52,11 +52,3 @@ def train_low_flux(ctx: click.Context) -> None:
     for name, value in made.metrics.items():
         click.echo(f"{name.replace('_', ' ')}: {value:g}")
     click.echo(f"trained model: {made.path}")
-
-
-def _device(accelerator: str) -> str:
-    """Return PyTorch's name of a device."""
-    import torch
-
-    names = {"gpu": "cuda", "auto": "cuda" if torch.cuda.is_available() else "cpu"}
-    return names.get(accelerator, accelerator)

@@ -65,7 +65,7 @@ def train_peak_model(
     *,
     command: str,
     workers: int = 2,
-    device: str = "cpu",
+    accelerator: str = "auto",
     overwrite: bool = False,
     progress: Progress,
     say: Callable[[str], None],
@@ -82,8 +82,8 @@ def train_peak_model(
         For the record.
     workers : int
         Processes that simulate; the outcome does not depend on it.
-    device : str
-        Where PyTorch computes.
+    accelerator : str
+        Where PyTorch computes: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
     overwrite : bool
         Replace a model that is there.
     progress : callable
@@ -111,7 +111,7 @@ def train_peak_model(
         history.append(losses)
         say(", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
 
-    network = fit(examples, plan.fit, plan.seed, on_epoch, device)
+    network = fit(examples, plan.fit, plan.seed, on_epoch, device_of(accelerator))
     del examples
     held = simulated("calibrate")
     calibration = calibrate(answers(network, held)[:, 0], held)
@@ -184,6 +184,13 @@ def judge(answer: NDArray[np.float32], calibration: Calibration, test: Examples)
         "frames": len(frames),
         "candidates": len(labels),
     }
+
+
+def device_of(accelerator: str) -> str:
+    """Return PyTorch's name of the device for an accelerator."""
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return {"gpu": "cuda"}.get(accelerator, accelerator)
 
 
 def commit() -> str:
