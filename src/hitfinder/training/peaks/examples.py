@@ -15,7 +15,7 @@ from hitfinder.inference.crops import crops_of
 from hitfinder.inference.finder import Finder
 from hitfinder.models.locator_input import radial_direction
 from hitfinder.training.peaks.experiment import draw_experiment
-from hitfinder.training.peaks.frames import TrainingFrame, draw_frame
+from hitfinder.training.peaks.frames import BLANK_SHARE, TrainingFrame, draw_frame
 
 FRAMES_PER_EXPERIMENT = 12
 MOST_PER_FRAME = 60
@@ -86,14 +86,14 @@ class Examples:
         return Examples(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
-def draw_examples(seed: int, number: int) -> Examples:
+def draw_examples(seed: int, number: int, blank_share: float = BLANK_SHARE) -> Examples:
     """Candidates of all frames of one experiment, which `seed` and `number` fix."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     experiment = draw_experiment(rng)
     finder = Finder(experiment.assumed)
     parts = []
     for _ in range(FRAMES_PER_EXPERIMENT):
-        parts.append(_of_frame(draw_frame(experiment, rng), finder, rng))
+        parts.append(_of_frame(draw_frame(experiment, rng, blank_share), finder, rng))
     return Examples.joined(parts)
 
 
@@ -150,12 +150,16 @@ def _start() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def _draw(key: tuple[int, int]) -> Examples:
+def _draw(key: tuple[int, int, float]) -> Examples:
     return draw_examples(*key)
 
 
 def simulate_examples(
-    seed: int, n_experiments: int, n_workers: int, on_done: Callable[[int], None]
+    seed: int,
+    n_experiments: int,
+    n_workers: int,
+    on_done: Callable[[int], None],
+    blank_share: float = BLANK_SHARE,
 ) -> Iterator[Examples]:
     """Yield the examples of experiment after experiment, the same for any number of workers.
 
@@ -169,8 +173,10 @@ def simulate_examples(
         Processes.
     on_done : callable
         Called with 1 after each experiment.
+    blank_share : float
+        Share of frames without a crystal.
     """
-    keys = [(seed, number) for number in range(n_experiments)]
+    keys = [(seed, number, blank_share) for number in range(n_experiments)]
     context = multiprocessing.get_context("spawn")
     with context.Pool(n_workers, _start) as pool:
         for examples in pool.imap(_draw, keys, chunksize=4):

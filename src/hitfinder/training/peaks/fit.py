@@ -35,7 +35,7 @@ class Fit:
         Of AdamW.
     """
 
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 512
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4

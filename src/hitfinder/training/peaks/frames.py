@@ -27,7 +27,9 @@ BACKGROUND = (1e-4, 30.0)
 BRIGHT_SPOT = (1.0, 300.0)
 """Range of the photons of a bright spot (the 90th percentile of a frame) over no background."""
 
-_BLANK = 0.3
+BLANK_SHARE = 0.3
+"""Share of frames without a crystal."""
+
 _SATURATED = 0.03
 _MOST_CRYSTALS = 6
 _AREA_PX = 9.0
@@ -58,8 +60,10 @@ class TrainingFrame:
     saturation: float | None
 
 
-def draw_frame(experiment: Experiment, rng: np.random.Generator) -> TrainingFrame:
-    """Draw one frame of an experiment."""
+def draw_frame(
+    experiment: Experiment, rng: np.random.Generator, blank_share: float = BLANK_SHARE
+) -> TrainingFrame:
+    """Draw one frame of an experiment; `blank_share` of them have no crystal."""
     level = log_uniform(rng, *BACKGROUND)
     expected = _background(experiment.geometry, rng)
     expected *= np.float32(level / max(float(expected.mean()), 1e-30))
@@ -67,7 +71,7 @@ def draw_frame(experiment: Experiment, rng: np.random.Generator) -> TrainingFram
     counts = poisson_frame(expected, state, np.empty(expected.shape, np.uint16))
     bragg = np.zeros(expected.shape, np.uint16)
     spots = [np.empty((0, 3))]
-    if rng.random() >= _BLANK:
+    if rng.random() >= blank_share:
         bright = log_uniform(rng, *BRIGHT_SPOT) * (1 + math.sqrt(_AREA_PX * level))
         for found in _spots(experiment, rng):
             if not len(found):

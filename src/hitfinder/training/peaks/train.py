@@ -24,7 +24,7 @@ from hitfinder.training.peaks.calibrate import calibrate, evidence_of
 from hitfinder.training.peaks.examples import Examples, simulate_examples
 from hitfinder.training.peaks.experiment import CAMERA_LENGTH_M, CELL_A, PHOTON_ENERGY_EV
 from hitfinder.training.peaks.fit import Fit, answers, fit, truth_of
-from hitfinder.training.peaks.frames import BACKGROUND, BRIGHT_SPOT
+from hitfinder.training.peaks.frames import BACKGROUND, BLANK_SHARE, BRIGHT_SPOT
 
 RANGES = {
     "photon_energy_ev": list(PHOTON_ENERGY_EV),
@@ -33,6 +33,7 @@ RANGES = {
     "bright_spot_photons": list(BRIGHT_SPOT),
     "cell_edge_a": list(CELL_A),
 }
+_CALIBRATION_BLANKS = 0.6
 _CALIBRATION_SEED, _TEST_SEED = 1_000_003, 2_000_003
 
 
@@ -45,7 +46,7 @@ class Plan:
     seed : int
         Fixes everything.
     experiments : int
-        Imaginary experiments of twelve frames to learn from; a third as many more serve for
+        Imaginary experiments of twelve frames to learn from; half as many more serve for
         calibration, a tenth for the metrics.
     fit : Fit
         How the locator is fitted.
@@ -92,13 +93,14 @@ def train_peak_model(
         Told a line after every step.
     """
     began = time.perf_counter()
-    sizes = {"train": plan.experiments, "calibrate": -(-plan.experiments // 3),
+    sizes = {"train": plan.experiments, "calibrate": -(-plan.experiments // 2),
              "test": -(-plan.experiments // 10)}  # fmt: skip
     seeds = {"train": 0, "calibrate": _CALIBRATION_SEED, "test": _TEST_SEED}
 
     def simulated(part: str) -> Examples:
         with progress(f"simulating ({part})", sizes[part]) as on_done:
-            drawn = simulate_examples(plan.seed + seeds[part], sizes[part], workers, on_done)
+            share = _CALIBRATION_BLANKS if part == "calibrate" else BLANK_SHARE
+            drawn = simulate_examples(plan.seed + seeds[part], sizes[part], workers, on_done, share)
             made = Examples.joined(list(drawn))
         say(f"{part}: {len(made.frames)} frames, {len(made)} candidates")
         return made
