@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hitfinder.evaluate.suite import catalog, finders, peers, run
-from hitfinder.evaluate.suite.condition import prepared
+from hitfinder.evaluate.suite.condition import Recipe, prepared
 from inputs import CACHE, FRAMES, HERE, PEERS, recipes
 from peer import PEERS as PROGRAMS
 from report import results_header, write_json
@@ -27,17 +27,16 @@ FIGURES = {"hits": "benchmark-hits.png", "photons": "benchmark-photons.png"}
 KEPT = ("setting", "recall_by_settings", "recall_default", "position", "hits")
 
 
-def run_peers(only: str) -> None:
+def run_peers(chosen: list[Recipe]) -> None:
     """Let every installed peer answer the conditions it has not answered yet."""
     installed = [program for program in PROGRAMS if program.available()]
     for program in PROGRAMS:
         if program not in installed:
             print(f"{program.name} is not installed (benchmarks/peers/setup.sh)")
-    for recipe in recipes():
-        if recipe.condition.name.startswith(only):
-            frames = prepared(recipe, FRAMES)
-            for program in installed:
-                answer(program, frames)
+    for recipe in chosen:
+        frames = prepared(recipe, FRAMES)
+        for program in installed:
+            answer(program, frames)
 
 
 def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -63,13 +62,13 @@ def _of(found: dict[str, Any], g: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="conditions whose name starts so; not recorded")
+    parser.add_argument("--only", nargs="*", default=(), help="conditions whose name starts so")
     parser.add_argument("--no-peers", action="store_true", help="do not run peers, only read them")
     parser.add_argument("--out", type=Path, default=CACHE / "suite", help="folder of the report")
     arguments = parser.parse_args()
+    chosen = recipes(tuple(arguments.only))
     if not arguments.no_peers:
-        run_peers(arguments.only)
-    chosen = [r for r in recipes() if r.condition.name.startswith(arguments.only)]
+        run_peers(chosen)
     answers = PEERS if PEERS.is_dir() and peers.names(PEERS) else None
     results = run.run(
         "low-flux",
@@ -84,11 +83,10 @@ def main() -> None:
     kept = {"targets": verdict(results), "rows": rows(results)}
     for line in kept["targets"]:
         print(line)
-    if arguments.only:
-        return
     write_json("finder.json", results_header(list(PROGRAMS)) | kept)
     for name, picture in FIGURES.items():
-        shutil.copyfile(arguments.out / f"{name}.png", IMAGES / picture)
+        if (arguments.out / f"{name}.png").is_file():
+            shutil.copyfile(arguments.out / f"{name}.png", IMAGES / picture)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ REAL = {
 
 
 @functools.cache
-def recipes() -> list[Recipe]:
+def recipes(only: tuple[str, ...] = ()) -> list[Recipe]:
     real = [FullFrame(path, seen) for path, seen in REAL.items()]
-    return catalog.recipes("low-flux", PATTERN_SIM, real)
+    return catalog.recipes("low-flux", PATTERN_SIM, real, only=only)
 
 
 def condition(name: str) -> Frames:

@@ -155,6 +155,11 @@ class Finder:
         self.settings = settings or FinderSettings()
         self.rings = Rings.of(geometry)
         self._points = local.control_points(self.rings.index < 0)
+        self._patches = (
+            local.patches(self._points, self.rings.index),
+            local.patches(self._points, self.rings.position),
+            local.patches(self._points, self.rings.weight),
+        )
         self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE, _MAX_CANDIDATES)
         self._sampled = _RowSample.of(self.rings)
         n_rings, (n_ss, n_fs) = self.rings.q.size, geometry.shape
@@ -312,9 +317,7 @@ class Finder:
         found = self._search.find(self._work, rate)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
-        variance = local.texture_variance(
-            self._points, self._work, rings.index, *maps, rate, bright
-        )
+        variance = local.texture_variance(self._points, self._work, *self._patches, rate, bright)
         log_p_max = float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
         tested = np.empty(len(found))
         peaks.test_candidates(found, log_p_max + _SLACK, self._work, *maps, rate, tested)

@@ -63,7 +63,7 @@ def test_a_suite_is_judged_and_not_replaced_unasked(small_recipe, tmp_path, monk
 def test_names_of_conditions_are_theirs_alone():
     names = [r.condition.name for r in catalog.recipes("low-flux")]
     assert len(set(names)) == len(names) > 15
-    quick = catalog.recipes("low-flux", quick=True, only="flux-100")
+    quick = catalog.recipes("low-flux", quick=True, only=["flux-100"])
     assert [r.condition.name for r in quick] == ["flux-100"]
     assert quick[0].condition.n_hits == catalog.QUICK_HITS * len(simulated.SCALES)
 

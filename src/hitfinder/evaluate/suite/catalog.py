@@ -17,7 +17,7 @@ def recipes(
     pattern_sim: str | Path | None = None,
     real: Sequence[thinned.FullFrame] = (),
     quick: bool = False,
-    only: str = "",
+    only: Sequence[str] = (),
 ) -> list[Recipe]:
     """Return the conditions of a suite, in the order of the report.
 
@@ -31,8 +31,8 @@ def recipes(
         Measured frames to thin.
     quick : bool
         Fewer frames.
-    only : str
-        Conditions whose name starts so.
+    only : sequence of str
+        Conditions whose name starts with one of these; all if empty.
 
     Raises
     ------
@@ -49,17 +49,22 @@ def recipes(
     out += simulated.variation_recipes()
     if quick:
         out = [recipe.reduced(QUICK_HITS, QUICK_BLANKS) for recipe in out]
-    chosen = [recipe for recipe in out if recipe.condition.name.startswith(only)]
+    chosen = [recipe for recipe in out if _asked(recipe.condition.name, only)]
     if not (chosen or series(quick, only)):
         names = ", ".join(recipe.condition.name for recipe in out)
-        raise ValueError(f"no condition's name starts with {only!r}; there are {names}")
+        asked = ", ".join(only)
+        raise ValueError(f"no condition's name starts with {asked!r}; there are {names}")
     return chosen
 
 
-def series(quick: bool = False, only: str = "") -> list[tuple[precision.Series, int]]:
+def series(quick: bool = False, only: Sequence[str] = ()) -> list[tuple[precision.Series, int]]:
     """Return the series by which energies and lengths are judged, and their frames."""
     n = precision.QUICK_FRAMES if quick else precision.N_FRAMES
-    return [(one, n) for one in precision.SERIES if one.name.startswith(only)]
+    return [(one, n) for one in precision.SERIES if _asked(one.name, only)]
+
+
+def _asked(name: str, only: Sequence[str]) -> bool:
+    return not only or name.startswith(tuple(only))
 
 
 def skipped(pattern_sim: str | Path | None, real: Sequence[thinned.FullFrame]) -> list[str]:

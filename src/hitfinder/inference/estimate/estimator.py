@@ -250,7 +250,8 @@ class GeometryEstimator:
             flag: Flag = "not-water" if fit.p < _BAD_FIT else "outside"
             return GeometryEstimate(*(math.nan,) * 5, flag, fit.p, photons)
         mean, covariance = moments
-        sigma = np.sqrt(np.maximum(np.diag(covariance), 0) * fit.excess)
+        mean = np.where(self._known, np.exp(self.box[:, 0]), mean)
+        sigma = np.sqrt(np.maximum(np.diag(covariance), 0) * fit.excess) * ~self._known
         wide = (sigma > _AS_WIDE * self._prior_sigma) & ~self._known
         both = float(np.prod(sigma))
         correlation = float(covariance[0, 1] * fit.excess / both) if both > 0 else 0.0

@@ -210,7 +210,7 @@ def add_blocks(sums, tops, good, index, limits, n, pixels):  # type: ignore[no-u
 
 @numba.njit(cache=True, nogil=True)
 def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels):  # type: ignore[no-untyped-def]
-    """Take the blocks around bright ones, and dark ones, out of the bins again.
+    """Take dark blocks, and the blocks around bright and dark ones, out of the bins again.
 
     Parameters
     ----------
@@ -230,12 +230,12 @@ def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels):  # ty
             b = index[i, k]
             if b < 0:
                 continue
-            if sums[i, k] >= limits[0, b] or tops[i, k] >= limits[1, b]:
+            bright = sums[i, k] >= limits[0, b] or tops[i, k] >= limits[1, b]
+            dark = sums[i, k] * n_pixels <= low[b] * good[i, k] and 2 * good[i, k] >= n_pixels
+            if bright or dark:
                 for di in range(max(i - 1, 0), min(i + 2, n_i)):
                     for dk in range(max(k - 1, 0), min(k + 2, n_k)):
                         out[di, dk] = True
-            elif sums[i, k] * n_pixels <= low[b] * good[i, k] and 2 * good[i, k] >= n_pixels:
-                out[i, k] = True
     for i in range(n_i):
         for k in range(n_k):
             b = index[i, k]

@@ -1,0 +1,97 @@
+"""Bins of a frame with Bragg peaks and other blemishes against those of the clean one."""
+
+import numpy as np
+import pytest
+
+from hitfinder.inference.estimate.bins import block_sum
+from hitfinder.inference.estimate.gather import Gatherer, sum_blocks
+from hitfinder.simulate.water import expected_water
+
+
+@pytest.fixture
+def expected(coarse_geometry):
+    image = expected_water(coarse_geometry, 3e8, 1e-5).astype(float)
+    image[coarse_geometry.detector.full_mask] = 0
+    return image / image.sum()
+
+
+def counted(rng, expected, photons, mask):
+    return np.where(mask, -1, rng.poisson(expected * photons)).astype(np.int32)
+
+
+def test_blocks_are_plain_sums(coarse_geometry):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.5, coarse_geometry.shape).astype(np.int32)
+    counts[rng.random(counts.shape) < 0.1] = -1
+    for size in (4, 8):
+        shape = tuple(-(-n // size) for n in counts.shape)
+        sums, tops, unread = (np.empty(shape, np.int32) for _ in range(3))
+        sum_blocks(counts, size, sums, tops, unread)
+        assert np.array_equal(sums, block_sum(np.maximum(counts, 0).astype(float), size))
+        assert np.array_equal(unread, block_sum(counts < 0, size))
+        assert tops[3, 5] == max(0, counts[3 * size : 4 * size, 5 * size : 6 * size].max())
+
+
+@pytest.mark.parametrize("photons", [3e3, 3e5, 3e7])
+def test_a_clean_frame_loses_next_to_nothing(estimator, expected, coarse_geometry, photons):
+    """Cutting by chance is rare and allowed for: counts over exposure have no bias."""
+    rng = np.random.default_rng(1)
+    mask = coarse_geometry.detector.full_mask
+    gatherer = Gatherer(estimator.bins)
+    n, exposure = 0.0, 0.0
+    repeats = 30 if photons < 1e4 else 4
+    for _ in range(repeats):
+        sums = gatherer.gather(counted(rng, expected, photons, mask))
+        n, exposure = n + sums.counts.sum(1), exposure + sums.exposure.sum(1)
+    bins = estimator.bins
+    rate = bins.sum_of(block_sum(expected, bins.block_px)).sum(1) / bins.exposure.sum(1).clip(1)
+    model = rate * exposure * photons
+    pulls = ((n - model) / np.sqrt(model.clip(1e-9)))[model > 30]
+    assert (pulls**2).mean() < 1.6
+    assert abs(n.sum() / model.sum() - 1) < 4 / np.sqrt(model.sum())
+    assert sums.exposure.sum() > 0.98 * bins.exposure.sum()
+
+
+def test_peaks_hot_pixels_and_their_surroundings_are_cut(estimator, expected, coarse_geometry):
+    rng = np.random.default_rng(2)
+    mask = coarse_geometry.detector.full_mask
+    gatherer = Gatherer(estimator.bins)
+    clean = counted(rng, expected, 1e4, mask)
+    spotted = clean.copy()
+    yy, xx = np.mgrid[-4:5, -4:5]
+    spot = np.exp(-(xx**2 + yy**2) / 4)
+    for i, j in rng.integers(8, 510, (40, 2)):
+        spotted[i - 4 : i + 5, j - 4 : j + 5] += rng.poisson(300 * spot / spot.sum()).astype("i4")
+    spotted[mask] = -1
+    spotted[rng.random(mask.shape) < 2e-5] = 5000
+    spotted[mask] = -1
+    before, after = gatherer.gather(clean), gatherer.gather(spotted)
+    assert spotted[spotted > 0].sum() > 2 * clean[clean > 0].sum()
+    kept = after.exposure.sum() / before.exposure.sum()
+    assert 0.85 < kept < 1
+    assert after.counts.sum() / before.counts.sum() == pytest.approx(kept, rel=0.02)
+    rough = before.counts.sum(1), after.counts.sum(1) / kept
+    assert (np.abs(rough[0] - rough[1]) < 6 * np.sqrt(rough[0] + 9)).all()
+
+
+def test_pixels_without_a_reading_are_no_exposure(estimator, expected, coarse_geometry):
+    rng = np.random.default_rng(3)
+    counts = counted(rng, expected, 1e6, coarse_geometry.detector.full_mask)
+    gatherer = Gatherer(estimator.bins)
+    whole = gatherer.gather(counts)
+    counts[:200, ::2] = -1
+    part = gatherer.gather(counts)
+    assert part.exposure.sum() < 0.85 * whole.exposure.sum()
+    ratio = part.counts.sum(1) / part.exposure.sum(1).clip(1)
+    full = whole.counts.sum(1) / whole.exposure.sum(1).clip(1)
+    lit = part.counts.sum(1) > 2000
+    assert np.allclose(ratio[lit], full[lit], rtol=0.12)
+
+
+def test_a_shadow_across_a_bright_frame_is_cut(estimator, expected, coarse_geometry):
+    rng = np.random.default_rng(4)
+    counts = counted(rng, expected, 3e7, coarse_geometry.detector.full_mask)
+    counts[280:, 240:256] = np.minimum(counts[280:, 240:256], 3)
+    sums = Gatherer(estimator.bins).gather(counts)
+    lost = estimator.bins.exposure.sum() - sums.exposure.sum()
+    assert lost > 0.9 * 250 * 16
