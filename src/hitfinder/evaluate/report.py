@@ -35,6 +35,10 @@ STATUS_MEANING = {
     "failed": "an error inside the program; please report it",
 }
 
+_FAR_SIGMAS, _FAR_SHARE = 5.0, 0.02
+"""How far an estimate must be from what was used to be pointed out: in standard deviations, and
+relatively, as the estimate supposes that liquid water is all that scatters."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Report:
@@ -133,8 +137,29 @@ class Report:
             card(number(background, 2), "background photons per pixel"),
             card(number(speed, 3) if speed else "–", "frames per second"),
             card(number(n_bad), "frames without a result", "warn" if n_bad else ""),
+            *self._estimates(),
         ]
         return f'<div class="cards" id="summary">{"".join(cards)}</div>'
+
+    def _estimates(self) -> list[str]:
+        """Photon energy and camera length that the water in the frames says, if it says any."""
+        told = self.run.get("estimated_geometry")
+        if not told or told["flag"] != "ok":
+            return []
+        cards = []
+        for name, unit, scale, what in (
+            ("photon_energy", "ev", 1.0, "eV"),
+            ("camera_length", "m", 1e3, "mm"),
+        ):
+            value, sigma = told[f"{name}_{unit}"], told[f"{name}_sigma_{unit}"]
+            used = self.run["geometry"][f"{name}_{unit}"]
+            off = abs(value - used) > max(_FAR_SIGMAS * sigma, _FAR_SHARE * used)
+            text = f"{what} {name.replace('_', ' ')} by the water in all frames"
+            digits = f"{scale * value:.5g} ± {scale * sigma:.2g}"
+            cards.append(card(digits, f"{text}; {scale * used:.5g} used", "warn" if off else ""))
+        if told["drift"]["drifts"]:
+            cards.append(card("drift", "of photon energy or camera length in the run", "warn"))
+        return cards
 
     def _overview(self) -> str:
         c = self.collected

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from hitfinder.evaluate.suite.condition import Frames
 from hitfinder.evaluate.suite.peers import Answer, PeakLists
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.locator import NetworkFinder
 
 
 class Processor(Protocol):
@@ -54,18 +55,38 @@ class NamedFinder:
         return self.build(geometry, self.settings[setting])
 
 
+_PERMISSIVE = (0.1, 0.3, 0.95)
+
+
+def _settings(finder: Literal["network", "likelihood"]) -> tuple[FinderSettings, ...]:
+    default = FinderSettings(finder=finder)
+    return (default, *(dataclasses.replace(default, false_peaks=rate) for rate in _PERMISSIVE))
+
+
+def _log_odds(peaks: NDArray) -> NDArray[np.float64]:
+    p = np.clip(peaks["probability"].astype(float), 1e-30, 1 - 1e-7)
+    return np.log(p) - np.log1p(-p)
+
+
 LIKELIHOOD = NamedFinder(
     "likelihood",
     Finder,
     lambda peaks: -peaks["log_p"].astype(float),
-    (FinderSettings(), *(FinderSettings(false_peaks=rate) for rate in (0.1, 0.6))),
+    _settings("likelihood"),
+    lambda result: float(result.score),
+)
+NETWORK = NamedFinder(
+    "network",
+    NetworkFinder,
+    _log_odds,
+    _settings("network"),
     lambda result: float(result.score),
 )
 
 
 def finders() -> list[NamedFinder]:
-    """Return the finders of this package that can run here."""
-    return [LIKELIHOOD]
+    """Return the finders of this package."""
+    return [LIKELIHOOD, NETWORK]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,9 +152,10 @@ def search(finder: NamedFinder, frames: Frames, progress: Callable[[int], object
                 results.append((finder.frame_score(result), bool(result.hit), _hit(result)))
             found = result.peaks
             peaks[k].append(np.stack([found["fs"], found["ss"], finder.strength(found)], 1))
-            if k == len(finder.settings) - 1 and "probability" in (found.dtype.names or ()):
+            if k == len(finder.settings) - 1:
                 probabilities.append(found["probability"].astype(float))
         progress(1)
+    known = not any(np.isnan(p).any() for p in probabilities)
     score, decided, probability = (np.array(column) for column in zip(*results, strict=True))
     return Found(
         name=finder.name,
@@ -143,13 +165,13 @@ def search(finder: NamedFinder, frames: Frames, progress: Callable[[int], object
         tuned=False,
         decided=decided.astype(bool),
         hit_probability=None if np.isnan(probability).any() else probability,
-        peak_probability=probabilities or None,
+        peak_probability=probabilities if known else None,
         seconds=float(np.median(seconds)),
     )
 
 
 def _hit(result: Any) -> float:
-    return float(getattr(result, "hit_probability", np.nan))
+    return float(result.hit_probability)
 
 
 def from_answer(name: str, answer: Answer) -> Found:
