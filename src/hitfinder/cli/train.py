@@ -73,7 +73,7 @@ each device, --devices and --nodes as in the job.
 )
 @click.option(
     "--experiments",
-    type=click.IntRange(10),
+    type=click.IntRange(2),
     metavar="N",
     help="low-flux: imaginary experiments of 12 frames to learn from.  [default: 1800]",
 )

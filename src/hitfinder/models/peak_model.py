@@ -113,6 +113,13 @@ def check_finite(weights: Mapping[str, NDArray], where: str) -> None:
             raise ModelError(f"weight {name!r} holds numbers that are not finite", where)
 
 
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if a model is in the folder and must not be replaced."""
+    if (path / INFO).exists() and not overwrite:
+        hint = "Choose another folder, or give --overwrite."
+        raise OutputError("there is a model already", str(path), hint)
+
+
 def shipped() -> dict[str, Path]:
     """Return the folders of the models that come with the package, by name."""
     root = Path(str(importlib.resources.files("hitfinder.models"))) / "shipped"
@@ -220,8 +227,7 @@ def save(
     from hitfinder.models.tensors import ordinary_mode
 
     path = Path(path)
-    if (path / INFO).exists() and not overwrite:
-        raise OutputError("there is a model already", str(path), "Choose another folder.")
+    check_free(path, overwrite)
     check_finite(weights, str(path))
     try:
         path.mkdir(parents=True, exist_ok=True)

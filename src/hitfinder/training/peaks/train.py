@@ -18,7 +18,7 @@ import hitfinder
 from hitfinder.inference.evidence import peak_probabilities
 from hitfinder.metrics.calibration import reliability
 from hitfinder.models.calibration import Calibration
-from hitfinder.models.peak_model import PeakModel, save
+from hitfinder.models.peak_model import PeakModel, check_free, save
 from hitfinder.training.peaks import card
 from hitfinder.training.peaks.calibrate import calibrate, evidence_of
 from hitfinder.training.peaks.examples import Examples, simulate_examples
@@ -91,8 +91,14 @@ def train_peak_model(
         Given what is counted and how many, a context manager that shows a bar.
     say : callable
         Told a line after every step.
+
+    Raises
+    ------
+    OutputError
+        If there is a model already, before anything is computed, or it cannot be written.
     """
     began = time.perf_counter()
+    check_free(Path(out), overwrite)
     sizes = {"train": plan.experiments, "calibrate": -(-plan.experiments // 2),
              "test": -(-plan.experiments // 10)}  # fmt: skip
     seeds = {"train": 0, "calibrate": _CALIBRATION_SEED, "test": _TEST_SEED}

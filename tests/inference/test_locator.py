@@ -1,0 +1,135 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.locator import NetworkFinder, make_finder
+from hitfinder.metrics.calibration import reliability
+from hitfinder.models.peak_model import ModelError
+from hitfinder.training.peaks.experiment import draw_experiment
+from hitfinder.training.peaks.frames import draw_frame
+
+SPOTS = np.array([(60.3, 80.8), (300.5, 40.2), (350.7, 350.6), (120.2, 300.9)])
+
+
+@pytest.fixture(scope="module")
+def network(small_geometry):
+    return NetworkFinder(small_geometry)
+
+
+def with_spots(background, photons, rng, sigma=0.6):
+    frame = rng.poisson(background).astype(np.uint16)
+    for fs, ss in SPOTS:
+        at_fs = np.floor(rng.normal(fs, sigma, photons)).astype(int)
+        at_ss = np.floor(rng.normal(ss, sigma, photons)).astype(int)
+        np.add.at(frame, (at_ss, at_fs), 1)
+    return frame
+
+
+@pytest.mark.parametrize(("level", "photons"), [(0.0003, 12), (0.02, 20), (1.0, 60), (10.0, 150)])
+def test_spots_are_found_where_they_are_with_their_photons(network, water_like, level, photons):
+    rng = np.random.default_rng(1)
+    off, z, n_false = [], [], 0
+    for _ in range(12):
+        result = network.process(with_spots(water_like * level, photons, rng))
+        assert result.hit
+        assert result.hit_probability > 0.95
+        peaks = result.peaks
+        apart = np.hypot(peaks["fs"][:, None] - SPOTS[:, 0], peaks["ss"][:, None] - SPOTS[:, 1])
+        assert (apart.min(axis=0) < 2).all()
+        n_false += int((apart.min(axis=1) > 4).sum())
+        near = apart.argmin(axis=0)
+        off.append(apart.min(axis=0))
+        assert (peaks["probability"][near] > 0.9).all()
+        z.append((peaks["photons"][near] - photons) / peaks["photons_sigma"][near])
+    assert np.median(off) < 0.35
+    assert np.abs(z).mean() < 2
+    assert n_false <= 2
+
+
+@pytest.mark.parametrize("level", [0.0003, 0.02, 1.0, 10.0])
+def test_blank_frames_hold_next_to_nothing(network, water_like, level):
+    rng = np.random.default_rng(2)
+    results = [network.process(rng.poisson(water_like * level).astype("u2")) for _ in range(60)]
+    assert sum(len(r.peaks) for r in results) <= 4
+    assert sum(r.hit for r in results) <= 3
+    assert np.mean([r.hit_probability for r in results]) < 0.35
+
+
+def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
+    rng = np.random.default_rng(77)
+    settings = FinderSettings(false_peaks=0.95)
+    predicted, true = [], []
+    for _ in range(8):
+        experiment = draw_experiment(rng)
+        network = NetworkFinder(experiment.assumed, settings)
+        for _ in range(12):
+            frame = draw_frame(experiment, rng)
+            peaks = network.process(frame.counts).peaks
+            padded = np.pad(frame.bragg, 3)
+            i, j = (np.clip(peaks[n].astype(int), 0, None) for n in ("ss", "fs"))
+            for a, b, p in zip(i, j, peaks["probability"], strict=True):
+                predicted.append(p)
+                true.append(padded[a : a + 7, b : b + 7].sum() >= 2)
+    assert len(true) > 500
+    assert reliability(predicted, true).error < 0.06
+
+
+def test_results_do_not_depend_on_the_type_of_the_counts(network, water_like):
+    frame = with_spots(water_like * 0.05, 20, np.random.default_rng(3))
+    reference = network.process(frame)
+    for kind in (np.uint8, np.uint32, np.int32, np.float32):
+        result = network.process(frame.astype(kind))
+        assert result.peaks.tobytes() == reference.peaks.tobytes()
+        assert result.hit_probability == reference.hit_probability
+
+
+def test_a_mask_hides_a_spot(network, water_like):
+    frame = with_spots(water_like * 0.05, 30, np.random.default_rng(4))
+    mask = np.zeros(frame.shape, bool)
+    fs, ss = SPOTS[0].astype(int)
+    mask[ss - 6 : ss + 7, fs - 6 : fs + 7] = True
+    peaks = network.process(frame, mask).peaks
+    assert np.hypot(peaks["fs"] - fs, peaks["ss"] - ss).min() > 8
+    assert len(peaks) >= 3
+
+
+@pytest.mark.parametrize("fill", [0, 65535])
+def test_frames_that_say_nothing(network, fill):
+    result = network.process(np.full((400, 420), fill, np.uint16))
+    assert not result.hit
+    assert len(result.peaks) == 0
+
+
+def test_a_frame_of_nan_and_one_of_masked_pixels(network, small_geometry):
+    assert not network.process(np.full((400, 420), np.nan, np.float32)).hit
+    everything = np.ones((400, 420), bool)
+    detector = small_geometry.detector.with_mask(everything)
+    masked = NetworkFinder(dataclasses.replace(small_geometry, detector=detector))
+    result = masked.process(np.ones((400, 420), np.uint16))
+    assert not result.hit
+    assert np.isnan(result.hit_probability)
+
+
+def test_a_frame_smaller_than_the_crops():
+    panel = Panel("p0", 0, 0, 9, 6, 10.0, 10.0)
+    tiny = NetworkFinder(Geometry(Detector("tiny", (6, 9), (panel,)), 0.1, 6000.0))
+    frame = np.zeros((6, 9), np.uint16)
+    frame[3, 4] = 30
+    peaks = tiny.process(frame).peaks
+    assert len(peaks) <= 1
+    assert tiny.process(np.zeros((6, 9), np.uint16)).peaks.size == 0
+
+
+def test_the_settings_choose_the_finder(small_geometry):
+    assert isinstance(make_finder(small_geometry, FinderSettings()), NetworkFinder)
+    likelihood = make_finder(small_geometry, FinderSettings(finder="likelihood"))
+    assert isinstance(likelihood, Finder)
+
+
+def test_an_unknown_model_is_named(small_geometry):
+    with pytest.raises(ModelError, match="no model 'other'"):
+        NetworkFinder(small_geometry, FinderSettings(model="other"))
