@@ -34,7 +34,7 @@ bad input; 130 interrupted.
 """
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
-FINDER_OPTIONS = ("false_hits", "hit_threshold", "min_peaks", "finder", "model")
+FINDER_OPTIONS = ("false_hits", "hit_threshold", "min_peaks", "finder", "model", "device")
 
 
 def geometry_options(command: Any) -> Any:
@@ -102,6 +102,11 @@ def finder_options(command: Any) -> Any:
                 "--model",
                 metavar="NAME",
                 help="Trained network: a name of 'hitfinder models list', or a folder.",
+            ),
+            click.option(
+                "--device",
+                metavar="NAME",
+                help="Where networks run: cpu, cuda, ...  [default: cpu; --pipeline: any GPU]",
             ),
         )
     ):
@@ -187,7 +192,6 @@ def tell(result: Result) -> None:
     metavar="BUNDLE",
     help="Judge by trained networks instead, as the CXLS report did; once for each network.",
 )
-@click.option("--device", default="auto", show_default=True, help="For --pipeline: cpu, cuda, ...")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -197,7 +201,6 @@ def run(
     resume: bool,
     overwrite: bool,
     pipeline: tuple[str, ...],
-    device: str,
     **given: Any,
 ) -> None:
     """Find hits and Bragg peaks in the frames of INPUT.
@@ -209,7 +212,7 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
-        ctx.exit(_run_pipeline(inputs, out, pipeline, device, overwrite, given))
+        ctx.exit(_run_pipeline(inputs, out, pipeline, overwrite, given))
     from hitfinder.cli.job import run_job
 
     result = run_job(
@@ -223,7 +226,6 @@ def _run_pipeline(
     inputs: tuple[str, ...],
     out: Path,
     bundles: tuple[str, ...],
-    device: str,
     overwrite: bool,
     given: dict[str, Any],
 ) -> int:
@@ -237,7 +239,7 @@ def _run_pipeline(
         inputs,
         bundles,
         out,
-        device=device,
+        device=given["device"] or "auto",
         camera_length_m=given["camera_length_m"],
         photon_energy_ev=given["photon_energy_ev"],
         csv=given["csv"],

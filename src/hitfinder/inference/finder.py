@@ -48,6 +48,9 @@ class FinderSettings:
         Whether candidates are judged by a trained network, or by their likelihood alone.
     model : str
         Trained model: name of one that comes with the package, or a folder.
+    device : str
+        Where the network runs: ``cpu``, on the candidates; any other of PyTorch's devices, such
+        as ``cuda``, on every pixel besides.
     """
 
     false_peaks: float = 0.02
@@ -56,6 +59,7 @@ class FinderSettings:
     min_peaks: int = 0
     finder: Literal["network", "likelihood"] = "network"
     model: str = "low-flux"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("false_peaks", "false_hits"):

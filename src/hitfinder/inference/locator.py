@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import score
 from hitfinder.inference.crops import crops_of
@@ -143,6 +145,22 @@ def _session(model: PeakModel):  # type: ignore[no-untyped-def]
 
 
 def make_finder(geometry: Geometry, settings: FinderSettings) -> Finder | NetworkFinder:
-    """Return the finder that the settings name."""
-    kind = NetworkFinder if settings.finder == "network" else Finder
-    return kind(geometry, settings)
+    """Return the finder that the settings name.
+
+    Raises
+    ------
+    hitfinder.errors.ConfigError
+        If a device other than the CPU is named, and PyTorch or the device is not there.
+    """
+    if settings.finder == "likelihood":
+        return Finder(geometry, settings)
+    if settings.device == "cpu":
+        return NetworkFinder(geometry, settings)
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError(
+            f"device {settings.device!r} needs PyTorch, which is not installed",
+            hint="Install it with: pip install 'hitfinder[train]', or take --device cpu.",
+        )
+    from hitfinder.inference.dense import DenseFinder
+
+    return DenseFinder(geometry, settings, settings.device)
