@@ -63,3 +63,11 @@ def test_blank_frames_give_the_stated_false_rates(small_geometry, water_like, le
     assert n_hits <= n_frames * stated.false_hits + 3 * math.sqrt(n_frames * stated.false_hits)
     allowed = n_frames * stated.false_peaks
     assert 0.1 * allowed <= n_peaks <= 1.5 * allowed + 3 * math.sqrt(allowed)
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_surprise_is_that_of_the_least_likely_number_of_peaks(n):
+    expected = np.sort(np.random.default_rng(n).exponential(n / 6, n))
+    least = stats.poisson.sf(np.arange(n), expected).min()
+    found = score.frame_score(np.log(expected))
+    assert found == pytest.approx(score.calibrated(-np.log10(least)), rel=1e-6)

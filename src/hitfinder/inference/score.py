@@ -136,12 +136,21 @@ def frame_score(log_expected: NDArray[np.float64]) -> float:
     log_expected = log_expected[log_expected < math.log(CHANCE_LIMIT)]
     if log_expected.size == 0:
         return 0.0
-    ranks = np.arange(1, log_expected.size + 1)
-    best = min(
-        log_tail(int(k), math.exp(e), math.inf) if e > -600 else k * e - math.lgamma(k + 1)
-        for k, e in zip(ranks, log_expected, strict=True)
-    )
+    best = _least_log_tail(log_expected)
     return calibrated(-best / math.log(10))
+
+
+@njit(cache=True, nogil=True)
+def _least_log_tail(log_expected):
+    """Smallest log probability, over all ranks k, of at least k peaks as good as the k-th."""
+    least = 0.0
+    for i in range(log_expected.size):
+        k, expected = i + 1, log_expected[i]
+        if expected > -600.0:
+            least = min(least, log_tail(k, math.exp(expected), math.inf))
+        else:
+            least = min(least, k * expected - math.lgamma(k + 1.0))
+    return least
 
 
 def calibrated(surprise: float) -> float:
