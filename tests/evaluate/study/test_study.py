@@ -155,7 +155,7 @@ def study(tmp_path_factory):
     names = ("base", "binary", "binary-parameters", "dual-input", "linear", "heatmap", "resnet50")
     efforts = dict.fromkeys(names, Effort(epochs=1)) | {"dncnn": Effort(epochs=1, limit=4)}
     efforts["resnet50"] = Effort(epochs=1, limit=4)
-    scale = Scale("small", 32, 5, 400, 100, 16, efforts)
+    scale = Scale("small", 32, 5, 5, 400, 100, 16, efforts)
     out = tmp_path_factory.mktemp("study") / "study"
     said = []
     study = Study(out, scale, 1, Devices("cpu", 1), say=said.append)

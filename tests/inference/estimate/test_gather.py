@@ -74,6 +74,19 @@ def test_peaks_hot_pixels_and_their_surroundings_are_cut(estimator, expected, co
     assert (np.abs(rough[0] - rough[1]) < 6 * np.sqrt(rough[0] + 9)).all()
 
 
+def test_what_the_finder_has_marked_counts_as_before(estimator, expected, coarse_geometry):
+    """It leaves -2 - n where n photons belong to a peak."""
+    rng = np.random.default_rng(5)
+    counts = counted(rng, expected, 1e5, coarse_geometry.detector.full_mask)
+    counts[100:103, 200:203] = 40
+    gatherer = Gatherer(estimator.bins)
+    before = gatherer.gather(counts)
+    counts[100:103, 200:203] = -42
+    after = gatherer.gather(counts)
+    assert np.array_equal(after.counts, before.counts)
+    assert np.array_equal(after.exposure, before.exposure)
+
+
 def test_pixels_without_a_reading_are_no_exposure(estimator, expected, coarse_geometry):
     rng = np.random.default_rng(3)
     counts = counted(rng, expected, 1e6, coarse_geometry.detector.full_mask)

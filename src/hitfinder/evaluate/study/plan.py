@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from hitfinder.dataset.layout import Setting, continuous, report_matrix
 from hitfinder.dataset.recipe import Recipe
 from hitfinder.models import attribute
 from hitfinder.models.attribute import Attribute, AttributeConfig
-from hitfinder.models.recipe import Adam, InputConfig, Optimiser
+from hitfinder.models.recipe import (
+    Adam,
+    BinaryLoss,
+    InputConfig,
+    Loss,
+    Optimiser,
+    Plateau,
+    Sgd,
+)
 
 Protocol = Literal["paper", "realistic"]
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "realistic")
 FLUXES = {"normal": (1.0, 1.0), "low": (0.001, 0.1)}
 """Factor on the Bragg photons: the report's beam, and one that mostly misses the crystal."""
+
+CLASS_RATE = 4e-6
+"""Learning rate of energy and camera length, of frames of 75 µm pixels."""
 
 RANGE_ENERGY_EV, RANGE_LENGTH_M = (5000.0, 12000.0), (0.10, 0.50)
 """The report's wish: nearest keV and nearest cm over these ranges."""
@@ -22,7 +33,7 @@ RANGE_ENERGY_EV, RANGE_LENGTH_M = (5000.0, 12000.0), (0.10, 0.50)
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How much a network is trained at a scale.
+    """How a network is trained at a scale, where it differs from the report's settings.
 
     Parameters
     ----------
@@ -31,12 +42,28 @@ class Effort:
     limit : int
         Largest number of frames in each part; 0 is all.
     learning_rate : float, optional
-        Instead of the configuration's.
+        Of Adam, instead of the configuration's.
+    input : InputConfig, optional
+        What the network sees.
+    scheduler : Plateau, optional
+        When the learning rate falls.
     """
 
     epochs: int | None = None
     limit: int = 0
     learning_rate: float | None = None
+    input: InputConfig | None = None
+    scheduler: Plateau | None = None
+
+
+def few_frames(epochs: int, limit: int = 0) -> Effort:
+    """Return how hits are learnt of few frames.
+
+    The report's 30 epochs of 144,000 frames are 270,000 steps, a small study's some 6,000. With
+    the report's learning rate and raw counts the binary network then finds 90 % of the frames with
+    peaks (240 a setting: 96.5 %), with these settings 98 to 99 %.
+    """
+    return Effort(epochs, limit, 5e-4, InputConfig("counts", normalise=True), Plateau(0.3, 2, 0.02))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +76,14 @@ class Scale:
         ``small`` or ``full``.
     bin : int
         Pixels joined to one, along each axis.
-    frames : int
-        Frames with peaks in each setting.
+    frames, low_flux_frames : int
+        Frames with peaks in each setting, at normal and at extremely low flux.
     range_frames : int
         Frames with peaks in the tree over ranges of energy and camera length.
     frames_per_file : int
         Frames in a file.
     batch_size : int
-        Frames in a step.
+        Frames in a step, of hits and positions.
     efforts : dict of Effort
         By network, where it differs from the configuration.
     """
@@ -64,6 +91,7 @@ class Scale:
     name: str
     bin: int
     frames: int
+    low_flux_frames: int
     range_frames: int
     frames_per_file: int
     batch_size: int
@@ -74,23 +102,26 @@ SCALES = {
     "small": Scale(
         name="small",
         bin=16,
-        frames=60,
+        frames=240,
+        low_flux_frames=60,
         range_frames=900,
-        frames_per_file=30,
+        frames_per_file=60,
         batch_size=8,
         efforts={
-            "binary": Effort(epochs=25),
-            "binary-parameters": Effort(epochs=8),
-            "dual-input": Effort(epochs=8),
-            "heatmap": Effort(epochs=8, learning_rate=1e-3),
-            "resnet50": Effort(epochs=1, limit=64),
-            "dncnn": Effort(epochs=1, limit=16),
+            "base": few_frames(16),
+            "binary": few_frames(16),
+            "binary-parameters": few_frames(8, limit=800),
+            "dual-input": few_frames(6, limit=400),
+            "resnet50": few_frames(1, limit=32),
+            "heatmap": Effort(epochs=8, limit=400, learning_rate=1e-3),
+            "dncnn": Effort(epochs=1, limit=8),
         },
     ),
     "full": Scale(
         name="full",
         bin=1,
         frames=10_000,
+        low_flux_frames=10_000,
         range_frames=50_000,
         frames_per_file=500,
         batch_size=16,
@@ -158,7 +189,7 @@ def trees(scale: Scale, seed: int) -> dict[str, tuple[tuple[Setting, ...], Recip
     for protocol in PROTOCOLS:
         for flux, factor in FLUXES.items():
             recipe = Recipe(
-                scale.frames,
+                scale.frames if flux == "normal" else scale.low_flux_frames,
                 protocol=protocol,
                 seed=seed,
                 bin=scale.bin,
@@ -185,7 +216,12 @@ def jobs(scale: Scale) -> list[Job]:
     }
     for name, classes in values.items():
         config = dataclasses.replace(
-            _config(scale, name, "linear"), class_values=classes, matching="nearest"
+            _config(scale, name, "linear"),
+            class_values=classes,
+            matching="nearest",
+            epochs=20,
+            input=InputConfig("counts", normalise=True),
+            optimiser=Optimiser(adam=Adam(1e-4)),
         )
         listed.append(Job(name, "linear", "range", "realistic", "range", config))
     return listed
@@ -198,25 +234,32 @@ def _job(scale: Scale, name: Attribute, network: str, protocol: Protocol, flux: 
 
 
 def _config(scale: Scale, name: Attribute, network: str) -> AttributeConfig:
-    """Return the report's settings, with what is changed, and why, said on the page.
+    """Return the report's settings, with what is changed.
 
-    Energy and camera length: with the report's plain gradient descent on raw counts the outcome
-    depends on the size and number of the frames, so frames are brought to mean 0 and variance 1
-    and Adam is used.
+    Energy and camera length: with plain gradient descent on raw counts the outcome depends on the
+    size and number of the frames, so the frames' noise is made even (2 √(n + 3/8)) and each is
+    brought to mean 0 and variance 1; the gradient then grows with the number of pixels, and the
+    learning rate is divided by it. Positions: pixels without a peak outnumber the others less
+    where pixels are joined, and their weight falls alike.
     """
     effort = scale.efforts.get(network, Effort())
-    config = dataclasses.replace(
-        attribute.packaged(name), network=network, batch_size=scale.batch_size
-    )
+    config = dataclasses.replace(attribute.packaged(name), network=network)
     if config.is_classified:
-        config = dataclasses.replace(
+        rate = CLASS_RATE * scale.bin**2
+        return dataclasses.replace(
             config,
-            epochs=20,
-            input=InputConfig("counts", normalise=True),
-            optimiser=Optimiser(adam=Adam(1e-4)),
+            epochs=12,
+            input=InputConfig("sqrt", normalise=True),
+            optimiser=Optimiser(sgd=Sgd(rate, momentum=0.9)),
         )
-    if effort.epochs is not None:
-        config = dataclasses.replace(config, epochs=effort.epochs)
+    changes: dict[str, Any] = {"batch_size": scale.batch_size}
+    if name == "peak_location":
+        assert config.loss.binary is not None
+        assert config.loss.binary.pos_weight is not None
+        changes["loss"] = Loss(binary=BinaryLoss(config.loss.binary.pos_weight / scale.bin**2))
+    for field in ("epochs", "input", "scheduler"):
+        if getattr(effort, field) is not None:
+            changes[field] = getattr(effort, field)
     if effort.learning_rate is not None:
-        config = dataclasses.replace(config, optimiser=Optimiser(adam=Adam(effort.learning_rate)))
-    return config
+        changes["optimiser"] = Optimiser(adam=Adam(effort.learning_rate))
+    return dataclasses.replace(config, **changes)

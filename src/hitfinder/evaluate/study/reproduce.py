@@ -76,13 +76,15 @@ class Study:
         self._prepare()
         self._build()
         listed = jobs(self.scale)
+        judged = []
         for number, job in enumerate(listed, 1):
             self.say(f"{number}/{len(listed)} {job.name}")
             self._train(job)
+            judged.append(self._judge(job))
         results = {
             "scale": self.scale.name,
             "made_by": f"hitfinder {hitfinder.__version__}",
-            "networks": [self._judge(job) for job in listed],
+            "networks": judged,
             "empties": {protocol: self._empties(protocol) for protocol in PROTOCOLS},
             "pipeline": {protocol: self._examples(protocol) for protocol in PROTOCOLS},
             "seconds": round(time.monotonic() - started, 1),

@@ -14,10 +14,13 @@ from hitfinder.inference.estimate.bins import PolarBins
 from hitfinder.inference.estimate.gather import BinSums, Gatherer
 from hitfinder.inference.estimate.grid import SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M, Grid
 from hitfinder.inference.estimate.model import WaterModel
+from hitfinder.inference.estimate.ranges import (
+    ENERGY_RANGE_EV,
+    LENGTH_RANGE_M,
+    limits_of,
+    prior_sigma,
+)
 from hitfinder.inference.estimate.result import Fit, Flag, GeometryEstimate, goodness_of_fit
-
-ENERGY_RANGE_EV = (5000.0, 14000.0)
-LENGTH_RANGE_M = (0.08, 0.60)
 
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
 _WIDE = 0.06
@@ -69,11 +72,11 @@ class GeometryEstimator:
         length_range_m: tuple[float, float] = LENGTH_RANGE_M,
         temperature_c: float = 25.0,
     ) -> None:
-        self.shape = geometry.shape
+        self.shape, self.temperature_c = geometry.shape, temperature_c
         self.box = np.log(
             [
-                _limits("photon energy", "eV", photon_energy_ev, energy_range_ev, 0),
-                _limits("camera length", "m", camera_length_m, length_range_m, 1),
+                limits_of("photon energy", "eV", photon_energy_ev, energy_range_ev, 0),
+                limits_of("camera length", "m", camera_length_m, length_range_m, 1),
             ]
         )
         self.bins = PolarBins.of(geometry)
@@ -82,7 +85,12 @@ class GeometryEstimator:
         self._grid = Grid.of(self.model)
         self._nodes = posterior.empty_nodes()
         self._known = self.box[:, 0] == self.box[:, 1]
-        self._prior_sigma = _prior_sigma(self.box)
+        self._prior_sigma = prior_sigma(self.box)
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """Whether energy and camera length are estimated, shape (2,)."""
+        return ~self._known
 
     def sums(self, counts: NDArray[np.int32]) -> BinSums:
         """Gather one frame; all that an estimate needs of it.
@@ -90,7 +98,8 @@ class GeometryEstimator:
         Parameters
         ----------
         counts : ndarray of int32, shape of a frame
-            Photons, -1 where there is no reading.
+            Photons, -1 where there is no reading; the finder's own copy of a frame serves, before
+            and after it has looked for peaks.
 
         Raises
         ------
@@ -126,6 +135,10 @@ class GeometryEstimator:
         nodes = self._posterior(sums, peak)
         outside = not len(nodes) or peak.log_likelihood - nodes[:, 2].max() > _OUTSIDE
         return self._result(None if outside else _moments(nodes), fit, float(sums.counts.sum()))
+
+    def maximum(self, sums: BinSums) -> NDArray[np.float64]:
+        """Return where the likelihood is largest within the range: ln E (eV) and ln D (m)."""
+        return self._maximum(sums, self.box).x
 
     def bound(
         self, photon_energy_ev: float, camera_length_m: float, sums: BinSums
@@ -272,28 +285,6 @@ class _Peak:
     log_likelihood: float
     information: NDArray[np.float64]
     grid: NDArray[np.float64]
-
-
-def _limits(
-    name: str, unit: str, value: float | None, limits: tuple[float, float], searched: int
-) -> tuple[float, float]:
-    """Return the limits of a quantity, which are equal where it is known."""
-    low, high = limits if value is None else (value, value)
-    least, most = (SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M)[searched]
-    if not (least <= low and high <= most and (low < high or value is not None)):
-        raise ValueError(
-            f"{name} must be in {least:g} to {most:g} {unit}, got {low:g} to {high:g} {unit}"
-        )
-    return low, high
-
-
-def _prior_sigma(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the spread of E, uniform, and of D, uniform in its logarithm, in eV and m."""
-    (e_low, e_high), (d_low, d_high) = np.exp(box)
-    span = math.log(d_high / d_low) or 1.0
-    mean = (d_high - d_low) / span
-    square = (d_high**2 - d_low**2) / (2 * span)
-    return np.array([(e_high - e_low) / math.sqrt(12), math.sqrt(max(square - mean**2, 0))])
 
 
 def _moments(nodes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

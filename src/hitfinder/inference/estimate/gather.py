@@ -63,7 +63,7 @@ class Gatherer:
         Parameters
         ----------
         counts : ndarray of int32, shape of a frame
-            Photons, -1 where there is no reading.
+            Photons, -1 where there is no reading; see `sum_blocks`.
         """
         bins = self.bins
         sum_blocks(counts, bins.block_px, self._sums, self._tops, self._unread)
@@ -128,7 +128,8 @@ def sum_blocks(counts, size, sums, tops, unread):  # type: ignore[no-untyped-def
     Parameters
     ----------
     counts : ndarray of int32, shape (n_ss, n_fs)
-        Photons, -1 where there is no reading.
+        Photons, -1 where there is no reading; -2 - n is n photons too, as the finder marks the
+        pixels of peaks.
     size : int
         Pixels along the side of a block, a multiple of 4.
     sums, tops, unread : ndarray of int32, shape of the blocks
@@ -146,17 +147,19 @@ def sum_blocks(counts, size, sums, tops, unread):  # type: ignore[no-untyped-def
         while row + 4 <= end:
             a, b, c, d = counts[row], counts[row + 1], counts[row + 2], counts[row + 3]
             for j in range(n_fs):
-                a0, b0, c0, d0 = max(a[j], 0), max(b[j], 0), max(c[j], 0), max(d[j], 0)
-                photons[j] += a0 + b0 + c0 + d0
-                signed[j] += a[j] + b[j] + c[j] + d[j]
+                a0, b0 = max(a[j], -2 - a[j]), max(b[j], -2 - b[j])
+                c0, d0 = max(c[j], -2 - c[j]), max(d[j], -2 - d[j])
+                signed[j] += a0 + b0 + c0 + d0
                 top[j] = max(top[j], max(max(a0, b0), max(c0, d0)))
+                photons[j] += max(a0, 0) + max(b0, 0) + max(c0, 0) + max(d0, 0)
             row += 4
         while row < end:
             a = counts[row]
             for j in range(n_fs):
-                photons[j] += max(a[j], 0)
-                signed[j] += a[j]
-                top[j] = max(top[j], a[j])
+                value = max(a[j], -2 - a[j])
+                photons[j] += max(value, 0)
+                signed[j] += value
+                top[j] = max(top[j], value)
             row += 1
         for k in range(sums.shape[1]):
             total = largest = missing = 0

@@ -181,6 +181,11 @@ class RunSums:
         counts, exposure = self._row(parts)[_N_OWN:].reshape(2, self.n_rings, N_AZIMUTHS)
         return BinSums(counts, exposure / max(counts.sum(), 1.0))
 
+    @property
+    def total(self) -> BinSums:
+        """All frames added up."""
+        return self._bins(range(N_PARTS))
+
     def result(self, estimator: GeometryEstimator) -> RunGeometry:
         """Estimate photon energy and camera length from all frames added so far.
 
@@ -191,9 +196,8 @@ class RunSums:
         """
         if estimator.bins.n_rings != self.n_rings:
             raise ValueError("the estimator is of another detector than the frames")
-        everything = range(N_PARTS)
-        whole = estimator.estimate_sums(self._bins(everything))
-        row = self._row(everything)
+        whole = estimator.estimate_sums(self.total)
+        row = self._row(range(N_PARTS))
         chi2, freedom = _frames_chi2(row, whole)
         return RunGeometry(whole, int(row[0]), self._drift(estimator, chi2, freedom))
 
