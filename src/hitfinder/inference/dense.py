@@ -112,7 +112,8 @@ class DenseFinder(NetworkFinder):
         background, counts : Tensor, shape (rows, columns)
             Expected photons; counts, -1 where there is no reading.
         """
-        counts = torch.from_numpy(self.released()).to(self._device)
+        counts = torch.from_numpy(proposed.counts).to(self._device)
+        counts = torch.maximum(counts, -2 - counts)
         background = self._background(proposed.rate) * (counts >= 0)
         half = SIZE // 2
         around = (half,) * 4

@@ -241,9 +241,9 @@ class Finder:
             profile=proposed.profile,
         )
 
-    def released(self) -> NDArray[np.int32]:
-        """Return the counts of the last frame, those of peaks too; -1 where there is no reading."""
-        peaks.release(self._work)
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Counts of the last frame, marked as in `Proposal.counts`."""
         return self._work
 
     def counts_and_background(

@@ -78,9 +78,10 @@ class NetworkFinder:
         """Scattering vector at the centre of each ring of `FrameResult.profile`, in Å⁻¹."""
         return self.finder.bin_q
 
-    def released(self) -> NDArray[np.int32]:
-        """Return the counts of the last frame; see `Finder.released`."""
-        return self.finder.released()
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Counts of the last frame, marked as in `Proposal.counts`."""
+        return self.finder.counts
 
     def process(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and judge it.

@@ -252,12 +252,3 @@ def _claim(extent, work):
             for m in range(max(j - 1, 0), min(j + 2, n_fs)):
                 if work[k, m] >= 0:
                     work[k, m] = -2 - work[k, m]
-
-
-@njit(cache=True, nogil=True)
-def release(work):
-    """Take back what `collect_peaks` claimed in `work`."""
-    for i in range(work.shape[0]):
-        row = work[i]
-        for j in range(row.size):
-            row[j] = max(row[j], np.int32(-2) - row[j]) if row[j] < -1 else row[j]

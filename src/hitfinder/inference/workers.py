@@ -156,7 +156,7 @@ class ChunkFinder:
     def _estimate_one(self, index: int, row: NDArray[np.void], run: RunSums) -> None:
         """Estimate photon energy and camera length from the frame that was just processed."""
         assert self._estimator is not None
-        sums = self._estimator.sums(self._finder.released())
+        sums = self._estimator.sums(self._finder.counts)
         estimate = self._estimator.estimate_sums(sums)
         run.add(index, sums, estimate)
         for name in ESTIMATED:
