@@ -27,6 +27,16 @@ OUTPUTS = (
 
 def fingerprint(source: FrameSource, geometry: Geometry, settings: JobSettings) -> dict[str, Any]:
     """Describe everything that the results of a job depend on, to be compared later."""
+    return {
+        **inputs_fingerprint(source),
+        "geometry": _digest(geometry),
+        "hot_pixel_frames": settings.hot_pixel_frames,
+        **config.flatten(settings.finder, "finder."),
+    }
+
+
+def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:
+    """Describe the frames of a job: which, in which order, in which state of their files."""
     refs = hashlib.sha256()
     files: dict[str, None] = {}
     for index in range(len(source)):
@@ -35,15 +45,11 @@ def fingerprint(source: FrameSource, geometry: Geometry, settings: JobSettings) 
         refs.update(f"{ref.file} {ref.event}\n".encode("utf-8", "surrogateescape"))
     for linked in source.contents.linked_files:
         files.setdefault(os.path.realpath(linked.path))
-    finder = config.flatten(settings.finder, "finder.")
     return {
         "hitfinder version": hitfinder.__version__,
         "number of frames": len(source),
         **{f"input {file}": _state(file) for file in files},
         "order of the frames": refs.hexdigest(),
-        "geometry": _digest(geometry),
-        "hot_pixel_frames": settings.hot_pixel_frames,
-        **finder,
     }
 
 

@@ -217,7 +217,7 @@ class _Job:
         hot: NDArray[np.bool_] | None = None
         interrupted = False
         try:
-            with _terminate_as_interrupt(), show(len(self.stored)) as on_progress:
+            with terminate_as_interrupt(), show(len(self.stored)) as on_progress:
                 hot = pipeline.run(n_workers, on_progress)
         except KeyboardInterrupt:
             interrupted = True
@@ -259,8 +259,8 @@ def _versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat the signal with which batch systems end a job like Ctrl-C."""
+def terminate_as_interrupt() -> Iterator[None]:
+    """Treat the signal with which batch systems end a job (SIGTERM) like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
