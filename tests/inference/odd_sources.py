@@ -10,8 +10,9 @@ import numpy as np
 from hitfinder.errors import HitfinderError, SourceError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import FinderSettings
-from hitfinder.inference.workers import ENVIRONMENT, Pool, Task
+from hitfinder.inference.chunks import Task
+from hitfinder.inference.settings import FinderSettings
+from hitfinder.inference.workers import ENVIRONMENT, Pool
 from hitfinder.io.source import FrameRef, FrameSource
 
 SHAPE = (60, 70)

@@ -5,8 +5,8 @@ from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.dense import DenseFinder
-from hitfinder.inference.finder import FinderSettings
 from hitfinder.inference.locator import NetworkFinder, make_finder
+from hitfinder.inference.settings import FinderSettings
 
 
 @pytest.fixture(scope="module")

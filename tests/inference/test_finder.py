@@ -3,7 +3,8 @@ import pytest
 
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.finder import Finder
+from hitfinder.inference.settings import FinderSettings
 
 
 def blank(expected, seed, kind=np.uint16):

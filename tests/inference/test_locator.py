@@ -5,8 +5,9 @@ import pytest
 
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.finder import Finder
 from hitfinder.inference.locator import NetworkFinder, make_finder
+from hitfinder.inference.settings import FinderSettings
 from hitfinder.metrics.calibration import reliability
 from hitfinder.models.peak_model import ModelError
 from hitfinder.training.peaks.experiment import draw_experiment

@@ -26,9 +26,8 @@ from hitfinder.cli.outputs import Outputs
 from hitfinder.cli.progress import OnProgress, progress
 from hitfinder.errors import SourceError
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import FinderSettings
 from hitfinder.inference.pipeline import Pipeline, default_workers
-from hitfinder.inference.settings import JobSettings
+from hitfinder.inference.settings import FinderSettings, JobSettings
 from hitfinder.inference.setup import Setup, read_geometry_file, set_up
 from hitfinder.inference.store import Store
 from hitfinder.io.open import open_source

@@ -23,7 +23,7 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.binned import bin_size
 from hitfinder.inference.estimate.estimator import GeometryEstimator
 from hitfinder.inference.estimate.run import RunSums
-from hitfinder.inference.finder import PEAK_DTYPE
+from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.rings import Rings
 from hitfinder.inference.settings import JobSettings
 from hitfinder.inference.setup import Setup

@@ -105,8 +105,8 @@ def view(
 
 def _find(geometry: Geometry, counts: NDArray) -> tuple[NDArray[np.void], str]:
     """Find the peaks of a frame; return them, and what to say of them."""
-    from hitfinder.inference.finder import FinderSettings
     from hitfinder.inference.locator import make_finder
+    from hitfinder.inference.settings import FinderSettings
 
     result = make_finder(geometry, FinderSettings()).process(counts)
     return result.peaks, f"{len(result.peaks)} peaks, score {result.score:.3g}"

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hitfinder.inference.finder import Proposal
 from hitfinder.inference.local import expected
+from hitfinder.inference.results import Proposal
 from hitfinder.inference.rings import Rings
 from hitfinder.models.locator_input import SIZE
 

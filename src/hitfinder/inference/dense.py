@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import FinderSettings, Proposal
 from hitfinder.inference.locator import NetworkFinder
 from hitfinder.inference.peaks import PEAK_DTYPE
+from hitfinder.inference.results import Proposal
+from hitfinder.inference.settings import FinderSettings
 from hitfinder.models.agreement import torch_locator
 from hitfinder.models.locator_input import SIZE
 

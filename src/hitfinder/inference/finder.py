@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,9 @@ from hitfinder.inference import background, local, peaks, score
 from hitfinder.inference.candidates import CandidateSearch
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.poisson import critical_counts
+from hitfinder.inference.results import FrameResult, Proposal
 from hitfinder.inference.rings import Rings
+from hitfinder.inference.settings import FinderSettings
 
 _DENSE = 0.1
 _SATURATED = 0.01
@@ -28,119 +29,6 @@ _LOG_P_BRIGHT = math.log(1e-4)
 _LOG_P_FAINT = math.log(1e-2)
 _SLACK = 3.0
 _RESOLUTION_SHARE = 95.0
-
-
-@dataclasses.dataclass(frozen=True)
-class FinderSettings:
-    """What the user may choose; the defaults suit every background and flux.
-
-    Parameters
-    ----------
-    false_peaks : float
-        False peaks allowed per blank frame, and the share of false peaks in any frame.
-    false_hits : float
-        Share of blank frames that may be called hits.
-    hit_threshold : float, optional
-        Least score of a hit; by default minus log10 of `false_hits`.
-    min_peaks : int
-        Least number of peaks of a hit.
-    finder : {"network", "likelihood"}
-        Whether candidates are judged by a trained network, or by their likelihood alone.
-    model : str
-        Trained model: name of one that comes with the package, or a folder.
-    device : str
-        Where the network runs: ``cpu``, on the candidates; any other of PyTorch's devices, such
-        as ``cuda``, on every pixel besides.
-    """
-
-    false_peaks: float = 0.02
-    false_hits: float = 0.01
-    hit_threshold: float | None = None
-    min_peaks: int = 0
-    finder: Literal["network", "likelihood"] = "network"
-    model: str = "low-flux"
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        for name in ("false_peaks", "false_hits"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        if self.min_peaks < 0:
-            raise ValueError(f"min_peaks must not be negative, got {self.min_peaks}")
-
-    @property
-    def least_score(self) -> float:
-        """Score a frame needs to be a hit."""
-        return -math.log10(self.false_hits) if self.hit_threshold is None else self.hit_threshold
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FrameResult:
-    """What was found in one frame.
-
-    Attributes
-    ----------
-    score : float
-        Minus log10 of the share of blank frames that look at least as good.
-    hit : bool
-        Whether the frame is a hit under the settings.
-    peaks : ndarray of PEAK_DTYPE
-        Peaks, most significant first.
-    photons : int
-        Counts on all unmasked pixels.
-    background_per_pixel : float
-        Mean expected background, in photons per pixel; NaN if every pixel is masked.
-    resolution_a : float
-        Resolution within which 95 % of the peaks lie, in Å; NaN without peaks.
-    profile : ndarray
-        Expected background per pixel in each ring, in photons.
-    hit_probability : float
-        Of the frame holding a crystal's peaks; NaN without a network.
-    """
-
-    score: float
-    hit: bool
-    peaks: NDArray[np.void]
-    photons: int
-    background_per_pixel: float
-    resolution_a: float
-    profile: NDArray[np.float64]
-    hit_probability: float = math.nan
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Proposal:
-    """Everything in a frame that may be a peak, most of it chance.
-
-    Attributes
-    ----------
-    peaks : ndarray of PEAK_DTYPE
-        Most significant first; resolution not filled in.
-    log_expected : ndarray of float64
-        Natural log of the chance peaks expected at or beyond each.
-    photons : int
-        Counts on all unmasked pixels.
-    rate : ndarray, shape (n_rings,)
-        Background per pixel at weight 1 (`Rings.weight`), in photons.
-    profile : ndarray, shape (n_rings,)
-        Mean expected background per pixel in each ring, in photons.
-    counts : ndarray of int32, shape of the geometry
-        Counts; -1 where there is no reading, -2 - n for n counts that belong to a peak.
-        Overwritten by the next frame.
-    n_chance : float
-        Peaks expected by chance among those proposed.
-    texture : float
-        Variance of the background about its rings' average, relative to it.
-    """
-
-    peaks: NDArray[np.void]
-    log_expected: NDArray[np.float64]
-    photons: int
-    rate: NDArray[np.float64]
-    profile: NDArray[np.float64]
-    counts: NDArray[np.int32]
-    n_chance: float
-    texture: float
 
 
 class Finder:

@@ -15,7 +15,9 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import score
 from hitfinder.inference.crops import crops_of
 from hitfinder.inference.evidence import frame_evidence, peak_probabilities
-from hitfinder.inference.finder import Finder, FinderSettings, FrameResult, Proposal
+from hitfinder.inference.finder import Finder
+from hitfinder.inference.results import FrameResult, Proposal
+from hitfinder.inference.settings import FinderSettings
 from hitfinder.models.locator_input import (
     CHANNELS,
     SIZE,

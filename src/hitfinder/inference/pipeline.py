@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import FinderSettings
+from hitfinder.inference.chunks import Span, Task
 from hitfinder.inference.hotpixels import learn_hot_pixels
 from hitfinder.inference.locator import make_finder
+from hitfinder.inference.settings import FinderSettings
 from hitfinder.inference.store import Counts, Part, Store
-from hitfinder.inference.workers import Pool, Span, Task
+from hitfinder.inference.workers import Pool
 from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)

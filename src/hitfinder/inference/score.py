@@ -31,7 +31,7 @@ CHANCE_LIMIT = 20.0
 
 _TRIALS = np.full(len(WINDOW_PIXELS), 0.65)
 """Independent trials a pixel for each window: windows overlap. Measured on blank frames
-(tests/inference/test_calibration.py)."""
+(tests/inference/test_score.py)."""
 
 
 @njit(cache=True, nogil=True)

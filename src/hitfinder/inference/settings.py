@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-
-from hitfinder.inference.finder import FinderSettings
+import math
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,50 @@ class GeometrySettings:
                 raise ValueError(f"{name} must be positive, got {value}")
         if self.polarisation is not None and not 0 <= self.polarisation <= 1:
             raise ValueError(f"polarisation must be in 0..1, got {self.polarisation}")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinderSettings:
+    """What the user may choose; the defaults suit every background and flux.
+
+    Parameters
+    ----------
+    false_peaks : float
+        False peaks allowed per blank frame, and the share of false peaks in any frame.
+    false_hits : float
+        Share of blank frames that may be called hits.
+    hit_threshold : float, optional
+        Least score of a hit; by default minus log10 of `false_hits`.
+    min_peaks : int
+        Least number of peaks of a hit.
+    finder : {"network", "likelihood"}
+        Whether candidates are judged by a trained network, or by their likelihood alone.
+    model : str
+        Trained model: name of one that comes with the package, or a folder.
+    device : str
+        Where the network runs: ``cpu``, on the candidates; any other of PyTorch's devices, such
+        as ``cuda``, on every pixel besides.
+    """
+
+    false_peaks: float = 0.02
+    false_hits: float = 0.01
+    hit_threshold: float | None = None
+    min_peaks: int = 0
+    finder: Literal["network", "likelihood"] = "network"
+    model: str = "low-flux"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("false_peaks", "false_hits"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.min_peaks < 0:
+            raise ValueError(f"min_peaks must not be negative, got {self.min_peaks}")
+
+    @property
+    def least_score(self) -> float:
+        """Score a frame needs to be a hit."""
+        return -math.log10(self.false_hits) if self.hit_threshold is None else self.hit_threshold
 
 
 @dataclasses.dataclass(frozen=True)

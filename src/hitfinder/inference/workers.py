@@ -9,7 +9,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -19,15 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder import logs
-from hitfinder.errors import HitfinderError, SourceError
-from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.binned import add_binned, bin_size, binned_shape, counts_below
-from hitfinder.inference.estimate.estimator import GeometryEstimator
-from hitfinder.inference.estimate.run import RunSums
-from hitfinder.inference.finder import PEAK_DTYPE, FinderSettings
-from hitfinder.inference.locator import make_finder
-from hitfinder.inference.store import FAILED, FRAME_DTYPE, OK, WORKER_DIED, Part, empty_rows
-from hitfinder.io.source import FrameSource
+from hitfinder.errors import HitfinderError
+from hitfinder.inference.binned import bin_size, binned_shape
+from hitfinder.inference.chunks import ChunkFinder, Span, Task
+from hitfinder.inference.peaks import PEAK_DTYPE
+from hitfinder.inference.store import WORKER_DIED, Part, empty_rows
 
 log = logging.getLogger(__name__)
 
@@ -47,121 +42,7 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 
-ESTIMATED = (
-    "photon_energy_ev",
-    "photon_energy_sigma_ev",
-    "camera_length_m",
-    "camera_length_sigma_m",
-)
-"""Columns of a frame that `hitfinder.inference.estimate` fills."""
-
-Span = tuple[int, int]
 OnPart = Callable[[Part, NDArray], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What a worker needs to work on any chunk.
-
-    Attributes
-    ----------
-    source : FrameSource
-        Frames; not read from yet, so that it can be pickled.
-    geometry : Geometry
-        Geometry with every mask that holds for all frames.
-    settings : FinderSettings
-        How peaks are found.
-    estimate : bool
-        Whether to estimate photon energy and camera length from the frames.
-    """
-
-    source: FrameSource
-    geometry: Geometry
-    settings: FinderSettings
-    estimate: bool = True
-
-
-class ChunkFinder:
-    """Find the peaks in chunks of frames, keeping buffers and maps from one to the next."""
-
-    def __init__(self, task: Task) -> None:
-        self._source = task.source
-        self._finder = make_finder(task.geometry, task.settings)
-        self._estimator = None
-        if task.estimate and not task.geometry.detector.full_mask.all():
-            self._estimator = GeometryEstimator(task.geometry)
-        self._buffer = np.empty(task.source.shape, task.source.dtype)
-        detector = task.geometry.detector
-        self._mask = detector.full_mask
-        self._limit = counts_below(self._buffer.dtype, detector.saturation)
-        self._bin = bin_size(task.source.shape)
-
-    def find(self, span: Span) -> tuple[Part, NDArray]:
-        """Process the frames of a chunk.
-
-        Returns
-        -------
-        part : Part
-            Results, with a row for frames that could not be read too.
-        image : ndarray, 2-D
-            Binned sum of the frames.
-        """
-        start, stop = span
-        rows = np.zeros(stop - start, FRAME_DTYPE)
-        peaks: list[NDArray] = []
-        problems: dict[int, str] = {}
-        profile = np.zeros((2, len(self._finder.bin_q)))
-        run = RunSums.of(self._estimator, len(self._source)) if self._estimator else None
-        kind = np.int64 if self._buffer.dtype.kind in "iub" else np.float64
-        image = np.zeros(binned_shape(self._source.shape, self._bin), kind)
-        for index in range(start, stop):
-            began = time.perf_counter()
-            row = rows[index - start : index - start + 1]
-            try:
-                found, background = self._find_one(index, row, image)
-                if run is not None:
-                    self._estimate_one(index, row, run)
-                peaks.append(found)
-                finite = np.isfinite(background)
-                profile += np.where(finite, background, 0), finite
-            except SourceError as error:
-                row[:] = empty_rows(1, error.status)
-                problems[index] = str(error)
-            except Exception as error:
-                # One frame that cannot be treated must not cost the other hundred thousand.
-                log.debug("frame %d", index, exc_info=True)
-                row[:] = empty_rows(1, FAILED)
-                problems[index] = f"{type(error).__name__}: {error}"
-            row["seconds"] = time.perf_counter() - began
-        joined = np.concatenate(peaks) if peaks else np.empty(0, PEAK_DTYPE)
-        geometry = np.zeros((0, 0)) if run is None else run.to_array()
-        return Part(start, rows, joined, profile, problems, geometry), image
-
-    def _find_one(
-        self, index: int, row: NDArray[np.void], image: NDArray
-    ) -> tuple[NDArray[np.void], NDArray[np.float64]]:
-        """Process one frame into its row; return its peaks and its background profile."""
-        frame = self._source.read(index, out=self._buffer)
-        result = self._finder.process(frame)
-        add_binned(frame, self._mask, self._limit, self._bin, image)
-        row["status"], row["hit"], row["score"] = OK, result.hit, result.score
-        row["n_peaks"], row["photons"] = len(result.peaks), result.photons
-        row["background_per_pixel"] = result.background_per_pixel
-        row["resolution_a"] = result.resolution_a
-        row["hit_probability"] = result.hit_probability
-        for name in ESTIMATED:
-            row[name] = np.nan
-        return result.peaks, np.asarray(result.profile, np.float64)
-
-    def _estimate_one(self, index: int, row: NDArray[np.void], run: RunSums) -> None:
-        """Estimate photon energy and camera length from the frame that was just processed."""
-        assert self._estimator is not None
-        sums = self._estimator.sums(self._finder.counts)
-        estimate = self._estimator.estimate_sums(sums)
-        run.add(index, sums, estimate)
-        for name in ESTIMATED:
-            row[name] = getattr(estimate, name)
-        row["geometry"] = estimate.flag
 
 
 def work(connection: Connection, task: Task, level: int) -> None:

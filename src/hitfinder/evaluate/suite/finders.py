@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from hitfinder.evaluate.suite.condition import Frames
 from hitfinder.evaluate.suite.peers import Answer, PeakLists
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.finder import Finder, FinderSettings
+from hitfinder.inference.finder import Finder
 from hitfinder.inference.locator import NetworkFinder
+from hitfinder.inference.settings import FinderSettings
 
 
 class Processor(Protocol):
