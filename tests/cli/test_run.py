@@ -318,3 +318,54 @@ def test_folders_that_hold_something_are_refused(series, capsys, tmp_path):
 def test_wrong_usage_is_named(capsys, tmp_path, arguments, message):
     said = complaint(capsys, "run", "x.h5", "-o", tmp_path / "out", *arguments)
     assert message in said
+
+
+def test_the_network_gives_probabilities_and_says_where_it_was_not_trained(series, done, hitfinder):
+    frames, peaks = frames_table(done), pq.read_table(done / "peaks.parquet")
+    probability = frames["hit_probability"].to_numpy()
+    hit = frames["hit"].to_numpy()
+    assert (probability[hit] > 0.9).all()
+    assert probability[~hit].mean() < 0.3
+    assert (peaks["probability"].to_numpy() > 0.5).mean() > 0.95
+    assert (peaks["photons_sigma"].to_numpy() > 0).all()
+
+
+def test_likelihood_alone_gives_none(series, hitfinder, tmp_path):
+    out = tmp_path / "out"
+    made = hitfinder("run", series.master, "--out", out, "--finder", "likelihood", "--no-estimate")
+    assert made.returncode == 0, made.stderr
+    assert "was trained on" not in made.stderr
+    frames = frames_table(out)
+    assert frames["hit"].to_pylist() == [bool(spots) for spots in series.spots]
+    assert frames["hit_probability"].null_count == 60
+    assert frames["photon_energy_ev"].null_count == 60
+    assert json.loads((out / "run.json").read_text())["estimated_geometry"] is None
+
+
+def test_an_experiment_outside_the_training_and_an_unknown_model(series, hitfinder, tmp_path):
+    made = hitfinder("run", series.master, "--out", tmp_path / "a")
+    assert "camera length 0.03 m is outside the 0.08 to 0.6 m" in made.stderr
+    made = hitfinder("run", series.master, "--out", tmp_path / "b", "--model", "other")
+    assert made.returncode == 2
+    assert "no model 'other'" in made.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_run_tells_the_geometry_that_its_water_says(hitfinder, tmp_path):
+    sim, out = tmp_path / "sim", tmp_path / "out"
+    made = hitfinder(
+        *("simulate", "--preset", "integrated", "--n", 8, "--out", sim, "--seed", 3),
+        *("--detector", "eiger-x-1m", "--photon-energy-ev", 7000),
+    )
+    assert made.returncode == 0, made.stderr
+    made = hitfinder("run", sim, "--out", out, "--workers", 1)
+    assert made.returncode == 0, made.stderr
+    told = json.loads((out / "run.json").read_text())["estimated_geometry"]
+    assert told["flag"] == "ok"
+    assert told["frames"] == 8
+    assert abs(told["photon_energy_ev"] - 7000) < 5 * told["photon_energy_sigma_ev"] + 60
+    assert abs(told["camera_length_m"] - 0.15) < 5 * told["camera_length_sigma_m"] + 0.002
+    frames = frames_table(out)
+    assert set(frames["geometry"].to_pylist()) == {"ok"}
+    sigma = frames["photon_energy_sigma_ev"].to_numpy()
+    assert (sigma > 2 * told["photon_energy_sigma_ev"]).all()
