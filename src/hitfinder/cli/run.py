@@ -193,7 +193,7 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
-        ctx.exit(_run_pipeline(inputs, out, pipeline, device, overwrite, given))
+        ctx.exit(_run_pipeline(inputs, out, pipeline, device, resume, overwrite, given))
     from hitfinder.cli.job import run_job
 
     result = run_job(
@@ -208,6 +208,7 @@ def _run_pipeline(
     out: Path,
     bundles: tuple[str, ...],
     device: str,
+    resume: bool,
     overwrite: bool,
     given: dict[str, Any],
 ) -> int:
@@ -225,7 +226,17 @@ def _run_pipeline(
         camera_length_m=given["camera_length_m"],
         photon_energy_ev=given["photon_energy_ev"],
         csv=given["csv"],
+        resume=resume,
         overwrite=overwrite,
     )
-    click.echo(f"{done['frames']} frames, {done['hits']} hits: {out / 'frames.parquet'}")
-    return 1 if done["unreadable"] else 0
+    if done.was_complete:
+        click.echo(f"complete already: {out / 'frames.parquet'}")
+        return 0
+    click.echo(
+        f"{done.processed} of {done.frames} frames processed, {done.hits} hits: "
+        f"{out / 'frames.parquet'}"
+    )
+    if done.interrupted:
+        click.echo("interrupted: the same command with --resume completes the run", err=True)
+        return 130
+    return 1 if done.processed < done.frames else 0
