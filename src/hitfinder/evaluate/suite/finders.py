@@ -58,7 +58,7 @@ LIKELIHOOD = NamedFinder(
     "likelihood",
     Finder,
     lambda peaks: -peaks["log_p"].astype(float),
-    (FinderSettings(), *(FinderSettings(false_peaks=rate) for rate in (0.1, 0.6))),
+    (FinderSettings(), FinderSettings(false_peaks=0.5)),
     lambda result: float(result.score),
 )
 
