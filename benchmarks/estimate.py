@@ -228,38 +228,44 @@ def speed(preset: str, repeats: int = 200) -> dict:
     }
 
 
+PARTS = {
+    "speed": lambda n: [speed(preset) for preset in ("single-shot", "integrated")],
+    "bounds_of_one_shot": lambda n: [bounds(*at) for at in GRID + MORE],
+    "calibration": lambda n: calibration(8 * n),
+    "runs": lambda n: [
+        row for at in ((7000, 0.25), (6000, 0.15)) for row in of_runs(*at, (10, 100, 10 * n))
+    ],
+    "integrated": lambda n: [reached("integrated", *at, n) for at in GRID + MORE],
+    "single_shot": lambda n: [reached("single-shot", *at, n) for at in GRID + MORE],
+    "disturbed": lambda n: {
+        name: reached("integrated", 6000, 0.15, max(n // 5, 2), **overrides)
+        for name, overrides in DISTURBED.items()
+    },
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="keep the other parts' figures")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/estimate.json")
     options = parser.parse_args()
-    n = options.frames
-    results = {
+    results = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
+    results |= {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-        "command": f"python benchmarks/estimate.py --frames {n}",
+        "command": "python benchmarks/estimate.py",
         "versions": {"hitfinder": hitfinder.__version__, "numpy": np.__version__},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "detector": DETECTOR,
         "azimuth_bins": N_AZIMUTHS,
     }
-
-    def keep(name: str, value) -> None:
-        results[name] = value
+    results.setdefault("frames", {})
+    for name in options.only or PARTS:
+        results[name] = PARTS[name](options.frames)
+        results["frames"][name] = options.frames
         text = json.dumps(results, indent=1, default=float, ensure_ascii=False) + "\n"
         options.out.write_text(text)
-        print(name, json.dumps(value, default=float), flush=True)
-
-    keep("speed", [speed(preset) for preset in ("single-shot", "integrated")])
-    keep("bounds_of_one_shot", [bounds(*at) for at in GRID + MORE])
-    keep("calibration", calibration(8 * n))
-    keep("runs", [*of_runs(7000, 0.25, (10, 100, 1000)), *of_runs(6000, 0.15, (10, 100, 1000))])
-    keep("single_shot", [reached("single-shot", *at, 2 * n) for at in GRID + MORE])
-    keep("integrated", [reached("integrated", *at, n) for at in GRID + MORE])
-    disturbed = {
-        name: reached("integrated", 6000, 0.15, max(n // 5, 2), **overrides)
-        for name, overrides in DISTURBED.items()
-    }
-    keep("disturbed", disturbed)
+        print(name, json.dumps(results[name], default=float), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ Ours run at their one default setting; the others at the best of many for each c
 are not installed (benchmarks/peers/setup.sh) are left out, unless their answers are kept beside the
 frames (inputs.CACHE): the first run takes about an hour. Written are benchmarks/results/finder.json
 (what the documentation states), the figures of the documentation, and the whole of it to --out.
+With --only, what is there already about other conditions stays.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,18 @@ def _of(found: dict[str, Any], g: int) -> dict[str, Any]:
     return own | {name: found[name] for name in whole if name in found and not g}
 
 
+def joined(results: dict[str, Any], before: Path) -> dict[str, Any]:
+    """Add what was found before on other conditions, in the order of the suite."""
+    for part in ("conditions", "geometry"):
+        known = json.loads(before.read_text())[part] if before.is_file() else []
+        by_name = {one["name"]: one for one in [*known, *results[part]]}
+        order = [r.condition.name for r in recipes()] + [s.name for s, _ in catalog.series()]
+        results[part] = sorted(by_name.values(), key=lambda one: order.index(one["name"]))
+    names = [name for c in results["conditions"] for name in c["finders"]]
+    results["finders"] = list(dict.fromkeys([*results["finders"], *names]))
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=(), help="conditions whose name starts so")
@@ -79,11 +93,14 @@ def main() -> None:
         answers,
         lambda n: None,
     )
+    results = joined(results, arguments.out / run.RESULTS)
     print(run.write(results, arguments.out))
     kept = {"targets": verdict(results), "rows": rows(results)}
     for line in kept["targets"]:
         print(line)
-    write_json("finder.json", results_header(list(PROGRAMS)) | kept)
+    write_json(
+        "finder.json", results_header(list(PROGRAMS)) | kept | {"geometry": results["geometry"]}
+    )
     for name, picture in FIGURES.items():
         if (arguments.out / f"{name}.png").is_file():
             shutil.copyfile(arguments.out / f"{name}.png", IMAGES / picture)

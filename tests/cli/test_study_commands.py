@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 from hitfinder.cli.main import main
+from hitfinder.cli.study_run import run_pipeline
 from hitfinder.models import attribute, bundle
 from hitfinder.models.bundle import Bundle
 from hitfinder.models.registry import network
@@ -201,7 +203,7 @@ def test_run_by_a_pipeline(work, networks):
     damaged.write_bytes(b"nothing")
     inputs = ["images/peaks_water_overlay/01", "images/peaks_water_overlay/07", damaged]
     done = hitfinder("run", *inputs, "--out", "told", "--csv", *options, cwd=work, code=1)
-    assert "17 frames, 8 hits" in done.stdout
+    assert "16 of 17 frames processed, 8 hits" in done.stdout
     table = pyarrow.parquet.read_table(work / "told/frames.parquet").to_pydict()
     assert table["hit"] == [True] * 8 + [False] * 9
     assert table["photon_energy_ev"][:8] == [7000.0] * 8
@@ -211,7 +213,41 @@ def test_run_by_a_pipeline(work, networks):
     assert table["status"][16] != "ok"
     assert (work / "told/peaks.csv").exists()
     done = hitfinder("run", *inputs, "--out", "told", *options, cwd=work, code=2)
-    assert "there are results already" in done.stderr
+    assert "the folder is not empty. Use --resume" in done.stderr
+    done = hitfinder("run", *inputs, "--out", "told", "--resume", *options, cwd=work)
+    assert "complete already" in done.stdout
+    done = hitfinder("run", *inputs, "--out", "told", "--resume", *options[:4], cwd=work, code=2)
+    assert "networks/camera_length differs" in done.stderr
+
+
+@pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGINT", 0), ("SIGTERM", 0)])
+def test_a_stopped_pipeline_is_completed(work, networks, tmp_path, signal, code):
+    import pyarrow.parquet
+
+    source = work / "images/peaks_water_overlay"
+    script = Path(__file__).with_name("stopped_pipeline.py")
+    command = [sys.executable, script, source, tmp_path / "out", signal, "20", *networks]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
+    parts = {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/.parts/part-*")}
+    assert len(parts) == 5, "20 frames of 4 each"
+    if signal == "SIGKILL":
+        assert not (tmp_path / "out/frames.parquet").exists()
+    else:
+        table = pyarrow.parquet.read_table(tmp_path / "out/frames.parquet").to_pydict()
+        assert table["status"] == ["ok"] * 20 + ["pending"] * 52
+        assert table["hit_probability"][20:] == [None] * 52
+        assert json.loads((tmp_path / "out/run.json").read_text())["complete"] is False
+    whole = run_pipeline([str(source)], networks, tmp_path / "whole", device="cpu", batch_size=4)
+    told = run_pipeline(
+        [str(source)], networks, tmp_path / "out", device="cpu", batch_size=4, resume=True
+    )
+    assert told == whole
+    assert (whole.processed, whole.interrupted) == (72, False)
+    for name in ("frames.parquet", "peaks.parquet"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "out/.parts").exists()
 
 
 def test_a_pipeline_that_does_not_fit_the_frames(work, networks):

@@ -212,7 +212,7 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
-        ctx.exit(_run_pipeline(inputs, out, pipeline, overwrite, given))
+        ctx.exit(_run_pipeline(inputs, out, pipeline, resume, overwrite, given))
     from hitfinder.cli.job import run_job
 
     result = run_job(
@@ -226,6 +226,7 @@ def _run_pipeline(
     inputs: tuple[str, ...],
     out: Path,
     bundles: tuple[str, ...],
+    resume: bool,
     overwrite: bool,
     given: dict[str, Any],
 ) -> int:
@@ -243,7 +244,17 @@ def _run_pipeline(
         camera_length_m=given["camera_length_m"],
         photon_energy_ev=given["photon_energy_ev"],
         csv=given["csv"],
+        resume=resume,
         overwrite=overwrite,
     )
-    click.echo(f"{done['frames']} frames, {done['hits']} hits: {out / 'frames.parquet'}")
-    return 1 if done["unreadable"] else 0
+    if done.was_complete:
+        click.echo(f"complete already: {out / 'frames.parquet'}")
+        return 0
+    click.echo(
+        f"{done.processed} of {done.frames} frames processed, {done.hits} hits: "
+        f"{out / 'frames.parquet'}"
+    )
+    if done.interrupted:
+        click.echo("interrupted: the same command with --resume completes the run", err=True)
+        return 130
+    return 1 if done.processed < done.frames else 0

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.cli.bars import counting
-from hitfinder.cli.job import check_readable
-from hitfinder.errors import OutputError, SourceError
+from hitfinder.cli.folder import inputs_fingerprint, open_folder
+from hitfinder.cli.job import check_readable, terminate_as_interrupt
+from hitfinder.errors import SourceError
 from hitfinder.export.tables import write_table
+from hitfinder.inference.store import OK, PENDING, Part, Store
 from hitfinder.inference.study import Answer, Pipeline
 from hitfinder.io.open import open_source
 from hitfinder.io.source import FrameSource
+from hitfinder.models.bundle import INFO
+
+log = logging.getLogger(__name__)
 
 FRAMES, PEAKS, RUN = "frames.parquet", "peaks.parquet", "run.json"
 FRAME_SCHEMA = pa.schema(
@@ -44,13 +52,40 @@ PEAK_SCHEMA = pa.schema(
 )
 
 
-@dataclasses.dataclass
-class Told:
-    """What the pipeline said of a frame."""
+ROW_DTYPE = np.dtype(
+    [
+        ("status", "U16"),
+        ("hit", "?"),
+        ("hit_probability", "f8"),
+        ("photon_energy_ev", "f8"),
+        ("camera_length_m", "f8"),
+        ("n_peaks", "i4"),
+    ]
+)
+PEAK_DTYPE = np.dtype([("fs", "f8"), ("ss", "f8"), ("probability", "f8")])
+NO_PROFILE, NO_IMAGE = np.empty((2, 0)), np.empty((0, 0), np.int64)
+"""The networks give no radial profile, and frames are not summed."""
 
-    status: str
-    probability: float = float("nan")
-    answer: Answer | None = None
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes
+    ----------
+    frames, processed, hits : int
+        Frames of the inputs, frames that were judged, hits.
+    interrupted : bool
+        Whether it was stopped before all frames were done.
+    was_complete : bool
+        Whether the folder held all results before.
+    """
+
+    frames: int
+    processed: int = 0
+    hits: int = 0
+    interrupted: bool = False
+    was_complete: bool = False
 
 
 def run_pipeline(
@@ -63,8 +98,9 @@ def run_pipeline(
     camera_length_m: float | None = None,
     photon_energy_ev: float | None = None,
     csv: bool = False,
+    resume: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
+) -> Result:
     """Judge every frame by the networks and write tables.
 
     Parameters
@@ -78,103 +114,134 @@ def run_pipeline(
     device : str
         Where to predict.
     batch_size : int
-        Frames that are judged at once.
+        Frames that are judged, and kept on disk, at once.
     camera_length_m, photon_energy_ev : float, optional
         What is known of the experiment, for networks that are told it.
     csv : bool
         Write the tables as CSV too.
-    overwrite : bool
-        Replace tables in the folder.
+    resume, overwrite : bool
+        Go on with the run in the folder; replace the results in it.
 
     Returns
     -------
-    dict
-        Numbers of frames, hits and unreadable frames; also in ``run.json``.
+    Result
+        How it ended; after Ctrl-C too, when the tables hold what was finished.
 
     Raises
     ------
     HitfinderError
-        If inputs or networks cannot be used, or do not fit; nothing is written then.
+        If inputs, networks or folder cannot be used, or do not fit; nothing is written then.
     """
-    if (out / RUN).exists() and not overwrite:
-        raise OutputError(
-            "there are results already", str(out), "Give --overwrite to replace them."
-        )
     pipeline = Pipeline.load(bundles, device, camera_length_m, photon_energy_ev)
     source = open_source(inputs)
     check_readable(source)
     for predictor in pipeline.predictors.values():
         predictor.check_shape(source.shape)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(out)) from error
-    with counting("frames", len(source)) as progress:
-        told = []
-        for some in _judged(source, pipeline, batch_size):
-            told += some
-            progress(len(some))
-    write_table(out / FRAMES, FRAME_SCHEMA, [_frames(source, told)], csv=csv)
-    write_table(out / PEAKS, PEAK_SCHEMA, [_peaks(told)], csv=csv)
-    numbers = {
-        "frames": len(told),
-        "hits": sum(t.answer is not None for t in told),
-        "unreadable": sum(t.status != "ok" for t in told),
-        "pipeline": [str(bundle) for bundle in bundles],
-        "made_by": f"hitfinder {hitfinder.__version__}",
+    job = {
+        **inputs_fingerprint(source),
+        **{f"network {path}": _digest(path) for path in bundles},
+        "camera_length_m": camera_length_m,
+        "photon_energy_ev": photon_energy_ev,
+        "frames at once": batch_size,
     }
-    with replacing(out / RUN) as part:
-        part.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    return numbers
+    store = open_folder(out, job, resume, overwrite)
+    if store is None:
+        return Result(len(source), was_complete=True)
+    with store:
+        interrupted = _judge_all(source, pipeline, store, batch_size)
+        rows = _write_tables(out, source, store, csv)
+        judged = rows["status"] == OK
+        done = Result(len(rows), int(judged.sum()), int(rows["hit"].sum()), interrupted)
+        run = {
+            "complete": not interrupted,
+            **dataclasses.asdict(done),
+            "pipeline": [str(bundle) for bundle in bundles],
+            "made_by": f"hitfinder {hitfinder.__version__}",
+            "fingerprint": job,
+        }
+        with replacing(out / RUN) as part:
+            part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        if not interrupted:
+            store.remove()
+    return done
 
 
-def _judged(source: FrameSource, pipeline: Pipeline, batch_size: int) -> Iterator[list[Told]]:
-    """Yield what is said of the frames, batch by batch."""
+def _digest(bundle: str) -> str:
+    """Return what tells a bundle from others: its file holds the hashes of the rest."""
+    return hashlib.sha256((Path(bundle) / INFO).read_bytes()).hexdigest()
+
+
+def _judge_all(source: FrameSource, pipeline: Pipeline, store: Store, batch_size: int) -> bool:
+    """Judge the frames that are left, batch by batch; return whether that was cut short."""
+    if store.counts.frames:
+        log.info("going on after %d of %d frames", store.counts.frames, len(source))
     buffer = np.empty((batch_size, *source.shape), source.dtype)
-    for start in range(0, len(source), batch_size):
-        told: list[Told] = []
-        rows: list[int] = []
-        for index in range(start, min(start + batch_size, len(source))):
-            try:
-                source.read(index, buffer[len(rows)])
-            except SourceError as error:
-                told.append(Told(error.status))
-                continue
-            rows.append(len(told))
-            told.append(Told("ok"))
-        if rows:
-            frames = buffer[: len(rows)]
-            probability = pipeline.hit_probabilities(frames)
-            for row, p, answer in zip(rows, probability, pipeline.run_batch(frames), strict=True):
-                told[row].probability, told[row].answer = float(p), answer
-        yield told
+    try:
+        with terminate_as_interrupt(), counting("frames", len(source)) as progress:
+            progress(store.counts.frames)
+            for start in range(0, len(source), batch_size):
+                if start not in store.done:
+                    part = _judged(source, pipeline, buffer, start)
+                    store.add(part, NO_IMAGE)
+                    progress(len(part.rows))
+    except KeyboardInterrupt:
+        log.warning("interrupted; writing what was judged so far")
+        return True
+    return False
 
 
-def _frames(source: FrameSource, told: list[Told]) -> dict[str, Any]:
-    refs = [source.ref(i) for i in range(len(told))]
-    nan = float("nan")
-    return {
-        "file": [ref.file for ref in refs],
-        "event": [ref.event for ref in refs],
-        "status": [t.status for t in told],
-        "hit": [t.answer is not None for t in told],
-        "hit_probability": np.array([t.probability for t in told]),
-        "photon_energy_ev": np.array(
-            [t.answer.photon_energy_ev if t.answer else nan for t in told]
-        ),
-        "camera_length_m": np.array([t.answer.camera_length_m if t.answer else nan for t in told]),
-        "n_peaks": np.array([len(t.answer.peaks) if t.answer else 0 for t in told], np.int32),
-    }
+def _judged(source: FrameSource, pipeline: Pipeline, buffer: NDArray, start: int) -> Part:
+    """Judge one batch of frames."""
+    rows = _no_rows(min(len(buffer), len(source) - start))
+    read: list[int] = []
+    for row in range(len(rows)):
+        try:
+            source.read(start + row, buffer[len(read)])
+        except SourceError as error:
+            rows["status"][row] = error.status
+            continue
+        read.append(row)
+    found: list[Answer] = []
+    if read:
+        frames = buffer[: len(read)]
+        rows["status"][read] = OK
+        rows["hit_probability"][read] = pipeline.hit_probabilities(frames)
+        for row, answer in zip(read, pipeline.run_batch(frames), strict=True):
+            if answer is not None:
+                found.append(answer)
+                rows["hit"][row], rows["n_peaks"][row] = True, len(answer.peaks)
+                for name in ("photon_energy_ev", "camera_length_m"):
+                    rows[name][row] = getattr(answer, name)
+    peaks = np.zeros(int(rows["n_peaks"].sum()), PEAK_DTYPE)
+    if len(peaks):
+        positions = np.concatenate([answer.peaks for answer in found])
+        peaks["fs"], peaks["ss"] = positions.T
+        peaks["probability"] = np.concatenate([answer.peak_probability for answer in found])
+    return Part(start, rows, peaks, NO_PROFILE, {})
 
 
-def _peaks(told: list[Told]) -> dict[str, Any]:
-    found = [(i, t.answer) for i, t in enumerate(told) if t.answer is not None]
-    positions = np.concatenate([np.empty((0, 2)), *(a.peaks for _, a in found)])
-    return {
-        "frame": np.repeat([i for i, _ in found], [len(a.peaks) for _, a in found]).astype(
-            np.int64
-        ),
-        "fs": positions[:, 0],
-        "ss": positions[:, 1],
-        "probability": np.concatenate([np.empty(0), *(a.peak_probability for _, a in found)]),
-    }
+def _no_rows(n: int) -> NDArray[np.void]:
+    """Return rows of frames that have not been judged."""
+    rows = np.zeros(n, ROW_DTYPE)
+    rows["status"] = PENDING
+    for name in ("hit_probability", "photon_energy_ev", "camera_length_m"):
+        rows[name] = np.nan
+    return rows
+
+
+def _write_tables(out: Path, source: FrameSource, store: Store, csv: bool) -> NDArray[np.void]:
+    """Write the tables of frames and peaks; return the rows of the first."""
+    rows = _no_rows(len(source))
+    for part in store.parts():
+        rows[part.start : part.start + len(part.rows)] = part.rows
+    refs = [source.ref(i) for i in range(len(source))]
+    places = {"file": [ref.file for ref in refs], "event": [ref.event for ref in refs]}
+    columns = places | {name: rows[name] for name in ROW_DTYPE.names or ()}
+    write_table(out / FRAMES, FRAME_SCHEMA, [columns], csv=csv)
+    write_table(out / PEAKS, PEAK_SCHEMA, _peaks(store), csv=csv)
+    return rows
+
+
+def _peaks(store: Store) -> Iterator[dict[str, Any]]:
+    for part in store.parts():
+        yield {"frame": part.frame_of_peak} | {n: part.peaks[n] for n in PEAK_DTYPE.names or ()}

@@ -1,5 +1,7 @@
 """Bins of a frame with Bragg peaks and other blemishes against those of the clean one."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,21 @@ def test_a_clean_frame_loses_next_to_nothing(estimator, expected, coarse_geometr
     assert (pulls**2).mean() < 1.6
     assert abs(n.sum() / model.sum() - 1) < 4 / np.sqrt(model.sum())
     assert sums.exposure.sum() > 0.98 * bins.exposure.sum()
+
+
+@pytest.mark.parametrize(("rate", "pixel_cut", "block_cut"), [(0.02, 2, 99), (0.3, 9, 9)])
+def test_what_cutting_takes_is_allowed_for(estimator, rate, pixel_cut, block_cut):
+    """Against the mean of a Poisson law below a cut, term by term."""
+    n_bins = estimator.bins.exposure.size
+    limits = np.array([[block_cut], [pixel_cut]]) * np.ones((1, n_bins), np.int64)
+    kept = Gatherer(estimator.bins)._kept(np.full(n_bins, rate), limits)
+    share = 1.0
+    for mean, cut in ((rate, pixel_cut), (rate * estimator.bins.block_px**2, block_cut)):
+        n = np.arange(cut)
+        law = np.exp(n * np.log(mean) - [math.lgamma(k + 1) for k in n])
+        share *= (n @ law) / law.sum() / mean
+    assert share < 0.99
+    assert kept == pytest.approx(share, rel=1e-9)
 
 
 def test_peaks_hot_pixels_and_their_surroundings_are_cut(estimator, expected, coarse_geometry):

@@ -56,7 +56,7 @@ class NamedFinder:
         return self.build(geometry, self.settings[setting])
 
 
-_PERMISSIVE = (0.1, 0.3, 0.95)
+_PERMISSIVE = (0.5,)
 
 
 def _settings(finder: Literal["network", "likelihood"]) -> tuple[FinderSettings, ...]:

@@ -107,8 +107,18 @@ detector and proteinase K."""
 
 def flux_recipe(shots: int) -> Recipe:
     """Return proteinase K at 6 keV and 0.15 m, its Bragg photons scaled down, under water."""
+    return simulated(flux_condition(shots), flux_settings(shots))
+
+
+def flux_settings(shots: int) -> Settings:
+    """Return what makes the frames of `flux_recipe`."""
+    return {"background.shots": shots}
+
+
+def flux_condition(shots: int) -> Condition:
+    """Return the condition of `flux_recipe`."""
     scales = SCALES + FAINTER.get(shots, ())
-    condition = Condition(
+    return Condition(
         name=f"flux-{shots}",
         title=f"6 keV, 0.15 m; {shot_text(shots)} of water",
         family="flux",
@@ -120,7 +130,6 @@ def flux_recipe(shots: int) -> Recipe:
         scales=scales,
         shots=shots,
     )
-    return simulated(condition, {"background.shots": shots})
 
 
 def variation_recipes() -> list[Recipe]:
@@ -160,12 +169,20 @@ def simulated(condition: Condition, settings: Settings) -> Recipe:
     settings : mapping
         What differs from the preset ``report``, by dotted name.
     """
-    maker = _Maker(condition, settings)
+    maker = Maker(condition, settings)
     return Recipe(condition, [maker.geometry()], np.uint16, maker.hit, maker.blank)
 
 
-class _Maker:
-    """Simulators that differ in the Bragg scale, made when the first frame is asked for."""
+class Maker:
+    """Simulators that differ in the Bragg scale, made when the first frame is asked for.
+
+    Parameters
+    ----------
+    condition : Condition
+        With its scales.
+    settings : mapping
+        What differs from the preset ``report``, by dotted name.
+    """
 
     def __init__(self, condition: Condition, settings: Settings) -> None:
         self.condition = condition
@@ -209,3 +226,16 @@ class _Maker:
     def blank(self, rng: np.random.Generator, number: int) -> NDArray:
         """Simulate a blank, which has another number than any hit."""
         return self._blanks.frame(self.condition.n_hits + number).counts
+
+    def expected_bragg(self, number: int) -> NDArray[np.float32]:
+        """Return the Bragg photons expected in each pixel of a hit."""
+        simulator = self._hits[number % len(self._hits)]
+        shot = simulator.shot(number)
+        image = np.zeros(simulator.shape, np.float32)
+        for spots in simulator.spots(shot):
+            spots.deposit(image, shot.bragg_scale)
+        return image
+
+    def expected_background(self) -> NDArray[np.float32]:
+        """Return the other photons expected in each pixel, the same in every frame."""
+        return self._blanks.expected(0)
