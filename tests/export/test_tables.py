@@ -18,10 +18,13 @@ FRAME_NAMES = [
     "photons",
     "background_per_pixel",
     "resolution_a",
+    *(ESTIMATES := ["hit_probability", "photon_energy_ev", "photon_energy_sigma_ev"]),
+    *(LENGTHS := ["camera_length_m", "camera_length_sigma_m"]),
+    "geometry",
     "seconds",
 ]
 PEAK_NAMES = ["frame", "fs", "ss", "photons", "background", "log_p", "n_pixels", "snr"]
-PEAK_NAMES += ["resolution_a"]
+PEAK_NAMES += ["resolution_a", "probability", "photons_sigma"]
 
 
 def frames(n, start=0):
@@ -35,6 +38,8 @@ def frames(n, start=0):
             ("photons", "i8"),
             ("background_per_pixel", "f8"),
             ("resolution_a", "f4"),
+            *((name, "f4") for name in (*ESTIMATES, *LENGTHS)),
+            ("geometry", "U16"),
             ("seconds", "f4"),
         ],
     )

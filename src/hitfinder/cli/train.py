@@ -77,6 +77,11 @@ each device, --devices and --nodes as in the job.
     metavar="N",
     help="low-flux: imaginary experiments of 12 frames to learn from.  [default: 1800]",
 )
+@click.option(
+    "--recalibrate",
+    metavar="MODEL",
+    help="low-flux: keep the weights of MODEL, measure anew what its answers are worth.",
+)
 @click.option("--overwrite", is_flag=True, help="low-flux: replace a model in the folder.")
 @selection_options
 @click.pass_context
@@ -85,14 +90,14 @@ def train(ctx: click.Context, attribute: str, **given: Any) -> None:
 
     low-flux is the network that hitfinder run judges peaks by: it simulates the frames it learns
     from, and takes --out, --experiments, --epochs, --batch-size, --learning-rate, --seed,
-    --workers, --accelerator and --overwrite alone.
+    --workers, --accelerator, --recalibrate and --overwrite alone.
     """
     if attribute == LOW_FLUX:
         from hitfinder.cli.train_low_flux import train_low_flux
 
         train_low_flux(ctx)
         return
-    for name in ("experiments", "overwrite"):
+    for name in ("experiments", "recalibrate", "overwrite"):
         if given.pop(name):
             raise click.UsageError(f"--{name} goes with low-flux")
     config = _config(attribute, given)

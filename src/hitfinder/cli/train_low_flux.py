@@ -13,7 +13,7 @@ from hitfinder.cli.extras import require_train_extra
 
 TAKEN = {
     *("attribute", "out", "experiments", "epochs", "batch_size", "learning_rate", "seed"),
-    *("workers", "accelerator", "overwrite"),
+    *("workers", "accelerator", "overwrite", "recalibrate"),
 }
 """Options of `hitfinder train` that have a meaning here."""
 
@@ -29,8 +29,9 @@ def train_low_flux(ctx: click.Context) -> None:
         raise click.UsageError("Missing option '--out'.")
     require_train_extra()
     from hitfinder import config
+    from hitfinder.models.peak_model import load
     from hitfinder.training.peaks.fit import Fit
-    from hitfinder.training.peaks.train import Plan, train_peak_model
+    from hitfinder.training.peaks.train import PeakTraining, Plan
 
     fit = config.override(
         Fit(),
@@ -39,16 +40,17 @@ def train_low_flux(ctx: click.Context) -> None:
         learning_rate=given["learning_rate"],
     )
     plan = config.override(Plan(given["seed"], fit=fit), experiments=given["experiments"])
-    made = train_peak_model(
+    training = PeakTraining(
         given["out"],
         plan,
         command=shlex.join(["hitfinder", *sys.argv[1:]]),
         workers=max(1, given["workers"]),
-        accelerator=given["accelerator"],
         overwrite=given["overwrite"],
         progress=counting,
         say=lambda text: click.echo(text, err=True),
     )
+    kept = given["recalibrate"]
+    made = training.recalibrate(load(kept)) if kept else training.run(given["accelerator"])
     for name, value in made.metrics.items():
         click.echo(f"{name.replace('_', ' ')}: {value:g}")
     click.echo(f"trained model: {made.path}")

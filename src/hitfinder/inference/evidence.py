@@ -17,6 +17,21 @@ PEAKS = np.exp(np.linspace(np.log(0.5), np.log(500.0), 25))
 """Expected numbers of peaks in a frame that a hit may have, each as likely beforehand."""
 
 
+def chance_candidates(n_chance: float, logit: NDArray[np.floating]) -> float:
+    """Return how many of a frame's candidates are chance.
+
+    Parameters
+    ----------
+    n_chance : float
+        Expected from the background alone.
+    logit : ndarray
+        What the locator says of the candidates. Where its own odds add up to more false ones than
+        expected, the background is not what it is taken to be, and these are the better estimate.
+    """
+    doubted = float((1 / (1 + np.exp(np.asarray(logit, float)))).sum())
+    return max(n_chance, doubted, 1e-3)
+
+
 def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:
     """Log likelihood of a hit with each number of `PEAKS` over that of a blank frame.
 

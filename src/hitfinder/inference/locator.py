@@ -14,7 +14,7 @@ from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import score
 from hitfinder.inference.crops import crops_of
-from hitfinder.inference.evidence import frame_evidence, peak_probabilities
+from hitfinder.inference.evidence import chance_candidates, frame_evidence, peak_probabilities
 from hitfinder.inference.finder import Finder
 from hitfinder.inference.results import FrameResult, Proposal
 from hitfinder.inference.settings import FinderSettings
@@ -100,10 +100,11 @@ class NetworkFinder:
         calibration = self.model.calibration
         peaks, logit = self._judged(proposed)
         ratio = calibration.log_ratio(logit, background)
-        n_chance = max(proposed.n_chance, 1e-3)
+        n_chance = chance_candidates(proposed.n_chance, logit)
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
-        peaks["probability"] = peak_probabilities(ratio, n_chance, log_odds)
+        probability = peak_probabilities(ratio, n_chance, log_odds)
+        peaks["probability"] = calibration.peak_probability(probability)
         expected = calibration.log_chance(logit, background, n_chance)
         n_kept = score.keep_at_false_discovery_rate(expected, self.settings.false_peaks)
         value = -calibration.log_blank_share(evidence, background) / math.log(10)

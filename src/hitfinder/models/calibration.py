@@ -30,6 +30,8 @@ class Calibration:
     hit_gain, hit_offset : float
         Log odds of a hit are the evidence times the gain plus the offset, where hits and blanks
         are equally likely beforehand.
+    peak_gain, peak_offset : float
+        The same line for the log odds of a peak.
     """
 
     log_background: NDArray[np.float64]
@@ -40,6 +42,8 @@ class Calibration:
     log_blanks: NDArray[np.float64]
     hit_gain: float
     hit_offset: float
+    peak_gain: float = 1.0
+    peak_offset: float = 0.0
 
     def log_ratio(self, logit: NDArray[np.floating], background: float) -> NDArray[np.float64]:
         """Log likelihood ratio of candidates, peak over chance.
@@ -80,6 +84,12 @@ class Calibration:
         """Log odds of a hit, hits and blanks equally likely beforehand."""
         return self.hit_gain * evidence + self.hit_offset
 
+    def peak_probability(self, probability: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Correct the probabilities of peaks that the evidence gives."""
+        p = np.clip(np.asarray(probability, float), 1e-12, 1 - 1e-12)
+        log_odds = self.peak_gain * (np.log(p) - np.log1p(-p)) + self.peak_offset
+        return 1 / (1 + np.exp(-log_odds))
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain lists."""
         out: dict[str, Any] = {}
@@ -97,10 +107,11 @@ class Calibration:
         KeyError, TypeError, ValueError
             If something is absent, no number, or of the wrong shape.
         """
-        names = [field.name for field in dataclasses.fields(Calibration)]
-        arrays = {name: np.asarray(given[name], float) for name in names[:-2]}
-        made = Calibration(**arrays, hit_gain=float(given["hit_gain"]),
-                           hit_offset=float(given["hit_offset"]))  # fmt: skip
+        numbers = ("hit_gain", "hit_offset", "peak_gain", "peak_offset")
+        names = [f.name for f in dataclasses.fields(Calibration) if f.name not in numbers]
+        fields: dict[str, Any] = {name: np.asarray(given[name], float) for name in names}
+        fields |= {name: float(given[name]) for name in numbers}
+        made = Calibration(**fields)
         n = made.log_background.size
         if made.log_odds.shape != (n,) or made.log_share.shape != (n, made.logits.size):
             raise ValueError("the shape of the calibration tables")

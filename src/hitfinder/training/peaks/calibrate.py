@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from hitfinder.inference.evidence import frame_evidence
+from hitfinder.inference.evidence import chance_candidates, frame_evidence, peak_probabilities
 from hitfinder.models.calibration import Calibration
 from hitfinder.training.peaks.examples import Examples
 
@@ -56,22 +59,51 @@ def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
             for k in range(n_rows)
         ]
     )
-    gain, offset = logistic_line(evidence, frames["hit"])
-    return Calibration(LOG_BACKGROUND, odds, LOGITS, share, EVIDENCE, blanks, gain, offset)
+    line = logistic_line(evidence, frames["hit"], even=True)
+    second = dataclasses.replace(first, log_blanks=blanks, hit_gain=line[0], hit_offset=line[1])
+    p = np.clip(probabilities(second, logit, evidence, examples), 1e-12, 1 - 1e-12)
+    line = logistic_line(np.log(p) - np.log1p(-p), true, even=False)
+    return dataclasses.replace(second, peak_gain=line[0], peak_offset=line[1])
 
 
 def evidence_of(
     calibration: Calibration, logit: NDArray[np.floating], examples: Examples
 ) -> NDArray[np.float64]:
     """Return the evidence of each frame, see `hitfinder.inference.evidence.frame_evidence`."""
-    frames = examples.frames
-    ends = np.cumsum(frames["n"])
-    out = np.empty(len(frames))
-    for k, about in enumerate(frames):
-        own = logit[ends[k] - about["n"] : ends[k]]
-        ratio = calibration.log_ratio(own, float(about["background"]))
-        out[k] = frame_evidence(ratio, max(float(about["n_chance"]), 1e-3))
+    out = np.empty(len(examples.frames))
+    for k, own in enumerate(rows_of(examples)):
+        out[k] = frame_evidence(*_ratio(calibration, logit[own], examples.frames[k]))
     return out
+
+
+def probabilities(
+    calibration: Calibration,
+    logit: NDArray[np.floating],
+    evidence: NDArray[np.float64],
+    examples: Examples,
+) -> NDArray[np.float64]:
+    """Return the probability of each candidate, see `hitfinder.inference.evidence`."""
+    out = np.empty(len(logit))
+    for k, own in enumerate(rows_of(examples)):
+        odds = calibration.hit_log_odds(evidence[k])
+        ratio = _ratio(calibration, logit[own], examples.frames[k])
+        out[own] = peak_probabilities(*ratio, odds)
+    return calibration.peak_probability(out)
+
+
+def rows_of(examples: Examples) -> Iterator[slice]:
+    """Yield the place of each frame's candidates."""
+    ends = np.cumsum(examples.frames["n"])
+    for end, n in zip(ends, examples.frames["n"], strict=True):
+        yield slice(int(end - n), int(end))
+
+
+def _ratio(
+    calibration: Calibration, logit: NDArray[np.floating], about: np.void
+) -> tuple[NDArray[np.float64], float]:
+    """Log likelihood ratios of a frame's candidates, and how many of them are chance."""
+    ratio = calibration.log_ratio(logit, float(about["background"]))
+    return ratio, chance_candidates(float(about["n_chance"]), logit)
 
 
 def log_tail_of(
@@ -90,14 +122,18 @@ def log_tail_of(
     return np.asarray(log_tail)
 
 
-def logistic_line(value: NDArray[np.float64], true: NDArray[np.bool_]) -> tuple[float, float]:
-    """Fit log odds = gain × value + offset, both kinds weighted alike (Platt scaling).
+def logistic_line(
+    value: NDArray[np.float64], true: NDArray[np.bool_], even: bool
+) -> tuple[float, float]:
+    """Fit log odds = gain × value + offset (Platt scaling), both kinds weighted alike if `even`.
 
     J. Platt, in Advances in Large Margin Classifiers (1999). Values are cut where the outcome is
     certain, so that they do not steer the line.
     """
     cut = np.clip(value, -10.0, 15.0)
-    weight = np.where(true, 0.5 / max(true.sum(), 1), 0.5 / max((~true).sum(), 1))
+    weight = np.full(len(cut), 1 / max(len(cut), 1))
+    if even:
+        weight = np.where(true, 0.5 / max(true.sum(), 1), 0.5 / max((~true).sum(), 1))
 
     def loss(line: NDArray[np.float64]) -> float:
         z = line[0] * cut + line[1]

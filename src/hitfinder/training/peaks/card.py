@@ -18,7 +18,7 @@ seven 3×3 layers on 15×15 pixels of counts and expected background; see `docs/
 | commit | `{commit}` |
 | seed | {seed} |
 | made by | {made_by}, torch {torch}, {seconds} s |
-| frames | {frames} |
+| frames | {frames} |{calibrated}
 
 Frames are simulated: crystals of six lattice systems with random structure factors, one lattice or
 several, spots from a fraction of a pixel to long streaks, water, solution, ice, parasitic
@@ -54,4 +54,8 @@ def text(model: PeakModel) -> str:
     ranges = "\n".join(f"| {k} | {low:g} | {high:g} |" for k, (low, high) in model.ranges.items())
     metrics = "\n".join(f"| {k.replace('_', ' ')} | {v:g} |" for k, v in model.metrics.items())
     told = {k: made[k] for k in ("command", "commit", "seed", "made_by", "torch", "seconds")}
+    again = made.get("calibrated")
+    told["calibrated"] = ""
+    if again:
+        told["calibrated"] = f"\n| calibrated | `{again['command']}`, commit `{again['commit']}` |"
     return _TEXT.format(name=model.name, frames=frames, ranges=ranges, metrics=metrics, **told)

@@ -19,7 +19,7 @@ from hitfinder.training.peaks.frames import BLANK_SHARE, TrainingFrame, draw_fra
 
 FRAMES_PER_EXPERIMENT = 12
 MOST_PER_FRAME = 60
-"""Candidates taken of one frame, at most."""
+"""Candidates that the network learns from in one frame, at most."""
 
 LEAST_SHARE = 0.3
 """Share of a candidate's photons that must be Bragg photons for it to be a true peak."""
@@ -39,7 +39,13 @@ LABEL_DTYPE = np.dtype(
 pixel (pixels) and its photons; what the finder says of it; the texture of its frame."""
 
 FRAME_DTYPE = np.dtype(
-    [("background", "f4"), ("n_chance", "f4"), ("texture", "f4"), ("hit", "?"), ("n", "i4")]
+    [
+        ("background", "f4"),
+        ("n_chance", "f4"),
+        ("texture", "f4"),
+        ("hit", "?"),
+        ("n", "i4"),
+    ]
 )
 """Mean background (photons per pixel), chance candidates expected, texture, whether there are Bragg
 photons, and the candidates taken, of a frame."""
@@ -86,24 +92,28 @@ class Examples:
         return Examples(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
-def draw_examples(seed: int, number: int, blank_share: float = BLANK_SHARE) -> Examples:
+def draw_examples(
+    seed: int, number: int, blank_share: float = BLANK_SHARE, most: int = MOST_PER_FRAME
+) -> Examples:
     """Candidates of all frames of one experiment, which `seed` and `number` fix."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     experiment = draw_experiment(rng)
     finder = Finder(experiment.assumed)
     parts = []
     for _ in range(FRAMES_PER_EXPERIMENT):
-        parts.append(_of_frame(draw_frame(experiment, rng, blank_share), finder, rng))
+        parts.append(_of_frame(draw_frame(experiment, rng, blank_share), finder, rng, most))
     return Examples.joined(parts)
 
 
-def _of_frame(frame: TrainingFrame, finder: Finder, rng: np.random.Generator) -> Examples:
+def _of_frame(
+    frame: TrainingFrame, finder: Finder, rng: np.random.Generator, most: int
+) -> Examples:
     proposed = finder.propose(frame.counts)
     peaks = proposed.peaks
     counts, background = crops_of(proposed, finder.rings)
     keep = np.arange(len(peaks))
-    if len(keep) > MOST_PER_FRAME:
-        keep = np.sort(rng.choice(keep, MOST_PER_FRAME, replace=False))
+    if len(keep) > most:
+        keep = np.sort(rng.choice(keep, most, replace=False))
     peaks = peaks[keep]
     labels = label(peaks, frame)
     labels["texture"] = proposed.texture
@@ -150,7 +160,7 @@ def _start() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def _draw(key: tuple[int, int, float]) -> Examples:
+def _draw(key: tuple[int, int, float, int]) -> Examples:
     return draw_examples(*key)
 
 
@@ -160,6 +170,7 @@ def simulate_examples(
     n_workers: int,
     on_done: Callable[[int], None],
     blank_share: float = BLANK_SHARE,
+    most: int = MOST_PER_FRAME,
 ) -> Iterator[Examples]:
     """Yield the examples of experiment after experiment, the same for any number of workers.
 
@@ -175,8 +186,10 @@ def simulate_examples(
         Called with 1 after each experiment.
     blank_share : float
         Share of frames without a crystal.
+    most : int
+        Candidates taken of one frame, at most.
     """
-    keys = [(seed, number, blank_share) for number in range(n_experiments)]
+    keys = [(seed, number, blank_share, most) for number in range(n_experiments)]
     context = multiprocessing.get_context("spawn")
     with context.Pool(n_workers, _start) as pool:
         for examples in pool.imap(_draw, keys, chunksize=4):

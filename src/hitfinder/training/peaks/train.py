@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 import hitfinder
-from hitfinder.inference.evidence import peak_probabilities
 from hitfinder.metrics.calibration import reliability
+from hitfinder.models.agreement import torch_locator
 from hitfinder.models.calibration import Calibration
+from hitfinder.models.locator import Locator
 from hitfinder.models.peak_model import PeakModel, check_free, save
 from hitfinder.training.peaks import card
-from hitfinder.training.peaks.calibrate import calibrate, evidence_of
-from hitfinder.training.peaks.examples import Examples, simulate_examples
+from hitfinder.training.peaks.calibrate import calibrate, evidence_of, probabilities
+from hitfinder.training.peaks.examples import MOST_PER_FRAME, Examples, simulate_examples
 from hitfinder.training.peaks.experiment import CAMERA_LENGTH_M, CELL_A, PHOTON_ENERGY_EV
 from hitfinder.training.peaks.fit import Fit, answers, fit, truth_of
 from hitfinder.training.peaks.frames import BACKGROUND, BLANK_SHARE, BRIGHT_SPOT
@@ -34,7 +35,8 @@ RANGES = {
     "cell_edge_a": list(CELL_A),
 }
 _CALIBRATION_BLANKS = 0.6
-_CALIBRATION_SEED, _TEST_SEED = 1_000_003, 2_000_003
+_ALL = 1 << 20
+_SEEDS = {"train": 0, "calibrate": 1_000_003, "test": 2_000_003}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,22 +58,18 @@ class Plan:
     experiments: int = 1800
     fit: Fit = dataclasses.field(default_factory=Fit)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Experiments by what they serve for."""
+        n = self.experiments
+        return {"train": n, "calibrate": -(-n // 2), "test": -(-n // 10)}
+
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
-def train_peak_model(
-    out: str | Path,
-    plan: Plan,
-    *,
-    command: str,
-    workers: int = 2,
-    accelerator: str = "auto",
-    overwrite: bool = False,
-    progress: Progress,
-    say: Callable[[str], None],
-) -> PeakModel:
-    """Train a peak model and write it to a folder.
+class PeakTraining:
+    """The steps from a plan to a model in a folder.
 
     Parameters
     ----------
@@ -83,8 +81,6 @@ def train_peak_model(
         For the record.
     workers : int
         Processes that simulate; the outcome does not depend on it.
-    accelerator : str
-        Where PyTorch computes: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
     overwrite : bool
         Replace a model that is there.
     progress : callable
@@ -95,54 +91,104 @@ def train_peak_model(
     Raises
     ------
     OutputError
-        If there is a model already, before anything is computed, or it cannot be written.
+        If there is a model already.
     """
-    began = time.perf_counter()
-    check_free(Path(out), overwrite)
-    sizes = {"train": plan.experiments, "calibrate": -(-plan.experiments // 2),
-             "test": -(-plan.experiments // 10)}  # fmt: skip
-    seeds = {"train": 0, "calibrate": _CALIBRATION_SEED, "test": _TEST_SEED}
 
-    def simulated(part: str) -> Examples:
-        with progress(f"simulating ({part})", sizes[part]) as on_done:
-            share = _CALIBRATION_BLANKS if part == "calibrate" else BLANK_SHARE
-            drawn = simulate_examples(plan.seed + seeds[part], sizes[part], workers, on_done, share)
+    def __init__(
+        self,
+        out: str | Path,
+        plan: Plan,
+        *,
+        command: str,
+        workers: int = 2,
+        overwrite: bool = False,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        self.out, self.plan, self.workers = Path(out), plan, workers
+        self._overwrite, self._progress, self._say = overwrite, progress, say
+        self._began = time.perf_counter()
+        self._made = {
+            "made_by": f"hitfinder {hitfinder.__version__}",
+            "commit": commit(),
+            "command": command,
+            "seed": plan.seed,
+            "torch": torch.__version__,
+        }
+        check_free(self.out, overwrite)
+
+    def run(self, accelerator: str = "auto") -> PeakModel:
+        """Train a model from nothing and write it.
+
+        Parameters
+        ----------
+        accelerator : str
+            Where PyTorch computes: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        examples = self._simulated("train")
+        torch.set_num_threads(self.workers)
+        history: list[dict[str, float]] = []
+
+        def on_epoch(losses: dict[str, float]) -> None:
+            history.append(losses)
+            self._say(", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
+
+        device = device_of(accelerator)
+        network = fit(examples, self.plan.fit, self.plan.seed, on_epoch, device)
+        del examples
+        how = {"fit": dataclasses.asdict(self.plan.fit), "losses": history[-1]}
+        return self._finished(network, self._made | how)
+
+    def recalibrate(self, model: PeakModel) -> PeakModel:
+        """Keep the weights of a model, measure anew what its answers are worth, and write it.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        hitfinder.models.peak_model.ModelError
+            If the weights cannot be used.
+        """
+        kept = {k: v for k, v in model.provenance.items() if k not in ("seconds", "calibrated")}
+        return self._finished(torch_locator(model), kept | {"calibrated": self._made})
+
+    def _simulated(self, part: str) -> Examples:
+        n = self.plan.sizes[part]
+        with self._progress(f"simulating ({part})", n) as on_done:
+            drawn = simulate_examples(
+                self.plan.seed + _SEEDS[part],
+                n,
+                self.workers,
+                on_done,
+                _CALIBRATION_BLANKS if part == "calibrate" else BLANK_SHARE,
+                MOST_PER_FRAME if part == "train" else _ALL,
+            )
             made = Examples.joined(list(drawn))
-        say(f"{part}: {len(made.frames)} frames, {len(made)} candidates")
+        self._say(f"{part}: {len(made.frames)} frames, {len(made)} candidates")
         return made
 
-    examples = simulated("train")
-    torch.set_num_threads(workers)
-    history: list[dict[str, float]] = []
-
-    def on_epoch(losses: dict[str, float]) -> None:
-        history.append(losses)
-        say(", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
-
-    network = fit(examples, plan.fit, plan.seed, on_epoch, device_of(accelerator))
-    del examples
-    held = simulated("calibrate")
-    calibration = calibrate(answers(network, held)[:, 0], held)
-    test = simulated("test")
-    metrics = judge(answers(network, test), calibration, test)
-    weights = {
-        name: value.numpy()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    provenance: dict[str, Any] = {
-        "made_by": f"hitfinder {hitfinder.__version__}",
-        "commit": commit(),
-        "command": command,
-        "seed": plan.seed,
-        "experiments": sizes,
-        "fit": dataclasses.asdict(plan.fit),
-        "torch": torch.__version__,
-        "seconds": round(time.perf_counter() - began),
-        "losses": history[-1],
-    }
-    model = PeakModel(Path(out).name, calibration, RANGES, provenance, metrics)
-    return save(out, model, weights, card.text(model), overwrite=overwrite)
+    def _finished(self, network: Locator, provenance: dict[str, Any]) -> PeakModel:
+        """Calibrate, judge and write."""
+        held = self._simulated("calibrate")
+        calibration = calibrate(answers(network, held)[:, 0], held)
+        test = self._simulated("test")
+        metrics = judge(answers(network, test), calibration, test)
+        weights = {
+            name: value.numpy()
+            for name, value in network.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        spent = {
+            "experiments": self.plan.sizes,
+            "seconds": round(time.perf_counter() - self._began),
+        }
+        model = PeakModel(self.out.name, calibration, RANGES, provenance | spent, metrics)
+        return save(self.out, model, weights, card.text(model), overwrite=self._overwrite)
 
 
 def judge(answer: NDArray[np.float32], calibration: Calibration, test: Examples) -> dict[str, Any]:
@@ -156,19 +202,12 @@ def judge(answer: NDArray[np.float32], calibration: Calibration, test: Examples)
         within one standard deviation.
     """
     frames, labels = test.frames, test.labels
-    evidence = evidence_of(calibration, answer[:, 0], test)
-    ends = np.cumsum(frames["n"])
-    probability = np.empty(len(labels))
-    score = np.empty(len(frames))
-    hit = np.empty(len(frames))
-    for k, about in enumerate(frames):
-        own = slice(ends[k] - about["n"], ends[k])
-        level = float(about["background"])
-        odds = calibration.hit_log_odds(evidence[k])
-        hit[k] = 1 / (1 + np.exp(-odds))
-        ratio = calibration.log_ratio(answer[own, 0], level)
-        probability[own] = peak_probabilities(ratio, max(float(about["n_chance"]), 1e-3), odds)
-        score[k] = -calibration.log_blank_share(evidence[k], level) / np.log(10)
+    logit = answer[:, 0]
+    evidence = evidence_of(calibration, logit, test)
+    probability = probabilities(calibration, logit, evidence, test)
+    hit = 1 / (1 + np.exp(-np.array([calibration.hit_log_odds(e) for e in evidence])))
+    share = zip(evidence, frames["background"], strict=True)
+    score = np.array([-calibration.log_blank_share(e, float(b)) for e, b in share]) / np.log(10)
     is_hit = frames["hit"]
     # Hits and blanks weigh alike: the probabilities are for equal numbers of both.
     rng = np.random.default_rng(0)
