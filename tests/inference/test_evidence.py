@@ -3,6 +3,7 @@ import pytest
 
 from hitfinder.inference.evidence import (
     PEAKS,
+    chance_candidates,
     frame_evidence,
     log_evidence,
     peak_probabilities,
@@ -60,3 +61,10 @@ def test_probabilities_are_calibrated_in_hits_and_blanks():
     for low in np.arange(0, 1, 0.2):
         some = (probability >= low) & (probability < low + 0.2)
         assert true[some].mean() == pytest.approx(probability[some].mean(), abs=0.04)
+
+
+def test_candidates_that_the_locator_doubts_count_as_chance():
+    assert chance_candidates(20.0, np.array([5.0, -1.0])) == 20.0
+    many = np.full(500, -2.0)
+    assert chance_candidates(20.0, many) == pytest.approx(500 / (1 + np.exp(-2)), rel=1e-6)
+    assert chance_candidates(0.0, np.empty(0)) > 0

@@ -80,6 +80,7 @@ def test_files_are_written_and_the_page_needs_no_others(results, tmp_path):
         "hits.png",
         "photons.png",
         "curves.png",
+        "reliability.png",
     }
 
 
