@@ -40,6 +40,10 @@ def test_tails_go_on_as_a_likelihood_ratio_does(calibration):
     assert far - end == pytest.approx(-10.0)
 
 
+def test_less_evidence_than_any_blank_has_is_no_sign_of_a_hit(calibration):
+    assert calibration.log_blank_share(-0.5, 1.0) == 0.0
+
+
 def test_a_share_of_blanks_is_no_more_than_all(calibration):
     raised = calibration.log_blanks + 5
     odd = Calibration(**{**vars(calibration), "log_blanks": raised})

@@ -137,6 +137,6 @@ def _between(
 def _tail(
     value: NDArray[np.float64], grid: NDArray[np.float64], log_share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Interpolate the log of a tail, going on with slope -1 beyond the grid."""
-    inside = np.interp(value, grid, log_share)
+    """Interpolate the log of a tail, going on with slope -1 beyond the grid; all is above it."""
+    inside = np.interp(value, grid, log_share, left=0.0)
     return inside - np.maximum(value - grid[-1], 0.0)

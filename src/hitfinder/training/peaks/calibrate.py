@@ -17,7 +17,7 @@ LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
 """Where the tables are given; a frame counts for its nearest."""
 
 LOGITS = np.arange(-4.0, 10.01, 0.25)
-EVIDENCE = np.arange(-2.0, 12.01, 0.25)
+EVIDENCE = np.arange(-8.0, 12.01, 0.25)
 _FEWEST = 10
 """Fewest events on which a point of a tail rests; it is continued with slope -1 from there."""
 
