@@ -73,8 +73,9 @@ VARIATIONS: dict[str, Callable[[Settings], list[Settings]]] = {
     PEAKFINDER8.name: peakfinder8_variations,
     DIALS.name: dials_variations,
 }
-# A condition takes the settings found best on another one of its background: by shots of water, or
-# of a measured frame by the dose at the end of its name.
+SEARCHED_THEMSELVES = ("flux",)
+# Any other condition takes the settings found best on another one of its background: by shots of
+# water, or of a measured frame by the dose at the end of its name.
 SEARCHED_ON = {1: "sim6-1", 10: "sim6-1", 100: "sim6-100", 2000: "sim6-2000", 20000: "sim6-2000"}
 
 SEARCHED_REAL = "DLS_I03_smargon_0001"
@@ -96,7 +97,7 @@ def answer(peer: Peer, frames: Frames) -> None:
 def tuned_settings(peer: Peer, frames: Frames) -> list[Settings]:
     c = frames.condition
     searched = frames
-    if c.shots in SEARCHED_ON:
+    if c.family not in SEARCHED_THEMSELVES and c.shots in SEARCHED_ON:
         searched = condition(SEARCHED_ON[c.shots])
     elif c.kind == "real":
         searched = condition(f"{SEARCHED_REAL}-{c.name.rpartition('-')[2]}")
@@ -104,9 +105,7 @@ def tuned_settings(peer: Peer, frames: Frames) -> list[Settings]:
     if not path.is_file():
         PEERS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_search(peer, searched)))
-    settings = list(json.loads(path.read_text()))
-    # Hits are told from blanks by many peaks, weak ones dropped, or by a few sure ones.
-    return [settings[0], settings[-1]] if c.family == "flux" else settings
+    return list(json.loads(path.read_text()))
 
 
 def _search(peer: Peer, frames: Frames) -> list[Settings]:

@@ -8,14 +8,21 @@ import signal
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from hitfinder.dataset import manifest  # noqa: E402
 from hitfinder.dataset.select import Selection  # noqa: E402
-from hitfinder.errors import ConfigError, OutputError, SourceError  # noqa: E402
+from hitfinder.errors import (  # noqa: E402
+    ConfigError,
+    HitfinderError,
+    OutputError,
+    SourceError,
+)
 from hitfinder.models import attribute, bundle  # noqa: E402
 from hitfinder.models.recipe import Adam, InputConfig, Optimiser, Plateau, Stopping  # noqa: E402
 from hitfinder.training.epochs import DivergedError  # noqa: E402
@@ -299,6 +306,37 @@ class TestBadInputBeforeAnyTraining:
         path = next((copy / "peaks_water_overlay/02").iterdir())
         path.write_bytes(path.read_bytes()[:2000])
         with pytest.raises(SourceError, match=path.name):
+            run(config(), copy, out)
+
+    def test_damaged_shard(self, data, out, tmp_path):
+        """It opens, and only one of its frames cannot be decoded."""
+        copy = tmp_path / "images"
+        shutil.copytree(data, copy)
+        path = min((copy / "peaks_water_overlay/02").iterdir())
+        with h5py.File(path) as file:
+            chunk = file["entry/data/data"].id.get_chunk_info(5)
+        with open(path, "r+b") as file:
+            file.seek(chunk.byte_offset)
+            file.write(b"\xff" * chunk.size)
+        with pytest.raises(SourceError, match=rf"{path.name}: it is damaged.*validate"):
+            run(config(), copy, out)
+
+    @pytest.mark.parametrize("folder", ["peaks_water_overlay", "peaks"])
+    def test_attributes_that_contradict(self, data, out, tmp_path, folder):
+        copy = tmp_path / "images"
+        shutil.copytree(data, copy)
+        with h5py.File(min((copy / folder / "02").iterdir()), "r+") as file:
+            file["entry/data/clen"][3] = 0.25
+        what = "frame 3 has clen 0.25" if folder == "peaks" else "clen 0.25 m: not those of setting"
+        with pytest.raises(HitfinderError, match=what):
+            run(config(network="dual-input" if folder == "peaks" else "binary"), copy, out)
+
+    def test_unfinished_tree(self, data, out, tmp_path):
+        copy = tmp_path / "images"
+        shutil.copytree(data, copy)
+        made = manifest.read(copy)
+        dataclasses.replace(made, files=()).write(copy)
+        with pytest.raises(ConfigError, match="not built to its end"):
             run(config(), copy, out)
 
     def test_frames_too_small_for_the_network(self, make_tree, out, monkeypatch):

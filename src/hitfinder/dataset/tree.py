@@ -187,14 +187,28 @@ def _frame_set(
         if other is None:
             what = f"it has no counterpart in {folder}/{setting}"
             raise SourceError("missing-file", what, str(path), "Run hitfinder dataset validate.")
-        files[folder], _ = framefile.scan(other)
+        files[folder], theirs = framefile.scan(other)
         shared = folder == WATER and files[folder].n_frames == 1
         if files[folder].shape != first.shape or not (
             shared or files[folder].n_frames == first.n_frames
         ):
             what = f"holds frames unlike those of {path}"
             raise SourceError("wrong-shape", what, str(other), "Run hitfinder dataset validate.")
+        if not shared:
+            _check_alike(attributes, theirs, path, other)
     return FrameSet(setting, key, files), attributes
+
+
+def _check_alike(main: Attributes, theirs: Attributes, path: Path, other: Path) -> None:
+    """Raise SourceError if counterparts say different things of a frame."""
+    for name in framefile.ATTRIBUTE_NAMES:
+        a, b = getattr(main, name), getattr(theirs, name)
+        # What a file does not say is NaN, or -1 for peaks.
+        differ = np.flatnonzero((a != b) & (a == a) & (b == b) & (a != -1) & (b != -1))
+        if len(differ):
+            n = int(differ[0])
+            what = f"frame {n} has {name} {b[n]:g}, in {path} it has {a[n]:g}"
+            raise SourceError("unreadable", what, str(other), "Run hitfinder dataset validate.")
 
 
 def counterpart(

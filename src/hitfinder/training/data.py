@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from hitfinder.dataset.layout import FOLDERS, OVERLAY
 from hitfinder.dataset.select import Selection, select
+from hitfinder.dataset.sound import require_sound
 from hitfinder.dataset.split import SPLIT, read_split, split, stratified
 from hitfinder.dataset.torch import IMAGES, LABEL, FrameDataset, loader
 from hitfinder.dataset.tree import Tree, open_tree
@@ -125,13 +126,16 @@ def open_parts(
     Raises
     ------
     SourceError, ConfigError
-        If a frame cannot be found, or the split or the selection does not fit.
+        If a frame cannot be found, a file or an attribute is not what the manifest says, or the
+        split or the selection does not fit.
     """
     whole = open_tree(root, folders_for(config))
     check_targets(config, whole)
+    chosen = select(whole, selection)
+    require_sound(chosen)
     if not (whole.root / SPLIT).exists():
         _split_once(whole)
-    parts = read_split(select(whole, selection))
+    parts = read_split(chosen)
     train, test = parts[TRAIN], parts[TEST]
     for name, part in parts.items():
         if not len(part):

@@ -174,6 +174,11 @@ def test_the_study_writes_its_page(study):
     assert empties["paper"]["also_in_training"] == empties["paper"]["test"]
     assert empties["paper"]["distinct"] == 9
     assert empties["realistic"]["also_in_training"] == 0
+    photons = results["photons"]
+    assert photons["paper-normal"]["frames"] == photons["paper-low"]["frames"] == 9
+    assert photons["paper-normal"]["without"] == 0
+    assert 0.001 < photons["paper-low"]["median"] / photons["paper-normal"]["median"] < 0.1
+    assert "hold not one Bragg photon" in page
     assert all(
         n["fresh_noise"] for n in results["networks"] if n["name"].startswith("paper-normal/peak-")
     )

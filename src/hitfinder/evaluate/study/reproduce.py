@@ -19,6 +19,7 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.dataset import manifest
 from hitfinder.dataset.build import build
+from hitfinder.dataset.layout import OVERLAY, PEAKS
 from hitfinder.dataset.maker import SimulatedMaker
 from hitfinder.dataset.select import Selection
 from hitfinder.dataset.split import SPLIT, read_split, split
@@ -86,6 +87,7 @@ class Study:
             "made_by": f"hitfinder {hitfinder.__version__}",
             "networks": judged,
             "empties": {protocol: self._empties(protocol) for protocol in PROTOCOLS},
+            "photons": {name: self._photons(name) for name in trees(self.scale, self.seed)},
             "pipeline": {protocol: self._examples(protocol) for protocol in PROTOCOLS},
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -178,11 +180,11 @@ class Study:
 
     def _empties(self, protocol: str) -> dict[str, int]:
         """Count how many test empties are, pixel by pixel, also in the training part."""
-        tree = open_tree(self.tree(f"{protocol}-normal"), ["peaks_water_overlay"])
+        tree = open_tree(self.tree(f"{protocol}-normal"), [OVERLAY])
         seen = {}
         for name, part in read_split(tree).items():
             empty = part.take(part.attributes.peak == 0)
-            images = (empty.read("peaks_water_overlay", i) for i in range(len(empty)))
+            images = (empty.read(OVERLAY, i) for i in range(len(empty)))
             seen[name] = [hash(image.tobytes()) for image in images]
         shared = sum(image in set(seen["train"]) for image in seen["test"])
         distinct = len(set(seen["train"]) | set(seen["test"]))
@@ -191,6 +193,17 @@ class Study:
             "also_in_training": shared,
             "all": len(seen["train"]) + len(seen["test"]),
             "distinct": distinct,
+        }
+
+    def _photons(self, name: str) -> dict[str, float]:
+        """Count the Bragg photons of the test frames with peaks."""
+        test = read_split(open_tree(self.tree(name), [OVERLAY, PEAKS]))["test"]
+        test = test.take(test.attributes.peak == 1)
+        photons = [int(test.read(PEAKS, i).sum(dtype=np.int64)) for i in range(len(test))]
+        return {
+            "frames": len(photons),
+            "without": photons.count(0),
+            "median": float(np.median(photons)),
         }
 
     def _examples(self, protocol: str) -> list[dict[str, Any]]:
@@ -209,7 +222,7 @@ class Study:
         return [self._example(pipeline, test, index, protocol) for index in chosen]
 
     def _example(self, pipeline: Pipeline, test: Tree, index: int, protocol: str) -> dict[str, Any]:
-        image = test.read("peaks_water_overlay", index)
+        image = test.read(OVERLAY, index)
         answer = pipeline.run(image)
         attributes = test.attributes
         truth = "no peaks"

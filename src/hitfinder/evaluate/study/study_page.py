@@ -91,7 +91,8 @@ def html(out: Path, results: dict[str, Any], scale: Scale) -> str:
         "networks trained again on frames of our own simulation, in its own protocol and in one "
         "with fresh noise.</p>"
         f"<p class=lead>Scale {escape(scale.name)}: frames joined {scale.bin} × {scale.bin}, "
-        f"{scale.frames} frames with peaks and as many empty ones in each of nine settings; "
+        f"{scale.frames} frames with peaks and as many empty ones in each of nine settings "
+        f"({scale.low_flux_frames} at extremely low flux); "
         f"80 % to train, 20 % to test. {results['seconds'] / 60:.1f} minutes this time.</p>"
     )
     body = [
@@ -189,7 +190,17 @@ def _flattery(results: dict[str, Any]) -> str:
         "<p class=note>The dual-input network is shown the Bragg photons alone as its second "
         "input. No real frame comes with them, so its numbers say nothing about real data.</p>"
     )
-    return text + page.table(head, rows) + caution
+    return text + page.table(head, rows) + caution + _photons(results["photons"])
+
+
+def _photons(photons: dict[str, Any]) -> str:
+    """Say how many Bragg photons there are to be found at extremely low flux."""
+    told = [
+        f"{n['without']} of {n['frames']} test frames with peaks hold not one Bragg photon "
+        f"(median {n['median']:.0f}) in the {protocol} protocol"
+        for protocol, n in ((protocol, photons[f"{protocol}-low"]) for protocol in PROTOCOLS)
+    ]
+    return f"<p>At extremely low flux {', '.join(told)}: nothing can find those.</p>"
 
 
 def _matrix(values: list[list[float]]) -> str:
