@@ -364,6 +364,9 @@ def test_the_run_tells_the_geometry_that_its_water_says(hitfinder, tmp_path):
     told = json.loads((out / "run.json").read_text())["estimated_geometry"]
     assert told["flag"] == "ok"
     assert told["frames"] == 8
+    fitted = told["with_temperature"]
+    assert abs(fitted["temperature_c"] - 25) < 5
+    assert fitted["estimate"]["photon_energy_sigma_ev"] > told["photon_energy_sigma_ev"]
     assert abs(told["photon_energy_ev"] - 7000) < 5 * told["photon_energy_sigma_ev"] + 60
     assert abs(told["camera_length_m"] - 0.15) < 5 * told["camera_length_sigma_m"] + 0.002
     frames = frames_table(out)

@@ -23,6 +23,7 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.binned import bin_size
 from hitfinder.inference.estimate.estimator import GeometryEstimator
 from hitfinder.inference.estimate.run import RunSums
+from hitfinder.inference.estimate.temperature import fit_temperature
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.rings import Rings
 from hitfinder.inference.settings import JobSettings
@@ -32,6 +33,9 @@ from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
+
+_TEMPERATURE_SIGMA_C = 5.0
+"""How well the temperature of the water is taken to be known beforehand, around 25 °C."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,6 +141,9 @@ class Outputs:
                 total.merge(RunSums.from_array(total.n_frames, total.n_rings, part.geometry))
         found = total.result(estimator)
         told = dataclasses.asdict(found.estimate) | {"frames": found.n_frames}
+        if found.estimate.flag == "ok":
+            fitted = fit_temperature(estimator, total.total, _TEMPERATURE_SIGMA_C)
+            told["with_temperature"] = dataclasses.asdict(fitted)
         told["drift"] = dataclasses.asdict(found.drift) | {"drifts": found.drift.drifts}
         return json.loads(json.dumps(told), parse_constant=lambda _: None)
 
