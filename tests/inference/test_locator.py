@@ -6,7 +6,8 @@ import pytest
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.finder import Finder
-from hitfinder.inference.locator import NetworkFinder, make_finder
+from hitfinder.inference.locator import NetworkFinder, distinct, make_finder
+from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.settings import FinderSettings
 from hitfinder.metrics.calibration import reliability
 from hitfinder.models.peak_model import ModelError
@@ -134,3 +135,12 @@ def test_the_settings_choose_the_finder(small_geometry):
 def test_an_unknown_model_is_named(small_geometry):
     with pytest.raises(ModelError, match="no model 'other'"):
         NetworkFinder(small_geometry, FinderSettings(model="other"))
+
+
+def test_two_peaks_on_one_spot_are_one():
+    peaks = np.zeros(4, PEAK_DTYPE)
+    peaks["fs"], peaks["ss"] = [10.0, 11.5, 12.8, 40.0], [5.0, 5.0, 5.0, 5.0]
+    kept, logit = distinct(peaks, np.array([3.0, 2.0, 1.0, 0.0], np.float32))
+    # The third is near the second alone, which is dropped.
+    assert kept["fs"].tolist() == [10.0, 12.8, 40.0]
+    assert logit.tolist() == [3.0, 1.0, 0.0]

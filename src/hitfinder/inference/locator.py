@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 512
 _FARTHEST_PX = 4.0
+_SAME_PX = 2.0
 
 
 class NetworkFinder:
@@ -98,7 +100,7 @@ class NetworkFinder:
             return self.finder.result(proposed, proposed.peaks, 0.0)
         background = float(proposed.profile @ self.finder.rings.n_pixels / n_good)
         calibration = self.model.calibration
-        peaks, logit = self._judged(proposed)
+        peaks, logit = distinct(*self._judged(proposed))
         ratio = calibration.log_ratio(logit, background)
         n_chance = chance_candidates(proposed.n_chance, logit)
         evidence = frame_evidence(ratio, n_chance)
@@ -134,6 +136,27 @@ class NetworkFinder:
         peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
         order = np.argsort(-logit, kind="stable")
         return peaks[order], logit[order]
+
+
+def distinct(
+    peaks: NDArray[np.void], logit: NDArray[np.float32]
+) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+    """Drop every peak that the network has put where a likelier one is.
+
+    Parameters
+    ----------
+    peaks : ndarray of PEAK_DTYPE
+        Likeliest first.
+    logit : ndarray, shape of `peaks`
+        Their log odds.
+    """
+    if len(peaks) < 2:
+        return peaks, logit
+    pairs = cKDTree(np.stack([peaks["fs"], peaks["ss"]], 1)).query_pairs(_SAME_PX)
+    keep = np.ones(len(peaks), bool)
+    for one, other in sorted(pairs):
+        keep[other] &= not keep[one]
+    return peaks[keep], logit[keep]
 
 
 def _session(model: PeakModel):  # type: ignore[no-untyped-def]

@@ -142,7 +142,7 @@ class PeakTraining:
         network = fit(examples, self.plan.fit, self.plan.seed, on_epoch, device)
         del examples
         how = {"fit": dataclasses.asdict(self.plan.fit), "losses": history[-1]}
-        return self._finished(network, self._made | how)
+        return self._finished(network, how)
 
     def recalibrate(self, model: PeakModel) -> PeakModel:
         """Keep the weights of a model, measure anew what its answers are worth, and write it.
@@ -154,8 +154,7 @@ class PeakTraining:
         hitfinder.models.peak_model.ModelError
             If the weights cannot be used.
         """
-        kept = {k: v for k, v in model.provenance.items() if k not in ("seconds", "calibrated")}
-        return self._finished(torch_locator(model), kept | {"calibrated": self._made})
+        return self._finished(torch_locator(model), {}, model.provenance)
 
     def _simulated(self, part: str) -> Examples:
         n = self.plan.sizes[part]
@@ -172,8 +171,10 @@ class PeakTraining:
         self._say(f"{part}: {len(made.frames)} frames, {len(made)} candidates")
         return made
 
-    def _finished(self, network: Locator, provenance: dict[str, Any]) -> PeakModel:
-        """Calibrate, judge and write."""
+    def _finished(
+        self, network: Locator, how: dict[str, Any], before: dict[str, Any] | None = None
+    ) -> PeakModel:
+        """Calibrate, judge and write; `before` is the provenance of weights that are kept."""
         held = self._simulated("calibrate")
         calibration = calibrate(answers(network, held)[:, 0], held)
         test = self._simulated("test")
@@ -183,11 +184,12 @@ class PeakTraining:
             for name, value in network.state_dict().items()
             if not name.endswith("num_batches_tracked")
         }
-        spent = {
+        made = self._made | {
             "experiments": self.plan.sizes,
             "seconds": round(time.perf_counter() - self._began),
         }
-        model = PeakModel(self.out.name, calibration, RANGES, provenance | spent, metrics)
+        provenance = made | how if before is None else before | {"calibrated": made}
+        model = PeakModel(self.out.name, calibration, RANGES, provenance, metrics)
         return save(self.out, model, weights, card.text(model), overwrite=self._overwrite)
 
 
