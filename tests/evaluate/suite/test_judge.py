@@ -56,10 +56,15 @@ def test_on_measured_frames_false_peaks_are_those_near_nothing(three):
     assert judged.false_per_frame == 0.5
 
 
-def test_a_faint_neighbour_does_not_take_a_peak_and_a_second_peak_is_not_false(three):
-    close = dataclasses.replace(three, truth=spots((0, 10, 10, 50), (0, 12, 10, 4)))
-    judged = judge(close, [np.array([[11.5, 10, 5.0], [9.5, 10, 4.0]]), NOTHING, NOTHING])
+def test_a_faint_neighbour_does_not_take_a_peak(three):
+    close = dataclasses.replace(three, truth=spots((0, 12, 10, 4), (0, 10, 10, 50)))
+    judged = judge(close, [np.array([[11.5, 10, 5.0]]), NOTHING, NOTHING])
     assert judged.recall == 1
+
+
+def test_a_spot_seen_twice_is_no_false_peak(three):
+    judged = judge(three, [np.array([[10, 10, 5.0], [12, 10, 4.0]]), NOTHING, NOTHING])
+    assert judged.of_group(0).recall == 1
     assert len(judged.beside) == 0
 
 

@@ -281,4 +281,5 @@ def percent(value: dict[str, float | None]) -> str:
 
 def _provenance(bundle: Bundle) -> str:
     rows = [(key, json.dumps(value)) for key, value in bundle.provenance.items()]
-    return page.table(("", ""), [("bundle", str(bundle.path)), *rows])
+    rows = [(key.replace("_", " "), value) for key, value in rows]
+    return page.table(("", ""), [("bundle", str(bundle.path)), *rows], {0})

@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
+FLAT = (5.6, 2.7)
 BLUE, GREY, ORANGE = "#1f6fb2", "#8a94a3", "#b3541e"
 PART_COLOURS = {"train": BLUE, "validation": GREY, "test": ORANGE}
 
 
-def _figure(columns: int = 1, size: tuple[float, float] = (4.6, 3.9)) -> tuple[Figure, Any]:
+def _figure(rows: int = 1, size: tuple[float, float] = (4.8, 3.9)) -> tuple[Figure, Any]:
+    """Make a figure of charts above one another, as pages show it in half their width."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size[0] * columns, size[1]), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(size[0], size[1] * rows), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return figure, figure.subplots(rows, 1, squeeze=False)[:, 0]
 
 
 def png(figure: Figure) -> bytes:
@@ -45,6 +47,11 @@ def confusion(matrix: Sequence[Sequence[float]], names: Sequence[str], title: st
     few = len(names) <= 9
     axes.set_xticks(range(len(names)), names, rotation=0 if few else 90, fontsize=9 if few else 6)
     axes.set_yticks(range(len(names)), names, fontsize=9 if few else 6)
+    if few:
+        # Upright names take the least width; long ones would push the axis' own off the figure.
+        axes.tick_params(axis="y", labelrotation=90)
+        for label in axes.get_yticklabels():
+            label.set_verticalalignment("center")
     for (i, j), value in np.ndenumerate(values):
         if few:
             colour = "white" if value > 0.5 else "black"
@@ -57,7 +64,8 @@ def curves(history: str, title: str) -> bytes:
     """Draw loss and accuracy against epoch from the CSV of a bundle."""
     rows = list(csv.DictReader(io.StringIO(history)))
     columns = [m for m in ("loss", "accuracy") if rows and f"train_{m}" in rows[0]]
-    figure, all_axes = _figure(max(1, len(columns)))
+    figure, all_axes = _figure(max(1, len(columns)), FLAT)
+    all_axes[0].set_title(title)
     for axes, metric in zip(all_axes, columns, strict=False):
         for part, colour in PART_COLOURS.items():
             name = f"{part}_{metric}"
@@ -65,7 +73,7 @@ def curves(history: str, title: str) -> bytes:
                 epochs = [int(row["epoch"]) + 1 for row in rows]
                 values = [float(row[name]) for row in rows]
                 axes.plot(epochs, values, "o-", color=colour, label=part, markersize=3)
-        axes.set(xlabel="epoch", ylabel=metric, title=title)
+        axes.set(xlabel="epoch", ylabel=metric)
         if metric == "accuracy":
             axes.set_ylim(-0.03, 1.03)
         axes.legend()
@@ -75,7 +83,7 @@ def curves(history: str, title: str) -> bytes:
 
 def rates(found: Mapping[str, Any], title: str) -> bytes:
     """Draw ROC and precision-recall curves, with 95 % bands."""
-    figure, (left, right) = _figure(2)
+    figure, (left, right) = _figure(2, FLAT)
     for number, (name, both) in enumerate(found.items()):
         colour = f"C{number % 10}"
         roc, pr = both["roc"], both["precision_recall"]
@@ -85,8 +93,9 @@ def rates(found: Mapping[str, Any], title: str) -> bytes:
         _band(right, pr["recall"], pr["precision"], pr, colour, label)
     left.set(xlabel="fraction of the others taken for it", ylabel="fraction found")
     right.set(xlabel="recall", ylabel="precision")
+    left.set_title(title)
     for axes in (left, right):
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
         if len(found) <= 9:
             axes.legend(fontsize=8)
@@ -130,7 +139,7 @@ def reliability(found: Mapping[str, Any], title: str) -> bytes:
 
 def per_setting(values: Mapping[str, Mapping[str, Any]], what: str, title: str) -> bytes:
     """Draw a fraction for each setting, with its 95 % interval."""
-    figure, (axes,) = _figure(size=(5.6, 3.4))
+    figure, (axes,) = _figure(size=(5.6, 3.2))
     names = list(values)
     middle = np.array([np.nan if v["value"] is None else v["value"] for v in values.values()])
     low, high = (np.array([v[end] for v in values.values()]) for end in ("low", "high"))
@@ -161,5 +170,5 @@ def frame(
             face = {"facecolors": "none", "edgecolors": colour} if marker == "o" else {"c": colour}
             axes.scatter(peaks[:, 0], peaks[:, 1], marker=marker, s=40, linewidths=0.9, **face)
     axes.set(title=title, xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
-    axes.title.set_fontsize(9)
+    axes.title.set_fontsize(11)
     return png(figure)
