@@ -60,7 +60,7 @@ def test_binary():
 
 def test_binary_with_parameters():
     layers, positions = binary_features()
-    expected = layers + (16 * positions + 1) * 1 + (1 + 2 + 1)
+    expected = layers + (16 * positions + 1) * 46 + (46 + 2 + 1)
     assert n_parameters(network("binary-parameters").build(SHAPE, 1)) == expected
 
 

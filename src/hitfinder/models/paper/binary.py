@@ -10,6 +10,9 @@ from hitfinder.models.paper.sizes import after, require_room
 REPORT_POSITIONS_PER_UNIT = 23782
 """Positions of the last feature map for each hidden unit of the parameter-aware network."""
 
+REPORT_UNITS = 46
+"""Hidden units that this makes on the report's detector."""
+
 
 class _Features(nn.Module):
     """10×10 convolution to 8 channels, 2×2 max pool, 3×3 convolution to 16; group norm in 4s."""
@@ -72,8 +75,9 @@ class BinaryCnnWithParameters(nn.Module):
         super().__init__()
         self.features = _Features(frame_shape)
         positions = self.features.rows * self.features.columns
-        # The report's rule gives 46 units on its detector and none on a binned one.
-        hidden = max(1, positions // REPORT_POSITIONS_PER_UNIT)
+        # The rule gives no unit on a binned detector, and a single one learns nothing once it is
+        # negative for every frame.
+        hidden = max(REPORT_UNITS, positions // REPORT_POSITIONS_PER_UNIT)
         self.hidden = nn.Linear(16 * positions, hidden)
         self.linear = nn.Linear(hidden + 2, n_outputs)
 
