@@ -106,9 +106,16 @@ class NetworkFinder:
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
         probability = peak_probabilities(ratio, n_chance, log_odds)
-        peaks["probability"] = calibration.peak_probability(probability)
+        peaks["probability"] = calibration.peak_probability(probability, peaks["photons"])
         expected = calibration.log_chance(logit, background, n_chance)
-        n_kept = score.keep_at_false_discovery_rate(expected, self.settings.false_peaks)
+        # Likeliest first now means given the whole frame.
+        order = np.argsort(-peaks["probability"], kind="stable")
+        peaks, expected = peaks[order], np.maximum.accumulate(expected[order])
+        allowed = self.settings.false_peaks
+        n_kept = min(
+            score.keep_at_false_discovery_rate(expected, allowed),
+            score.keep_at_doubt(peaks["probability"].astype(float), allowed),
+        )
         value = -calibration.log_blank_share(evidence, background) / math.log(10)
         result = self.finder.result(proposed, peaks[:n_kept], value)
         return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
