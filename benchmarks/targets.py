@@ -33,14 +33,12 @@ class Target:
 
 def verdict(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Every target for which there is a figure."""
-    by_name = {c["name"]: c for c in results["conditions"]}
     out: list[Target] = []
     for finder in RECALL:
-        if finder in results["finders"]:
-            out += _recalls(by_name, finder)
-            out += _thinned(by_name, finder)
-    if "network" in results["finders"]:
-        out += _hits(by_name) + _positions(by_name) + _calibration(by_name)
+        by_name = {c["name"]: c for c in results["conditions"] if finder in c["finders"]}
+        out += _recalls(by_name, finder) + _thinned(by_name, finder)
+        if finder == "network":
+            out += _hits(by_name) + _positions(by_name) + _calibration(by_name)
     return [dataclasses.asdict(target) for target in out]
 
 
