@@ -70,13 +70,10 @@ def test_nan_background_is_no_error(calibration):
     assert np.isfinite(calibration.log_blank_share(1.0, float("nan")))
 
 
-def test_peaks_follow_their_line_and_faint_ones_are_doubted_among_bright_ones(calibration):
-    plain = calibration.peak_probability(np.array([0.2, 0.9]), np.array([5.0, 5.0]))
-    assert plain == pytest.approx([0.2, 0.9])
-    odd = Calibration(**{**vars(calibration), "peak_offset": 1.0, "peak_faintness": 2.0})
-    p, photons = np.array([0.999, 0.5]), np.array([100.0, 4.0])
-    typical = (0.999 * np.log(100) + 0.5 * np.log(4)) / 1.499
-    got = odd.peak_probability(p, photons)
-    assert np.log(got[0] / (1 - got[0])) == pytest.approx(np.log(999) + 1)
-    assert np.log(got[1] / (1 - got[1])) == pytest.approx(1 + 2 * (np.log(4) - typical))
-    assert odd.peak_probability(np.empty(0), np.empty(0)).size == 0
+def test_peaks_follow_their_line(calibration):
+    p = np.array([0.2, 0.9, 1.0])
+    assert calibration.peak_probability(p) == pytest.approx(p)
+    odd = Calibration(**{**vars(calibration), "peak_gain": 2.0, "peak_offset": 1.0})
+    got = odd.peak_probability(p[:2])
+    assert np.log(got / (1 - got)) == pytest.approx(2 * np.log(p[:2] / (1 - p[:2])) + 1)
+    assert odd.peak_probability(np.empty(0)).size == 0

@@ -106,7 +106,7 @@ class NetworkFinder:
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
         probability = peak_probabilities(ratio, n_chance, log_odds)
-        peaks["probability"] = calibration.peak_probability(probability, peaks["photons"])
+        peaks["probability"] = calibration.peak_probability(probability)
         expected = calibration.log_chance(logit, background, n_chance)
         # Likeliest first now means given the whole frame.
         order = np.argsort(-peaks["probability"], kind="stable")

@@ -30,9 +30,8 @@ class Calibration:
     hit_gain, hit_offset : float
         Log odds of a hit are the evidence times the gain plus the offset, where hits and blanks
         are equally likely beforehand.
-    peak_gain, peak_offset, peak_faintness : float
-        The same line for the log odds of a peak, and what is added for each unit of the natural
-        log of its photons by which it is fainter than the frame's peaks are on average.
+    peak_gain, peak_offset : float
+        The same line for the log odds of a peak, as the evidence gives them.
     """
 
     log_background: NDArray[np.float64]
@@ -45,7 +44,6 @@ class Calibration:
     hit_offset: float
     peak_gain: float = 1.0
     peak_offset: float = 0.0
-    peak_faintness: float = 0.0
 
     def log_ratio(self, logit: NDArray[np.floating], background: float) -> NDArray[np.float64]:
         """Log likelihood ratio of candidates, peak over chance.
@@ -86,20 +84,9 @@ class Calibration:
         """Log odds of a hit, hits and blanks equally likely beforehand."""
         return self.hit_gain * evidence + self.hit_offset
 
-    def peak_probability(
-        self, probability: NDArray[np.floating], photons: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
-        """Correct the probabilities of a frame's peaks that the evidence gives.
-
-        Parameters
-        ----------
-        probability : ndarray, shape (n,)
-            Of all candidates of a frame.
-        photons : ndarray, shape (n,)
-            Their photons: where the sure peaks are bright, few real ones are faint.
-        """
-        line = (self.peak_gain, self.peak_offset, self.peak_faintness)
-        log_odds = line[1] + peak_features(probability, photons) @ [line[0], line[2]]
+    def peak_probability(self, probability: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Correct the probabilities of peaks that the evidence gives."""
+        log_odds = self.peak_gain * log_odds_of(probability) + self.peak_offset
         return 1 / (1 + np.exp(-log_odds))
 
     def to_json(self) -> dict[str, Any]:
@@ -119,7 +106,7 @@ class Calibration:
         KeyError, TypeError, ValueError
             If something is absent, no number, or of the wrong shape.
         """
-        numbers = ("hit_gain", "hit_offset", "peak_gain", "peak_offset", "peak_faintness")
+        numbers = ("hit_gain", "hit_offset", "peak_gain", "peak_offset")
         names = [f.name for f in dataclasses.fields(Calibration) if f.name not in numbers]
         fields: dict[str, Any] = {name: np.asarray(given[name], float) for name in names}
         fields |= {name: float(given[name]) for name in numbers}
@@ -132,21 +119,10 @@ class Calibration:
         return made
 
 
-def peak_features(
-    probability: NDArray[np.floating], photons: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Log odds of a frame's candidates, and by how much they are fainter than its peaks.
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
-        The second is the log of the photons less its mean over the frame, weighted with the
-        probabilities; 0 where positive.
-    """
+def log_odds_of(probability: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return log odds, of certainties large finite ones."""
     p = np.clip(np.asarray(probability, float), 1e-12, 1 - 1e-12)
-    log_photons = np.log(np.maximum(np.asarray(photons, float), 1.0))
-    typical = p @ log_photons / p.sum() if p.size else 0.0
-    return np.stack([np.log(p) - np.log1p(-p), np.minimum(log_photons - typical, 0.0)], 1)
+    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def _log(background: float) -> float:

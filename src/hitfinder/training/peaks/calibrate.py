@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from hitfinder.inference.evidence import chance_candidates, frame_evidence, peak_probabilities
-from hitfinder.models.calibration import Calibration, peak_features
-from hitfinder.models.locator_input import root_of_window
+from hitfinder.models.calibration import Calibration, log_odds_of
 from hitfinder.training.peaks.examples import Examples
 
 LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
@@ -29,17 +28,17 @@ def nearest_row(background: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.abs(logs[:, None] - LOG_BACKGROUND[None, :]).argmin(axis=1)
 
 
-def calibrate(answer: NDArray[np.floating], examples: Examples) -> Calibration:
+def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
     """Calibrate a locator.
 
     Parameters
     ----------
-    answer : ndarray, shape (n, number of outputs)
+    logit : ndarray, shape (n,)
         What it says of the examples' candidates.
     examples : Examples
         All candidates of frames that the locator was not trained on, blanks among them.
     """
-    frames, frame, logit = examples.frames, examples.frame, answer[:, 0]
+    frames, frame = examples.frames, examples.frame
     row = nearest_row(frames["background"])
     true = examples.labels["true"]
     blank = ~frames["hit"]
@@ -60,21 +59,11 @@ def calibrate(answer: NDArray[np.floating], examples: Examples) -> Calibration:
             for k in range(n_rows)
         ]
     )
-    line = logistic_line(evidence[:, None], frames["hit"], even=True)
+    line = logistic_line(evidence, frames["hit"], even=True)
     second = dataclasses.replace(first, log_blanks=blanks, hit_gain=line[0], hit_offset=line[1])
-    photons = photons_of(answer, examples)
-    p = in_frame(second, logit, evidence, examples)
-    features = np.concatenate([peak_features(p[own], photons[own]) for own in rows_of(examples)])
-    fitted = logistic_line(features, true, even=False)
-    return dataclasses.replace(
-        second, peak_gain=fitted[0], peak_offset=fitted[2], peak_faintness=fitted[1]
-    )
-
-
-def photons_of(answer: NDArray[np.floating], examples: Examples) -> NDArray[np.float64]:
-    """Return the photons that a locator's answers say."""
-    root = answer[:, 4] + root_of_window(examples.counts, examples.background)
-    return np.maximum(root, 0.0) ** 2
+    p = probabilities(second, logit, evidence, examples)
+    line = logistic_line(log_odds_of(p), true, even=False)
+    return dataclasses.replace(second, peak_gain=line[0], peak_offset=line[1])
 
 
 def evidence_of(
@@ -87,35 +76,19 @@ def evidence_of(
     return out
 
 
-def in_frame(
+def probabilities(
     calibration: Calibration,
     logit: NDArray[np.floating],
     evidence: NDArray[np.float64],
     examples: Examples,
 ) -> NDArray[np.float64]:
-    """Return what the evidence says of each candidate, before the last correction."""
+    """Return the probability of each candidate, as `hitfinder.inference.locator` gives it."""
     out = np.empty(len(logit))
     for k, own in enumerate(rows_of(examples)):
         odds = calibration.hit_log_odds(evidence[k])
         ratio = _ratio(calibration, logit[own], examples.frames[k])
         out[own] = peak_probabilities(*ratio, odds)
-    return out
-
-
-def probabilities(
-    calibration: Calibration,
-    answer: NDArray[np.floating],
-    evidence: NDArray[np.float64],
-    examples: Examples,
-) -> NDArray[np.float64]:
-    """Return the probability of each candidate, as `hitfinder.inference.locator` gives it."""
-    p, photons = (
-        in_frame(calibration, answer[:, 0], evidence, examples),
-        photons_of(answer, examples),
-    )
-    for own in rows_of(examples):
-        p[own] = calibration.peak_probability(p[own], photons[own])
-    return p
+    return calibration.peak_probability(out)
 
 
 def rows_of(examples: Examples) -> Iterator[slice]:
@@ -150,38 +123,21 @@ def log_tail_of(
 
 
 def logistic_line(
-    features: NDArray[np.float64], true: NDArray[np.bool_], even: bool
-) -> NDArray[np.float64]:
-    """Fit log odds = gains · features + offset (Platt scaling).
+    value: NDArray[np.float64], true: NDArray[np.bool_], even: bool
+) -> tuple[float, float]:
+    """Fit log odds = gain × value + offset (Platt scaling), both kinds weighing alike if `even`.
 
     J. Platt, in Advances in Large Margin Classifiers (1999). Values are cut where the outcome is
     certain, so that they do not steer the line.
-
-    Parameters
-    ----------
-    features : ndarray, shape (n, m)
-        What the odds depend on.
-    true : ndarray of bool, shape (n,)
-        What came true.
-    even : bool
-        Whether as many true as false ones are to be expected.
-
-    Returns
-    -------
-    ndarray, shape (m + 1,)
-        Gains, and the offset.
     """
-    x = np.column_stack([np.clip(features, -10.0, 15.0), np.ones(len(features))])
-    weight = np.full(len(x), 1 / max(len(x), 1))
+    cut = np.clip(value, -10.0, 15.0)
+    weight = np.full(len(cut), 1 / max(len(cut), 1))
     if even:
         weight = np.where(true, 0.5 / max(true.sum(), 1), 0.5 / max((~true).sum(), 1))
-    sign = np.where(true, -1.0, 1.0)
 
-    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = sign * (x @ line)
-        slope = weight * sign / (1 + np.exp(-z))
-        return float(weight @ np.logaddexp(0.0, z)), x.T @ slope
+    def loss(line: NDArray[np.float64]) -> float:
+        z = line[0] * cut + line[1]
+        return float((weight * np.logaddexp(0.0, np.where(true, -z, z))).sum())
 
-    start = np.zeros(x.shape[1])
-    start[0] = 1.0
-    return np.asarray(minimize(loss, start, jac=True, method="BFGS").x)
+    found = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead")
+    return float(found.x[0]), float(found.x[1])

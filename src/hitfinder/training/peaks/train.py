@@ -176,7 +176,7 @@ class PeakTraining:
     ) -> PeakModel:
         """Calibrate, judge and write; `before` is the provenance of weights that are kept."""
         held = self._simulated("calibrate")
-        calibration = calibrate(answers(network, held), held)
+        calibration = calibrate(answers(network, held)[:, 0], held)
         test = self._simulated("test")
         metrics = judge(answers(network, test), calibration, test)
         weights = {
@@ -204,8 +204,9 @@ def judge(answer: NDArray[np.float32], calibration: Calibration, test: Examples)
         within one standard deviation.
     """
     frames, labels = test.frames, test.labels
-    evidence = evidence_of(calibration, answer[:, 0], test)
-    probability = probabilities(calibration, answer, evidence, test)
+    logit = answer[:, 0]
+    evidence = evidence_of(calibration, logit, test)
+    probability = probabilities(calibration, logit, evidence, test)
     hit = 1 / (1 + np.exp(-np.array([calibration.hit_log_odds(e) for e in evidence])))
     share = zip(evidence, frames["background"], strict=True)
     score = np.array([-calibration.log_blank_share(e, float(b)) for e, b in share]) / np.log(10)
