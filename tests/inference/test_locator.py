@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,3 +146,24 @@ def test_two_peaks_on_one_spot_are_one():
     # The third is near the second alone, which is dropped.
     assert kept["fs"].tolist() == [10.0, 12.8, 40.0]
     assert logit.tolist() == [3.0, 1.0, 0.0]
+
+
+def test_the_core_installation_is_enough():
+    """No module of the train extra is needed to judge a frame."""
+    code = """
+import sys
+for name in ("torch", "lightning", "safetensors", "onnx"):
+    sys.modules[name] = None
+import numpy as np
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.named import named_detector
+from hitfinder.inference.locator import make_finder
+from hitfinder.inference.settings import FinderSettings
+geometry = Geometry(named_detector("eiger-x-500k"), 0.1, 6000.0)
+frame = np.zeros(geometry.shape, np.uint16)
+frame[100, 200] = 20
+print(len(make_finder(geometry, FinderSettings()).process(frame).peaks))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "1"
