@@ -170,13 +170,13 @@ class Job:
 
 
 NETWORKS: tuple[tuple[Attribute, str], ...] = (
+    ("photon_energy", "linear"),
+    ("camera_length", "linear"),
     ("peak", "base"),
     ("peak", "binary"),
     ("peak", "binary-parameters"),
     ("peak", "dual-input"),
     ("peak", "resnet50"),
-    ("photon_energy", "linear"),
-    ("camera_length", "linear"),
     ("peak_location", "heatmap"),
     ("peak_location", "dncnn"),
 )
@@ -203,11 +203,11 @@ def trees(scale: Scale, seed: int) -> dict[str, tuple[tuple[Setting, ...], Recip
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return every network to train, in order."""
+    """Return every network to train, those at normal flux first."""
     listed = [
         _job(scale, name, network, protocol, flux)
-        for protocol in PROTOCOLS
         for flux in FLUXES
+        for protocol in PROTOCOLS
         for name, network in NETWORKS
     ]
     values: dict[Attribute, tuple[float, ...]] = {
