@@ -154,9 +154,9 @@ class Report:
             value, sigma = told[f"{name}_{unit}"], told[f"{name}_sigma_{unit}"]
             used = self.run["geometry"][f"{name}_{unit}"]
             off = abs(value - used) > max(_FAR_SIGMAS * sigma, _FAR_SHARE * used)
-            text = f"{what} {name.replace('_', ' ')} by the water in all frames"
-            digits = f"{scale * value:.5g} ± {scale * sigma:.2g}"
-            cards.append(card(digits, f"{text}; {scale * used:.5g} used", "warn" if off else ""))
+            text = f"{what} {name.replace('_', ' ')} by the water ({scale * used:.5g} used)"
+            digits = f"{scale * value:.4g} ± {scale * sigma:.1g}"
+            cards.append(card(digits, text, "warn" if off else ""))
         if told["drift"]["drifts"]:
             cards.append(card("drift", "of photon energy or camera length in the run", "warn"))
         return cards
