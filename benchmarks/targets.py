@@ -96,8 +96,10 @@ def _hits(by_name: dict[str, Any]) -> list[Target]:
         what = f"hits, {condition}, Bragg scale {scale}"
         out.append(Target(what, "network", asked, reached, reached >= asked, other))
     for name, c in by_name.items():
+        if c["family"] != "flux":
+            continue
         other = _best(c, lambda f: f["half_scale"]["value"], largest=False)
-        if c["family"] != "flux" or other is None:
+        if other is None:
             continue
         own, asked = c["finders"]["network"]["half_scale"]["value"], HALF_OF_THE_BEST_OTHER * other
         out.append(Target(f"scale of half the hits, {name}", "network", asked, own, own <= asked,
