@@ -7,7 +7,7 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.io.write import NexusWriter
 
 PEAK = [(name, "f8") for name in ("fs", "ss", "photons", "background", "log_p", "snr", "maximum")]
-PEAK += [("n_pixels", "i4")]
+PEAK += [("n_pixels", "i4"), ("probability", "f8")]
 SHAPE = (12, 16)
 
 

@@ -183,7 +183,7 @@ def test_origin_and_scores(tmp_path, master, geometry):
         assert group["event"].asstr()[2] == "//4"
         assert group["frame"][:].tolist() == CHOSEN
         assert group["score"][:].tolist() == [10 * i for i in CHOSEN]
-        assert group["resolution_a"][2] == 43
+        assert group["resolution_a"][2] == 44
         assert h5file["/entry_1/experiment_identifier"].asstr()[2] == f"{master} //4"
 
 

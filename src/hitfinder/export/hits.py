@@ -29,10 +29,11 @@ PEAK_DATASETS = {
     "peakMaximumValue": "maximum",
     "peakBackground": "background",
     "peakLogP": "log_p",
+    "peakProbability": "probability",
 }
 """Datasets of the peak list besides the positions, and the fields of a peak they are taken from."""
 
-SCORES = ("score", "photons", "background_per_pixel", "resolution_a")
+SCORES = ("score", "hit_probability", "photons", "background_per_pixel", "resolution_a")
 """Fields of a frame's row that are kept with the hit."""
 
 
@@ -46,7 +47,7 @@ class Hit:
         Index of the frame in its source.
     peaks : structured ndarray, shape (n_peaks,)
         Peaks with fields ``fs``, ``ss`` (pixels, corner convention), ``photons``, ``background``,
-        ``log_p``, ``n_pixels``, ``snr``, ``maximum``.
+        ``log_p``, ``n_pixels``, ``snr``, ``maximum``, ``probability``.
     row : structured scalar
         The frame's results, with the fields `SCORES`.
     photon_energy_ev, camera_length_m : float, optional
