@@ -167,3 +167,15 @@ print(len(make_finder(geometry, FinderSettings()).process(frame).peaks))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "1"
+
+
+def test_a_spot_at_the_edge_stays_on_the_frame(network):
+    frame = np.random.default_rng(6).poisson(0.02, (400, 420)).astype(np.uint16)
+    frame[0, 0] = frame[399, 419] = frame[0, 200] = frame[250, 419] = 15
+    peaks = network.process(frame).peaks
+    assert len(peaks) == 4
+    assert (peaks["fs"] >= 0).all()
+    assert (peaks["fs"] < 420).all()
+    assert (peaks["ss"] >= 0).all()
+    assert (peaks["ss"] < 400).all()
+    assert np.isfinite(peaks["resolution_a"]).all()

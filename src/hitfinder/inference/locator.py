@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _BATCH = 512
 _FARTHEST_PX = 4.0
 _SAME_PX = 2.0
+_INSIDE = 1e-3
 
 
 class NetworkFinder:
@@ -108,9 +109,6 @@ class NetworkFinder:
         probability = peak_probabilities(ratio, n_chance, log_odds)
         peaks["probability"] = calibration.peak_probability(probability)
         expected = calibration.log_chance(logit, background, n_chance)
-        # Likeliest first now means given the whole frame.
-        order = np.argsort(-peaks["probability"], kind="stable")
-        peaks, expected = peaks[order], np.maximum.accumulate(expected[order])
         allowed = self.settings.false_peaks
         n_kept = min(
             score.keep_at_false_discovery_rate(expected, allowed),
@@ -137,8 +135,9 @@ class NetworkFinder:
         logit, d_fs, d_ss, _, root, log_sigma = np.concatenate(answers).T
         root = np.maximum(root + root_of_window(counts, background), 0)
         near = np.hypot(d_fs, d_ss) < _FARTHEST_PX
-        peaks["fs"][near] = (j + 0.5 + d_fs)[near]
-        peaks["ss"][near] = (i + 0.5 + d_ss)[near]
+        n_ss, n_fs = self.geometry.shape
+        peaks["fs"][near] = np.clip(j + 0.5 + d_fs, 0, n_fs - _INSIDE)[near]
+        peaks["ss"][near] = np.clip(i + 0.5 + d_ss, 0, n_ss - _INSIDE)[near]
         peaks["photons"] = root**2
         peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
         order = np.argsort(-logit, kind="stable")
