@@ -50,16 +50,16 @@ def _recalls(by_name: dict[str, Any], finder: str) -> list[Target]:
             if c is None:
                 continue
             own = c["finders"][finder]
-            # At the default where it is within the limit, else with weak peaks dropped.
             default = own["groups"][0]["recall_default"]["value"]
-            within = own["false_per_frame"] <= false
-            reached = default if within else own["groups"][0]["recall_at"][f"{false:g}"]
+            at_limit = own["groups"][0]["recall_at"][f"{false:g}"]
             other = _best(c, lambda f, false=false: f["groups"][0]["recall_at"][f"{false:g}"])
             out += [
-                Target(f"recall, {condition}, at {false:g} false a blank", finder, recall,
-                       reached, reached >= recall, other),
+                Target(f"recall at the default, {condition}", finder, recall, default,
+                       default >= recall, other),
                 Target(f"false peaks a blank at the default, {condition}", finder, false,
-                       own["false_per_frame"], within),
+                       own["false_per_frame"], own["false_per_frame"] <= false),
+                Target(f"recall at {false:g} false a blank, {condition}", finder, recall,
+                       at_limit, at_limit >= recall, other),
             ]  # fmt: skip
     return out
 
