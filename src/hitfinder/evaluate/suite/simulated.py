@@ -33,8 +33,8 @@ VARIATIONS: dict[str, dict[str, tuple[str, Settings]]] = {
     "background": {
         "bg-10": ("10 shots of water", {"background.shots": 10}),
         "bg-air": (
-            "one shot, 30 cm of air and 0.02 photons everywhere",
-            {"background.shots": 1, "background.air_m": 0.3, "background.uniform": 0.02},
+            "one shot, 12 cm of air and 0.02 photons everywhere",
+            {"background.shots": 1, "background.air_m": 0.12, "background.uniform": 0.02},
         ),
     },
     "detector": {
@@ -58,7 +58,6 @@ VARIATIONS: dict[str, dict[str, tuple[str, Settings]]] = {
                 "crystal.structure": "random",
                 "crystal.cell": "30,35,40",
                 "crystal.space_group": "P 21 21 21",
-                "crystal.size_um": 3,
             },
         ),
         "large-cell": (
