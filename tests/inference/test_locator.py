@@ -179,3 +179,14 @@ def test_a_spot_at_the_edge_stays_on_the_frame(network):
     assert (peaks["ss"] >= 0).all()
     assert (peaks["ss"] < 400).all()
     assert np.isfinite(peaks["resolution_a"]).all()
+
+
+def test_a_single_spot_that_no_blank_shows_is_kept(network, water_like):
+    rng = np.random.default_rng(8)
+    kept = 0
+    for _ in range(10):
+        frame = rng.poisson(water_like * 0.02).astype(np.uint16)
+        frame[120, 300] += 6
+        peaks = network.process(frame).peaks
+        kept += bool((np.hypot(peaks["fs"] - 300.5, peaks["ss"] - 120.5) < 1.5).any())
+    assert kept >= 9

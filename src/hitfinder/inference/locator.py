@@ -114,6 +114,8 @@ class NetworkFinder:
             score.keep_at_false_discovery_rate(expected, allowed),
             score.keep_at_doubt(peaks["probability"].astype(float), allowed),
         )
+        # What a blank frame would hardly show is kept in any frame.
+        n_kept = max(n_kept, int((expected <= math.log(allowed)).sum()))
         value = -calibration.log_blank_share(evidence, background) / math.log(10)
         result = self.finder.result(proposed, peaks[:n_kept], value)
         return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
