@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import io
 import json
 import subprocess
@@ -38,6 +39,8 @@ def hitfinder(*arguments, cwd, code=0):
         pytest.raises(SystemExit) as stop,
     ):
         main([str(a) for a in arguments])
+    # HDF5 handles in cycles that one command leaves are not to be closed amid the next one.
+    gc.collect()
     assert stop.value.code == code, err.getvalue()
     return Done(out.getvalue(), err.getvalue())
 
