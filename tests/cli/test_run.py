@@ -343,6 +343,16 @@ def test_likelihood_alone_gives_none(series, hitfinder, tmp_path):
     assert json.loads((out / "run.json").read_text())["estimated_geometry"] is None
 
 
+def test_more_false_peaks_let_weaker_peaks_in(series, hitfinder, tmp_path):
+    n = []
+    for share in (0.001, 0.9):
+        out = tmp_path / str(share)
+        made = hitfinder("run", series.master, "--out", out, "--false-peaks", share)
+        assert made.returncode == 0, made.stderr
+        n.append(sum(frames_table(out)["n_peaks"].to_pylist()))
+    assert n[0] < n[1]
+
+
 def test_an_experiment_outside_the_training_and_an_unknown_model(series, hitfinder, tmp_path):
     made = hitfinder("run", series.master, "--out", tmp_path / "a")
     assert "camera length 0.03 m is outside the 0.08 to 0.6 m" in made.stderr

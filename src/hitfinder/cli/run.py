@@ -34,7 +34,15 @@ bad input; 130 interrupted.
 """
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
-FINDER_OPTIONS = ("false_hits", "hit_threshold", "min_peaks", "finder", "model", "device")
+FINDER_OPTIONS = (
+    "false_hits",
+    "false_peaks",
+    "hit_threshold",
+    "min_peaks",
+    "finder",
+    "model",
+    "device",
+)
 
 
 def geometry_options(command: Any) -> Any:
@@ -79,6 +87,13 @@ def finder_options(command: Any) -> Any:
                 type=click.FloatRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="Share of blank frames that may be called hits.  [default: 0.01]",
+            ),
+            click.option(
+                "--false-peaks",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                metavar="SHARE",
+                help="False peaks allowed per blank frame, and their share in any frame."
+                "  [default: 0.02]",
             ),
             click.option(
                 "--hit-threshold",
