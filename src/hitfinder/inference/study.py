@@ -17,6 +17,7 @@ from hitfinder.dataset.labels import peaks_of_map
 from hitfinder.errors import ConfigError
 from hitfinder.models import bundle as bundles
 from hitfinder.models.bundle import Bundle
+from hitfinder.models.devices import device_name
 from hitfinder.models.registry import network
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         import torch
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_name(device)
         self.bundle, self.config = bundle, bundle.config
         self.takes: tuple[str, ...] = network(bundle.config.network).inputs
         try:

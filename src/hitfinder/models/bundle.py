@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
@@ -21,7 +20,7 @@ from hitfinder.dataset.manifest import sha256
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.models import attribute
 from hitfinder.models.attribute import AttributeConfig
-from hitfinder.models.tensors import ordinary_mode
+from hitfinder.models.tensors import check_finite, read_weights, write_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,19 +68,8 @@ class Bundle:
         BundleError
             If the file is damaged or a weight is not a finite number.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         assert self.path is not None
-        where = str(self.path / WEIGHTS)
-        try:
-            weights = load_file(self.path / WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise BundleError(f"the weights cannot be read: {error}", where) from error
-        for name, value in weights.items():
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise BundleError(f"weight {name!r} holds numbers that are not finite", where)
-        return weights
+        return read_weights(self.path / WEIGHTS, BundleError)
 
     def network(self) -> nn.Module:
         """Build the network with its weights, ready to predict.
@@ -140,20 +128,15 @@ def save(
     BundleError
         If a weight is not a finite number.
     """
-    from safetensors.numpy import save_file
-
     path = Path(path)
     if (path / INFO).exists() and not overwrite:
         raise OutputError("there is a bundle already", str(path), "Choose another folder.")
-    for name, value in weights.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise BundleError(f"weight {name!r} holds numbers that are not finite", str(path))
+    check_finite(weights, str(path), BundleError)
     try:
         path.mkdir(parents=True, exist_ok=True)
         # Without its description, the old bundle is none; with it, the new one is whole.
         (path / INFO).unlink(missing_ok=True)
-        with replacing(path / WEIGHTS) as part, ordinary_mode(part):
-            save_file({k: np.asarray(v, order="C") for k, v in weights.items()}, part)
+        write_weights(path / WEIGHTS, weights)
         _write(path / CONFIG, attribute.to_toml(bundle.config))
         _write(path / HISTORY, history)
         hashes = {name: sha256(path / name) for name in (WEIGHTS, CONFIG)}

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
@@ -22,6 +21,7 @@ from hitfinder.dataset.manifest import sha256
 from hitfinder.errors import HitfinderError, OutputError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.models.calibration import Calibration
+from hitfinder.models.tensors import check_finite, read_weights, write_weights
 
 FORMAT, VERSION = "hitfinder-peak-model", 1
 INFO, WEIGHTS, NETWORK, CARD = "model.json", "weights.safetensors", "network.onnx", "README.md"
@@ -93,24 +93,8 @@ class PeakModel:
         ModelError
             If the file is damaged or a weight is not a finite number.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         assert self.path is not None
-        where = str(self.path / WEIGHTS)
-        try:
-            weights = load_file(self.path / WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"the weights cannot be read: {error}", where) from error
-        check_finite(weights, where)
-        return weights
-
-
-def check_finite(weights: Mapping[str, NDArray], where: str) -> None:
-    """Raise ModelError if a weight is not a finite number."""
-    for name, value in weights.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise ModelError(f"weight {name!r} holds numbers that are not finite", where)
+        return read_weights(self.path / WEIGHTS, ModelError)
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -221,20 +205,16 @@ def save(
     ModelError
         If a weight is not a finite number.
     """
-    from safetensors.numpy import save_file
-
     from hitfinder.models.onnx_graph import onnx_bytes
-    from hitfinder.models.tensors import ordinary_mode
 
     path = Path(path)
     check_free(path, overwrite)
-    check_finite(weights, str(path))
+    check_finite(weights, str(path), ModelError)
     try:
         path.mkdir(parents=True, exist_ok=True)
         # Without its description, the old model is none; with it, the new one is whole.
         (path / INFO).unlink(missing_ok=True)
-        with replacing(path / WEIGHTS) as part, ordinary_mode(part):
-            save_file({k: np.asarray(v, order="C") for k, v in weights.items()}, part)
+        write_weights(path / WEIGHTS, weights)
         with replacing(path / NETWORK) as part:
             part.write_bytes(onnx_bytes(weights))
         info = {

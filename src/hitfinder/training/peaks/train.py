@@ -18,6 +18,7 @@ import hitfinder
 from hitfinder.metrics.calibration import reliability
 from hitfinder.models.agreement import torch_locator
 from hitfinder.models.calibration import Calibration
+from hitfinder.models.devices import device_name
 from hitfinder.models.locator import Locator
 from hitfinder.models.peak_model import PeakModel, check_free, save
 from hitfinder.training.peaks import card
@@ -138,7 +139,7 @@ class PeakTraining:
             history.append(losses)
             self._say(", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
 
-        device = device_of(accelerator)
+        device = device_name(accelerator)
         network = fit(examples, self.plan.fit, self.plan.seed, on_epoch, device)
         del examples
         how = {"fit": dataclasses.asdict(self.plan.fit), "losses": history[-1]}
@@ -233,13 +234,6 @@ def judge(answer: NDArray[np.float32], calibration: Calibration, test: Examples)
         "frames": len(frames),
         "candidates": len(labels),
     }
-
-
-def device_of(accelerator: str) -> str:
-    """Return PyTorch's name of the device for an accelerator."""
-    if accelerator == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return {"gpu": "cuda"}.get(accelerator, accelerator)
 
 
 def commit() -> str:
