@@ -17,7 +17,7 @@ from hitfinder.inference.estimate.run import RunSums
 from hitfinder.inference.locator import make_finder
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.settings import FinderSettings
-from hitfinder.inference.store import FAILED, FRAME_DTYPE, OK, Part, empty_rows
+from hitfinder.inference.store import FAILED, OK, Part, empty_rows
 from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class ChunkFinder:
             Binned sum of the frames.
         """
         start, stop = span
-        rows = np.zeros(stop - start, FRAME_DTYPE)
+        rows = empty_rows(stop - start, OK)
         peaks: list[NDArray] = []
         problems: dict[int, str] = {}
         profile = np.zeros((2, len(self._finder.bin_q)))
@@ -119,13 +119,11 @@ class ChunkFinder:
         frame = self._source.read(index, out=self._buffer)
         result = self._finder.process(frame)
         add_binned(frame, self._mask, self._limit, self._bin, image)
-        row["status"], row["hit"], row["score"] = OK, result.hit, result.score
+        row["hit"], row["score"] = result.hit, result.score
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
         row["background_per_pixel"] = result.background_per_pixel
         row["resolution_a"] = result.resolution_a
         row["hit_probability"] = result.hit_probability
-        for name in ESTIMATED:
-            row[name] = np.nan
         return result.peaks, np.asarray(result.profile, np.float64)
 
     def _estimate_one(self, index: int, row: NDArray[np.void], run: RunSums) -> None:

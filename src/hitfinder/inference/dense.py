@@ -15,7 +15,7 @@ from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.results import Proposal
 from hitfinder.inference.settings import FinderSettings
 from hitfinder.models.agreement import torch_locator
-from hitfinder.models.locator_input import SIZE
+from hitfinder.models.locator_input import LARGEST, SIZE, radial_direction
 
 LEAST_LOGIT = 2.0
 """Log odds from which a pixel that the finder did not propose becomes a candidate: high enough for
@@ -23,7 +23,6 @@ chance to be as rare among the added ones as the calibration has it among those 
 
 _ROWS = 512
 _APART_PX = 4.0
-_LARGEST = 60.0
 
 
 class DenseFinder(NetworkFinder):
@@ -37,8 +36,6 @@ class DenseFinder(NetworkFinder):
         What to call a peak and a hit, and which model to use.
     device : str
         PyTorch's name of the device.
-    half : bool
-        Whether to compute in bfloat16 where that is fast.
 
     Raises
     ------
@@ -53,7 +50,6 @@ class DenseFinder(NetworkFinder):
         geometry: Geometry,
         settings: FinderSettings | None = None,
         device: str = "cuda",
-        half: bool = False,
     ) -> None:
         super().__init__(geometry, settings)
         try:
@@ -62,12 +58,11 @@ class DenseFinder(NetworkFinder):
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {device!r} cannot be used: {error}") from error
         self._network = network.to(memory_format=torch.channels_last)
-        self._half = half
         rings, pixels = self.finder.rings, geometry.pixels
         self._position = self._sent(rings.position - 0.5)
         self._weight = self._sent(rings.weight)
-        angle = 2 * np.nan_to_num(np.arctan2(pixels.y, pixels.x))
-        self._direction = torch.stack([self._sent(np.cos(angle)), self._sent(np.sin(angle))])
+        direction = radial_direction(np.nan_to_num(pixels.x), np.nan_to_num(pixels.y))
+        self._direction = self._sent(direction).movedim(-1, 0)
 
     def _sent(self, values: NDArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self._device)
@@ -109,7 +104,7 @@ class DenseFinder(NetworkFinder):
         Returns
         -------
         answers : Tensor, shape (number of outputs, rows, columns)
-            In single precision.
+            What it says of each pixel.
         background, counts : Tensor, shape (rows, columns)
             Expected photons; counts, -1 where there is no reading.
         """
@@ -124,12 +119,11 @@ class DenseFinder(NetworkFinder):
         known = nn.functional.pad(known[None], around, mode="replicate")
         padded = torch.cat([own, known], 1)
         out = []
-        kind = self._device.type
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self._half):
+        with torch.inference_mode():
             for start in range(0, counts.shape[0], _ROWS):
                 part = padded[:, :, start : start + _ROWS + 2 * half]
                 part = part.contiguous(memory_format=torch.channels_last)
-                out.append(self._network(part)[0].float())
+                out.append(self._network(part)[0])
         return torch.cat(out, 1), background, counts
 
     def _background(self, rate: NDArray[np.float64]) -> Tensor:
@@ -155,10 +149,10 @@ class DenseFinder(NetworkFinder):
         n, mean = counts.clamp(min=0).float(), background.clamp(min=1e-6)
         root = 2 * (torch.sqrt(n + 0.375) - torch.sqrt(mean + 0.375))
         deviance = (2 * (torch.special.xlogy(n, n / mean) + mean - n)).clamp(min=0).sqrt()
-        signed = torch.where(n > mean, deviance.clamp(max=_LARGEST), -deviance)
+        signed = torch.where(n > mean, deviance.clamp(max=LARGEST), -deviance)
         rough = torch.full_like(n, (np.log(texture + 1e-5) + 7.0) / 4.0)
         log_mean = (torch.log(mean + 1e-4) + 3.0) / 4.0
-        own = torch.stack([root.clamp(max=_LARGEST) / 3.0, signed / 3.0, log_mean, good.float()])
+        own = torch.stack([root.clamp(max=LARGEST) / 3.0, signed / 3.0, log_mean, good.float()])
         return own * good, torch.cat([self._direction, rough[None]])
 
 

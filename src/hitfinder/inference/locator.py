@@ -74,10 +74,6 @@ class NetworkFinder:
         """What is called a peak and a hit."""
         return self.finder.settings
 
-    @settings.setter
-    def settings(self, settings: FinderSettings) -> None:
-        self.finder.settings = settings
-
     @property
     def bin_q(self) -> NDArray[np.float64]:
         """Scattering vector at the centre of each ring of `FrameResult.profile`, in Å⁻¹."""

@@ -22,7 +22,8 @@ CHANNELS = (
 )
 """Maps the locator takes, see `channels`."""
 
-_LARGEST = 60.0
+LARGEST = 60.0
+"""Residuals and deviances are cut there."""
 
 
 @njit(cache=True, nogil=True)
@@ -62,8 +63,8 @@ def channels(counts, background, direction, texture, out):  # type: ignore[no-un
                 if n > 0:
                     deviance += n * math.log(n / mean)
                 size = math.sqrt(max(2.0 * deviance, 0.0))
-                out[c, 0, a, b] = min(root, _LARGEST) / 3.0
-                out[c, 1, a, b] = (min(size, _LARGEST) if n > mean else -size) / 3.0
+                out[c, 0, a, b] = min(root, LARGEST) / 3.0
+                out[c, 1, a, b] = (min(size, LARGEST) if n > mean else -size) / 3.0
                 out[c, 2, a, b] = (math.log(mean + 1e-4) + 3.0) / 4.0
                 out[c, 3, a, b] = 1.0
 
