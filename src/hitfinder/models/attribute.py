@@ -44,6 +44,8 @@ class AttributeConfig:
         The optimiser.
     input : InputConfig
         What the network sees.
+    mirror : bool
+        Mirror frames at random, along either axis, while training.
     threshold : float, optional
         Probability from which on there is a peak; for peak and peak location.
     class_values : tuple of float
@@ -63,6 +65,7 @@ class AttributeConfig:
     loss: Loss
     optimiser: Optimiser
     input: InputConfig = dataclasses.field(default_factory=InputConfig)
+    mirror: bool = False
     threshold: float | None = None
     class_values: tuple[float, ...] = ()
     matching: Literal["exact", "nearest"] = "exact"

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from hitfinder.models.recipe import InputConfig
+from hitfinder.models.recipe import CUT, InputConfig
 
 EV_PER_KEV = 1000.0
+IMAGE_DIMENSIONS = 4
 
 
 def prepare(counts: Tensor, config: InputConfig) -> Tensor:
@@ -20,7 +21,7 @@ def prepare(counts: Tensor, config: InputConfig) -> Tensor:
     counts : Tensor, shape (batch, 1, rows, columns)
         Counts of any integer or floating type.
     config : InputConfig
-        Transform, and whether each frame is brought to mean 0 and variance 1.
+        Transform and normalisation.
 
     Returns
     -------
@@ -31,11 +32,44 @@ def prepare(counts: Tensor, config: InputConfig) -> Tensor:
         x = 2 * torch.sqrt(x + 0.375)
     elif config.transform == "log":
         x = torch.log1p(x)
-    if config.normalise:
-        x = x - x.mean(dim=(1, 2, 3), keepdim=True)
+    if config.normalise == "variance":
+        x = x - _mean(x)
         # A frame of equal counts has no variance and stays at zero.
         x = x / x.std(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
+    elif config.normalise == "mean":
+        x = torch.minimum(x, CUT * _mean(x))
+        x = x / _mean(x).clamp_min(1e-6) - 1
     return x
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def mirrored(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Mirror the frames of a batch at random, all the images of a frame alike.
+
+    Parameters
+    ----------
+    batch : mapping of Tensor
+        Images of shape (batch, 1, rows, columns), and what belongs to whole frames.
+
+    Returns
+    -------
+    dict of Tensor
+        The same; the images as float32.
+    """
+    images = {
+        name: values.to(torch.float32)
+        for name, values in batch.items()
+        if values.ndim == IMAGE_DIMENSIONS
+    }
+    n = len(next(iter(images.values())))
+    for axis in (-2, -1):
+        chosen = torch.rand(n, 1, 1, 1) < 0.5
+        for name, values in images.items():
+            images[name] = torch.where(chosen.to(values.device), values.flip(axis), values)
+    return {**batch, **images}
 
 
 def parameters(camera_length_m: Tensor, photon_energy_ev: Tensor) -> Tensor:

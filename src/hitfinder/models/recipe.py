@@ -6,6 +6,10 @@ import dataclasses
 from typing import Literal
 
 
+CUT = 2.0
+"""Times its mean, at which a frame is cut before it is divided by it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class InputConfig:
     """What the network sees of the counts n.
@@ -15,12 +19,15 @@ class InputConfig:
     transform : {"counts", "sqrt", "log"}
         n itself, 2 √(n + 3/8) (Anscombe, Biometrika 35, 246 (1948): unit variance for Poisson
         counts of a few and more), or log(1 + n).
-    normalise : bool
-        Bring each frame to mean 0 and variance 1 after the transform.
+    normalise : {"none", "variance", "mean"}
+        What is done with each frame after the transform. ``variance`` brings it to mean 0 and
+        variance 1. ``mean`` cuts it at `CUT` times its mean, where Bragg peaks are, divides by
+        what is then the mean, and subtracts 1: unlike the variance, the mean of a frame does not
+        hold its noise, so that the shape of the water is left as it is at any flux.
     """
 
     transform: Literal["counts", "sqrt", "log"] = "counts"
-    normalise: bool = False
+    normalise: Literal["none", "variance", "mean"] = "none"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,7 +71,7 @@ class AttributeModule(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Return the loss of a training batch."""
-        return self._step(batch, "train")
+        return self._step(inputs.mirrored(batch) if self.config.mirror else batch, "train")
 
     def validation_step(
         self, batch: dict[str, Tensor], batch_index: int, dataloader_idx: int = 0
