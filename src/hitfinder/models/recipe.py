@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-
 CUT = 2.0
 """Times its mean, at which a frame is cut before it is divided by it."""
 

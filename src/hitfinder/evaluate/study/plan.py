@@ -240,9 +240,9 @@ def _config(scale: Scale, name: Attribute, network: str) -> AttributeConfig:
     Energy and camera length: with plain gradient descent on raw counts the outcome depends on the
     size and number of the frames, so the frames' noise is made even (2 √(n + 3/8)) and each is
     divided by its mean, Bragg peaks cut; the gradient then grows with the number of pixels, and
-    the learning rate is divided by it. Mirrored frames are as good as others, and a few thousand
-    frames then determine the weights four times as well. Positions: pixels without a peak outnumber the others less
-    where pixels are joined, and their weight falls alike.
+    the learning rate is divided by it. A mirrored frame is as good as another, and the same frames
+    then determine the weights four times as well. Positions: pixels without a peak outnumber the
+    others less where pixels are joined, and their weight falls alike.
     """
     effort = scale.efforts.get(network, Effort())
     config = dataclasses.replace(attribute.packaged(name), network=network)
