@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from hitfinder.errors import ConfigError
-from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.dense import DenseFinder
-from hitfinder.inference.locator import NetworkFinder, make_finder
-from hitfinder.inference.settings import FinderSettings
+torch = pytest.importorskip("torch")
+
+from hitfinder.errors import ConfigError  # noqa: E402
+from hitfinder.geometry.detector import Detector, Panel  # noqa: E402
+from hitfinder.geometry.experiment import Geometry  # noqa: E402
+from hitfinder.inference.dense import DenseFinder  # noqa: E402
+from hitfinder.inference.locator import NetworkFinder, make_finder  # noqa: E402
+from hitfinder.inference.settings import FinderSettings  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,9 @@ def frame_with_spots(water_like, level, rng):
     return frame
 
 
-def test_the_whole_frame_gives_the_candidates_own_answers(far_geometry, one_thread):
-    dense = DenseFinder(far_geometry, device="cpu")
+@pytest.mark.parametrize(("dtype", "off"), [("float32", 2e-3), ("float16", 0.03)])
+def test_the_whole_frame_gives_the_candidates_own_answers(far_geometry, one_thread, dtype, off):
+    dense = DenseFinder(far_geometry, device="cpu", dtype=getattr(torch, dtype))
     rng = np.random.default_rng(5)
     frame = frame_with_spots(np.ones((400, 420)), 0.3, rng)
     frame[2, 3] = frame[397, 417] = 25
@@ -43,7 +46,7 @@ def test_the_whole_frame_gives_the_candidates_own_answers(far_geometry, one_thre
     middle = np.stack([proposed.peaks["ss"], proposed.peaks["fs"]]).astype(int)
     whole = np.sort(answers[0, middle[0], middle[1]])[::-1]
     assert len(whole) > 12
-    assert np.allclose(whole, logit[order], atol=2e-3)
+    assert np.allclose(whole, logit[order], atol=off)
     assert len(peaks) == len(logit)
 
 

@@ -36,6 +36,9 @@ class DenseFinder(NetworkFinder):
         What to call a peak and a hit, and which model to use.
     device : str
         PyTorch's name of the device.
+    dtype : torch.dtype, optional
+        Type of the numbers in the network. By default float16 on a GPU, which has fast units for
+        it, and float32 elsewhere.
 
     Raises
     ------
@@ -50,11 +53,14 @@ class DenseFinder(NetworkFinder):
         geometry: Geometry,
         settings: FinderSettings | None = None,
         device: str = "cuda",
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(geometry, settings)
         try:
             self._device = torch.device(device)
-            network = torch_locator(self.model).to(self._device)
+            is_gpu = self._device.type == "cuda"
+            self._dtype = dtype or (torch.float16 if is_gpu else torch.float32)
+            network = torch_locator(self.model).to(self._device, self._dtype)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device {device!r} cannot be used: {error}") from error
         self._network = network.to(memory_format=torch.channels_last)
@@ -122,8 +128,8 @@ class DenseFinder(NetworkFinder):
         with torch.inference_mode():
             for start in range(0, counts.shape[0], _ROWS):
                 part = padded[:, :, start : start + _ROWS + 2 * half]
-                part = part.contiguous(memory_format=torch.channels_last)
-                out.append(self._network(part)[0])
+                part = part.to(self._dtype, memory_format=torch.channels_last)
+                out.append(self._network(part)[0].float())
         return torch.cat(out, 1), background, counts
 
     def _background(self, rate: NDArray[np.float64]) -> Tensor:
