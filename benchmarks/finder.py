@@ -4,7 +4,7 @@ Ours run at their one default setting; the others at the best of many for each c
 are not installed (benchmarks/peers/setup.sh) are left out, unless their answers are kept beside the
 frames (inputs.CACHE): the first run takes about an hour. Written are benchmarks/results/finder.json
 (what the documentation states), the figures of the documentation, and the whole of it to --out.
-With --only, what is there already about other conditions stays.
+With --only, what is there already about other conditions stays, in the folder and in the JSON.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from hitfinder.evaluate.suite import catalog, finders, peers, run
 from hitfinder.evaluate.suite.condition import Recipe, prepared
 from inputs import CACHE, FRAMES, HERE, PEERS, recipes
 from peer import PEERS as PROGRAMS
-from report import results_header, write_json
+from report import RESULTS, results_header, write_json
 from targets import verdict
 from tune import answer
 
 IMAGES = HERE.parent / "docs" / "images"
 # Figure of the suite -> picture in the documentation.
 FIGURES = {"hits": "benchmark-hits.png", "photons": "benchmark-photons.png"}
+KEPT_IN = RESULTS / "finder.json"
 KEPT = ("setting", "recall_by_settings", "recall_default", "position", "hits")
 
 
@@ -62,6 +63,12 @@ def _of(found: dict[str, Any], g: int) -> dict[str, Any]:
     return own | {name: found[name] for name in whole if name in found and not g}
 
 
+def beside(new: list[Any], known: list[Any], *names: str) -> list[Any]:
+    """Return new entries with the known ones that they do not replace, which have other names."""
+    of = {tuple(one[name] for name in names): one for one in [*known, *new]}
+    return list(of.values())
+
+
 def joined(results: dict[str, Any], before: Path) -> dict[str, Any]:
     """Add what was found before on other conditions, in the order of the suite."""
     for part in ("conditions", "geometry"):
@@ -95,12 +102,18 @@ def main() -> None:
     )
     results = joined(results, arguments.out / run.RESULTS)
     print(run.write(results, arguments.out))
-    kept = {"targets": verdict(results), "rows": rows(results)}
-    for line in kept["targets"]:
+    kept = {
+        "targets": (verdict(results), ("what", "finder")),
+        "rows": (rows(results), ("name", "group")),
+        "geometry": (results["geometry"], ("name",)),
+    }
+    for line in kept["targets"][0]:
         print(line)
-    write_json(
-        "finder.json", results_header(list(PROGRAMS)) | kept | {"geometry": results["geometry"]}
-    )
+    before = json.loads(KEPT_IN.read_text()) if arguments.only and KEPT_IN.is_file() else {}
+    all_of_it = {
+        part: beside(new, before.get(part, []), *names) for part, (new, names) in kept.items()
+    }
+    write_json(KEPT_IN.name, results_header(list(PROGRAMS)) | all_of_it)
     for name, picture in FIGURES.items():
         if (arguments.out / f"{name}.png").is_file():
             shutil.copyfile(arguments.out / f"{name}.png", IMAGES / picture)

@@ -20,7 +20,7 @@ from hitfinder.simulate.shot import Shot
 from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.water import expected_water
 
-N_FRAMES, QUICK_FRAMES = 200, 40
+N_FRAMES, QUICK_FRAMES = 1000, 40
 KEV = 1e3 * np.arange(5, 13)
 CM = 1e-2 * np.arange(10, 51)
 """What nearest values are chosen from: 5 to 12 keV and 10 to 50 cm."""
