@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from hitfinder.models.calibration import Calibration
+from hitfinder.models.calibration import STRENGTHS, Calibration
 
 
 @pytest.fixture
@@ -16,6 +16,7 @@ def calibration():
         log_share=np.array([-logits, -1 - logits]),
         evidence=evidence,
         log_blanks=np.array([-1 - evidence, -2 - evidence]),
+        log_usual=np.stack([np.full(STRENGTHS.size, -3.0), np.full(STRENGTHS.size, -1.0)]),
         hit_gain=2.0,
         hit_offset=-1.0,
     )
@@ -26,6 +27,10 @@ def test_tables_are_interpolated_in_the_logarithm_of_the_background(calibration)
     assert calibration.log_ratio(np.array([3.0]), 0.1) == pytest.approx([2.0])
     assert calibration.log_ratio(np.array([3.0]), 1.0) == pytest.approx([1.0])
     assert calibration.log_chance(np.array([1.0]), 0.1, 20.0) == pytest.approx([np.log(20) - 1.5])
+
+
+def test_usual_strengths_are_interpolated_too(calibration):
+    assert calibration.log_usual_strengths(0.1) == pytest.approx(np.full(STRENGTHS.size, -2.0))
 
 
 def test_beyond_the_tables_the_nearest_row_holds(calibration):
@@ -60,7 +65,15 @@ def test_comes_back_from_json(calibration):
         assert getattr(back, name) == pytest.approx(value, abs=1e-4)
 
 
-@pytest.mark.parametrize("change", [{"logits": [0.0, 1.0]}, {"log_odds": [1.0]}, {"evidence": []}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"logits": [0.0, 1.0]},
+        {"log_odds": [1.0]},
+        {"evidence": []},
+        {"log_usual": [[0.0], [0.0]]},
+    ],
+)
 def test_tables_that_do_not_fit_are_refused(calibration, change):
     with pytest.raises(ValueError, match="shape"):
         Calibration.from_json(calibration.to_json() | change)

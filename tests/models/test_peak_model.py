@@ -7,7 +7,7 @@ import pytest
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.models import peak_model
-from hitfinder.models.calibration import Calibration
+from hitfinder.models.calibration import STRENGTHS, Calibration
 from hitfinder.models.peak_model import CARD, INFO, NETWORK, WEIGHTS, ModelError, PeakModel
 
 torch = pytest.importorskip("torch")
@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch")
 def table():
     grid = np.array([0.0, 1.0])
     rows = -np.array([grid, grid])
-    return Calibration(grid, grid, grid, rows, grid, rows, 1.0, 0.0)
+    usual = np.zeros((2, STRENGTHS.size))
+    return Calibration(grid, grid, grid, rows, grid, rows, usual, 1.0, 0.0)
 
 
 RANGES = {"photon_energy_ev": [5000.0, 14000.0], "camera_length_m": [0.08, 0.6]}

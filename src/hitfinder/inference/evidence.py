@@ -13,8 +13,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.models.calibration import STRENGTHS
+
 PEAKS = np.exp(np.linspace(np.log(0.5), np.log(500.0), 25))
 """Expected numbers of peaks in a frame that a hit may have, each as likely beforehand."""
+
+_WIDTH = 0.7
+_AS_GOOD_AS = 3.0
+"""Peaks of the frame that tell as much of its strengths as all other frames do."""
+
+_ROUNDS = 3
+_SPREAD = np.exp(-0.5 * ((STRENGTHS[:, None] - STRENGTHS[None, :]) / _WIDTH) ** 2)
+_SPREAD /= _SPREAD.sum(axis=0)
 
 
 def chance_candidates(n_chance: float, logit: NDArray[np.floating]) -> float:
@@ -52,8 +62,25 @@ def frame_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> float:
     return float(np.logaddexp.reduce(evidence) - np.log(len(PEAKS)))
 
 
+def strength_bins(log_p: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the bin of `STRENGTHS` that each candidate is in.
+
+    Parameters
+    ----------
+    log_p : ndarray
+        Log chance probabilities from the finder; NaN of what it has not proposed, which is weak.
+    """
+    strength = np.log(np.maximum(-np.nan_to_num(log_p, nan=0.0), 1.0))
+    bins = np.rint((strength - STRENGTHS[0]) / (STRENGTHS[1] - STRENGTHS[0]))
+    return np.clip(bins, 0, STRENGTHS.size - 1).astype(np.intp)
+
+
 def peak_probabilities(
-    log_ratio: NDArray[np.floating], n_chance: float, log_odds: float
+    log_ratio: NDArray[np.floating],
+    n_chance: float,
+    log_odds: float,
+    strength: NDArray[np.intp],
+    log_usual: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Probability of each candidate to be a Bragg peak, given the whole frame.
 
@@ -63,11 +90,31 @@ def peak_probabilities(
         As for `log_evidence`.
     log_odds : float
         Log odds of the frame being a hit, its own evidence included.
+    strength : ndarray of int, shape (n,)
+        From `strength_bins`.
+    log_usual : ndarray, shape of `STRENGTHS`
+        Log of the share of peaks in each bin over all frames, which `log_ratio` supposes.
     """
+    log_ratio = np.asarray(log_ratio, float)
     if not len(log_ratio):
         return np.empty(0)
+    hit = 1 / (1 + np.exp(-log_odds))
+    usual = np.exp(log_usual)
+    probability = hit * _given_hit(log_ratio, n_chance)
+    for _ in range(_ROUNDS):
+        # Of the other candidates, each for as much as it is a peak; the usual ones besides.
+        seen = _SPREAD @ np.bincount(strength, probability, STRENGTHS.size)
+        others = seen[strength] - probability * _SPREAD[strength, strength]
+        weight = _AS_GOOD_AS + probability.sum() - probability
+        share = (_AS_GOOD_AS * usual[strength] + others) / weight
+        change = np.log(share) - log_usual[strength]
+        probability = hit * _given_hit(log_ratio + change, n_chance)
+    return probability
+
+
+def _given_hit(log_ratio: NDArray[np.float64], n_chance: float) -> NDArray[np.float64]:
+    """Probability of each candidate to be a peak of a hit, over all numbers of peaks."""
     evidence = log_evidence(log_ratio, n_chance)
     weight = np.exp(evidence - np.logaddexp.reduce(evidence))
-    terms = np.log(PEAKS / n_chance)[:, None] + np.asarray(log_ratio, float)[None, :]
-    given_hit = weight @ (1 / (1 + np.exp(-terms)))
-    return given_hit / (1 + np.exp(-log_odds))
+    terms = np.log(PEAKS / n_chance)[:, None] + log_ratio[None, :]
+    return np.asarray(weight @ (1 / (1 + np.exp(-terms))))

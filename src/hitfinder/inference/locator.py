@@ -15,7 +15,12 @@ from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import score
 from hitfinder.inference.crops import crops_of
-from hitfinder.inference.evidence import chance_candidates, frame_evidence, peak_probabilities
+from hitfinder.inference.evidence import (
+    chance_candidates,
+    frame_evidence,
+    peak_probabilities,
+    strength_bins,
+)
 from hitfinder.inference.finder import Finder
 from hitfinder.inference.results import FrameResult, Proposal
 from hitfinder.inference.settings import FinderSettings
@@ -102,19 +107,38 @@ class NetworkFinder:
         n_chance = chance_candidates(proposed.n_chance, logit)
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
-        probability = peak_probabilities(ratio, n_chance, log_odds)
+        usual = calibration.log_usual_strengths(background)
+        strength = strength_bins(peaks["log_p"])
+        probability = peak_probabilities(ratio, n_chance, log_odds, strength, usual)
         peaks["probability"] = calibration.peak_probability(probability)
         expected = calibration.log_chance(logit, background, n_chance)
+        kept = peaks[self._kept(peaks["probability"].astype(float), expected)]
+        value = -calibration.log_blank_share(evidence, background) / math.log(10)
+        result = self.finder.result(proposed, kept, value)
+        return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
+
+    def _kept(
+        self, probability: NDArray[np.float64], log_expected: NDArray[np.float64]
+    ) -> NDArray[np.intp]:
+        """Choose the peaks to keep, likeliest first.
+
+        Parameters
+        ----------
+        probability : ndarray, shape (n,)
+            Of each candidate to be a peak.
+        log_expected : ndarray, shape (n,), sorted upwards
+            Log of the chance candidates with odds as high.
+        """
         allowed = self.settings.false_peaks
+        order = np.argsort(-probability, kind="stable")
         n_kept = min(
-            score.keep_at_false_discovery_rate(expected, allowed),
-            score.keep_at_doubt(peaks["probability"].astype(float), allowed),
+            score.keep_at_false_discovery_rate(log_expected, allowed),
+            score.keep_at_doubt(probability[order], allowed),
         )
         # What a blank frame would hardly show is kept in any frame.
-        n_kept = max(n_kept, int((expected <= math.log(allowed)).sum()))
-        value = -calibration.log_blank_share(evidence, background) / math.log(10)
-        result = self.finder.result(proposed, peaks[:n_kept], value)
-        return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
+        keep = log_expected <= math.log(allowed)
+        keep[order[:n_kept]] = True
+        return order[keep[order]]
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
         """Return the candidates as the network sees them, likeliest first, and their logits."""

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+STRENGTHS = np.arange(2.125, 10.0, 0.25)
+"""Middles of the bins of a peak's strength, the logarithm of minus its log chance probability."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Calibration:
@@ -27,6 +30,8 @@ class Calibration:
         Frame evidence at which blanks are tabulated, rising.
     log_blanks : ndarray, shape (n, k)
         Log of the share of blank frames with at least this evidence.
+    log_usual : ndarray, shape (n, j)
+        Log of the share of peaks of each strength, see `STRENGTHS`.
     hit_gain, hit_offset : float
         Log odds of a hit are the evidence times the gain plus the offset, where hits and blanks
         are equally likely beforehand.
@@ -40,6 +45,7 @@ class Calibration:
     log_share: NDArray[np.float64]
     evidence: NDArray[np.float64]
     log_blanks: NDArray[np.float64]
+    log_usual: NDArray[np.float64]
     hit_gain: float
     hit_offset: float
     peak_gain: float = 1.0
@@ -57,6 +63,10 @@ class Calibration:
         """
         at = _log(background)
         return np.asarray(logit, float) - np.interp(at, self.log_background, self.log_odds)
+
+    def log_usual_strengths(self, background: float) -> NDArray[np.float64]:
+        """Log of the usual share of peaks of each strength."""
+        return _between(self.log_background, self.log_usual, _log(background))
 
     def log_chance(
         self, logit: NDArray[np.floating], background: float, n_chance: float
@@ -116,6 +126,8 @@ class Calibration:
             raise ValueError("the shape of the calibration tables")
         if made.log_blanks.shape != (n, made.evidence.size):
             raise ValueError("the shape of the calibration tables")
+        if made.log_usual.shape != (n, STRENGTHS.size):
+            raise ValueError("the shape of the table of strengths")
         return made
 
 

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from hitfinder.inference.evidence import chance_candidates, frame_evidence, peak_probabilities
-from hitfinder.models.calibration import Calibration, log_odds_of
+from hitfinder.inference.evidence import (
+    chance_candidates,
+    frame_evidence,
+    peak_probabilities,
+    strength_bins,
+)
+from hitfinder.models.calibration import STRENGTHS, Calibration, log_odds_of
 from hitfinder.training.peaks.examples import Examples
 
 LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
@@ -18,6 +23,7 @@ LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
 
 LOGITS = np.arange(-4.0, 10.01, 0.25)
 EVIDENCE = np.arange(-8.0, 12.01, 0.25)
+_SMOOTH = (0.1, 0.2, 0.4, 0.2, 0.1)
 _FEWEST = 10
 """Fewest events on which a point of a tail rests; it is continued with slope -1 from there."""
 
@@ -44,14 +50,16 @@ def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
     blank = ~frames["hit"]
     n_rows = len(LOG_BACKGROUND)
     odds, share = np.empty(n_rows), np.empty((n_rows, LOGITS.size))
+    usual = np.empty((n_rows, STRENGTHS.size))
+    strength = strength_bins(examples.labels["log_p"])
     for k in range(n_rows):
         own = row[frame] == k
         odds[k] = np.log((true & own).sum() + 1.0) - np.log((~true & own).sum() + 1.0)
         chance = logit[own & blank[frame]]
+        usual[k] = log_share_of(strength[own & true])
         share[k] = log_tail_of(chance, LOGITS, frames["n_chance"][blank & (row == k)].sum())
-    first = Calibration(
-        LOG_BACKGROUND, odds, LOGITS, share, EVIDENCE, np.zeros((n_rows, EVIDENCE.size)), 1.0, 0.0
-    )
+    none = np.zeros((n_rows, EVIDENCE.size))
+    first = Calibration(LOG_BACKGROUND, odds, LOGITS, share, EVIDENCE, none, usual, 1.0, 0.0)
     evidence = evidence_of(first, logit, examples)
     blanks = np.stack(
         [
@@ -84,10 +92,12 @@ def probabilities(
 ) -> NDArray[np.float64]:
     """Return the probability of each candidate, as `hitfinder.inference.locator` gives it."""
     out = np.empty(len(logit))
+    strength = strength_bins(examples.labels["log_p"])
     for k, own in enumerate(rows_of(examples)):
         odds = calibration.hit_log_odds(evidence[k])
         ratio = _ratio(calibration, logit[own], examples.frames[k])
-        out[own] = peak_probabilities(*ratio, odds)
+        usual = calibration.log_usual_strengths(float(examples.frames["background"][k]))
+        out[own] = peak_probabilities(*ratio, odds, strength[own], usual)
     return calibration.peak_probability(out)
 
 
@@ -104,6 +114,13 @@ def _ratio(
     """Log likelihood ratios of a frame's candidates, and how many of them are chance."""
     ratio = calibration.log_ratio(logit, float(about["background"]))
     return ratio, chance_candidates(float(about["n_chance"]), logit)
+
+
+def log_share_of(bins: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Log of the share of peaks in each bin of `STRENGTHS`, smoothed over a few bins."""
+    counts = np.bincount(bins, minlength=STRENGTHS.size) + 1.0
+    smooth = np.convolve(np.pad(counts, 2, mode="edge"), _SMOOTH, mode="valid")
+    return np.asarray(np.log(smooth / smooth.sum()))
 
 
 def log_tail_of(
