@@ -95,12 +95,12 @@ def peak_probabilities(
     log_usual : ndarray, shape of `STRENGTHS`
         Log of the share of peaks in each bin over all frames, which `log_ratio` supposes.
     """
-    log_ratio = np.asarray(log_ratio, float)
-    if not len(log_ratio):
+    ratio = np.asarray(log_ratio, np.float64)
+    if not len(ratio):
         return np.empty(0)
     hit = 1 / (1 + np.exp(-log_odds))
     usual = np.exp(log_usual)
-    probability = hit * _given_hit(log_ratio, n_chance)
+    probability = hit * _given_hit(ratio, n_chance)
     for _ in range(_ROUNDS):
         # Of the other candidates, each for as much as it is a peak; the usual ones besides.
         seen = _SPREAD @ np.bincount(strength, probability, STRENGTHS.size)
@@ -108,7 +108,7 @@ def peak_probabilities(
         weight = _AS_GOOD_AS + probability.sum() - probability
         share = (_AS_GOOD_AS * usual[strength] + others) / weight
         change = np.log(share) - log_usual[strength]
-        probability = hit * _given_hit(log_ratio + change, n_chance)
+        probability = hit * _given_hit(ratio + change, n_chance)
     return probability
 
 
