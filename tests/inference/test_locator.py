@@ -67,11 +67,10 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     rng = np.random.default_rng(77)
     settings = FinderSettings(false_peaks=0.95)
     predicted, true = [], []
-    # Candidates of one experiment are alike, for better or worse: many experiments, few frames.
-    for _ in range(32):
+    for _ in range(8):
         experiment = draw_experiment(rng)
         network = NetworkFinder(experiment.assumed, settings)
-        for _ in range(4):
+        for _ in range(12):
             frame = draw_frame(experiment, rng)
             peaks = network.process(frame.counts).peaks
             padded = np.pad(frame.bragg, 3)

@@ -107,7 +107,8 @@ def peak_probabilities(
         others = seen[strength] - probability * _SPREAD[strength, strength]
         weight = _AS_GOOD_AS + probability.sum() - probability
         share = (_AS_GOOD_AS * usual[strength] + others) / weight
-        change = np.log(share) - log_usual[strength]
+        # Many weak candidates may be a rough background as well: they never raise each other.
+        change = np.minimum(np.log(share) - log_usual[strength], 0.0)
         probability = hit * _given_hit(ratio + change, n_chance)
     return probability
 
