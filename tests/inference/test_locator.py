@@ -67,10 +67,11 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     rng = np.random.default_rng(77)
     settings = FinderSettings(false_peaks=0.95)
     predicted, true = [], []
-    for _ in range(8):
+    # Candidates of one experiment are alike, for better or worse: many experiments, few frames.
+    for _ in range(32):
         experiment = draw_experiment(rng)
         network = NetworkFinder(experiment.assumed, settings)
-        for _ in range(12):
+        for _ in range(4):
             frame = draw_frame(experiment, rng)
             peaks = network.process(frame.counts).peaks
             padded = np.pad(frame.bragg, 3)
@@ -79,7 +80,7 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
                 predicted.append(p)
                 true.append(padded[a : a + 7, b : b + 7].sum() >= 2)
     assert len(true) > 500
-    assert reliability(predicted, true).error < 0.06
+    assert reliability(predicted, true).error < 0.04
 
 
 def test_results_do_not_depend_on_the_type_of_the_counts(network, water_like):
