@@ -73,9 +73,9 @@ def joined(results: dict[str, Any], before: Path) -> dict[str, Any]:
     """Add what was found before on other conditions, in the order of the suite."""
     for part in ("conditions", "geometry"):
         known = json.loads(before.read_text())[part] if before.is_file() else []
-        by_name = {one["name"]: one for one in [*known, *results[part]]}
         order = [r.condition.name for r in recipes()] + [s.name for s, _ in catalog.series()]
-        results[part] = sorted(by_name.values(), key=lambda one: order.index(one["name"]))
+        both = beside(results[part], known, "name")
+        results[part] = sorted(both, key=lambda one: order.index(one["name"]))
     names = [name for c in results["conditions"] for name in c["finders"]]
     results["finders"] = list(dict.fromkeys([*results["finders"], *names]))
     return results

@@ -34,12 +34,12 @@ def compared(name: str, n_hits: int, n_blanks: int, device: str) -> dict[str, An
     }
     out: dict[str, Any] = {"name": name, "n_hits": n_hits, "n_blanks": n_blanks}
     for label, finder in finders.items():
-        found, scores, began = [], [], time.perf_counter()
+        found, hits, began = [], [], time.perf_counter()
         for index in chosen:
             result = finder.process(np.array(frames.frames[index]))
             peaks = result.peaks
             found.append(np.stack([peaks["fs"], peaks["ss"], peaks["probability"]], 1))
-            scores.append(bool(result.hit))
+            hits.append(bool(result.hit))
         seconds = (time.perf_counter() - began) / len(chosen)
         judged = judge(frames, found, chosen)
         out["n_spots"] = judged.n_must
@@ -47,8 +47,8 @@ def compared(name: str, n_hits: int, n_blanks: int, device: str) -> dict[str, An
             "n_found": judged.n_found,
             "n_false_on_blanks": len(judged.false),
             "n_beside_spots": len(judged.beside),
-            "n_hits": sum(scores[:n_hits]),
-            "n_false_hits": sum(scores[n_hits:]),
+            "n_hits": sum(hits[:n_hits]),
+            "n_false_hits": sum(hits[n_hits:]),
             "seconds_per_frame": round(seconds, 3),
         }
         print(name, label, out[label], flush=True)

@@ -39,21 +39,3 @@ def test_bragg_peaks_do_not_move_the_mean(water):
 def test_an_empty_frame_stays_finite(normalise):
     x = inputs.prepare(torch.zeros(1, 1, 4, 5), InputConfig("counts", normalise))
     assert torch.isfinite(x).all()
-
-
-def test_mirrored_frames_take_their_label_map_along(water):
-    batch = {"overlay": water, "target": water.clone(), "clen": torch.arange(3.0)}
-    torch.manual_seed(3)
-    seen = set()
-    for _ in range(20):
-        turned = inputs.mirrored(batch)
-        assert torch.equal(turned["overlay"], turned["target"])
-        assert torch.equal(turned["clen"], batch["clen"])
-        for was, now in zip(water.float(), turned["overlay"], strict=True):
-            ways = {
-                (ss, fs): was.flip([axis for axis, on in ((1, ss), (2, fs)) if on])
-                for ss in (False, True)
-                for fs in (False, True)
-            }
-            seen.update(way for way, image in ways.items() if torch.equal(image, now))
-    assert len(seen) == 4

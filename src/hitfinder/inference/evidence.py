@@ -52,8 +52,16 @@ def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np
     n_chance : float
         Chance candidates expected in the frame.
     """
-    terms = np.log(PEAKS / n_chance)[:, None] + np.asarray(log_ratio, float)[None, :]
-    return np.logaddexp(0.0, terms).sum(axis=1) - PEAKS
+    return _log_evidence(_log_odds(log_ratio, n_chance))
+
+
+def _log_odds(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:
+    """Log odds of each candidate to be a peak, for each number of `PEAKS`."""
+    return np.asarray(np.log(PEAKS / n_chance)[:, None] + np.asarray(log_ratio, float)[None, :])
+
+
+def _log_evidence(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.logaddexp(0.0, log_odds).sum(axis=1) - PEAKS)
 
 
 def frame_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> float:
@@ -115,7 +123,7 @@ def peak_probabilities(
 
 def _given_hit(log_ratio: NDArray[np.float64], n_chance: float) -> NDArray[np.float64]:
     """Probability of each candidate to be a peak of a hit, over all numbers of peaks."""
-    evidence = log_evidence(log_ratio, n_chance)
+    log_odds = _log_odds(log_ratio, n_chance)
+    evidence = _log_evidence(log_odds)
     weight = np.exp(evidence - np.logaddexp.reduce(evidence))
-    terms = np.log(PEAKS / n_chance)[:, None] + log_ratio[None, :]
-    return np.asarray(weight @ (1 / (1 + np.exp(-terms))))
+    return np.asarray(weight @ (1 / (1 + np.exp(-log_odds))))

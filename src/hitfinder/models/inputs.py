@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from hitfinder.models.recipe import CUT, InputConfig
 
 EV_PER_KEV = 1000.0
-IMAGE_DIMENSIONS = 4
 
 
 def prepare(counts: Tensor, config: InputConfig) -> Tensor:
@@ -44,32 +43,6 @@ def prepare(counts: Tensor, config: InputConfig) -> Tensor:
 
 def _mean(x: Tensor) -> Tensor:
     return x.mean(dim=(1, 2, 3), keepdim=True)
-
-
-def mirrored(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Mirror the frames of a batch at random, all the images of a frame alike.
-
-    Parameters
-    ----------
-    batch : mapping of Tensor
-        Images of shape (batch, 1, rows, columns), and what belongs to whole frames.
-
-    Returns
-    -------
-    dict of Tensor
-        The same; the images as float32.
-    """
-    images = {
-        name: values.to(torch.float32)
-        for name, values in batch.items()
-        if values.ndim == IMAGE_DIMENSIONS
-    }
-    n = len(next(iter(images.values())))
-    for axis in (-2, -1):
-        chosen = torch.rand(n, 1, 1, 1) < 0.5
-        for name, values in images.items():
-            images[name] = torch.where(chosen.to(values.device), values.flip(axis), values)
-    return {**batch, **images}
 
 
 def parameters(camera_length_m: Tensor, photon_energy_ev: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from hitfinder.models.attribute import AttributeConfig
 from hitfinder.models.recipe import Adam
 from hitfinder.models.registry import network
 from hitfinder.training.losses import decide, loss_function
+from hitfinder.training.mirror import mirrored
 
 PARTS = ("validation", "test")
 """Parts of the data that are looked at after each epoch, as far as they are there."""
@@ -71,7 +72,7 @@ class AttributeModule(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Return the loss of a training batch."""
-        return self._step(inputs.mirrored(batch) if self.config.mirror else batch, "train")
+        return self._step(mirrored(batch) if self.config.mirror else batch, "train")
 
     def validation_step(
         self, batch: dict[str, Tensor], batch_index: int, dataloader_idx: int = 0
