@@ -65,7 +65,7 @@ def test_blank_frames_hold_next_to_nothing(network, water_like, level):
 
 def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     rng = np.random.default_rng(77)
-    settings = FinderSettings(false_peaks=0.95)
+    settings = FinderSettings(false_peaks=0.95, false_share=0.95)
     predicted, true = [], []
     # Candidates of one experiment are alike, for better or worse: many experiments, few frames.
     for _ in range(32):

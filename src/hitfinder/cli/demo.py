@@ -86,7 +86,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     result = run_job([str(master)], out / "run", settings, overwrite=overwrite)
     if result.interrupted:
         click.get_current_context().exit(130)
-    _tell(out / "run", truth, conditions, settings.finder.false_peaks)
+    _tell(out / "run", truth, conditions, settings.finder.false_share)
     click.echo(f"\nreport: {result.out / 'report.html'}\ntruth:  {out / 'truth.parquet'}")
     click.echo(f"{time.perf_counter() - began:.0f} s in all")
 

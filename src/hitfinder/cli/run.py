@@ -37,6 +37,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 FINDER_OPTIONS = (
     "false_hits",
     "false_peaks",
+    "false_share",
     "hit_threshold",
     "min_peaks",
     "finder",
@@ -92,8 +93,14 @@ def finder_options(command: Any) -> Any:
                 "--false-peaks",
                 type=click.FloatRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
-                help="False peaks allowed per blank frame, and their share in any frame."
-                "  [default: 0.02]",
+                help="False peaks allowed per blank frame.  [default: 0.02]",
+            ),
+            click.option(
+                "--false-share",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                metavar="SHARE",
+                help="False peaks allowed among those of a frame, by their probabilities."
+                "  [default: 0.05]",
             ),
             click.option(
                 "--hit-threshold",

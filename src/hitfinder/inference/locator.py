@@ -126,18 +126,13 @@ class NetworkFinder:
         ----------
         probability : ndarray, shape (n,)
             Of each candidate to be a peak.
-        log_expected : ndarray, shape (n,), sorted upwards
+        log_expected : ndarray, shape (n,)
             Log of the chance candidates with odds as high.
         """
-        allowed = self.settings.false_peaks
         order = np.argsort(-probability, kind="stable")
-        n_kept = min(
-            score.keep_at_false_discovery_rate(log_expected, allowed),
-            score.keep_at_doubt(probability[order], allowed),
-        )
         # What a blank frame would hardly show is kept in any frame.
-        keep = log_expected <= math.log(allowed)
-        keep[order[:n_kept]] = True
+        keep = log_expected <= math.log(self.settings.false_peaks)
+        keep[order[: score.keep_at_doubt(probability[order], self.settings.false_share)]] = True
         return order[keep[order]]
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:

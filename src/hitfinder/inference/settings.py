@@ -55,7 +55,9 @@ class FinderSettings:
     Parameters
     ----------
     false_peaks : float
-        False peaks allowed per blank frame, and the share of false peaks in any frame.
+        False peaks allowed per blank frame; of the likelihood finder also their share in any frame.
+    false_share : float
+        Share of false peaks allowed in a frame, by their probabilities (network).
     false_hits : float
         Share of blank frames that may be called hits.
     hit_threshold : float, optional
@@ -72,6 +74,7 @@ class FinderSettings:
     """
 
     false_peaks: float = 0.02
+    false_share: float = 0.05
     false_hits: float = 0.01
     hit_threshold: float | None = None
     min_peaks: int = 0
@@ -80,7 +83,7 @@ class FinderSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("false_peaks", "false_hits"):
+        for name in ("false_peaks", "false_share", "false_hits"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.min_peaks < 0:

@@ -56,12 +56,12 @@ class NamedFinder:
         return self.build(geometry, self.settings[setting])
 
 
-_PERMISSIVE = (0.5,)
+_PERMISSIVE = 0.5
 
 
 def _settings(finder: Literal["network", "likelihood"]) -> tuple[FinderSettings, ...]:
-    default = FinderSettings(finder=finder)
-    return (default, *(dataclasses.replace(default, false_peaks=rate) for rate in _PERMISSIVE))
+    permissive = FinderSettings(_PERMISSIVE, _PERMISSIVE, finder=finder)
+    return FinderSettings(finder=finder), permissive
 
 
 def _log_odds(peaks: NDArray) -> NDArray[np.float64]:
