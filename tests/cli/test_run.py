@@ -343,11 +343,12 @@ def test_likelihood_alone_gives_none(series, hitfinder, tmp_path):
     assert json.loads((out / "run.json").read_text())["estimated_geometry"] is None
 
 
-def test_more_false_peaks_let_weaker_peaks_in(series, hitfinder, tmp_path):
+@pytest.mark.parametrize("option", ["--false-peaks", "--false-share"])
+def test_more_false_peaks_let_weaker_peaks_in(series, hitfinder, tmp_path, option):
     n = []
     for share in (0.001, 0.9):
         out = tmp_path / str(share)
-        made = hitfinder("run", series.master, "--out", out, "--false-peaks", share)
+        made = hitfinder("run", series.master, "--out", out, option, share)
         assert made.returncode == 0, made.stderr
         n.append(sum(frames_table(out)["n_peaks"].to_pylist()))
     assert n[0] < n[1]

@@ -17,7 +17,7 @@ HALF = SIZE // 2
 def proposed(finder, water_like):
     rng = np.random.default_rng(3)
     frame = rng.poisson(water_like * 0.05).astype(np.uint16)
-    for ss, fs in ((3, 5), (100, 200), (193, 50), (399, 419), (104, 203)):
+    for ss, fs in ((3, 5), (100, 200), (193, 50), (399, 419), (304, 103)):
         frame[ss, fs] = 40
     return frame, finder.propose(frame)
 
@@ -32,6 +32,20 @@ def test_crops_show_the_frame_around_each_candidate(finder, proposed):
         i, j = int(peak["ss"]), int(peak["fs"])
         assert np.array_equal(crop, padded[i : i + SIZE, j : j + SIZE])
         assert np.array_equal(around > 0, crop >= 0)
+
+
+def test_crops_of_two_spots_close_together_show_one_each(finder, water_like):
+    frame = np.random.default_rng(9).poisson(water_like * 0.01).astype(np.uint16)
+    frame[94:108, 94:108] = 0
+    frame[99, 99], frame[102, 101] = 60, 25
+    found = finder.propose(frame)
+    counts, background = crops_of(found, finder.rings)
+    for crop, around, peak in zip(counts, background, found.peaks, strict=True):
+        if np.hypot(peak["fs"] - 100, peak["ss"] - 100) < 8:
+            assert crop[HALF, HALF] in (60, 25)
+            assert not (np.isin((60, 25), crop)).all()
+            assert np.array_equal(around > 0, crop >= 0)
+            assert (crop >= 0).mean() > 0.4
 
 
 def test_background_is_that_of_the_rings(finder, proposed, water_like):

@@ -65,6 +65,32 @@ def test_two_spots_side_by_side_are_two_peaks(finder, water_like):
     assert sorted(peaks["fs"].tolist()) == pytest.approx([100.5, 106.5], abs=0.3)
 
 
+@pytest.mark.parametrize("apart", [(0, 3), (3, 0), (3, 2), (-2, 3)])
+@pytest.mark.parametrize("level", [0.002, 0.1])
+def test_spots_with_a_gap_between_them_are_told_apart(finder, water_like, level, apart):
+    frame = blank(water_like * level, 5)
+    frame[90:110, 90:110] = 0
+    frame[100, 100], frame[100 + apart[0], 100 + apart[1]] = 60, 20
+    peaks = finder.process(frame).peaks
+    peaks = peaks[np.hypot(peaks["fs"] - 100.5, peaks["ss"] - 100.5) < 8]
+    peaks = peaks[np.argsort(-peaks["photons"])]
+    assert peaks["fs"].tolist() == pytest.approx([100.5, 100.5 + apart[1]], abs=0.1)
+    assert peaks["ss"].tolist() == pytest.approx([100.5, 100.5 + apart[0]], abs=0.1)
+    assert peaks["photons"] == pytest.approx([60, 20], abs=2)
+
+
+def test_a_streak_is_one_peak(finder, water_like):
+    rng = np.random.default_rng(6)
+    n = []
+    for _ in range(200):
+        frame = blank(water_like * 0.002, rng.integers(1 << 31))
+        at_fs, at_ss = 150 + rng.normal(0, 2.5, 80), 150 + rng.normal(0, 0.5, 80)
+        np.add.at(frame, (at_ss.astype(int), at_fs.astype(int)), 1)
+        peaks = finder.process(frame).peaks
+        n.append((np.hypot(peaks["fs"] - 150.5, peaks["ss"] - 150.5) < 9).sum())
+    assert np.mean(n) < 1.05
+
+
 def test_one_broad_spot_is_one_peak(finder, water_like):
     frame = blank(water_like * 0.01, 4)
     add_spot(frame, 200.3, 80.2, 5000, 3.0, np.random.default_rng(5))

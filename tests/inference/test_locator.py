@@ -83,6 +83,18 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     assert reliability(predicted, true).error < 0.04
 
 
+def test_two_spots_close_together_are_both_located(network, water_like):
+    frame = np.random.default_rng(8).poisson(water_like * 0.01).astype("u2")
+    frame[94:108, 94:108] = 0
+    frame[99, 99], frame[102, 101] = 60, 25
+    peaks = network.process(frame).peaks
+    peaks = peaks[np.hypot(peaks["fs"] - 100, peaks["ss"] - 100) < 8]
+    peaks = peaks[np.argsort(-peaks["photons"])]
+    assert peaks["fs"].tolist() == pytest.approx([99.5, 101.5], abs=0.5)
+    assert peaks["ss"].tolist() == pytest.approx([99.5, 102.5], abs=0.5)
+    assert peaks["photons"] == pytest.approx([60, 25], rel=0.2)
+
+
 def test_results_do_not_depend_on_the_type_of_the_counts(network, water_like):
     frame = with_spots(water_like * 0.05, 20, np.random.default_rng(3))
     reference = network.process(frame)

@@ -7,11 +7,15 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from hitfinder.inference.gaps import LEAST_PHOTONS, is_gap
 from hitfinder.inference.local import expected
 from hitfinder.inference.results import Proposal
 from hitfinder.inference.rings import Rings
 from hitfinder.models.locator_input import SIZE
+
+_CLOSE_PX = 6.0
 
 
 @njit(cache=True, nogil=True)
@@ -65,4 +69,31 @@ def crops_of(proposed: Proposal, rings: Rings) -> tuple[NDArray[np.int32], NDArr
         np.ascontiguousarray(proposed.peaks["fs"]), np.ascontiguousarray(proposed.peaks["ss"]),
         counts, background,
     )  # fmt: skip
+    _hide_neighbours(proposed, counts, background)
     return counts, background
+
+
+def _hide_neighbours(
+    proposed: Proposal, counts: NDArray[np.int32], background: NDArray[np.float32]
+) -> None:
+    """Take from the crops of two spots close together the pixels that are nearer to the other.
+
+    The locator gives the spot in the middle of what it sees; of two spots it would give one twice.
+    """
+    peaks = proposed.peaks
+    bright = np.flatnonzero(peaks["photons"] >= LEAST_PHOTONS)
+    places = np.stack([peaks["ss"], peaks["fs"]], 1)
+    pairs = bright[cKDTree(places[bright]).query_pairs(_CLOSE_PX, output_type="ndarray")]
+    offset = np.arange(SIZE) - SIZE // 2 + 0.5
+    for pair in pairs:
+        one, other = pair[np.argsort(-peaks["photons"][pair])]
+        if not is_gap(proposed.counts, *places[other], *places[one]):
+            continue
+        for own, apart in ((one, other), (other, one)):
+            ss, fs = np.floor(places[own])[:, None] + offset
+            squared = [
+                np.add.outer((ss - place[0]) ** 2, (fs - place[1]) ** 2)
+                for place in places[[own, apart]]
+            ]
+            hidden = squared[1] < squared[0]
+            counts[own][hidden], background[own][hidden] = -1, 0.0

@@ -51,6 +51,7 @@ FRAME_DTYPE = np.dtype(
 photons, and the candidates taken, of a frame."""
 
 _NEAR_PX = 4.0
+_REACH_PX = 1.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,7 +147,9 @@ def label(peaks: NDArray[np.void], frame: TrainingFrame) -> NDArray[np.void]:
         for c in np.flatnonzero(out["true"]):
             near = tree.query_ball_point((peaks["fs"][c], peaks["ss"][c]), _NEAR_PX)
             if near:
-                spot = frame.spots[max(near, key=lambda s: frame.spots[s, 2])]
+                spots = frame.spots[near]
+                squared = (spots[:, 0] - peaks["fs"][c]) ** 2 + (spots[:, 1] - peaks["ss"][c]) ** 2
+                spot = spots[np.argmax(spots[:, 2] * np.exp(-squared / (2 * _REACH_PX**2)))]
                 out["d_fs"][c] = spot[0] - (j[c] + 0.5)
                 out["d_ss"][c] = spot[1] - (i[c] + 0.5)
                 out["photons"][c] = spot[2]
