@@ -4,7 +4,8 @@ Ours run at their one default setting; the others at the best of many for each c
 are not installed (benchmarks/peers/setup.sh) are left out, unless their answers are kept beside the
 frames (inputs.CACHE): the first run takes about an hour. Written are benchmarks/results/finder.json
 (what the documentation states), the figures of the documentation, and the whole of it to --out.
-With --only, what is there already about other conditions stays, in the folder and in the JSON.
+What is there already, in the folder and in the JSON, stays where it is not measured anew: other
+conditions, and what other finders said of the same frames.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tune import answer
 IMAGES = HERE.parent / "docs" / "images"
 # Figure of the suite -> picture in the documentation.
 FIGURES = {"hits": "benchmark-hits.png", "photons": "benchmark-photons.png"}
+COPIED = ("name", "title", "frames", "min_photons", "false_limit")
 KEPT_IN = RESULTS / "finder.json"
 KEPT = ("setting", "recall_by_settings", "recall_default", "position", "hits")
 
@@ -47,7 +49,7 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
     out = []
     for c in results["conditions"]:
         for g, group in enumerate(c["groups"]):
-            row = {name: c[name] for name in ("name", "title", "min_photons", "false_limit")}
+            row = {name: c[name] for name in COPIED}
             row |= {"group": group, "n_hits": c["n_hits"] // len(c["groups"])}
             row["n_blanks"] = c["n_blanks"]
             row["finders"] = {name: _of(found, g) for name, found in c["finders"].items()}
@@ -64,13 +66,22 @@ def _of(found: dict[str, Any], g: int) -> dict[str, Any]:
 
 
 def beside(new: list[Any], known: list[Any], *names: str) -> list[Any]:
-    """Return new entries with the known ones that they do not replace, which have other names."""
-    of = {tuple(one[name] for name in names): one for one in [*known, *new]}
+    """Return new entries with the known ones that they do not replace.
+
+    Those have other names, or are of finders that are known to have searched the same frames.
+    """
+    of = {tuple(one[name] for name in names): one for one in known}
+    for one in new:
+        key = tuple(one[name] for name in names)
+        before = of.get(key, {})
+        if "frames" in one and before.get("frames") == one["frames"]:
+            one = {**one, "finders": before["finders"] | one["finders"]}
+        of[key] = one
     return list(of.values())
 
 
 def joined(results: dict[str, Any], before: Path) -> dict[str, Any]:
-    """Add what was found before on other conditions, in the order of the suite."""
+    """Add what was found before, in the order of the suite."""
     for part in ("conditions", "geometry"):
         known = json.loads(before.read_text())[part] if before.is_file() else []
         order = [r.condition.name for r in recipes()] + [s.name for s, _ in catalog.series()]
@@ -109,7 +120,7 @@ def main() -> None:
     }
     for line in kept["targets"][0]:
         print(line)
-    before = json.loads(KEPT_IN.read_text()) if arguments.only and KEPT_IN.is_file() else {}
+    before = json.loads(KEPT_IN.read_text()) if KEPT_IN.is_file() else {}
     all_of_it = {
         part: beside(new, before.get(part, []), *names) for part, (new, names) in kept.items()
     }
