@@ -87,7 +87,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     if result.interrupted:
         click.get_current_context().exit(130)
     _tell(out / "run", truth, conditions, settings.finder.false_share)
-    click.echo(f"\nreport: {result.out / 'report.html'}\ntruth:  {out / 'truth.parquet'}")
+    click.echo(f"\nreport: {result.page}\ntruth:  {out / 'truth.parquet'}")
     click.echo(f"{time.perf_counter() - began:.0f} s in all")
 
 

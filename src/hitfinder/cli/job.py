@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import hitfinder
 from hitfinder import config
 from hitfinder.cli.folder import fingerprint, open_folder
-from hitfinder.cli.outputs import Outputs
+from hitfinder.cli.outputs import REPORT, Outputs
 from hitfinder.cli.progress import OnProgress, progress
 from hitfinder.errors import SourceError
 from hitfinder.geometry.experiment import Geometry
@@ -46,8 +46,8 @@ class Result:
 
     Attributes
     ----------
-    out : Path
-        Output folder.
+    page : Path
+        What to look at first.
     frames, processed, hits, peaks : int
         Frames of the inputs, frames with results, hits, peaks of all frames.
     interrupted : bool
@@ -56,7 +56,7 @@ class Result:
         Whether the folder held all results before.
     """
 
-    out: Path
+    page: Path
     frames: int = 0
     processed: int = 0
     hits: int = 0
@@ -68,6 +68,11 @@ class Result:
     def unreadable(self) -> bool:
         """Whether there are frames that could not be processed."""
         return not (self.interrupted or self.was_complete) and self.processed < self.frames
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return 130 if self.interrupted else 1 if self.unreadable else 0
 
 
 def run_job(
@@ -115,7 +120,7 @@ def run_job(
     store = open_folder(out, job, resume, overwrite)
     if store is None:
         log.info("the run in %s is complete already", out)
-        return Result(out, was_complete=True)
+        return Result(out / REPORT, was_complete=True)
     with store:
         return _Job(list(map(str, inputs)), out, settings, stored, setup, store).run(job, show)
 
@@ -194,7 +199,7 @@ class _Job:
         if not interrupted:
             self.store.remove()
         return Result(
-            self.out,
+            self.out / REPORT,
             len(collected.ok),
             int(collected.ok.sum()),
             int(collected.hit.sum()),

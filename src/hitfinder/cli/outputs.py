@@ -34,6 +34,8 @@ from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
 
+REPORT = "report.html"
+
 _TEMPERATURE_SIGMA_C = 5.0
 """How well the temperature of the water is taken to be known beforehand, around 25 °C."""
 
@@ -187,4 +189,4 @@ class Outputs:
         finder = self.settings.finder
         bin_q = Rings.of(self.geometry).q
         report = Report(run, collected, view, image, bin_q, finder.least_score, best, misses)
-        report.write(self.out / "report.html")
+        report.write(self.out / REPORT)

@@ -179,17 +179,18 @@ def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings
 def tell(result: Result) -> None:
     """Print how a job ended."""
     if result.was_complete:
-        click.echo(f"complete already: {result.out / 'report.html'}")
+        click.echo(f"complete already: {result.page}")
         return
     share = f" ({100 * result.hits / result.processed:.3g} %)" if result.processed else ""
     click.echo(
         f"{result.processed} of {result.frames} frames processed, {result.hits} hits{share}, "
-        f"{result.peaks} peaks\nreport: {result.out / 'report.html'}"
+        f"{result.peaks} peaks\n{result.page.stem}: {result.page}"
     )
     if result.interrupted:
         click.echo("interrupted: the same command with --resume completes the run", err=True)
     elif result.unreadable:
-        click.echo("some frames could not be processed: see the report, 'Problems'", err=True)
+        where = "the report, 'Problems'" if result.page.suffix == ".html" else "their 'status'"
+        click.echo(f"some frames could not be processed: see {where}", err=True)
 
 
 @click.command(epilog=EPILOG)
@@ -234,14 +235,14 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
-        ctx.exit(_run_pipeline(inputs, out, pipeline, resume, overwrite, given))
-    from hitfinder.cli.job import run_job
+        result = _run_pipeline(inputs, out, pipeline, resume, overwrite, given)
+    else:
+        from hitfinder.cli.job import run_job
 
-    result = run_job(
-        inputs, out, settings_from(config_file, given), resume=resume, overwrite=overwrite
-    )
+        settings = settings_from(config_file, given)
+        result = run_job(inputs, out, settings, resume=resume, overwrite=overwrite)
     tell(result)
-    ctx.exit(130 if result.interrupted else 1 if result.unreadable else 0)
+    ctx.exit(result.exit_code)
 
 
 def _run_pipeline(
@@ -251,14 +252,14 @@ def _run_pipeline(
     resume: bool,
     overwrite: bool,
     given: dict[str, Any],
-) -> int:
-    """Judge the frames by trained networks; return the exit code."""
+) -> Result:
+    """Judge the frames by trained networks."""
     from hitfinder.cli.extras import require_train_extra
 
     require_train_extra()
     from hitfinder.cli.study_run import run_pipeline
 
-    done = run_pipeline(
+    return run_pipeline(
         inputs,
         bundles,
         out,
@@ -269,14 +270,3 @@ def _run_pipeline(
         resume=resume,
         overwrite=overwrite,
     )
-    if done.was_complete:
-        click.echo(f"complete already: {out / 'frames.parquet'}")
-        return 0
-    click.echo(
-        f"{done.processed} of {done.frames} frames processed, {done.hits} hits: "
-        f"{out / 'frames.parquet'}"
-    )
-    if done.interrupted:
-        click.echo("interrupted: the same command with --resume completes the run", err=True)
-        return 130
-    return 1 if done.processed < done.frames else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -18,7 +17,7 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.cli.bars import counting
 from hitfinder.cli.folder import inputs_fingerprint, open_folder
-from hitfinder.cli.job import check_readable, terminate_as_interrupt
+from hitfinder.cli.job import Result, check_readable, terminate_as_interrupt
 from hitfinder.errors import SourceError
 from hitfinder.export.tables import write_table
 from hitfinder.inference.store import OK, PENDING, Part, Store
@@ -65,27 +64,6 @@ ROW_DTYPE = np.dtype(
 PEAK_DTYPE = np.dtype([("fs", "f8"), ("ss", "f8"), ("probability", "f8")])
 NO_PROFILE, NO_IMAGE = np.empty((2, 0)), np.empty((0, 0), np.int64)
 """The networks give no radial profile, and frames are not summed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """How a run ended.
-
-    Attributes
-    ----------
-    frames, processed, hits : int
-        Frames of the inputs, frames that were judged, hits.
-    interrupted : bool
-        Whether it was stopped before all frames were done.
-    was_complete : bool
-        Whether the folder held all results before.
-    """
-
-    frames: int
-    processed: int = 0
-    hits: int = 0
-    interrupted: bool = False
-    was_complete: bool = False
 
 
 def run_pipeline(
@@ -146,15 +124,22 @@ def run_pipeline(
     }
     store = open_folder(out, job, resume, overwrite)
     if store is None:
-        return Result(len(source), was_complete=True)
+        return Result(out / FRAMES, was_complete=True)
     with store:
         interrupted = _judge_all(source, pipeline, store, batch_size)
         rows = _write_tables(out, source, store, csv)
         judged = rows["status"] == OK
-        done = Result(len(rows), int(judged.sum()), int(rows["hit"].sum()), interrupted)
+        done = Result(
+            out / FRAMES,
+            len(rows),
+            int(judged.sum()),
+            int(rows["hit"].sum()),
+            int(rows["n_peaks"].sum()),
+            interrupted,
+        )
         run = {
             "complete": not interrupted,
-            **dataclasses.asdict(done),
+            **{name: getattr(done, name) for name in ("frames", "processed", "hits", "peaks")},
             "pipeline": [str(bundle) for bundle in bundles],
             "made_by": f"hitfinder {hitfinder.__version__}",
             "fingerprint": job,
