@@ -246,7 +246,7 @@ def test_a_stopped_pipeline_is_completed(work, networks, tmp_path, signal, code)
     told = run_pipeline(
         [str(source)], networks, tmp_path / "out", device="cpu", batch_size=4, resume=True
     )
-    assert told == whole
+    assert dataclasses.replace(told, page=whole.page) == whole
     assert (whole.processed, whole.interrupted) == (72, False)
     for name in ("frames.parquet", "peaks.parquet"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
