@@ -163,7 +163,8 @@ def test_goodness_of_fit_is_uniform_and_sees_a_wrong_curve():
 
 
 def test_covariance_and_nearest_setting():
-    estimate = GeometryEstimate(7010.0, 30.0, 0.2526, 0.003, 0.99, "ok", 0.5, 1e6)
+    energy, length = (7010.0, 30.0, 6980.0, 7040.0), (0.2526, 0.003, 0.2496, 0.2556)
+    estimate = GeometryEstimate(*energy, *length, 0.99, "ok", 0.5, 1e6)
     assert estimate.covariance[0, 1] == pytest.approx(0.99 * 30 * 0.003)
     energies, lengths = [6000.0, 7000.0, 8000.0], [0.24, 0.25, 0.26]
     assert estimate.nearest(energies, lengths)[:2] == (7000.0, 0.25)
