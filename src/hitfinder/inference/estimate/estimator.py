@@ -270,9 +270,9 @@ class GeometryEstimator:
         wide = (sigma > _AS_WIDE * self._prior_sigma) & ~self._known
         both = float(np.prod(sigma))
         correlation = float(covariance[0, 1] * fit.excess / both) if both > 0 else 0.0
+        energy, length = np.column_stack([mean, sigma, ends]).tolist()
         return GeometryEstimate(
-            float(mean[0]), float(sigma[0]), *map(float, ends[0]),
-            float(mean[1]), float(sigma[1]), *map(float, ends[1]),
+            energy[0], energy[1], energy[2], energy[3], length[0], length[1], length[2], length[3],
             correlation, "few-photons" if wide.any() else "ok", fit.p, photons,
         )  # fmt: skip
 
