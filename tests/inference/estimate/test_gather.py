@@ -125,3 +125,14 @@ def test_a_shadow_across_a_bright_frame_is_cut(estimator, expected, coarse_geome
     sums = Gatherer(estimator.bins).gather(counts)
     lost = estimator.bins.exposure.sum() - sums.exposure.sum()
     assert lost > 0.9 * 250 * 16
+
+
+def test_of_very_few_photons_none_are_cut(estimator, coarse_geometry):
+    """One photon is no peak where none are expected, and rings without photons count too."""
+    counts = np.where(coarse_geometry.detector.full_mask, -1, 0).astype(np.int32)
+    counts[20::100, 30::100] = np.minimum(counts[20::100, 30::100] + 1, 1)
+    gatherer = Gatherer(estimator.bins)
+    sums = gatherer.gather(counts)
+    assert (gatherer._limits(np.full(sums.counts.size, 1e-7)) == 2).all()
+    assert sums.counts.sum() == counts[counts > 0].sum() > 20
+    assert sums.exposure == pytest.approx(estimator.bins.exposure, rel=0.01)

@@ -86,10 +86,11 @@ class Gatherer:
         cut_around(*blocks, limits, _low(_rate(n, pixels) * n_pixels), n_pixels, n, pixels, cut)
         kept = self._kept(_rate(n, pixels), limits)
         shape = bins.exposure.shape
-        counts, exposure = n.reshape(shape), (pixels * kept).reshape(shape)
-        of_rings = counts.sum(1)
+        photons, exposure = n.reshape(shape), (pixels * kept).reshape(shape)
+        of_rings = photons.sum(1)
         weak = np.minimum(self._weak_peaks(cut, limits, n, pixels), _MOST_WEAK * of_rings)
-        return BinSums(counts, exposure * (of_rings / np.maximum(of_rings - weak, 1))[:, None])
+        share = weak / np.maximum(of_rings - weak, 1)
+        return BinSums(photons, exposure * (1 + share[:, None]))
 
     def _weak_peaks(
         self,
@@ -118,7 +119,8 @@ class Gatherer:
         # and what is cut by chance has to be small beside the noise of all photons.
         sparse = highest < _SPARSE_BELOW
         pixel = np.where(sparse, *(critical_counts(highest, p) for p in _LOG_P_PIXELS))
-        return np.stack([block, pixel]).astype(np.int64)
+        # One photon is no peak, however dark it is.
+        return np.maximum(np.stack([block, pixel]), 2).astype(np.int64)
 
     def _highest(self, rate: NDArray[np.float64]) -> NDArray[np.float64]:
         """Largest rate within each bin: half way to the next ring, if that one is brighter."""
