@@ -22,6 +22,7 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.estimate.bins import N_AZIMUTHS, block_sum
 from hitfinder.inference.estimate.estimator import GeometryEstimator
 from hitfinder.inference.estimate.gather import BinSums
+from hitfinder.inference.estimate.ranges import ENERGY_RANGE_EV
 from hitfinder.inference.estimate.run import RunSums
 from hitfinder.inference.finder import Finder
 from hitfinder.simulate.parts import shifted
@@ -155,7 +156,7 @@ def calibration(n: int) -> list[dict]:
     for low in edges:
         z, squares, within = [], [], []
         for _ in range(n):
-            true = rng.uniform(5000, 14000), 0.08 * 7.5 ** rng.random()
+            true = rng.uniform(*ENERGY_RANGE_EV), 0.08 * 7.5 ** rng.random()
             model = estimator.model.per_pixel(*true) * exposure
             photons = low * 10 ** rng.random()
             counts = rng.poisson(model * (photons / model.sum())).astype(float)
@@ -193,7 +194,7 @@ def places(n: int) -> list[dict]:
     sim = simulator("single-shot", 6000, 0.15)
     estimator, detector = GeometryEstimator(sim.geometry), sim.geometry.detector
     rng, rows = np.random.default_rng(6), []
-    for shots, true in [*((1, at) for at in GRID), (2000, (5000, 0.2))]:
+    for shots, true in [*((1, at) for at in GRID), (2000, (ENERGY_RANGE_EV[0], 0.2))]:
         model = estimator.model.per_pixel(*true) * estimator.bins.exposure
         photons = shots * float(expected_water(Geometry(detector, *true[::-1]), 3e8, 1e-5).sum())
         within, close = [], []
@@ -217,21 +218,33 @@ def places(n: int) -> list[dict]:
 
 
 def beam_moved() -> list[dict]:
-    """Errors over the posterior's width by a moved beam alone: 2,000 shots, without noise."""
-    sim = simulator("integrated", 6000, 0.15)
-    estimator, detector = GeometryEstimator(sim.geometry), sim.geometry.detector
-    rows = []
-    for at in ((6000, 0.15), (8000, 0.15), (12000, 0.10), (12000, 0.30)):
-        for pixels in (0, 1, 2, 5):
-            geometry = Geometry(shifted(detector, pixels, pixels), at[1], at[0])
-            image = expected_water(geometry, 3e8 * 2000, 1e-5).astype(float)
-            image[detector.full_mask] = 0
-            counts = estimator.bins.sum_of(block_sum(image, estimator.bins.block_px))
-            value, sigma, *_ = estimated(
-                estimator.estimate_sums(BinSums(counts, estimator.bins.exposure))
-            )
-            errors = ((value - at) / sigma).tolist()
-            rows.append({"energy_ev": at[0], "length_m": at[1], "px": pixels, "errors": errors})
+    """Errors over the posterior's width by a moved beam alone: 2,000 shots, without noise.
+
+    With the beam on the middle of the detector, and off it by 300 and 200 pixels.
+    """
+    whole, rows = simulator("integrated", 6000, 0.15).geometry.detector, []
+    for beam in ((0, 0), (300, 200)):
+        detector = shifted(whole, *beam)
+        estimator = GeometryEstimator(Geometry(detector, 0.15, 6000))
+        for at in ((6000, 0.15), (8000, 0.15), (12000, 0.10), (12000, 0.30)):
+            for pixels in (0, 1, 2, 5):
+                geometry = Geometry(shifted(detector, pixels, 0), at[1], at[0])
+                image = expected_water(geometry, 3e8 * 2000, 1e-5).astype(float)
+                image[detector.full_mask] = 0
+                counts = estimator.bins.sum_of(block_sum(image, estimator.bins.block_px))
+                value, sigma, *_ = estimated(
+                    estimator.estimate_sums(BinSums(counts, estimator.bins.exposure))
+                )
+                rows.append(
+                    {
+                        "beam_px": beam,
+                        "energy_ev": at[0],
+                        "length_m": at[1],
+                        "moved_px": pixels,
+                        "errors": ((value - at) / sigma).tolist(),
+                        "sigma": sigma.tolist(),
+                    }
+                )
     return rows
 
 
@@ -296,11 +309,13 @@ def speed(preset: str, repeats: int = 200) -> dict:
 PARTS = {
     "speed": lambda n: [speed(preset) for preset in ("single-shot", "integrated")],
     "bounds_of_one_shot": lambda n: [bounds(*at) for at in GRID + MORE],
-    "calibration": lambda n: calibration(8 * n),
-    "places": lambda n: places(8 * n),
+    "calibration": lambda n: calibration(40 * n),
+    "places": lambda n: places(40 * n),
     "beam_moved": lambda n: beam_moved(),
     "runs": lambda n: [
-        row for at in ((7000, 0.25), (6000, 0.15)) for row in of_runs(*at, (10, 100, 10 * n))
+        row
+        for at in ((7000, 0.25), (6000, 0.15), (12000, 0.10))
+        for row in of_runs(*at, (10, 100, 10 * n))
     ],
     "integrated": lambda n: [reached("integrated", *at, n) for at in GRID + MORE],
     "single_shot": lambda n: [reached("single-shot", *at, n) for at in GRID + MORE],
