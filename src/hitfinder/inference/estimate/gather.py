@@ -62,7 +62,8 @@ class Gatherer:
         A block whose sum, or one of whose pixels, is brighter than chance allows beside the other
         blocks of its bin is cut, with the blocks around it, which hold the tails of its peak. Cut
         are thereby all pixels above a count, and the exposure allows for it: below a cut c a
-        Poisson law of mean λ has the mean λ P(N < c - 1) / P(N < c).
+        Poisson law of mean λ has the mean λ P(N < c - 1) / P(N < c). It allows for the photons of
+        peaks too weak to be cut as well, see `CutPeaks`.
 
         Parameters
         ----------
@@ -99,7 +100,10 @@ class Gatherer:
         n: NDArray[np.float64],
         pixels: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Return the photons of weak peaks in the rings; see `cut_around` for the arguments."""
+        """Return the photons of weak peaks in the rings; see `cut_around` for the arguments.
+
+        Where photons are many such peaks do not matter, and a detector's texture may look so.
+        """
         shape, rate = self.bins.exposure.shape, _rate(n, pixels)
         chance = special.pdtrc(limits[1] - 1.0, rate) * pixels
         by_sum, by_pixel, by_chance, kept = (
@@ -109,7 +113,8 @@ class Gatherer:
         share = pixels.reshape(shape) / np.maximum(kept, 1)[:, None]
         over = limits - rate * np.array([[self.bins.block_px**2], [1]])
         by_block, at_pixel = ((one.reshape(shape) * share).sum(1) for one in over)
-        return CutPeaks(by_sum, by_pixel, by_chance, by_block, at_pixel, kept).left()
+        left = CutPeaks(by_sum, by_pixel, by_chance, by_block, at_pixel, kept).left()
+        return np.where(n.reshape(shape).sum(1) < _SPARSE_BELOW * kept, left, 0)
 
     def _limits(self, rate: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the counts from which a block, and a pixel, are cut, shape (2, n_bins)."""

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RINGS_AROUND = 6
+"""Rings on either side that peaks are counted in, as a single ring has few."""
+
 _LEAST_PEAKS = 1.0
 _LEAST_SIGMAS = 5.0
-_FARTHEST = 30.0
+_MOST_WEAKER = 30.0
+"""Most peaks that there can be for each one that is cut: beyond, they are hardly known."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,8 +50,8 @@ class CutPeaks:
 
         0 where there are no more bright blocks than by chance. A geometric law of mean
         M = q / (1 - q) has qᵏ of its peaks at k photons and more, and with N peaks of p photons
-        and more come N (M (q⁻ᵖ - 1) - p) photons of weaker ones. For peaks of simulated crystals
-        this is 0.5 to 0.8 of the photons left, and 0.1 to 0.4 where they are far below the noise.
+        and more come N (M (q⁻ᵖ - 1) - p) photons of weaker ones. For single shots of simulated
+        crystals this is 0.5 to 0.8 of the photons left.
         """
         chance = self.by_chance.sum()
         found = self.by_sum.sum() + self.by_pixel.sum()
@@ -63,6 +66,6 @@ class CutPeaks:
         least = self.pixel_photons
         steps = np.maximum(self.sum_photons - least, 1)
         rise = np.log1p(faint / np.maximum(bright, _LEAST_PEAKS)) / steps
-        rise = np.clip(rise, 1e-6, np.log(_FARTHEST) / np.maximum(least, 1))
+        rise = np.clip(rise, 1e-6, np.log(_MOST_WEAKER) / np.maximum(least, 1))
         photons = (bright + faint) * (np.expm1(rise * least) / np.expm1(rise) - least)
         return np.maximum(photons, 0) * self.pixels / np.maximum(pixels, 1)
