@@ -6,6 +6,7 @@ python benchmarks/estimate.py [--frames 100] [--out benchmarks/results/estimate.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -17,11 +18,14 @@ from pathlib import Path
 import numpy as np
 
 import hitfinder
-from hitfinder.inference.estimate.bins import N_AZIMUTHS
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.estimate.bins import N_AZIMUTHS, block_sum
 from hitfinder.inference.estimate.estimator import GeometryEstimator
 from hitfinder.inference.estimate.gather import BinSums
+from hitfinder.inference.estimate.ranges import ENERGY_RANGE_EV
 from hitfinder.inference.estimate.run import RunSums
 from hitfinder.inference.finder import Finder
+from hitfinder.simulate.parts import shifted
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.water import expected_water
@@ -87,11 +91,17 @@ def bounds(energy: float, length: float) -> dict:
     }
 
 
+def estimated(estimate) -> tuple[np.ndarray, ...]:
+    """Values, standard deviations, and lower and upper ends of the 68 % intervals."""
+    parts = np.array(dataclasses.astuple(estimate)[:8]).reshape(2, 4).T
+    return tuple(parts)
+
+
 def reached(preset: str, energy: float, length: float, n: int, **overrides) -> dict:
     """Errors of single frames, Bragg peaks in every other one, over the bound of each frame."""
     sim = simulator(preset, energy, length, **{"blank_fraction": 0.5, **overrides})
     estimator, finder = GeometryEstimator(sim.geometry), Finder(sim.geometry)
-    rows, classes, flags, photons = [], [], Counter(), []
+    rows, classes, flags, photons, within = [], [], Counter(), [], []
     for frame in sim.frames(n, reuse=True):
         counts, _ = finder.counts_and_background(frame.counts)
         sums = estimator.sums(counts)
@@ -101,8 +111,9 @@ def reached(preset: str, energy: float, length: float, n: int, **overrides) -> d
         if not np.isfinite(estimate.photon_energy_ev):
             continue
         true = np.array([frame.shot.photon_energy_ev, frame.shot.camera_length_m])
-        error = np.array([estimate.photon_energy_ev, estimate.camera_length_m]) - true
-        sigma = np.sqrt(np.diag(estimate.covariance))
+        value, sigma, low, high = estimated(estimate)
+        error = value - true
+        within.append((low <= true) & (true <= high))
         rows.append([error, sigma, np.sqrt(np.diag(estimator.bound(*true, sums)))])
         e, d, _ = estimate.nearest(ENERGIES, LENGTHS)
         both = abs(e - true[0]) < 500 and abs(d - true[1]) < 0.005
@@ -127,6 +138,8 @@ def reached(preset: str, energy: float, length: float, n: int, **overrides) -> d
         "mean_error_length_mm": 1e3 * error[:, 1].mean(),
         "held_energy": held[0],
         "held_length": held[1],
+        "interval_held_energy": np.mean(within, 0)[0],
+        "interval_held_length": np.mean(within, 0)[1],
         "nearest_kev": np.mean(classes, 0)[0],
         "nearest_cm": np.mean(classes, 0)[1],
         "nearest_setting": np.mean(classes, 0)[2],
@@ -141,17 +154,18 @@ def calibration(n: int) -> list[dict]:
     rows = []
     edges = 10.0 ** np.array([2, 3, 4, 5, 6, 7])
     for low in edges:
-        z, squares = [], []
+        z, squares, within = [], [], []
         for _ in range(n):
-            true = rng.uniform(5000, 14000), 0.08 * 7.5 ** rng.random()
+            true = rng.uniform(*ENERGY_RANGE_EV), 0.08 * 7.5 ** rng.random()
             model = estimator.model.per_pixel(*true) * exposure
             photons = low * 10 ** rng.random()
             counts = rng.poisson(model * (photons / model.sum())).astype(float)
             estimate = estimator.estimate_sums(BinSums(counts, exposure))
             if not np.isfinite(estimate.photon_energy_ev):
                 continue
-            error = np.array([estimate.photon_energy_ev, estimate.camera_length_m]) - true
-            sigma = np.sqrt(np.diag(estimate.covariance))
+            value, sigma, bottom, top = estimated(estimate)
+            error = value - true
+            within.append((bottom <= true) & (true <= top))
             z.append(error / sigma)
             squares.append([error**2, sigma**2])
         held, ratio = (np.abs(z) < 1).mean(0), np.mean(squares, axis=0)
@@ -163,10 +177,74 @@ def calibration(n: int) -> list[dict]:
                 "estimated": len(z),
                 "held_energy": held[0],
                 "held_length": held[1],
+                "interval_held_energy": np.mean(within, 0)[0],
+                "interval_held_length": np.mean(within, 0)[1],
                 "rms_over_posterior_energy": ratio[0],
                 "rms_over_posterior_length": ratio[1],
             }
         )
+    return rows
+
+
+def places(n: int) -> list[dict]:
+    """How often intervals hold fixed true values, from frames of the model itself.
+
+    The nine settings of the study with one shot, and an end of the range with 2,000.
+    """
+    sim = simulator("single-shot", 6000, 0.15)
+    estimator, detector = GeometryEstimator(sim.geometry), sim.geometry.detector
+    rng, rows = np.random.default_rng(6), []
+    for shots, true in [*((1, at) for at in GRID), (2000, (ENERGY_RANGE_EV[0], 0.2))]:
+        model = estimator.model.per_pixel(*true) * estimator.bins.exposure
+        photons = shots * float(expected_water(Geometry(detector, *true[::-1]), 3e8, 1e-5).sum())
+        within, close = [], []
+        for _ in range(n):
+            counts = rng.poisson(model * (photons / model.sum())).astype(float)
+            estimate = estimator.estimate_sums(BinSums(counts, estimator.bins.exposure))
+            value, sigma, low, high = estimated(estimate)
+            within.append((low <= true) & (true <= high))
+            close.append(np.abs(value - true) <= sigma)
+        rows.append(
+            {
+                "energy_ev": true[0],
+                "length_m": true[1],
+                "shots": shots,
+                "frames": n,
+                "interval_held": np.mean(within, 0).tolist(),
+                "sigma_held": np.mean(close, 0).tolist(),
+            }
+        )
+    return rows
+
+
+def beam_moved() -> list[dict]:
+    """Errors over the posterior's width by a moved beam alone: 2,000 shots, without noise.
+
+    With the beam on the middle of the detector, and off it by 300 and 200 pixels.
+    """
+    whole, rows = simulator("integrated", 6000, 0.15).geometry.detector, []
+    for beam in ((0, 0), (300, 200)):
+        detector = shifted(whole, *beam)
+        estimator = GeometryEstimator(Geometry(detector, 0.15, 6000))
+        for at in ((6000, 0.15), (8000, 0.15), (12000, 0.10), (12000, 0.30)):
+            for pixels in (0, 1, 2, 5):
+                geometry = Geometry(shifted(detector, pixels, 0), at[1], at[0])
+                image = expected_water(geometry, 3e8 * 2000, 1e-5).astype(float)
+                image[detector.full_mask] = 0
+                counts = estimator.bins.sum_of(block_sum(image, estimator.bins.block_px))
+                value, sigma, *_ = estimated(
+                    estimator.estimate_sums(BinSums(counts, estimator.bins.exposure))
+                )
+                rows.append(
+                    {
+                        "beam_px": beam,
+                        "energy_ev": at[0],
+                        "length_m": at[1],
+                        "moved_px": pixels,
+                        "errors": ((value - at) / sigma).tolist(),
+                        "sigma": sigma.tolist(),
+                    }
+                )
     return rows
 
 
@@ -231,9 +309,13 @@ def speed(preset: str, repeats: int = 200) -> dict:
 PARTS = {
     "speed": lambda n: [speed(preset) for preset in ("single-shot", "integrated")],
     "bounds_of_one_shot": lambda n: [bounds(*at) for at in GRID + MORE],
-    "calibration": lambda n: calibration(8 * n),
+    "calibration": lambda n: calibration(40 * n),
+    "places": lambda n: places(40 * n),
+    "beam_moved": lambda n: beam_moved(),
     "runs": lambda n: [
-        row for at in ((7000, 0.25), (6000, 0.15)) for row in of_runs(*at, (10, 100, 10 * n))
+        row
+        for at in ((7000, 0.25), (6000, 0.15), (12000, 0.10))
+        for row in of_runs(*at, (10, 100, 10 * n))
     ],
     "integrated": lambda n: [reached("integrated", *at, n) for at in GRID + MORE],
     "single_shot": lambda n: [reached("single-shot", *at, n) for at in GRID + MORE],

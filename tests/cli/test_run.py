@@ -25,8 +25,12 @@ FRAME_COLUMNS = [
     "hit_probability",
     "photon_energy_ev",
     "photon_energy_sigma_ev",
+    "photon_energy_low_ev",
+    "photon_energy_high_ev",
     "camera_length_m",
     "camera_length_sigma_m",
+    "camera_length_low_m",
+    "camera_length_high_m",
     "geometry",
     "seconds",
 ]

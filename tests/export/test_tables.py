@@ -19,7 +19,9 @@ FRAME_NAMES = [
     "background_per_pixel",
     "resolution_a",
     *(ESTIMATES := ["hit_probability", "photon_energy_ev", "photon_energy_sigma_ev"]),
+    *(ENDS := ["photon_energy_low_ev", "photon_energy_high_ev"]),
     *(LENGTHS := ["camera_length_m", "camera_length_sigma_m"]),
+    *(LENGTH_ENDS := ["camera_length_low_m", "camera_length_high_m"]),
     "geometry",
     "seconds",
 ]
@@ -38,7 +40,7 @@ def frames(n, start=0):
             ("photons", "i8"),
             ("background_per_pixel", "f8"),
             ("resolution_a", "f4"),
-            *((name, "f4") for name in (*ESTIMATES, *LENGTHS)),
+            *((name, "f4") for name in (*ESTIMATES, *ENDS, *LENGTHS, *LENGTH_ENDS)),
             ("geometry", "U16"),
             ("seconds", "f4"),
         ],

@@ -33,8 +33,12 @@ FRAME_COLUMNS = {
     "hit_probability": ("float32", "1", "probability of a hit, were half of the frames hits"),
     "photon_energy_ev": ("float32", "eV", "photon energy, estimated from the frame"),
     "photon_energy_sigma_ev": ("float32", "eV", "its standard deviation"),
+    "photon_energy_low_ev": ("float32", "eV", "lower end of its 68 % interval"),
+    "photon_energy_high_ev": ("float32", "eV", "upper end of its 68 % interval"),
     "camera_length_m": ("float32", "m", "camera length, estimated from the frame"),
     "camera_length_sigma_m": ("float32", "m", "its standard deviation"),
+    "camera_length_low_m": ("float32", "m", "lower end of its 68 % interval"),
+    "camera_length_high_m": ("float32", "m", "upper end of its 68 % interval"),
     "geometry": ("string", "", "ok, few-photons, outside, not-water: worth of the estimates"),
     "seconds": ("float32", "s", "processing time"),
 }

@@ -28,8 +28,12 @@ Span = tuple[int, int]
 ESTIMATED = (
     "photon_energy_ev",
     "photon_energy_sigma_ev",
+    "photon_energy_low_ev",
+    "photon_energy_high_ev",
     "camera_length_m",
     "camera_length_sigma_m",
+    "camera_length_low_m",
+    "camera_length_high_m",
 )
 """Columns of a frame that `hitfinder.inference.estimate` fills."""
 

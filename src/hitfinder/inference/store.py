@@ -31,8 +31,12 @@ FRAME_DTYPE = np.dtype(
         ("hit_probability", "f4"),
         ("photon_energy_ev", "f4"),
         ("photon_energy_sigma_ev", "f4"),
+        ("photon_energy_low_ev", "f4"),
+        ("photon_energy_high_ev", "f4"),
         ("camera_length_m", "f4"),
         ("camera_length_sigma_m", "f4"),
+        ("camera_length_low_m", "f4"),
+        ("camera_length_high_m", "f4"),
         ("geometry", "U16"),
         ("seconds", "f4"),
     ]

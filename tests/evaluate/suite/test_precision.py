@@ -38,7 +38,10 @@ def test_four_times_the_photons_halve_the_bound():
 
 def estimate(energy, length, sigma=(100.0, 0.01)):
     flag = "ok" if math.isfinite(energy) else "outside"
-    return GeometryEstimate(energy, sigma[0], length, sigma[1], 0.0, flag, 1.0, 1e4)
+    ends = [(v - s, v + s) for v, s in zip((energy, length), sigma, strict=True)]
+    return GeometryEstimate(
+        energy, sigma[0], *ends[0], length, sigma[1], *ends[1], 0.0, flag, 1.0, 1e4
+    )
 
 
 def test_errors_are_counted_in_bounds_and_intervals():

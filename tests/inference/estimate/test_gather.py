@@ -125,3 +125,30 @@ def test_a_shadow_across_a_bright_frame_is_cut(estimator, expected, coarse_geome
     sums = Gatherer(estimator.bins).gather(counts)
     lost = estimator.bins.exposure.sum() - sums.exposure.sum()
     assert lost > 0.9 * 250 * 16
+
+
+def test_of_very_few_photons_none_are_cut(estimator, coarse_geometry):
+    """One photon is no peak where none are expected, and rings without photons count too."""
+    counts = np.where(coarse_geometry.detector.full_mask, -1, 0).astype(np.int32)
+    counts[20::100, 30::100] = np.minimum(counts[20::100, 30::100] + 1, 1)
+    gatherer = Gatherer(estimator.bins)
+    sums = gatherer.gather(counts)
+    assert (gatherer._limits(np.full(sums.counts.size, 1e-7)) == 2).all()
+    assert sums.counts.sum() == counts[counts > 0].sum() > 20
+    assert sums.exposure == pytest.approx(estimator.bins.exposure, rel=0.01)
+
+
+@pytest.mark.parametrize(("photons", "raised"), [(3e3, True), (3e5, False)])
+def test_barely_cut_peaks_raise_the_exposure_of_sparse_rings(
+    estimator, expected, coarse_geometry, photons, raised
+):
+    rng = np.random.default_rng(6)
+    mask = coarse_geometry.detector.full_mask
+    counts = counted(rng, expected, photons, mask)
+    bright = counts.copy()
+    at = rng.integers(8, 510, (60, 2))
+    bright[at[:, 0], at[:, 1]] += 2 if raised else 9
+    bright[at[:20, 0], at[:20, 1]] += 40
+    bright[mask] = -1
+    before, after = (Gatherer(estimator.bins).gather(one).exposure for one in (counts, bright))
+    assert ((after > before * 1.001).any()) == raised

@@ -178,11 +178,13 @@ def summary(
     -------
     dict
         Frames, those without an estimate, and for each of the two: root-mean-square error, the
-        same of errors over their bound, the share that 68 % intervals hold, and the share whose
-        nearest value is right.
+        same of errors over their bound, the shares that 68 % intervals and one standard deviation
+        about the mean hold, and the share whose nearest value is right.
     """
     value = np.array([[e.photon_energy_ev, e.camera_length_m] for e in estimates])
     sigma = np.array([[e.photon_energy_sigma_ev, e.camera_length_sigma_m] for e in estimates])
+    low = np.array([[e.photon_energy_low_ev, e.camera_length_low_m] for e in estimates])
+    high = np.array([[e.photon_energy_high_ev, e.camera_length_high_m] for e in estimates])
     nearest = np.array([e.nearest(KEV, CM)[:2] for e in estimates])
     given = np.isfinite(value).all(1)
     out: dict[str, Any] = {
@@ -193,6 +195,7 @@ def summary(
         },
     }
     error = value - true
+    held = (low <= true) & (true <= high)
     right = np.isclose(nearest, true, rtol=1e-6)
     for k, name in enumerate(("photon_energy", "camera_length")):
         own, spread = error[given, k], sigma[given, k]
@@ -202,7 +205,8 @@ def summary(
             "rms": _rms(own),
             "rms_over_bound": _rms(own / least[given, k]),
             "bias_over_bound": float(np.mean(own / least[given, k])),
-            "within_68": float(np.mean(np.abs(own) <= spread)),
+            "within_68": float(np.mean(held[given, k])),
+            "within_sigma": float(np.mean(np.abs(own) <= spread)),
             # A frame without an estimate has no nearest value, and is not right.
             "nearest": float(np.mean(right[:, k])),
         }

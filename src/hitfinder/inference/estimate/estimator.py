@@ -13,6 +13,7 @@ from hitfinder.inference.estimate import posterior
 from hitfinder.inference.estimate.bins import PolarBins
 from hitfinder.inference.estimate.gather import BinSums, Gatherer
 from hitfinder.inference.estimate.grid import SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M, Grid
+from hitfinder.inference.estimate.intervals import likelihood_intervals, moments
 from hitfinder.inference.estimate.model import WaterModel
 from hitfinder.inference.estimate.ranges import (
     ENERGY_RANGE_EV,
@@ -73,12 +74,13 @@ class GeometryEstimator:
         temperature_c: float = 25.0,
     ) -> None:
         self.shape, self.temperature_c = geometry.shape, temperature_c
-        self.box = np.log(
+        self._range = np.array(
             [
                 limits_of("photon energy", "eV", photon_energy_ev, energy_range_ev, 0),
                 limits_of("camera length", "m", camera_length_m, length_range_m, 1),
             ]
         )
+        self.box = np.log(self._range)
         self.bins = PolarBins.of(geometry)
         self.model = WaterModel.of(self.bins, temperature_c)
         self._gatherer = Gatherer(self.bins)
@@ -134,7 +136,7 @@ class GeometryEstimator:
         fit = self._fit(sums, peak.x)
         nodes = self._posterior(sums, peak)
         outside = not len(nodes) or peak.log_likelihood - nodes[:, 2].max() > _OUTSIDE
-        return self._result(None if outside else _moments(nodes), fit, float(sums.counts.sum()))
+        return self._result(None if outside else nodes, fit, float(sums.counts.sum()))
 
     def maximum(self, sums: BinSums) -> NDArray[np.float64]:
         """Return where the likelihood is largest within the range: ln E (eV) and ln D (m)."""
@@ -253,23 +255,24 @@ class GeometryEstimator:
         return goodness_of_fit(*self._rings(sums, x), 3 - int(self._known.sum()))
 
     def _result(
-        self,
-        moments: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-        fit: Fit,
-        photons: float,
+        self, nodes: NDArray[np.float64] | None, fit: Fit, photons: float
     ) -> GeometryEstimate:
-        """Put an estimate together; without moments, the values are outside the range."""
-        if fit.p < _BAD_FIT or moments is None:
+        """Put an estimate together; without nodes, the values are outside the range."""
+        if fit.p < _BAD_FIT or nodes is None:
             flag: Flag = "not-water" if fit.p < _BAD_FIT else "outside"
-            return GeometryEstimate(*(math.nan,) * 5, flag, fit.p, photons)
-        mean, covariance = moments
-        mean = np.where(self._known, np.exp(self.box[:, 0]), mean)
+            return GeometryEstimate(*(math.nan,) * 9, flag, fit.p, photons)
+        mean, covariance = moments(nodes)
+        mean = np.where(self._known, self._range[:, 0], mean)
+        logs = likelihood_intervals(nodes, self.box, fit.excess)
+        # The range's own ends, free of rounding: a value on them is within the interval.
+        ends = np.where(logs == self.box, self._range, np.exp(logs))
         sigma = np.sqrt(np.maximum(np.diag(covariance), 0) * fit.excess) * ~self._known
         wide = (sigma > _AS_WIDE * self._prior_sigma) & ~self._known
         both = float(np.prod(sigma))
         correlation = float(covariance[0, 1] * fit.excess / both) if both > 0 else 0.0
+        energy, length = np.column_stack([mean, sigma, ends]).tolist()
         return GeometryEstimate(
-            float(mean[0]), float(sigma[0]), float(mean[1]), float(sigma[1]),
+            energy[0], energy[1], energy[2], energy[3], length[0], length[1], length[2], length[3],
             correlation, "few-photons" if wide.any() else "ok", fit.p, photons,
         )  # fmt: skip
 
@@ -285,13 +288,3 @@ class _Peak:
     log_likelihood: float
     information: NDArray[np.float64]
     grid: NDArray[np.float64]
-
-
-def _moments(nodes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and covariance of (E, D) over nodes of a posterior, in eV and m."""
-    weights = np.exp(nodes[:, 2] - nodes[:, 2].max()) * nodes[:, 3]
-    weights /= weights.sum()
-    points = np.exp(nodes[:, :2])
-    mean = weights @ points
-    away = points - mean
-    return mean, (weights[:, None] * away).T @ away

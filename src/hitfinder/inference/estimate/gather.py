@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from scipy import special
 
 from hitfinder.inference.estimate.bins import PolarBins
+from hitfinder.inference.estimate.weak import CutPeaks
 from hitfinder.inference.poisson import critical_counts
 
-_LOG_P_PIXEL = math.log(3e-6)
+_LOG_P_PIXELS = math.log(2e-5), math.log(3e-6)
 _LOG_P_BLOCK = math.log(1e-5)
+_SPARSE_BELOW = 0.1
 _LOW_SIGMAS = 5.5
 _LOW_FROM = 50.0
 _ROUNDS = 6
 _TEXTURE = 0.02
+_MOST_WEAK = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +33,8 @@ class BinSums:
     counts : ndarray, shape (n_rings, n_azimuths)
         Photons.
     exposure : ndarray, shape (n_rings, n_azimuths)
-        Pixels they fell on, less the share of photons lost with bright pixels that were cut.
+        Pixels they fell on, less the share of photons lost with bright pixels that were cut, more
+        the share that peaks too weak to be cut have added.
     """
 
     counts: NDArray[np.float64]
@@ -58,7 +62,8 @@ class Gatherer:
         A block whose sum, or one of whose pixels, is brighter than chance allows beside the other
         blocks of its bin is cut, with the blocks around it, which hold the tails of its peak. Cut
         are thereby all pixels above a count, and the exposure allows for it: below a cut c a
-        Poisson law of mean λ has the mean λ P(N < c - 1) / P(N < c).
+        Poisson law of mean λ has the mean λ P(N < c - 1) / P(N < c). It allows for the photons of
+        peaks too weak to be cut as well, see `CutPeaks`.
 
         Parameters
         ----------
@@ -78,16 +83,49 @@ class Gatherer:
             if n_kept == n_before:
                 break
         n_pixels = bins.block_px**2
-        cut_around(*blocks, limits, _low(_rate(n, pixels) * n_pixels), n_pixels, n, pixels)
+        cut = np.zeros((2, n.size))
+        cut_around(*blocks, limits, _low(_rate(n, pixels) * n_pixels), n_pixels, n, pixels, cut)
         kept = self._kept(_rate(n, pixels), limits)
         shape = bins.exposure.shape
-        return BinSums(n.reshape(shape), (pixels * kept).reshape(shape))
+        photons, exposure = n.reshape(shape), (pixels * kept).reshape(shape)
+        of_rings = photons.sum(1)
+        weak = np.minimum(self._weak_peaks(cut, limits, n, pixels), _MOST_WEAK * of_rings)
+        share = weak / np.maximum(of_rings - weak, 1)
+        return BinSums(photons, exposure * (1 + share[:, None]))
+
+    def _weak_peaks(
+        self,
+        cut: NDArray[np.float64],
+        limits: NDArray[np.int64],
+        n: NDArray[np.float64],
+        pixels: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return the photons of weak peaks in the rings; see `cut_around` for the arguments.
+
+        Where photons are many such peaks do not matter, and a detector's texture may look so.
+        """
+        shape, rate = self.bins.exposure.shape, _rate(n, pixels)
+        chance = special.pdtrc(limits[1] - 1.0, rate) * pixels
+        by_sum, by_pixel, by_chance, kept = (
+            one.reshape(shape).sum(1) for one in (*cut, chance, pixels)
+        )
+        # Limits of the bins that have pixels; those of the others mean nothing.
+        share = pixels.reshape(shape) / np.maximum(kept, 1)[:, None]
+        over = limits - rate * np.array([[self.bins.block_px**2], [1]])
+        by_block, at_pixel = ((one.reshape(shape) * share).sum(1) for one in over)
+        left = CutPeaks(by_sum, by_pixel, by_chance, by_block, at_pixel, kept).left()
+        return np.where(n.reshape(shape).sum(1) < _SPARSE_BELOW * kept, left, 0)
 
     def _limits(self, rate: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the counts from which a block, and a pixel, are cut, shape (2, n_bins)."""
         highest = self._highest(rate) * (1 + _TEXTURE)
         block = critical_counts(highest * self.bins.block_px**2, _LOG_P_BLOCK)
-        return np.stack([block, critical_counts(highest, _LOG_P_PIXEL)]).astype(np.int64)
+        # Among few photons two in a pixel tell a peak. Among many, peaks that weak do not matter,
+        # and what is cut by chance has to be small beside the noise of all photons.
+        sparse = highest < _SPARSE_BELOW
+        pixel = np.where(sparse, *(critical_counts(highest, p) for p in _LOG_P_PIXELS))
+        # One photon is no peak, however dark it is.
+        return np.maximum(np.stack([block, pixel]), 2).astype(np.int64)
 
     def _highest(self, rate: NDArray[np.float64]) -> NDArray[np.float64]:
         """Largest rate within each bin: half way to the next ring, if that one is brighter."""
@@ -212,7 +250,7 @@ def add_blocks(sums, tops, good, index, limits, n, pixels):  # type: ignore[no-u
 
 
 @numba.njit(cache=True, nogil=True)
-def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels):  # type: ignore[no-untyped-def]
+def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels, cut):  # type: ignore[no-untyped-def]
     """Take dark blocks, and the blocks around bright and dark ones, out of the bins again.
 
     Parameters
@@ -225,6 +263,8 @@ def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels):  # ty
         Pixels of a whole block.
     n, pixels : ndarray, shape (n_bins,)
         As written by `add_blocks`; changed.
+    cut : ndarray, shape (2, n_bins)
+        Increased: blocks cut for their sum, and for a pixel alone.
     """
     n_i, n_k = sums.shape
     out = np.zeros(sums.shape, np.bool_)
@@ -234,6 +274,8 @@ def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels):  # ty
             if b < 0:
                 continue
             bright = sums[i, k] >= limits[0, b] or tops[i, k] >= limits[1, b]
+            if bright:
+                cut[0 if sums[i, k] >= limits[0, b] else 1, b] += 1.0
             dark = sums[i, k] * n_pixels <= low[b] * good[i, k] and 2 * good[i, k] >= n_pixels
             if bright or dark:
                 for di in range(max(i - 1, 0), min(i + 2, n_i)):

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from hitfinder.inference.estimate.grid import SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M
 
-ENERGY_RANGE_EV = (5000.0, 14000.0)
+ENERGY_RANGE_EV = (4500.0, 14500.0)
+"""Half a keV more than the settings in use, as a mean cannot lie beyond a value at the end."""
+
 LENGTH_RANGE_M = (0.08, 0.60)
 
 

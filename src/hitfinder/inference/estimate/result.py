@@ -23,6 +23,9 @@ class GeometryEstimate:
         Posterior means, in eV and m; NaN where the flag is ``outside`` or ``not-water``.
     photon_energy_sigma_ev, camera_length_sigma_m : float
         Posterior standard deviations; 0 where a value was given.
+    photon_energy_low_ev, photon_energy_high_ev, camera_length_low_m, camera_length_high_m : float
+        Ends of the 68 % intervals, which hold the truth as often wherever it lies; at an end of
+        the range where photons tell no less.
     correlation : float
         Correlation of the two.
     flag : str
@@ -37,8 +40,12 @@ class GeometryEstimate:
 
     photon_energy_ev: float
     photon_energy_sigma_ev: float
+    photon_energy_low_ev: float
+    photon_energy_high_ev: float
     camera_length_m: float
     camera_length_sigma_m: float
+    camera_length_low_m: float
+    camera_length_high_m: float
     correlation: float
     flag: Flag
     deviance_p: float
