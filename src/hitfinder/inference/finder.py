@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import background, local, peaks, score
 from hitfinder.inference.candidates import CandidateSearch
+from hitfinder.inference.crowded import crowded
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.poisson import critical_counts
 from hitfinder.inference.results import FrameResult, Proposal
@@ -96,6 +97,8 @@ class Finder:
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
         found, texture = self._peaks(rate, chance)
+        ring = self.rings.index[found["ss"].astype(int), found["fs"].astype(int)]
+        found = found[~crowded(ring)]
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
         return Proposal(found, log_expected, photons, rate, means, self._work, n_chance, texture)

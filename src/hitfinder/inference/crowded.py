@@ -1,0 +1,44 @@
+"""Rings that hold far more candidates than those around them: ice or powder, not Bragg peaks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from hitfinder.inference.poisson import critical_counts
+
+_FEWEST = 10
+_LOG_P = math.log(1e-6)
+_WIDE = 3
+_AROUND = 49
+
+
+def crowded(ring: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Say which candidates of a frame are in crowded rings.
+
+    A background that is not even along a ring, as that of a sharp one whose centre is not where the
+    beam's is said to be, gives candidates all along it. Bragg peaks of any crystal spread over all
+    rings.
+
+    Parameters
+    ----------
+    ring : ndarray of int, shape (n,)
+        Ring of each candidate (`hitfinder.inference.rings.Rings`).
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True where three rings hold ten candidates or more, and as many as one in a million would,
+        were there one more than in the median of the rings around.
+    """
+    if len(ring) < _FEWEST:
+        return np.zeros(len(ring), bool)
+    held = np.convolve(np.bincount(ring), np.ones(_WIDE, np.intp), mode="same")
+    if held.max() < _FEWEST:
+        return np.zeros(len(ring), bool)
+    usual = 1.0 + median_filter(held.astype(float), _AROUND, mode="nearest")
+    full = (held >= _FEWEST) & (held >= critical_counts(usual, _LOG_P))
+    return np.convolve(full, np.ones(_WIDE, np.intp), mode="same")[ring] > 0

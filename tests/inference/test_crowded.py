@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.crowded import crowded
+from hitfinder.inference.locator import NetworkFinder
+
+
+def test_a_ring_with_far_more_than_the_rings_around_it_is_crowded():
+    rng = np.random.default_rng(1)
+    ring = np.concatenate([rng.integers(0, 700, 200), rng.integers(300, 302, 15)])
+    found = crowded(ring)
+    assert found[-15:].all()
+    assert set(ring[found]) <= set(range(298, 304))
+
+
+@pytest.mark.parametrize("n", [0, 5, 300, 5000])
+def test_candidates_of_all_rings_are_not(n):
+    assert not crowded(np.random.default_rng(2).integers(0, 700, n)).any()
+
+
+def test_many_rings_with_some_are_not_crowded():
+    # As many peaks as the rings are long: hundreds, more outside.
+    rng = np.random.default_rng(3)
+    assert not crowded((700 * np.sqrt(rng.random(1500))).astype(int)).any()
+
+
+@pytest.fixture(scope="module")
+def off_centre():
+    """Expected photons with a sharp ring, and a finder whose beam centre is 3 pixels off."""
+    ss, fs = np.ogrid[:400, :420]
+    r = np.hypot(ss + 0.5 - 203, fs + 0.5 - 211)
+    panel = Panel("p0", 0, 0, 420, 400, -210.0, -200.0)
+    geometry = Geometry(Detector("small", (400, 420), (panel,)), 0.05, 6000.0)
+    return 0.5 + 3 * np.exp(-(((r - 150) / 1.5) ** 2) / 2), NetworkFinder(geometry)
+
+
+def test_a_sharp_ring_off_centre_makes_no_hit(off_centre):
+    expected, finder = off_centre
+    rng = np.random.default_rng(4)
+    results = [finder.process(rng.poisson(expected).astype("u2")) for _ in range(40)]
+    assert sum(result.hit for result in results) <= 4
+    assert sum(len(result.peaks) for result in results) <= 4
+
+
+def test_peaks_beside_a_sharp_ring_off_centre_are_found(off_centre):
+    expected, finder = off_centre
+    rng = np.random.default_rng(5)
+    frame = rng.poisson(expected).astype("u2")
+    spots = np.array([(80, 90), (300, 340), (60, 330), (330, 60), (200, 260)])
+    frame[spots[:, 0], spots[:, 1]] += 40
+    result = finder.process(frame)
+    assert result.hit
+    at = np.stack([result.peaks["ss"], result.peaks["fs"]], 1)
+    assert len(at) <= len(spots) + 1
+    assert np.abs(at[:, None] - spots - 0.5).max(axis=2).min(axis=0).max() < 1
