@@ -40,7 +40,7 @@ On frames that neither the fit nor the calibration saw, of the same ranges:
 
 - Salt, ice grains and other crystals give Bragg peaks, and are called so.
 - A hot pixel that is not masked looks like a spot smaller than a pixel.
-- Spots under four pixels apart are taken as one.
+- Spots under four pixels apart are taken as one, unless a gap divides them.
 - The hit probability supposes that hits and blank frames are equally many, and hits as strong as in
   training: many of those hold a few photons in all.
 - Outside the ranges above nothing is known; `hitfinder run` warns.
