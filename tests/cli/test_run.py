@@ -233,6 +233,25 @@ def test_frames_that_are_in_no_hdf5_file_are_copied(series, hitfinder, tmp_path)
         np.testing.assert_array_equal(data[1], frames[3])
 
 
+def test_a_frame_without_a_pixel_to_read_gives_nothing(series, hitfinder, tmp_path):
+    frames = np.stack(series.frames[:2]).astype(np.float16)
+    frames[1] = np.nan
+    with h5py.File(tmp_path / "half.h5", "w") as file:
+        file["entry/data/data"] = frames
+    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    arguments = ["run", tmp_path / "half.h5", "-g", tmp_path / "s.geom", "--hit-threshold", 0]
+    made = hitfinder(*arguments, "-o", tmp_path / "out", "-j", 1)
+    assert made.returncode == 0, made.stderr
+    table = frames_table(tmp_path / "out")
+    assert table["status"].to_pylist() == ["ok", "ok"]
+    assert table["photons"].to_pylist() == [int(series.frames[0].sum()), 0]
+    blind = table.slice(1).to_pylist()[0]
+    assert (blind["score"], blind["hit"], blind["n_peaks"]) == (0.0, False, 0)
+    for name in ("hit_probability", "photon_energy_ev", "camera_length_m", "background_per_pixel"):
+        assert table[name][0].as_py() is not None
+        assert blind[name] is None
+
+
 def test_a_complete_run_is_left_alone_unless_told(series, done, hitfinder, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     again = hitfinder("run", series.master, "-o", done, "--resume")
