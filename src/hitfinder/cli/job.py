@@ -126,7 +126,7 @@ def run_job(
 
 
 def check_readable(source: FrameSource) -> None:
-    """Report what is known to be wrong with the inputs.
+    """Report what is known to be wrong with the inputs, or odd about what they say of the beam.
 
     Raises
     ------
@@ -142,6 +142,8 @@ def check_readable(source: FrameSource) -> None:
         log.warning("%s", problem)
     if len(problems) > SHOWN_PROBLEMS:
         log.warning("and %d more problems with the inputs", len(problems) - SHOWN_PROBLEMS)
+    for note in source.metadata.notes:
+        log.warning("%s: %s", source.ref(0).file, note)
 
 
 def check_model(settings: FinderSettings, geometry: Geometry) -> None:

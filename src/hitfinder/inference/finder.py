@@ -107,7 +107,7 @@ class Finder:
         )
 
     def _nothing(self) -> Proposal:
-        """What a frame without a pixel to read says."""
+        """Return what a frame without a pixel to read says."""
         unknown = np.full(self.rings.q.size, np.nan)
         none = np.empty(0)
         return Proposal(np.empty(0, PEAK_DTYPE), none, 0, unknown, unknown, self._work, 0.0, 0.0, 0)
