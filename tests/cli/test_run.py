@@ -285,6 +285,15 @@ def complaint(capsys, *arguments):
     return capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [["--device", "quantum"], ["--hit-threshold", "inf"]])
+def test_results_are_there_until_others_can_be_had(series, capsys, tmp_path, option):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    complaint(capsys, "run", series.master, "-o", out, "--overwrite", *option)
+    assert [path.name for path in out.iterdir()] == ["run.json"]
+
+
 def test_bad_input_is_one_clear_line(series, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     master, out = series.master, tmp_path / "out"
@@ -329,6 +338,10 @@ def test_folders_that_hold_something_are_refused(series, capsys, tmp_path):
     [
         (["--false-hits", "2"], "'--false-hits': 2.0 is not in the range 0<x<1"),
         (["--photon-energy-ev", "-3"], "'--photon-energy-ev'"),
+        (["--photon-energy-ev", "inf"], "'--photon-energy-ev': 'inf' is not a finite number"),
+        (["--hit-threshold", "nan"], "'--hit-threshold': 'nan' is not a finite number"),
+        (["--beam-center", "3", "inf"], "'--beam-center': 'inf' is not a finite number"),
+        (["--false-hits", "nan"], "'--false-hits': 'nan' is not a finite number"),
         (["--workers", "0"], "'--workers'"),
         (["--beam-center", "1"], "'--beam-center' requires 2 arguments"),
         (["--resume", "--overwrite"], "exclude each other"),

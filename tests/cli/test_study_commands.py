@@ -146,6 +146,14 @@ def test_a_configuration_is_printed_changed_and_used(work):
             "belongs to no class",
         ),
         (["train", "peak", "--data", "images", "--out", "x", "--classes", "a"], "is no number"),
+        (
+            ["train", "peak", "--data", "images", "--out", "x", "--classes", "6000,inf"],
+            "is not finite",
+        ),
+        (
+            ["train", "peak", "--data", "images", "--out", "x", "--learning-rate", "inf"],
+            "is not a finite number",
+        ),
         (["evaluate", "absent", "--data", "images"], "no bundle"),
         (["dataset", "build", "--out", "images", "--frames", "4"], "finished tree already"),
         (["dataset", "import", "absent", "--out", "x"], "no such folder"),

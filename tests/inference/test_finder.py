@@ -203,7 +203,15 @@ def test_settings_decide_what_is_a_hit(small_geometry, water_like):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"false_hits": 0.0}, {"false_peaks": 1.5}, {"min_peaks": -1}, {"false_hits": -3}]
+    "wrong",
+    [
+        {"false_hits": 0.0},
+        {"false_peaks": 1.5},
+        {"min_peaks": -1},
+        {"false_hits": -3},
+        {"hit_threshold": np.nan},
+        {"hit_threshold": np.inf},
+    ],
 )
 def test_impossible_settings_are_named(wrong):
     name = next(iter(wrong))

@@ -26,7 +26,7 @@ from hitfinder.cli.outputs import REPORT, Outputs
 from hitfinder.cli.progress import OnProgress, progress
 from hitfinder.errors import SourceError
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.pipeline import Pipeline, default_workers
+from hitfinder.inference.pipeline import Pipeline, default_workers, try_out
 from hitfinder.inference.settings import FinderSettings, JobSettings
 from hitfinder.inference.setup import Setup, read_geometry_file, set_up
 from hitfinder.inference.store import Store
@@ -115,6 +115,7 @@ def run_job(
     setup = set_up(settings.geometry, geom, stored)
     setup.log()
     check_model(settings.finder, setup.geometry)
+    try_out(setup.source, setup.geometry, settings.finder)
     stored.close()
     job = fingerprint(stored, setup.geometry, settings)
     store = open_folder(out, job, resume, overwrite)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.finite import FINITE, POSITIVE, FiniteRange
+
 if TYPE_CHECKING:
     from hitfinder.cli.job import Result
     from hitfinder.inference.settings import JobSettings
@@ -33,7 +35,6 @@ Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
 bad input; 130 interrupted.
 """
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
 FINDER_OPTIONS = (
     "false_hits",
     "false_peaks",
@@ -65,7 +66,7 @@ def geometry_options(command: Any) -> Any:
             ),
             click.option(
                 "--beam-center",
-                type=float,
+                type=FINITE,
                 nargs=2,
                 metavar="FS SS",
                 help="Where the beam meets the frame, in pixels; the first pixel's centre is 0.5.",
@@ -85,26 +86,26 @@ def finder_options(command: Any) -> Any:
         (
             click.option(
                 "--false-hits",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="Share of blank frames that may be called hits.  [default: 0.01]",
             ),
             click.option(
                 "--false-peaks",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="False peaks allowed per blank frame.  [default: 0.02]",
             ),
             click.option(
                 "--false-share",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="False peaks allowed among those of a frame, by their probabilities."
                 "  [default: 0.05]",
             ),
             click.option(
                 "--hit-threshold",
-                type=float,
+                type=FINITE,
                 metavar="SCORE",
                 help="Least score of a hit.  [default: what --false-hits needs]",
             ),

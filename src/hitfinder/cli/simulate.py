@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hitfinder.cli.finite import FINITE
+
 EPILOG = """\b
 A parameter marked (v) may be a number, or be drawn anew for every frame:
   1e8..3e8                uniform between the two
@@ -77,7 +79,7 @@ def _value_options(command: Any) -> Any:
 @click.option("--space-group", metavar="NAME", help="Space group, for a .hkl list.")
 @click.option("--spectrum", metavar="NAME|FILE", help="tophat, gaussian, two-colour, sase, ...")
 @_value_options
-@click.option("--blank-fraction", type=float, metavar="SHARE", help="Frames without a crystal.")
+@click.option("--blank-fraction", type=FINITE, metavar="SHARE", help="Frames without a crystal.")
 @click.option(
     "--orientations", metavar="FILE", help="CSV of reciprocal axes (astar_x ... cstar_z, in 1/m)."
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.finite import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ each device, --devices and --nodes as in the job.
 @click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Epochs.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Frames in a step.")
-@click.option("--learning-rate", type=float, metavar="RATE", help="Learning rate.")
+@click.option("--learning-rate", type=FINITE, metavar="RATE", help="Learning rate.")
 @click.option("--classes", metavar="LIST", help="Class values, e.g. 6000,7000 or 0.1:0.5:0.01.")
 @click.option("--nearest", is_flag=True, help="Frames between two classes belong to the nearest.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
 @click.option(
     "--validation",
     "validation_fraction",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.125,
     show_default=True,
     metavar="SHARE",

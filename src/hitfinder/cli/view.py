@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.finite import FINITE
 from hitfinder.cli.run import geometry_options
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ Examples:
 )
 @click.option(
     "--zoom",
-    type=float,
+    type=FINITE,
     nargs=3,
     metavar="FS SS SIZE",
     help="Show a square of SIZE pixels around a place.",
