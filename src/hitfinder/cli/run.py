@@ -32,7 +32,7 @@ Hand the hits to CrystFEL:
   indexamajig -i cxi.lst -g DIR/hits.geom --peaks=cxi -o out.stream
 
 Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
-bad input; 130 interrupted.
+bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
 
 FINDER_OPTIONS = (

@@ -38,7 +38,8 @@ What is written to the folder:
   shots.parquet, crystals.parquet     every frame and crystal: what was drawn
   frames.geom, settings.toml          geometry for CrystFEL; settings for --config
 
-Exit codes: 0 done; 2 wrong usage or bad input; 130 interrupted.
+Exit codes: 0 done; 2 wrong usage or bad input; 70 an error in
+hitfinder, please report it; 130 interrupted.
 """
 
 _VALUES = {
