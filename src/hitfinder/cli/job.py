@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import importlib.metadata
 import logging
+import os
 import platform
 import signal
 import time
@@ -186,6 +187,7 @@ class _Job:
             "started": started.isoformat(sep=" ", timespec="seconds"),
             "complete": not interrupted,
             "inputs": self.inputs,
+            "directory": os.getcwd(),
             "versions": _versions(),
             "geometry": self._geometry(geometry),
             "origin": self.setup.origin,

@@ -39,7 +39,8 @@ COMMANDS = {
 """Subcommand -> where it is, and its line in ``hitfinder --help``."""
 
 BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
-"""Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as shells have it."""
+"""Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as
+shells have it."""
 
 
 class ReaderGoneError(Exception):
