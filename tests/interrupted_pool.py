@@ -44,17 +44,17 @@ def main():
     os.setpgrp()
     context = multiprocessing.get_context("spawn")
     print("first held", first_process_is_held(context))
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
-        with interrupts.held():
-            for number in range(4):
-                pool.submit(interrupts.interruptible, job, FOLDER, number)
-            while len(list(FOLDER.glob("began*"))) < 2:
-                time.sleep(0.05)
-            for _ in range(2):
-                os.killpg(0, signal.SIGINT)
-                time.sleep(0.2)
-            pool.shutdown(wait=True, cancel_futures=True)
-            signal.sigtimedwait({signal.SIGINT}, 0)
+    pool = concurrent.futures.ProcessPoolExecutor(2, mp_context=context)
+    with interrupts.held():
+        for number in range(4):
+            pool.submit(interrupts.interruptible, job, FOLDER, number)
+        while len(list(FOLDER.glob("began*"))) < 2:
+            time.sleep(0.05)
+        for _ in range(2):
+            os.killpg(0, signal.SIGINT)
+            time.sleep(0.2)
+        pool.shutdown(wait=True, cancel_futures=True)
+        signal.sigtimedwait({signal.SIGINT}, 0)
     print(" ".join(sorted(path.name for path in FOLDER.iterdir())))
 
 

@@ -302,7 +302,8 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path):
     path = write(tmp_path / "x.h5", entry__data__data=counts(2))
     error = failure(open_source(path, dataset="/entry/nothing/here"))
     assert error.status == "no-frames"
-    assert error.where.endswith("x.h5/entry/nothing")
+    assert error.where.endswith("x.h5/entry/nothing/here")
+    assert error.what == "there is no such dataset, nor anything at /entry/nothing"
     assert failure(open_source(path, dataset="/entry")).what == "is a group, not a dataset"
 
 

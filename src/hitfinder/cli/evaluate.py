@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hitfinder.cli.finite import POSITIVE
+from hitfinder.cli.options import POSITIVE
 from hitfinder.cli.selection import selection_from, selection_options
 
 EPILOG = """\b

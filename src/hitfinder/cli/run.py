@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitfinder.cli.finite import FINITE, POSITIVE, FiniteRange
+from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse_all_but
 
 if TYPE_CHECKING:
     from hitfinder.cli.job import Result
@@ -45,6 +45,12 @@ FINDER_OPTIONS = (
     "model",
     "device",
 )
+
+
+TAKEN_BY_PIPELINE = {
+    *("inputs", "out", "pipeline", "device", "camera_length_m", "photon_energy_ev"),
+    *("csv", "resume", "overwrite"),
+}
 
 
 def geometry_options(command: Any) -> Any:
@@ -214,7 +220,8 @@ def tell(result: Result) -> None:
     "--pipeline",
     multiple=True,
     metavar="BUNDLE",
-    help="Judge by trained networks instead, as the CXLS report did; once for each network.",
+    help="Judge by trained networks instead, as the CXLS report did; once for each network. Goes"
+    " with --device, --photon-energy-ev, --camera-length-m, --csv, --resume and --overwrite alone.",
 )
 @click.pass_context
 def run(
@@ -236,6 +243,7 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
+        refuse_all_but(ctx, TAKEN_BY_PIPELINE, "--pipeline")
         result = _run_pipeline(inputs, out, pipeline, resume, overwrite, given)
     else:
         from hitfinder.cli.job import run_job

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hitfinder.cli.finite import FINITE
+from hitfinder.cli.options import FINITE
 
 EPILOG = """\b
 A parameter marked (v) may be a number, or be drawn anew for every frame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitfinder.cli.finite import FINITE, FiniteRange
+from hitfinder.cli.options import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
 if TYPE_CHECKING:
@@ -37,7 +38,28 @@ each device, --devices and --nodes as in the job.
 """
 
 
-@click.command(epilog=EPILOG)
+class _Train(click.Command):
+    """The command; the help of low-flux says what low-flux takes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, having looked for whose help may be asked for."""
+        if LOW_FLUX in args and not any(name in args for name in ATTRIBUTES):
+            self._about_low_flux(ctx)
+        return super().parse_args(ctx, args)
+
+    @staticmethod
+    def _about_low_flux(ctx: click.Context) -> None:
+        from hitfinder.cli import train_low_flux
+
+        ctx.command = copy.copy(ctx.command)
+        ctx.command.help, ctx.command.epilog = train_low_flux.HELP, train_low_flux.EPILOG
+        ctx.command.params = [copy.copy(param) for param in ctx.command.params]
+        for param in ctx.command.params:
+            if isinstance(param, click.Option) and param.name not in train_low_flux.TAKEN:
+                param.hidden = True
+
+
+@click.command(cls=_Train, epilog=EPILOG)
 @click.argument("attribute", type=click.Choice([*ATTRIBUTES, LOW_FLUX]))
 @click.option("--data", metavar="DIR", help="Tree of frames.")
 @click.option("--out", metavar="DIR", help="Folder for the trained network.")
@@ -90,8 +112,7 @@ def train(ctx: click.Context, attribute: str, **given: Any) -> None:
     """Train a network to learn ATTRIBUTE of the frames of a tree.
 
     low-flux is the network that hitfinder run judges peaks by: it simulates the frames it learns
-    from, and takes --out, --experiments, --epochs, --batch-size, --learning-rate, --seed,
-    --workers, --accelerator, --recalibrate and --overwrite alone.
+    from, and has options of its own (hitfinder train low-flux --help).
     """
     if attribute == LOW_FLUX:
         from hitfinder.cli.train_low_flux import train_low_flux

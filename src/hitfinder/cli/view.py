@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitfinder.cli.finite import FINITE
+from hitfinder.cli.options import FINITE
 from hitfinder.cli.run import geometry_options
 
 if TYPE_CHECKING:
