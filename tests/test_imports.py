@@ -11,7 +11,7 @@ import hitfinder
 
 PACKAGE = Path(hitfinder.__file__).parent
 LEVELS = (
-    ("units", "errors", "config", "logs", "atomic"),
+    ("units", "errors", "config", "logs", "atomic", "interrupts"),
     ("geometry",),
     ("crystal", "io"),
     ("simulate",),

@@ -66,6 +66,18 @@ def test_errors_become_a_line_and_an_exit_code(monkeypatch, capsys, raised, code
     assert captured.out == ""
 
 
+def test_an_error_in_the_program_has_a_code_of_its_own(monkeypatch, capsys):
+    @click.command()
+    def run():
+        raise IndexError("oh")
+
+    monkeypatch.setattr(module.LazyGroup, "get_command", lambda *_: run)
+    assert exit_code("run") == 70
+    said = capsys.readouterr().err
+    assert "IndexError: oh" in said
+    assert said.endswith("please report it\n")
+
+
 def test_a_reader_that_goes_away_is_no_error():
     # More than a pipe holds, so that writing must fail.
     code = (

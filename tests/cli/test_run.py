@@ -237,6 +237,25 @@ def test_frames_that_are_in_no_hdf5_file_are_copied(series, hitfinder, tmp_path)
         np.testing.assert_array_equal(data[1], frames[3])
 
 
+def test_a_frame_without_a_pixel_to_read_gives_nothing(series, hitfinder, tmp_path):
+    frames = np.stack(series.frames[:2]).astype(np.float16)
+    frames[1] = np.nan
+    with h5py.File(tmp_path / "half.h5", "w") as file:
+        file["entry/data/data"] = frames
+    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    arguments = ["run", tmp_path / "half.h5", "-g", tmp_path / "s.geom", "--hit-threshold", 0]
+    made = hitfinder(*arguments, "-o", tmp_path / "out", "-j", 1)
+    assert made.returncode == 0, made.stderr
+    table = frames_table(tmp_path / "out")
+    assert table["status"].to_pylist() == ["ok", "ok"]
+    assert table["photons"].to_pylist() == [int(series.frames[0].sum()), 0]
+    blind = table.slice(1).to_pylist()[0]
+    assert (blind["score"], blind["hit"], blind["n_peaks"]) == (0.0, False, 0)
+    for name in ("hit_probability", "photon_energy_ev", "camera_length_m", "background_per_pixel"):
+        assert table[name][0].as_py() is not None
+        assert blind[name] is None
+
+
 def test_a_complete_run_is_left_alone_unless_told(series, done, hitfinder, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     again = hitfinder("run", series.master, "-o", done, "--resume")
@@ -268,6 +287,15 @@ def complaint(capsys, *arguments):
         main([*map(str, arguments)])
     assert stop.value.code == 2
     return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--device", "quantum"], ["--hit-threshold", "inf"]])
+def test_results_are_there_until_others_can_be_had(series, capsys, tmp_path, option):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    complaint(capsys, "run", series.master, "-o", out, "--overwrite", *option)
+    assert [path.name for path in out.iterdir()] == ["run.json"]
 
 
 def test_bad_input_is_one_clear_line(series, capsys, tmp_path, monkeypatch):
@@ -314,6 +342,10 @@ def test_folders_that_hold_something_are_refused(series, capsys, tmp_path):
     [
         (["--false-hits", "2"], "'--false-hits': 2.0 is not in the range 0<x<1"),
         (["--photon-energy-ev", "-3"], "'--photon-energy-ev'"),
+        (["--photon-energy-ev", "inf"], "'--photon-energy-ev': 'inf' is not a finite number"),
+        (["--hit-threshold", "nan"], "'--hit-threshold': 'nan' is not a finite number"),
+        (["--beam-center", "3", "inf"], "'--beam-center': 'inf' is not a finite number"),
+        (["--false-hits", "nan"], "'--false-hits': 'nan' is not a finite number"),
         (["--workers", "0"], "'--workers'"),
         (["--beam-center", "1"], "'--beam-center' requires 2 arguments"),
         (["--resume", "--overwrite"], "exclude each other"),

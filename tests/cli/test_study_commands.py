@@ -146,6 +146,14 @@ def test_a_configuration_is_printed_changed_and_used(work):
             "belongs to no class",
         ),
         (["train", "peak", "--data", "images", "--out", "x", "--classes", "a"], "is no number"),
+        (
+            ["train", "peak", "--data", "images", "--out", "x", "--classes", "6000,inf"],
+            "is not finite",
+        ),
+        (
+            ["train", "peak", "--data", "images", "--out", "x", "--learning-rate", "inf"],
+            "is not a finite number",
+        ),
         (["evaluate", "absent", "--data", "images"], "no bundle"),
         (["dataset", "build", "--out", "images", "--frames", "4"], "finished tree already"),
         (["dataset", "import", "absent", "--out", "x"], "no such folder"),
@@ -246,11 +254,31 @@ def test_a_stopped_pipeline_is_completed(work, networks, tmp_path, signal, code)
     told = run_pipeline(
         [str(source)], networks, tmp_path / "out", device="cpu", batch_size=4, resume=True
     )
-    assert dataclasses.replace(told, page=whole.page) == whole
+    assert told == dataclasses.replace(whole, page=told.page)
     assert (whole.processed, whole.interrupted) == (72, False)
     for name in ("frames.parquet", "peaks.parquet"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (tmp_path / "out/.parts").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [["-g", "x.geom"], ["--min-peaks", "3"], ["-c", "x.toml"], ["--no-estimate"]]
+)
+def test_options_without_a_meaning_for_a_pipeline_are_refused(work, networks, option):
+    arguments = ["run", "images/peaks_water_overlay/01", "--out", "x", "--pipeline", networks[0]]
+    done = hitfinder(*arguments, *option, cwd=work, code=2)
+    name = {"-g": "--geometry", "-c": "--config"}.get(option[0], option[0])
+    assert f"--pipeline takes no {name}" in done.stderr
+    assert not (work / "x").exists()
+
+
+def test_help_of_low_flux_is_about_low_flux(work):
+    shown = hitfinder("train", "low-flux", "--help", cwd=work).stdout
+    assert "--recalibrate" in shown
+    assert "--data" not in shown
+    assert "--data" in hitfinder("train", "--help", cwd=work).stdout
+    done = hitfinder("train", "low-flux", "--out", "x", "--data", "y", cwd=work, code=2)
+    assert "low-flux takes no --data" in done.stderr
 
 
 def test_a_pipeline_that_does_not_fit_the_frames(work, networks):

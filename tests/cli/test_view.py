@@ -46,12 +46,36 @@ def test_frame_and_peaks_come_from_a_run(series, done, capsys, tmp_path):
     assert out.read_bytes() == first
 
 
+def test_a_run_is_shown_from_any_directory(fresh_series, hitfinder, capsys, tmp_path, monkeypatch):
+    folder = fresh_series.master.parent
+    np.save(folder / "bad.npy", np.zeros((200, 220), bool))
+    arguments = ["run", "run_master.h5", "-o", "out", "--mask", "bad.npy", "--no-estimate"]
+    made = hitfinder(*arguments, cwd=folder)
+    assert made.returncode == 0, made.stderr
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    out = folder / "out"
+    assert view(capsys, "--run", out, "--frame", 5)[:2] == (
+        0,
+        "8 peaks of the run: run_master_5.png\n",
+    )
+    assert view(capsys, fresh_series.master, "//5", "--run", out)[0] == 0
+    moved = folder.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    assert view(capsys, "--run", "out", "--frame", 5)[0] == 0
+
+
 def test_zoom_shows_a_part(series, capsys, tmp_path):
     fs, ss = series.spots[7][0]
     inside, outside = tmp_path / "in.png", tmp_path / "out.png"
-    assert view(capsys, series.master, "//7", "--zoom", fs, ss, 9, "-o", inside)[0] == 0
+    code, said, _ = view(capsys, series.master, "//7", "--zoom", fs, ss, 9, "-o", inside)
+    assert code == 0
+    assert ", 1 of the peaks in this part: " in said
     assert circles(inside)
-    assert view(capsys, series.master, "//7", "--zoom", 5, 5, 8, "-o", outside)[0] == 0
+    code, said, _ = view(capsys, series.master, "//7", "--zoom", 5, 5, 8, "-o", outside)
+    assert code == 0
+    assert ", 0 of the peaks in this part: " in said
     assert not circles(outside)
 
 
@@ -79,6 +103,7 @@ def test_bad_input_is_one_clear_line(series, done, capsys, tmp_path, monkeypatch
         ([], "name a file, or a run and a frame"),
         (["x.h5", "//1", "--frame", "1"], "give an event or --frame, not both"),
         (["x.h5", "--zoom", "1", "1", "0"], "the size must be positive"),
+        (["x.h5", "-o", "x.jpg"], "name it .png, not 'x.jpg'"),
     ],
 )
 def test_wrong_usage_is_named(capsys, arguments, message):

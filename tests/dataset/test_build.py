@@ -2,6 +2,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -203,3 +205,38 @@ def test_full_pixels_stay_full():
 def test_impossible_recipes(changes, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**{"frames": 2, **changes})
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from hitfinder.dataset.framefile import Attributes
+from hitfinder.dataset.framewriter import FrameFileWriter
+from hitfinder.errors import OutputError
+
+path, limit, single = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "single"
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+noise = np.random.default_rng(0).integers(0, 65535, (100, 120)).astype("u2")
+try:
+    with FrameFileWriter(path, single=single) as first, FrameFileWriter(path + "2") as second:
+        for _ in range(1 if single else 3):
+            first.append(noise)
+            second.append(noise[:20])
+        rows = np.arange(1 if single else 3)
+        for writer in (first, second):
+            writer.describe(Attributes(rows * 1.0, rows * 1.0, rows.astype("i1")))
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("single", ["single", "stack"])
+@pytest.mark.parametrize("limit", [300, 2_500, 12_000, 30_000])
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit, single):
+    path = tmp_path / "a.h5"
+    command = [sys.executable, "-c", FULL_DISK, str(path), str(limit), single]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a.h5" in done.stdout
+    assert "cannot be written (File too large)" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -129,6 +129,16 @@ def test_nothing_collected_shows_as_nothing(geometry):
     assert set(SECTIONS) <= set(Page(text).ids)
 
 
+@pytest.mark.filterwarnings("error")
+def test_frames_without_a_pixel_to_read_have_no_background(geometry):
+    collector = Collector(8, geometry, DetectorView.of(geometry, 1), 5)
+    part = make_part(geometry, 0)
+    part.rows["background_per_pixel"] = np.nan
+    collector.add(part)
+    text = "".join(Page(make_report(geometry, collector, [], [], None).html()).text)
+    assert "–background photons per pixel" in text
+
+
 def make_report(geometry, collected, best, misses, image, complete=True):
     run = {
         "inputs": ["/data/<run> & 7_master.h5"],

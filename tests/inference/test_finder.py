@@ -4,6 +4,7 @@ import pytest
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.finder import Finder
+from hitfinder.inference.locator import NetworkFinder
 from hitfinder.inference.settings import FinderSettings
 
 
@@ -18,7 +19,9 @@ def add_spot(frame, fs, ss, photons, sigma, rng):
     np.add.at(frame, (at_ss, at_fs), 1)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.int32, np.float32])
+@pytest.mark.parametrize(
+    "kind", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", np.longdouble]
+)
 def test_every_type_of_counts_gives_the_same_peaks(finder, water_like, kind):
     frame = blank(water_like * 0.05, 1)
     frame[50, 60] = 20
@@ -107,6 +110,15 @@ def test_frame_of_zeros(finder):
     assert np.isnan(result.resolution_a)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int8, np.int16, np.int32, np.int64])
+def test_the_top_of_an_integer_type_is_no_reading(finder, kind):
+    frame = np.zeros((400, 420), kind)
+    frame[60, 60], frame[80, 80] = np.iinfo(kind).max, 20
+    result = finder.process(frame)
+    assert result.photons == 20
+    assert result.peaks["fs"].tolist() == [80.5]
+
+
 def test_frame_all_masked(small_geometry, finder):
     frame = np.full((400, 420), 7, np.uint16)
     result = finder.process(frame, mask=np.ones(frame.shape, bool))
@@ -123,8 +135,12 @@ def test_frame_without_a_reading_anywhere(finder):
         np.full((400, 420), -1, np.int32),
         np.full((400, 420), 65535, np.uint16),
     ):
-        result = finder.process(frame)
-        assert (result.score, result.hit, result.photons) == (0.0, False, 0)
+        for one in (finder, NetworkFinder(finder.geometry, FinderSettings(hit_threshold=0.0))):
+            result = one.process(frame)
+            assert (result.score, result.hit, result.photons) == (0.0, False, 0)
+            assert len(result.peaks) == 0
+            assert np.isnan([result.background_per_pixel, result.hit_probability]).all()
+            assert np.isnan(result.profile).all()
 
 
 def test_pixels_without_a_reading_are_ignored(finder, water_like):
@@ -137,10 +153,8 @@ def test_pixels_without_a_reading_are_ignored(finder, water_like):
     assert result.background_per_pixel == pytest.approx(reference.background_per_pixel, rel=0.02)
 
 
-def test_top_of_the_type_is_no_count_unless_the_detector_saturates_there(small_geometry):
+def test_counts_are_cut_off_where_the_detector_saturates(small_geometry):
     frame = np.zeros((400, 420), np.uint16)
-    frame[60, 60] = 65535
-    assert len(Finder(small_geometry).process(frame).peaks) == 0
     frame[60, 60] = 30_000
     detector = small_geometry.detector
     saturating = Detector("s", detector.shape, detector.panels, detector.mask, saturation=20_000)
@@ -189,7 +203,15 @@ def test_settings_decide_what_is_a_hit(small_geometry, water_like):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"false_hits": 0.0}, {"false_peaks": 1.5}, {"min_peaks": -1}, {"false_hits": -3}]
+    "wrong",
+    [
+        {"false_hits": 0.0},
+        {"false_peaks": 1.5},
+        {"min_peaks": -1},
+        {"false_hits": -3},
+        {"hit_threshold": np.nan},
+        {"hit_threshold": np.inf},
+    ],
 )
 def test_impossible_settings_are_named(wrong):
     name = next(iter(wrong))

@@ -212,6 +212,9 @@ def test_detectors_are_recognised():
         {"file": "a.geom", "detector": "b"},
         {"photon_energy_ev": 0.0},
         {"camera_length_m": -1.0},
+        {"camera_length_m": np.inf},
+        {"photon_energy_ev": np.nan},
+        {"beam_center": (3.0, np.nan)},
         {"polarisation": 1.5},
     ],
 )

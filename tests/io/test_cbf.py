@@ -68,6 +68,72 @@ def test_a_header_without_fields_says_nothing(tmp_path):
     assert said.beam_center is None
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Detector_distance 0.29147 m", "Detector_distance 291.47 mm"),
+        ("Detector_distance 0.29147 m", "Detector_distance = 0.29147 m"),
+        ("Pixel_size 172e-6 m x 172e-6 m", "Pixel_size 0.172 mm x 0.172 mm"),
+        ("Wavelength 0.97625 A", "Wavelength = 0.97625 A"),
+        ("Wavelength 0.97625 A", "Wavelength 0.097625 nm"),
+        ("Beam_xy (12.30, 20.48) pixels", "Beam_xy (2.1156, 3.52256) mm"),
+        ("Beam_xy (12.30, 20.48) pixels", "Beam_xy = 12.30, 20.48"),
+    ],
+)
+def test_the_header_may_be_in_other_units_and_have_equals_signs(tmp_path, old, new):
+    assert old in HEADER
+    usual = open_source(write(tmp_path / "x.cbf", counts())).metadata
+    said = open_source(write(tmp_path / "y.cbf", counts(), HEADER.replace(old, new))).metadata
+    for name in ("photon_energy_ev", "camera_length_m", "beam_center", "pixel_size_m"):
+        assert getattr(said, name) == pytest.approx(getattr(usual, name))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("0.29147", "-0.29147", "camera_length_m"),
+        ("0.29147 m", "0.29147 furlongs", "camera_length_m"),
+        ("0.97625", "0", "photon_energy_ev"),
+        ("0.97625", "1e999", "photon_energy_ev"),
+        ("0.97625", "1-2", "photon_energy_ev"),
+        ("91795", "lots", "saturation"),
+        ("12.30", "nan", "beam_center"),
+    ],
+)
+def test_what_the_header_cannot_mean_is_not_taken(tmp_path, old, new, name):
+    said = open_source(write(tmp_path / "x.cbf", counts(), HEADER.replace(old, new))).metadata
+    assert getattr(said, name) is None
+
+
+def test_a_damaged_byte_among_the_counts_is_noticed(tmp_path):
+    path = write(tmp_path / "x.cbf", counts())
+    content = bytearray(path.read_bytes())
+    content[content.index(BINARY_START) + 100] ^= 1
+    path.write_bytes(content)
+    error = failure(open_source(path))
+    assert error.status == "unreadable"
+    assert "Content-MD5" in error.what
+    path.write_bytes(re.sub(rb"Content-MD5: \S+", b"Content-MD5: none", content))
+    assert (open_source(path)[0] != counts()).any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "number"),
+    [
+        (b"41", "Number-of-Elements: 1200"),
+        (b"99999999999", "Number-of-Elements: 1200"),
+        (b"99999999999", "Number-of-Elements: unknown"),
+    ],
+)
+def test_dimensions_that_cannot_be_are_named(tmp_path, columns, number):
+    path = write(tmp_path / "x.cbf", counts())
+    content = path.read_bytes().replace(b"Number-of-Elements: 1200", number.encode())
+    path.write_bytes(content.replace(b"Fastest-Dimension: 40", b"Fastest-Dimension: " + columns))
+    error = failure(open_source(path))
+    assert error.status == "unreadable"
+    assert f"30 x {columns.decode()} pixels" in error.what
+
+
 def test_a_gzipped_frame_is_read(tmp_path):
     plain = write(tmp_path / "x.cbf", counts())
     (tmp_path / "y.cbf.gz").write_bytes(gzip.compress(plain.read_bytes()))

@@ -107,6 +107,39 @@ def test_an_energy_for_each_frame_of_a_stack(tmp_path):
     assert source.frame_metadata(2).camera_length_m == 0.25
 
 
+def test_values_missing_from_an_array_are_made_up_for_by_the_others(tmp_path):
+    path = write(
+        tmp_path / "x.h5",
+        entry__data__data=counts(4),
+        photon_energy_ev=np.array([6000.0, np.nan, 9000.0, 8000.0]),
+        camera_length_m=np.array([0.1, 0.0, 0.2, -1.0]),
+    )
+    source = open_source(path)
+    assert source.metadata.photon_energy_ev == 8000
+    said = [source.frame_metadata(i) for i in range(4)]
+    assert [frame.photon_energy_ev for frame in said] == [6000, 8000, 9000, 8000]
+    assert [frame.camera_length_m for frame in said] == pytest.approx([0.1, 0.15, 0.2, 0.15])
+    energy, length = source.metadata.notes
+    assert "the photon energy at /photon_energy_ev is no positive number in 1 of 4" in energy
+    assert "2 of 4" in length
+
+
+def test_an_array_of_another_length_than_the_frames_is_told(tmp_path):
+    energies = np.array([6000.0, 7000.0, 9000.0])
+    path = write(tmp_path / "x.h5", entry__data__data=counts(4), photon_energy_ev=energies)
+    source = open_source(path)
+    assert source.frame_metadata(2).photon_energy_ev == source.metadata.photon_energy_ev == 7000
+    assert ["3 values for 4 frames" in note for note in source.metadata.notes] == [True]
+
+
+def test_an_attribute_that_cannot_be_is_passed_over(tmp_path):
+    path = write(tmp_path / "x.h5", entry__data__data=counts(1))
+    with h5py.File(path, "a") as file:
+        file["entry/data"].attrs["photon_energy"] = np.nan
+        file["entry"].attrs["photon_energy"] = 6000
+    assert open_source(path).metadata.photon_energy_ev == 6000
+
+
 @pytest.mark.parametrize(
     ("path", "value", "unit", "expected"),
     [
@@ -269,7 +302,8 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path):
     path = write(tmp_path / "x.h5", entry__data__data=counts(2))
     error = failure(open_source(path, dataset="/entry/nothing/here"))
     assert error.status == "no-frames"
-    assert error.where.endswith("x.h5/entry/nothing")
+    assert error.where.endswith("x.h5/entry/nothing/here")
+    assert error.what == "there is no such dataset, nor anything at /entry/nothing"
     assert failure(open_source(path, dataset="/entry")).what == "is a group, not a dataset"
 
 

@@ -34,6 +34,11 @@ def test_a_line_is_split_at_the_last_space_before_an_event(line, expected):
     assert parse_line(line) == expected
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_path(tmp_path):
+    (tmp_path / "x.lst").write_bytes(b"\xef\xbb\xbf/a.h5 //1\n")
+    assert read_lst(tmp_path / "x.lst") == [FrameRef("/a.h5", "//1")]
+
+
 def test_what_is_written_is_read_back(tmp_path):
     refs = [FrameRef("/a b/c.h5", "//1"), FrameRef("/d.cbf"), FrameRef("/e.h5", "run//7")]
     write_lst(tmp_path / "x.lst", refs)

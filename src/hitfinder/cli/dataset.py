@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.options import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _making(command: Any) -> Any:
             click.option("--out", required=True, metavar="DIR", help="Folder for the tree."),
             click.option(
                 "--percent-empty",
-                type=click.FloatRange(0),
+                type=FiniteRange(0),
                 default=100.0,
                 show_default=True,
                 metavar="P",
@@ -54,7 +55,7 @@ def _making(command: Any) -> Any:
             ),
             click.option(
                 "--background-shots",
-                type=click.FloatRange(0),
+                type=FiniteRange(0),
                 default=2000.0,
                 show_default=True,
                 metavar="N",
@@ -69,7 +70,7 @@ def _making(command: Any) -> Any:
                 help="1 writes single-frame files as in the report.",
             ),
             click.option(
-                "--label-photons", type=float, default=3.0, show_default=True, metavar="N"
+                "--label-photons", type=FINITE, default=3.0, show_default=True, metavar="N"
             ),
             click.option("--workers", type=click.IntRange(1), default=1, show_default=True),
         )
@@ -143,7 +144,7 @@ def _build(given: dict[str, Any], settings: tuple[Setting, ...], maker: Any) -> 
 )
 @click.option(
     "--least-spot-photons",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=8.0,
     show_default=True,
     metavar="N",
@@ -260,7 +261,7 @@ def validate(tree: str, quick: bool) -> None:
 @click.option(
     "--test",
     "test_fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
     metavar="SHARE",

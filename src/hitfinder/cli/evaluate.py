@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hitfinder.cli.options import POSITIVE
 from hitfinder.cli.selection import selection_from, selection_options
 
 EPILOG = """\b
@@ -37,7 +38,7 @@ _ONLY_BUNDLE = ("data", "settings", "photon_energy_ev", "camera_length_m")
 @click.option("--out", metavar="DIR", help="Folder to write to.  [default: BUNDLE/evaluation]")
 @click.option(
     "--tolerance-px",
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     default=3.0,
     show_default=True,
     metavar="PX",

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import importlib.metadata
 import logging
+import os
 import platform
 import signal
 import time
@@ -26,7 +27,7 @@ from hitfinder.cli.outputs import REPORT, Outputs
 from hitfinder.cli.progress import OnProgress, progress
 from hitfinder.errors import SourceError
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.pipeline import Pipeline, default_workers
+from hitfinder.inference.pipeline import Pipeline, default_workers, try_out
 from hitfinder.inference.settings import FinderSettings, JobSettings
 from hitfinder.inference.setup import Setup, read_geometry_file, set_up
 from hitfinder.inference.store import Store
@@ -115,6 +116,7 @@ def run_job(
     setup = set_up(settings.geometry, geom, stored)
     setup.log()
     check_model(settings.finder, setup.geometry)
+    try_out(setup.source, setup.geometry, settings.finder)
     stored.close()
     job = fingerprint(stored, setup.geometry, settings)
     store = open_folder(out, job, resume, overwrite)
@@ -126,7 +128,7 @@ def run_job(
 
 
 def check_readable(source: FrameSource) -> None:
-    """Report what is known to be wrong with the inputs.
+    """Report what is known to be wrong with the inputs, or odd about what they say of the beam.
 
     Raises
     ------
@@ -142,6 +144,8 @@ def check_readable(source: FrameSource) -> None:
         log.warning("%s", problem)
     if len(problems) > SHOWN_PROBLEMS:
         log.warning("and %d more problems with the inputs", len(problems) - SHOWN_PROBLEMS)
+    for note in source.metadata.notes:
+        log.warning("%s: %s", source.ref(0).file, note)
 
 
 def check_model(settings: FinderSettings, geometry: Geometry) -> None:
@@ -183,6 +187,7 @@ class _Job:
             "started": started.isoformat(sep=" ", timespec="seconds"),
             "complete": not interrupted,
             "inputs": self.inputs,
+            "directory": os.getcwd(),
             "versions": _versions(),
             "geometry": self._geometry(geometry),
             "origin": self.setup.origin,

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 
 import click
 
@@ -37,8 +38,9 @@ COMMANDS = {
 }
 """Subcommand -> where it is, and its line in ``hitfinder --help``."""
 
-BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
-"""Exit codes; 128 + the signal's number where a signal ended the command, as shells have it."""
+BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
+"""Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as
+shells have it."""
 
 
 class ReaderGoneError(Exception):
@@ -94,7 +96,7 @@ Examples:
 
 \b
 Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
-bad input; 130 interrupted.
+bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """,
 )
 @click.version_option(__version__, message="hitfinder %(version)s")
@@ -124,6 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         logging.getLogger("hitfinder").debug("", exc_info=True)
         code = _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    except Exception:
+        traceback.print_exc()
+        click.echo("hitfinder: this is an error in hitfinder, please report it", err=True)
+        code = BUG
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse_all_but
+
 if TYPE_CHECKING:
     from hitfinder.cli.job import Result
     from hitfinder.inference.settings import JobSettings
@@ -30,10 +32,9 @@ Hand the hits to CrystFEL:
   indexamajig -i cxi.lst -g DIR/hits.geom --peaks=cxi -o out.stream
 
 Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
-bad input; 130 interrupted.
+bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
 FINDER_OPTIONS = (
     "false_hits",
     "false_peaks",
@@ -44,6 +45,12 @@ FINDER_OPTIONS = (
     "model",
     "device",
 )
+
+
+TAKEN_BY_PIPELINE = {
+    *("inputs", "out", "pipeline", "device", "camera_length_m", "photon_energy_ev"),
+    *("csv", "resume", "overwrite"),
+}
 
 
 def geometry_options(command: Any) -> Any:
@@ -65,7 +72,7 @@ def geometry_options(command: Any) -> Any:
             ),
             click.option(
                 "--beam-center",
-                type=float,
+                type=FINITE,
                 nargs=2,
                 metavar="FS SS",
                 help="Where the beam meets the frame, in pixels; the first pixel's centre is 0.5.",
@@ -85,26 +92,26 @@ def finder_options(command: Any) -> Any:
         (
             click.option(
                 "--false-hits",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="Share of blank frames that may be called hits.  [default: 0.01]",
             ),
             click.option(
                 "--false-peaks",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="False peaks allowed per blank frame.  [default: 0.02]",
             ),
             click.option(
                 "--false-share",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
                 help="False peaks allowed among those of a frame, by their probabilities."
                 "  [default: 0.05]",
             ),
             click.option(
                 "--hit-threshold",
-                type=float,
+                type=FINITE,
                 metavar="SCORE",
                 help="Least score of a hit.  [default: what --false-hits needs]",
             ),
@@ -213,7 +220,8 @@ def tell(result: Result) -> None:
     "--pipeline",
     multiple=True,
     metavar="BUNDLE",
-    help="Judge by trained networks instead, as the CXLS report did; once for each network.",
+    help="Judge by trained networks instead, as the CXLS report did; once for each network. Goes"
+    " with --device, --photon-energy-ev, --camera-length-m, --csv, --resume and --overwrite alone.",
 )
 @click.pass_context
 def run(
@@ -235,6 +243,7 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
+        refuse_all_but(ctx, TAKEN_BY_PIPELINE, "--pipeline")
         result = _run_pipeline(inputs, out, pipeline, resume, overwrite, given)
     else:
         from hitfinder.cli.job import run_job

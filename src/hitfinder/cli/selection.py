@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,7 +54,7 @@ def numbers(text: str | None, option: str) -> tuple[float, ...]:
     Raises
     ------
     ConfigError
-        If it holds something else.
+        If it holds something else, infinity included.
     """
     import numpy as np
 
@@ -65,6 +66,8 @@ def numbers(text: str | None, option: str) -> tuple[float, ...]:
             parts = [float(part) for part in item.split(":")]
         except ValueError:
             parts = []
+        if not all(map(math.isfinite, parts)):
+            raise ConfigError(f"{item!r} is not finite", option)
         if len(parts) == 1:
             values += parts
         elif len(parts) == 3 and parts[2] > 0 and parts[1] >= parts[0]:

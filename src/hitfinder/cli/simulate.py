@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hitfinder.cli.options import FINITE
+
 EPILOG = """\b
 A parameter marked (v) may be a number, or be drawn anew for every frame:
   1e8..3e8                uniform between the two
@@ -36,7 +38,8 @@ What is written to the folder:
   shots.parquet, crystals.parquet     every frame and crystal: what was drawn
   frames.geom, settings.toml          geometry for CrystFEL; settings for --config
 
-Exit codes: 0 done; 2 wrong usage or bad input; 130 interrupted.
+Exit codes: 0 done; 2 wrong usage or bad input; 70 an error in
+hitfinder, please report it; 130 interrupted.
 """
 
 _VALUES = {
@@ -77,7 +80,7 @@ def _value_options(command: Any) -> Any:
 @click.option("--space-group", metavar="NAME", help="Space group, for a .hkl list.")
 @click.option("--spectrum", metavar="NAME|FILE", help="tophat, gaussian, two-colour, sase, ...")
 @_value_options
-@click.option("--blank-fraction", type=float, metavar="SHARE", help="Frames without a crystal.")
+@click.option("--blank-fraction", type=FINITE, metavar="SHARE", help="Frames without a crystal.")
 @click.option(
     "--orientations", metavar="FILE", help="CSV of reciprocal axes (astar_x ... cstar_z, in 1/m)."
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.options import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
 if TYPE_CHECKING:
@@ -36,7 +38,28 @@ each device, --devices and --nodes as in the job.
 """
 
 
-@click.command(epilog=EPILOG)
+class _Train(click.Command):
+    """The command; the help of low-flux says what low-flux takes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, having looked for whose help may be asked for."""
+        if LOW_FLUX in args and not any(name in args for name in ATTRIBUTES):
+            self._about_low_flux(ctx)
+        return super().parse_args(ctx, args)
+
+    @staticmethod
+    def _about_low_flux(ctx: click.Context) -> None:
+        from hitfinder.cli import train_low_flux
+
+        ctx.command = copy.copy(ctx.command)
+        ctx.command.help, ctx.command.epilog = train_low_flux.HELP, train_low_flux.EPILOG
+        ctx.command.params = [copy.copy(param) for param in ctx.command.params]
+        for param in ctx.command.params:
+            if isinstance(param, click.Option) and param.name not in train_low_flux.TAKEN:
+                param.hidden = True
+
+
+@click.command(cls=_Train, epilog=EPILOG)
 @click.argument("attribute", type=click.Choice([*ATTRIBUTES, LOW_FLUX]))
 @click.option("--data", metavar="DIR", help="Tree of frames.")
 @click.option("--out", metavar="DIR", help="Folder for the trained network.")
@@ -45,14 +68,14 @@ each device, --devices and --nodes as in the job.
 @click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Epochs.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Frames in a step.")
-@click.option("--learning-rate", type=float, metavar="RATE", help="Learning rate.")
+@click.option("--learning-rate", type=FINITE, metavar="RATE", help="Learning rate.")
 @click.option("--classes", metavar="LIST", help="Class values, e.g. 6000,7000 or 0.1:0.5:0.01.")
 @click.option("--nearest", is_flag=True, help="Frames between two classes belong to the nearest.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
 @click.option(
     "--validation",
     "validation_fraction",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.125,
     show_default=True,
     metavar="SHARE",
@@ -89,8 +112,7 @@ def train(ctx: click.Context, attribute: str, **given: Any) -> None:
     """Train a network to learn ATTRIBUTE of the frames of a tree.
 
     low-flux is the network that hitfinder run judges peaks by: it simulates the frames it learns
-    from, and takes --out, --experiments, --epochs, --batch-size, --learning-rate, --seed,
-    --workers, --accelerator, --recalibrate and --overwrite alone.
+    from, and has options of its own (hitfinder train low-flux --help).
     """
     if attribute == LOW_FLUX:
         from hitfinder.cli.train_low_flux import train_low_flux

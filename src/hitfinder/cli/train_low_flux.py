@@ -6,10 +6,10 @@ import shlex
 import sys
 
 import click
-from click.core import ParameterSource
 
 from hitfinder.cli.bars import counting
 from hitfinder.cli.extras import require_train_extra
+from hitfinder.cli.options import refuse_all_but
 
 TAKEN = {
     *("attribute", "out", "experiments", "epochs", "batch_size", "learning_rate", "seed"),
@@ -17,14 +17,21 @@ TAKEN = {
 }
 """Options of `hitfinder train` that have a meaning here."""
 
+HELP = """Train the network that hitfinder run judges peaks by.
+
+It simulates the frames it learns from."""
+
+EPILOG = """\b
+Examples:
+  hitfinder train low-flux --out mine
+  hitfinder train low-flux --out again --recalibrate mine
+"""
+
 
 def train_low_flux(ctx: click.Context) -> None:
     """Train the network from what the command line says."""
     given = ctx.params
-    for name in given:
-        said = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-        if said and name not in TAKEN:
-            raise click.UsageError(f"low-flux takes no --{name.replace('_', '-')}")
+    refuse_all_but(ctx, TAKEN, "low-flux")
     if not given["out"]:
         raise click.UsageError("Missing option '--out'.")
     require_train_extra()

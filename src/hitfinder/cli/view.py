@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.options import FINITE
 from hitfinder.cli.run import geometry_options
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hitfinder.cli.past_run import PastRun
     from hitfinder.geometry.experiment import Geometry
     from hitfinder.inference.settings import GeometrySettings
     from hitfinder.io.source import FrameRef, FrameSource
@@ -39,7 +41,7 @@ Examples:
 )
 @click.option(
     "--zoom",
-    type=float,
+    type=FINITE,
     nargs=3,
     metavar="FS SS SIZE",
     help="Show a square of SIZE pixels around a place.",
@@ -65,20 +67,26 @@ def view(
         raise click.UsageError("give an event or --frame, not both")
     if zoom is not None and not zoom[2] > 0:
         raise click.BadParameter("the size must be positive", param_hint="--zoom")
+    if out is not None and out.suffix.lower() != ".png":
+        raise click.BadParameter(
+            f"a PNG is written: name it .png, not {out.name!r}", param_hint="--out"
+        )
     import numpy as np
 
     from hitfinder.cli.job import check_readable
+    from hitfinder.cli.past_run import PastRun
     from hitfinder.errors import ConfigError
     from hitfinder.evaluate.frame_figure import Zoom, draw_frame
     from hitfinder.inference.setup import read_geometry_file, set_up
     from hitfinder.io.open import open_source
 
-    settings = _geometry_settings(run_dir, given)
+    past = None if run_dir is None else PastRun(run_dir)
+    settings = _geometry_settings(past, given)
     row = None
     if file is None:
-        assert run_dir is not None
+        assert past is not None
         assert frame is not None
-        row, ref = frame, _ref_of_row(run_dir, frame)
+        row, ref = frame, past.ref(frame)
     else:
         ref = _ref_given(file, event)
     geom = read_geometry_file(settings)
@@ -88,8 +96,8 @@ def view(
         setup = set_up(settings, geom, stored)
         counts = setup.source.read(index)
         ref = stored.ref(index)
-    if run_dir is not None:
-        peaks = _peaks_of_row(run_dir, _row_of_ref(run_dir, ref) if row is None else row)
+    if past is not None:
+        peaks = past.peaks(past.row(ref) if row is None else row)
         found = f"{len(peaks)} peaks of the run"
     else:
         peaks, found = _find(setup.geometry, counts)
@@ -97,10 +105,12 @@ def view(
     out = out or Path(f"{Path(ref.file).stem}_{index}.png")
     try:
         area = Zoom(*zoom) if zoom else None
-        draw_frame(out, np.asarray(counts), setup.geometry, peaks, f"{name}\n{found}", area)
+        n_shown = draw_frame(
+            out, np.asarray(counts), setup.geometry, peaks, f"{name}\n{found}", area
+        )
     except ValueError as error:
         raise ConfigError(str(error), "--zoom") from error
-    click.echo(f"{found}: {out}")
+    click.echo(f"{found}{f', {n_shown} of the peaks in this part' if zoom else ''}: {out}")
 
 
 def _find(geometry: Geometry, counts: NDArray) -> tuple[NDArray[np.void], str]:
@@ -130,75 +140,13 @@ def _index(source: FrameSource, ref: FrameRef, frame: int | None) -> int:
     return frame
 
 
-def _geometry_settings(run_dir: Path | None, given: dict[str, Any]) -> GeometrySettings:
+def _geometry_settings(past: PastRun | None, given: dict[str, Any]) -> GeometrySettings:
     """Return the geometry settings of the run, if any, with those given in their place."""
-    import json
-
     from hitfinder import config
-    from hitfinder.errors import ConfigError
     from hitfinder.inference.settings import GeometrySettings
 
-    settings = GeometrySettings()
-    if run_dir is not None:
-        path = run_dir / "run.json"
-        try:
-            stored = json.loads(path.read_bytes())["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            hint = "Name the folder that `hitfinder run` wrote."
-            raise ConfigError("holds no results of a run", str(run_dir), hint) from error
-        place = {
-            name.removeprefix("geometry."): value
-            for name, value in stored.items()
-            if name.startswith("geometry.") and value is not None
-        }
-        settings = config.build(GeometrySettings, place, str(path))
+    settings = GeometrySettings() if past is None else past.geometry_settings()
     if given["geometry"] is not None:
         settings = config.override(GeometrySettings(mask=settings.mask), file=given["geometry"])
     given = {name: value for name, value in given.items() if name != "geometry"}
     return config.override(settings, **given)
-
-
-def _ref_of_row(run_dir: Path, row: int) -> FrameRef:
-    from hitfinder.errors import ConfigError
-    from hitfinder.io.source import FrameRef
-
-    files, events = _frame_columns(run_dir)
-    if row >= len(files):
-        raise ConfigError(f"the run has no frame {row}, the last is {len(files) - 1}", str(run_dir))
-    return FrameRef(files[row], events[row])
-
-
-def _row_of_ref(run_dir: Path, ref: FrameRef) -> int:
-    import os
-
-    from hitfinder.errors import ConfigError
-
-    real = os.path.realpath(ref.file)
-    known: dict[str, bool] = {}
-    for row, (file, event) in enumerate(zip(*_frame_columns(run_dir), strict=True)):
-        if event != ref.event:
-            continue
-        if file not in known:
-            known[file] = os.path.realpath(file) == real
-        if known[file]:
-            return row
-    raise ConfigError(f"frame {ref.file} {ref.event} is not in the run", str(run_dir))
-
-
-def _frame_columns(run_dir: Path) -> tuple[list[str], list[str]]:
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(run_dir / "frames.parquet", columns=["file", "event"])
-    return table["file"].to_pylist(), table["event"].to_pylist()
-
-
-def _peaks_of_row(run_dir: Path, row: int) -> NDArray[np.void]:
-    import numpy as np
-    import pyarrow.parquet
-
-    path = run_dir / "peaks.parquet"
-    table = pyarrow.parquet.read_table(path, columns=["fs", "ss"], filters=[("frame", "==", row)])
-    peaks = np.zeros(table.num_rows, [("fs", "f8"), ("ss", "f8")])
-    for name in ("fs", "ss"):
-        peaks[name] = table[name].to_numpy()
-    return peaks

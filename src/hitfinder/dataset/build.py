@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder import interrupts
 from hitfinder.dataset import manifest
 from hitfinder.dataset.framefile import Attributes, Spots
 from hitfinder.dataset.framewriter import FrameFileWriter
@@ -187,14 +188,16 @@ def _runner(workers: int) -> Iterator[Callable]:
         try:
             yield lambda function, jobs: _as_completed(pool, function, jobs)
         except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with interrupts.held():
+                pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 def _as_completed(
     pool: concurrent.futures.Executor, function: Callable, jobs: list[tuple]
 ) -> Iterator[list[FileRecord]]:
-    futures = [pool.submit(function, job) for job in jobs]
+    with interrupts.held():
+        futures = [pool.submit(interrupts.interruptible, function, job) for job in jobs]
     for future in concurrent.futures.as_completed(futures):
         yield future.result()
 

@@ -22,6 +22,7 @@ from hitfinder.dataset.framefile import (
 )
 from hitfinder.dataset.layout import DATA_PATH
 from hitfinder.errors import OutputError
+from hitfinder.io.write import close_unwritten, reason
 
 
 class FrameFileWriter:
@@ -53,12 +54,25 @@ class FrameFileWriter:
         with contextlib.ExitStack() as stack:
             part = stack.enter_context(replacing(self.path))
             with self._errors():
-                self._file = stack.enter_context(h5py.File(part, "w"))
+                # Without a chunk cache a frame that cannot be written fails when it is appended.
+                self._file = h5py.File(part, "w", rdcc_nbytes=0)
+            stack.push(self._close)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
         self._stack.__exit__(*exc_info)
+
+    def _close(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Finish the file, or drop what is in it if something went wrong."""
+        try:
+            if kind is None:
+                with self._errors():
+                    self._file.flush()
+                    self._file.close()
+        finally:
+            if self._file:
+                close_unwritten(self._file)
 
     def append(self, frame: NDArray) -> None:
         """Add one frame of counts, shape (rows, columns); all must be of one shape and type."""
@@ -125,5 +139,4 @@ class FrameFileWriter:
         try:
             yield
         except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise OutputError(f"cannot be written ({reason})", str(self.path)) from error
+            raise OutputError(f"cannot be written ({reason(error)})", str(self.path)) from error

@@ -101,7 +101,7 @@ class DetectorView:
         Parameters
         ----------
         frame : ndarray, shape of the geometry
-            Counts. Negative and NaN ones, and the top of an unsigned type, are no readings.
+            Counts. Negative and NaN ones, and the top of an integer type, are no readings.
         mask : ndarray of bool, optional
             Pixels to leave out; by default the detector's.
 
@@ -113,10 +113,9 @@ class DetectorView:
         mask = self.geometry.detector.full_mask if mask is None else mask
         use = ~mask & (self.cells >= 0)
         # Values that mark a pixel without a reading, as the finder has them.
-        if frame.dtype.kind == "u":
+        use &= frame >= 0
+        if frame.dtype.kind in "iu":
             use &= frame != np.iinfo(frame.dtype).max
-        else:
-            use &= frame >= 0
         return self._mean(self.cells[use], frame[use])
 
     def unbin(self, binned: NDArray, size: int, mask: NDArray[np.bool_]) -> Points:

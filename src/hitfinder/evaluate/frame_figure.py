@@ -49,7 +49,7 @@ def draw_frame(
     peaks: NDArray[np.void],
     title: str,
     zoom: Zoom | None = None,
-) -> None:
+) -> int:
     """Draw a frame into a PNG file, whole or not at all.
 
     A detector of one panel is drawn as it is stored; several panels are put in their places.
@@ -65,9 +65,14 @@ def draw_frame(
     peaks : structured ndarray
         Peaks with the fields ``fs`` and ``ss``.
     title : str
-        Written above.
+        Written above; with `zoom`, how many of the peaks are in the part is added.
     zoom : Zoom, optional
         Part to show; the whole frame if None.
+
+    Returns
+    -------
+    int
+        Peaks in what is shown.
 
     Raises
     ------
@@ -83,13 +88,16 @@ def draw_frame(
     window = _window(view, zoom)
     _draw_image(figure, axes, view.mean_image(frame) * pitch**2, window, pitch)
     _draw_rings(axes, view, window)
-    _draw_peaks(axes, view, peaks, window)
+    n_shown = _draw_peaks(axes, view, peaks, window)
+    if zoom is not None:
+        title += f", {n_shown} of the peaks in this part"
     axes.set_title(title, fontsize=10, loc="left")
     plain = len(geometry.detector.panels) == 1
     axes.set_xlabel("fs (pixels)" if plain else "x (pixels)")
     axes.set_ylabel("ss (pixels)" if plain else "y (pixels)")
     with atomic.replacing(Path(path)) as part:
         figure.savefig(part, format="png")
+    return n_shown
 
 
 Window = tuple[float, float, float, float]
@@ -146,9 +154,12 @@ def _draw_rings(axes: Axes, view: DetectorView, window: Window) -> None:
             text.set_bbox({"facecolor": "#00000066", "edgecolor": "none", "pad": 1.5})
 
 
-def _draw_peaks(axes: Axes, view: DetectorView, peaks: NDArray[np.void], window: Window) -> None:
+def _draw_peaks(axes: Axes, view: DetectorView, peaks: NDArray[np.void], window: Window) -> int:
+    """Circle the peaks in the window; return their number."""
     left, right, top, bottom = window
     radius = max(3.0, 0.011 * max(right - left, bottom - top))
-    for x, y in view.place(peaks["fs"], peaks["ss"]) * view.pitch_px:
-        if left <= x <= right and top <= y <= bottom:
-            axes.add_patch(Circle((x, y), radius, fill=False, edgecolor=PEAK, linewidth=1.1))
+    x, y = (view.place(peaks["fs"], peaks["ss"]) * view.pitch_px).T
+    inside = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+    for at in zip(x[inside], y[inside], strict=True):
+        axes.add_patch(Circle(at, radius, fill=False, edgecolor=PEAK, linewidth=1.1))
+    return int(inside.sum())

@@ -124,7 +124,8 @@ class Report:
         rate = f"{100 * n_hits / n_ok:.3g} %" if n_ok else "–"
         n_bad = len(c.ok) - n_ok - c.pending
         median = float(np.median(c.n_peaks[c.hit])) if n_hits else float("nan")
-        background = float(np.nanmean(c.background[c.ok])) if n_ok else float("nan")
+        known = c.background[c.ok & np.isfinite(c.background)]
+        background = float(known.mean()) if known.size else float("nan")
         speed = self.run["timings"]["frames_per_second"]
         cards = [
             card(number(n_ok), f"frames processed of {number(len(c.ok))}"),

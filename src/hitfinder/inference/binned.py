@@ -28,7 +28,7 @@ def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
     Parameters
     ----------
     dtype : numpy.dtype
-        Type of the frames. The top of an unsigned type marks pixels without a reading.
+        Type of the frames. The top of an integer type marks pixels without a reading.
     saturation : float, optional
         Counts at and above which a pixel is saturated.
     """
@@ -36,6 +36,13 @@ def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
     if dtype.kind in "iu":
         limit = min(math.ceil(min(limit, 2.0**64)), int(np.iinfo(dtype).max))
     return dtype.type(limit)
+
+
+def compilable(frame: NDArray) -> NDArray:
+    """Return a frame in a type that Numba knows: single and double precision stay as they are."""
+    if frame.dtype.kind != "f" or frame.dtype in (np.float32, np.float64):
+        return frame
+    return frame.astype(np.float32 if frame.dtype.itemsize < 4 else np.float64)
 
 
 def add_binned(
@@ -56,6 +63,8 @@ def add_binned(
     total : ndarray, shape `binned_shape`
         Sum to add to.
     """
+    frame = compilable(frame)
+    limit = frame.dtype.type(limit)
     # Columns are summed in 32 bits where these hold the sum, which takes half the time.
     small = frame.dtype.kind in "iu" and size * int(limit) < 1 << 32
     line = np.empty(frame.shape[1], np.uint32 if small else total.dtype)

@@ -98,7 +98,7 @@ class ChunkFinder:
             row = rows[index - start : index - start + 1]
             try:
                 found, background = self._find_one(index, row, image)
-                if run is not None:
+                if run is not None and np.isfinite(row["background_per_pixel"][0]):
                     self._estimate_one(index, row, run)
                 peaks.append(found)
                 finite = np.isfinite(background)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import background, local, peaks, score
+from hitfinder.inference.binned import compilable
 from hitfinder.inference.candidates import CandidateSearch
 from hitfinder.inference.crowded import crowded
 from hitfinder.inference.peaks import PEAK_DTYPE
@@ -71,7 +72,7 @@ class Finder:
         ----------
         frame : ndarray, shape of the geometry
             Photon counts, of any real type. Negative and NaN pixels, and those at the top of an
-            unsigned type, count as masked; so do saturated pixels where they are over 1 % of the
+            integer type, count as masked; so do saturated pixels where they are over 1 % of the
             frame, since they then tell nothing of single peaks.
         mask : ndarray of bool, optional
             Further pixels to ignore in this frame.
@@ -93,6 +94,9 @@ class Finder:
         Parameters and errors are those of `process`.
         """
         photons, lost, n_lit = self._load(frame, mask)
+        n_read = int(self.rings.n_pixels.sum()) - lost
+        if not n_read:
+            return self._nothing()
         rate = self._background(lost, n_lit)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
@@ -101,7 +105,15 @@ class Finder:
         found = found[~crowded(ring)]
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
-        return Proposal(found, log_expected, photons, rate, means, self._work, n_chance, texture)
+        return Proposal(
+            found, log_expected, photons, rate, means, self._work, n_chance, texture, n_read
+        )
+
+    def _nothing(self) -> Proposal:
+        """Return what a frame without a pixel to read says."""
+        unknown = np.full(self.rings.q.size, np.nan)
+        none = np.empty(0)
+        return Proposal(np.empty(0, PEAK_DTYPE), none, 0, unknown, unknown, self._work, 0.0, 0.0, 0)
 
     def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
         """Put together what is said of a frame.
@@ -117,12 +129,13 @@ class Finder:
         """
         kept["resolution_a"] = self.geometry.resolution_a(kept["fs"], kept["ss"])
         enough = value >= self.settings.least_score and len(kept) >= self.settings.min_peaks
-        n_good = self.rings.n_pixels.sum()
         resolutions = kept["resolution_a"]
-        mean = float(proposed.profile @ self.rings.n_pixels / n_good) if n_good else np.nan
+        mean = np.nan
+        if proposed.n_read:
+            mean = float(proposed.profile @ self.rings.n_pixels / self.rings.n_pixels.sum())
         return FrameResult(
             score=value,
-            hit=bool(enough),
+            hit=bool(enough and proposed.n_read),
             peaks=kept,
             photons=proposed.photons,
             background_per_pixel=mean,
@@ -159,12 +172,12 @@ class Finder:
         saturation = self.geometry.detector.saturation
         limit = min(_COUNT_LIMIT, saturation or _COUNT_LIMIT)
         bad: float | int = -1
-        if frame.dtype.kind == "u":
+        if frame.dtype.kind in "iu":
             bad = np.iinfo(frame.dtype).max
             limit = min(limit, bad)
         elif frame.dtype.kind == "f":
-            frame = np.rint(frame)
-        elif frame.dtype.kind != "i":
+            frame = np.rint(compilable(frame))
+        else:
             raise ValueError(f"frames of type {frame.dtype} are not counts")
         kind = frame.dtype.type
         ring = self.rings.index

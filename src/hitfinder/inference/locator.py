@@ -97,10 +97,10 @@ class NetworkFinder:
         beforehand.
         """
         proposed = self.finder.propose(frame, mask)
-        n_good = self.finder.rings.n_pixels.sum()
-        if not n_good:
+        if not proposed.n_read:
             return self.finder.result(proposed, proposed.peaks, 0.0)
-        background = float(proposed.profile @ self.finder.rings.n_pixels / n_good)
+        n_pixels = self.finder.rings.n_pixels
+        background = float(proposed.profile @ n_pixels / n_pixels.sum())
         calibration = self.model.calibration
         peaks, logit = distinct(*self._judged(proposed))
         ratio = calibration.log_ratio(logit, background)

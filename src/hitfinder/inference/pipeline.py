@@ -40,6 +40,19 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> None:
+    """Process an empty frame: what is wrong with the settings shows before anything is done.
+
+    It also compiles, or loads what was compiled before, once for all workers.
+
+    Raises
+    ------
+    HitfinderError
+        If there can be no such finder.
+    """
+    make_finder(geometry, settings).process(np.zeros(source.shape, source.dtype))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pipeline:
     """Finds the peaks of all frames of a source and keeps the results in a store.
@@ -115,10 +128,6 @@ class Pipeline:
             self.store.add(part, image)
             on_progress(self.store.counts)
 
-        if spans:
-            # Compile, or load what was compiled before, once for all workers.
-            finder = make_finder(geometry, self.settings)
-            finder.process(np.zeros(self.source.shape, self.source.dtype))
         task = Task(self.source, geometry, self.settings, self.estimate)
         Pool(task, min(n_workers, len(spans))).run(spans, keep)
         return hot

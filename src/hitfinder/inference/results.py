@@ -24,13 +24,13 @@ class FrameResult:
     photons : int
         Counts on all unmasked pixels.
     background_per_pixel : float
-        Mean expected background, in photons per pixel; NaN if every pixel is masked.
+        Mean expected background, in photons per pixel; NaN if no pixel has a reading.
     resolution_a : float
         Resolution within which 95 % of the peaks lie, in Å; NaN without peaks.
     profile : ndarray
-        Expected background per pixel in each ring, in photons.
+        Expected background per pixel in each ring, in photons; NaN if no pixel has a reading.
     hit_probability : float
-        Of the frame holding a crystal's peaks; NaN without a network.
+        Of the frame holding a crystal's peaks; NaN without a network or a pixel with a reading.
     """
 
     score: float
@@ -66,6 +66,8 @@ class Proposal:
         Peaks expected by chance among those proposed.
     texture : float
         Variance of the background about its rings' average, relative to it.
+    n_read : int
+        Unmasked pixels with a reading; without any, there are no peaks and the rates are NaN.
     """
 
     peaks: NDArray[np.void]
@@ -76,3 +78,4 @@ class Proposal:
     counts: NDArray[np.int32]
     n_chance: float
     texture: float
+    n_read: int

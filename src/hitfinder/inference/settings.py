@@ -42,8 +42,10 @@ class GeometrySettings:
             raise ValueError("give a geometry file or a detector's name, not both")
         for name in ("photon_energy_ev", "camera_length_m"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {value}")
+        if self.beam_center is not None and not all(map(math.isfinite, self.beam_center)):
+            raise ValueError(f"beam_center must be finite, got {self.beam_center}")
         if self.polarisation is not None and not 0 <= self.polarisation <= 1:
             raise ValueError(f"polarisation must be in 0..1, got {self.polarisation}")
 
@@ -86,6 +88,8 @@ class FinderSettings:
         for name in ("false_peaks", "false_share", "false_hits"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.hit_threshold is not None and not math.isfinite(self.hit_threshold):
+            raise ValueError(f"hit_threshold must be finite, got {self.hit_threshold}")
         if self.min_peaks < 0:
             raise ValueError(f"min_peaks must not be negative, got {self.min_peaks}")
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder import logs
+from hitfinder import interrupts, logs
 from hitfinder.errors import HitfinderError
 from hitfinder.inference.binned import bin_size, binned_shape
 from hitfinder.inference.chunks import ChunkFinder, Span, Task
@@ -130,7 +130,7 @@ class Pool:
         ours, theirs = self._context.Pipe()
         level = logging.getLogger("hitfinder").level
         process = self._context.Process(target=work, args=(theirs, self._task, level), daemon=True)
-        with environment(ENVIRONMENT), _interrupts_held():
+        with environment(ENVIRONMENT), interrupts.held():
             process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours, span))
@@ -194,20 +194,6 @@ def _cause(exit_code: int | None) -> str:
         name = signal.Signals(-exit_code).name
         return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
     return f"exit code {exit_code}"
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for the time of the block, and from processes started in it for ever.
-
-    A terminal sends it to all processes; what it means is for the parent to decide, and a worker
-    ends when its parent is gone.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

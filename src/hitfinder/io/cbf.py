@@ -7,9 +7,12 @@ noisy). ``Beam_xy`` counts pixels from the outer corner of the first one, as DIA
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import gzip
+import hashlib
+import math
 import re
 import zlib
 from pathlib import Path
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.io.metadata import LENGTHS_M, WAVELENGTHS_A
 from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
 from hitfinder.units import energy_from_wavelength
 
@@ -37,6 +41,8 @@ TYPES: dict[str, np.dtype] = {
     "unsigned 8-bit integer": np.dtype(np.uint8),
 }
 NUMBER = r"([-+0-9.eE]+)"
+MD5 = r"Content-MD5:\s*\"?([A-Za-z0-9+/]{22}==)"
+"""Checksum of the packed counts; some programs write a word in its place."""
 
 
 class CbfSource(FrameSource):
@@ -67,6 +73,7 @@ class CbfSource(FrameSource):
             what = f"counts packed by {packed[1]} are not supported, only {PACKED_BY}"
             raise SourceError("unreadable", what, file)
         self.shape, self.dtype = (int(rows), int(columns)), TYPES[kind]
+        self._check_size()
 
     def __len__(self) -> int:
         return 1
@@ -75,13 +82,49 @@ class CbfSource(FrameSource):
         found = re.search(rf'X-Binary-{name}:\s*"?([^"\r\n]*)', self._header)
         return found[1].strip() if found else ""
 
-    def _number(self, pattern: str) -> float | None:
-        """Return a number of the header; the pattern's first group."""
-        found = re.search(pattern, self._header)
+    def _check_size(self) -> None:
+        """Refuse dimensions that the rest of the header contradicts, before memory is asked for.
+
+        Raises
+        ------
+        SourceError
+            If there cannot be so many counts.
+        """
+        (rows, columns), n_packed = self.shape, self._field("Size")
+        stated = self._field("Number-of-Elements")
+        # A packed count takes a byte or more.
+        too_many = n_packed.isdigit() and rows * columns > int(n_packed)
+        if too_many or (stated.isdigit() and rows * columns != int(stated)):
+            what = f"the header is damaged: {rows} x {columns} pixels do not go with "
+            what += f"{n_packed} bytes of counts" if too_many else f"{stated} counts"
+            raise SourceError("unreadable", what, self._file)
+
+    def _said(self, field: str, units: dict[str, float], values: str = NUMBER) -> list[float]:
+        """Return the numbers of a line of the header, in base units; none if not understood.
+
+        Parameters
+        ----------
+        field : str
+            Name of the line, as in ``# Wavelength 0.97625 A``; an equals sign may follow.
+        units : dict
+            Worth of each unit that the line may have.
+        values : str
+            Pattern of the numbers.
+        """
+        line = rf"# {field}[ \t:=]+{values}[ \t]*([^\W\d_]*)"
+        found = re.search(line, self._header)
+        if found is None or found[found.re.groups].lower() not in units:
+            return []
         try:
-            return float(found[1]) if found else None
+            numbers = [float(text) for text in found.groups()[:-1]]
         except ValueError:
-            return None
+            return []
+        return [number * units[found[found.re.groups].lower()] for number in numbers]
+
+    def _positive(self, field: str, units: dict[str, float]) -> float | None:
+        """Return a quantity that has to be positive; None if it is not."""
+        value = next(iter(self._said(field, units)), math.nan)
+        return value if 0 < value < math.inf else None
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
         """Read the frame; see `FrameSource.read`."""
@@ -108,18 +151,28 @@ class CbfSource(FrameSource):
         Raises
         ------
         SourceError
-            If the file cannot be read that far.
+            If the file cannot be read that far, or what is read is not what was written.
         """
         size = int(self._field("Size") or -1)
         try:
             with _opened(self._file) as stream:
                 stream.seek(self._n_before)
-                return stream.read(size)
+                packed = stream.read(size)
         except (EOFError, zlib.error) as error:
             what = f"the file was cut short ({error})"
             raise SourceError("truncated", what, self._file) from error
         except OSError as error:
             raise SourceError("unreadable", f"cannot be read ({error})", self._file) from error
+        if len(packed) < size:
+            what = f"the file holds {len(packed)} of {size} bytes of counts"
+            raise SourceError("truncated", what, self._file)
+        stated = re.search(MD5, self._header)
+        if stated is not None:
+            found = base64.b64encode(hashlib.md5(packed, usedforsecurity=False).digest()).decode()
+            if found != stated[1]:
+                what = "the counts are damaged: their checksum is not the header's Content-MD5"
+                raise SourceError("unreadable", what, self._file)
+        return packed
 
     def ref(self, index: int) -> FrameRef:
         """Return where the frame is kept."""
@@ -128,20 +181,36 @@ class CbfSource(FrameSource):
     @property
     def _scalars(self) -> Metadata:
         """What the header says."""
-        wavelength = self._number(rf"# Wavelength {NUMBER} A")
-        if wavelength is None:
-            wavelength = self._number(rf"_diffrn_radiation_wavelength\.wavelength\s+{NUMBER}")
-        center = re.search(rf"# Beam_xy \({NUMBER},\s*{NUMBER}\)", self._header)
+        wavelength = self._positive("Wavelength", WAVELENGTHS_A) or self._tagged_wavelength()
+        pixel = self._positive("Pixel_size", LENGTHS_M)
         named = re.search(r"# Detector:? ([^\r\n]*)", self._header)
         return Metadata(
             photon_energy_ev=energy_from_wavelength(wavelength) if wavelength else None,
-            camera_length_m=self._number(rf"# Detector_distance {NUMBER} m") or None,
-            beam_center=(float(center[1]), float(center[2])) if center else None,
-            pixel_size_m=self._number(rf"# Pixel_size {NUMBER} m"),
-            saturation=self._number(rf"# Count_cutoff {NUMBER}"),
+            camera_length_m=self._positive("Detector_distance", LENGTHS_M),
+            beam_center=self._beam_center(pixel),
+            pixel_size_m=pixel,
+            saturation=self._positive("Count_cutoff", {"": 1.0, "counts": 1.0}),
             underload=0.0 if self.dtype.kind == "i" else None,
             detector=named[1].strip() if named else "",
         )
+
+    def _tagged_wavelength(self) -> float | None:
+        """Return the wavelength in Å from where a full imgCIF header has it."""
+        tag = rf"_diffrn_radiation_wavelength\.wavelength\s+{NUMBER}"
+        found = re.search(tag, self._header)
+        try:
+            value = float(found[1]) if found else math.nan
+        except ValueError:
+            return None
+        return value if 0 < value < math.inf else None
+
+    def _beam_center(self, pixel_size_m: float | None) -> tuple[float, float] | None:
+        """Return where the beam meets the frame, (fs, ss) in pixels."""
+        units = {"": 1.0, "pixels": 1.0, "pixel": 1.0, "px": 1.0}
+        if pixel_size_m is not None:
+            units |= {unit: length / pixel_size_m for unit, length in LENGTHS_M.items()}
+        center = self._said("Beam_xy", units, rf"\(?{NUMBER},\s*{NUMBER}\)?")
+        return (center[0], center[1]) if center and all(map(math.isfinite, center)) else None
 
     @functools.cached_property
     def metadata(self) -> Metadata:

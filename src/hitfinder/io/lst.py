@@ -58,7 +58,7 @@ def read_lst(path: str | Path) -> list[FrameRef]:
         If the list cannot be read or is empty.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError as error:
         raise SourceError("missing-file", "there is no such list", str(path)) from error
     except OSError as error:

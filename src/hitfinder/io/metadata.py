@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.io.source import Metadata
+from hitfinder.io.values import (
+    Values,
+    attribute_values,
+    dataset_at,
+    first_number,
+    first_values,
+    places,
+)
 from hitfinder.units import HC_EV_ANGSTROM
 
-DETECTORS = (
-    "entry/instrument/detector",
-    "entry_1/instrument_1/detector_1",
-    "entry/instrument_1/detector_1",
-    "entry_1/instrument/detector",
-)
 ENERGIES = (
     "entry/instrument/beam/incident_energy",
     "entry/instrument/beam/photon_energy",
@@ -65,7 +67,9 @@ MAX_UNITLESS_DISTANCE_M = 20.0
 """A camera length without a unit beyond this is taken to be in mm."""
 
 
-def read_metadata(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> Metadata:
+def read_metadata(
+    file: h5py.File, shape: tuple[int, int], dtype: np.dtype, n_frames: int
+) -> Metadata:
     """Read what a file says about its frames.
 
     Parameters
@@ -76,6 +80,8 @@ def read_metadata(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> M
         Rows and columns of a frame; a mask of another shape is left out.
     dtype : numpy.dtype
         Type of the counts.
+    n_frames : int
+        Number of frames, which arrays of values should have as many of.
     """
     bits = read_pixel_mask(file, shape)
     pixel = read_pixel_size(file)
@@ -87,36 +93,61 @@ def read_metadata(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> M
         pixel_size_m=pixel,
         mask=None if bits is None else bits != 0,
         saturation=read_saturation(file, dtype),
-        underload=_number(file, "{detector}/underload_value"),
+        underload=first_number(file, "{detector}/underload_value"),
         detector=read_text(file, "{detector}/description"),
+        notes=_oddities(file, n_frames),
     )
+
+
+def _oddities(file: h5py.File, n_frames: int) -> tuple[str, ...]:
+    """Say where not every frame gets a value of its own from an array of values."""
+    notes = []
+    for name, found in (("photon energy", _energies(file)), ("camera length", _lengths(file))):
+        if found is None:
+            continue
+        where, n = f"the {name} at {found.place}", len(found.values)
+        if n not in (1, n_frames):
+            notes.append(f"{where} has {n} values for {n_frames} frames; all get their median")
+        if found.n_bad:
+            notes.append(
+                f"{where} is no positive number in {found.n_bad} of {n} values; the median of the "
+                "others stands in for them"
+            )
+    return tuple(notes)
 
 
 def photon_energies_ev(file: h5py.File) -> NDArray[np.float64] | None:
     """Return the photon energy in eV, one value or one for each frame; None if none is given."""
-    found = _first(file, ENERGIES)
-    if found is not None:
-        return _to_ev(*found)
-    found = _first(file, WAVELENGTHS)
-    if found is not None:
-        values, unit = found
-        return HC_EV_ANGSTROM / (values * WAVELENGTHS_A.get(unit.lower(), 1.0))
-    attribute = _attribute(file, "photon_energy")
-    return None if attribute is None else _to_ev(attribute, "")
+    found = _energies(file)
+    return None if found is None else found.values
 
 
 def camera_lengths_m(file: h5py.File) -> NDArray[np.float64] | None:
     """Return the camera length in m, one value or one for each frame; None if none is given."""
-    found = _first(file, DISTANCES)
+    found = _lengths(file)
+    return None if found is None else found.values
+
+
+def _energies(file: h5py.File) -> Values | None:
+    """Find the photon energy, and turn it to eV."""
+    found = first_values(file, ENERGIES)
+    if found is None and (waves := first_values(file, WAVELENGTHS)) is not None:
+        wavelengths = waves.values * WAVELENGTHS_A.get(waves.unit.lower(), 1.0)
+        return waves._replace(values=HC_EV_ANGSTROM / wavelengths)
+    found = found or attribute_values(file, "photon_energy")
+    return None if found is None else found._replace(values=_to_ev(found.values, found.unit))
+
+
+def _lengths(file: h5py.File) -> Values | None:
+    """Find the camera length, and turn it to m."""
+    found = first_values(file, DISTANCES) or attribute_values(file, "clen")
     if found is None:
-        attribute = _attribute(file, "clen")
-        if attribute is None:
-            return None
-        found = attribute, ""
-    values, unit = found
-    if unit.lower() in LENGTHS_M:
-        return values * LENGTHS_M[unit.lower()]
-    return values / 1e3 if np.median(values) > MAX_UNITLESS_DISTANCE_M else values
+        return None
+    values, unit = found.values, found.unit.lower()
+    if unit in LENGTHS_M:
+        return found._replace(values=values * LENGTHS_M[unit])
+    in_mm = np.median(values) > MAX_UNITLESS_DISTANCE_M
+    return found._replace(values=values / 1e3) if in_mm else found
 
 
 def _to_ev(values: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
@@ -132,8 +163,10 @@ def _to_ev(values: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
 
 def read_pixel_size(file: h5py.File) -> float | None:
     """Return the pixel size along fs, in m."""
-    found = _first(file, ("{detector}/x_pixel_size",))
-    return None if found is None else float(found[0][0] * LENGTHS_M.get(found[1].lower(), 1.0))
+    found = first_values(file, ("{detector}/x_pixel_size",))
+    return (
+        None if found is None else float(found.values[0] * LENGTHS_M.get(found.unit.lower(), 1.0))
+    )
 
 
 def read_beam_center(file: h5py.File, pixel_size_m: float | None) -> tuple[float, float] | None:
@@ -144,10 +177,10 @@ def read_beam_center(file: h5py.File, pixel_size_m: float | None) -> tuple[float
     """
     center = []
     for axis in "xy":
-        found = _first(file, (f"{{detector}}/beam_center_{axis}",), least=-np.inf)
+        found = first_values(file, (f"{{detector}}/beam_center_{axis}",), least=-np.inf)
         if found is None:
             return None
-        value, unit = float(found[0][0]), found[1].lower()
+        value, unit = float(found.values[0]), found.unit.lower()
         if unit in LENGTHS_M:
             if not pixel_size_m:
                 return None
@@ -164,10 +197,10 @@ def read_saturation(file: h5py.File, dtype: np.dtype) -> float | None:
     valid, but counts are clipped there.
     """
     limits = [
-        _number(file, "{detector}/saturation_value"),
-        _number(file, "{detector}/detectorSpecific/countrate_correction_count_cutoff"),
+        first_number(file, "{detector}/saturation_value"),
+        first_number(file, "{detector}/detectorSpecific/countrate_correction_count_cutoff"),
     ]
-    bits = _number(file, "{detector}/bit_depth_image")
+    bits = first_number(file, "{detector}/bit_depth_image")
     if dtype.kind in "iu":
         # A depth beyond the stored type, as after a conversion to fewer bits, says nothing.
         largest = float(np.iinfo(dtype).max)
@@ -182,8 +215,8 @@ def read_pixel_mask(file: h5py.File, shape: tuple[int, int]) -> NDArray[np.unsig
     A mask for each module, stored apart, is joined along ss as the frame is; of a mask for each
     frame or channel, the first is taken.
     """
-    for path in _paths(MASKS):
-        mask = _dataset(file, path)
+    for path in places(MASKS):
+        mask = dataset_at(file, path)
         if mask is None or mask.dtype.kind not in "iub" or mask.ndim < 2:
             continue
         if mask.shape[-2:] == shape:
@@ -198,8 +231,8 @@ def read_pixel_mask(file: h5py.File, shape: tuple[int, int]) -> NDArray[np.unsig
 
 def read_text(file: h5py.File, path: str) -> str:
     """Return a text field; empty if there is none."""
-    for place in _paths((path,)):
-        dataset = _dataset(file, place)
+    for where in places((path,)):
+        dataset = dataset_at(file, where)
         if dataset is not None and dataset.size == 1 and dataset.dtype.kind in "OS":
             value = np.asarray(dataset[()]).ravel()[0]
             return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -208,62 +241,13 @@ def read_text(file: h5py.File, path: str) -> str:
 
 def frames_announced(file: h5py.File) -> int | None:
     """Return the number of frames a detector was told to take; None if the file does not say."""
-    images = _number(file, "{detector}/detectorSpecific/nimages")
-    triggers = _number(file, "{detector}/detectorSpecific/ntrigger")
+    images = first_number(file, "{detector}/detectorSpecific/nimages")
+    triggers = first_number(file, "{detector}/detectorSpecific/ntrigger")
     return None if images is None else int(images * (triggers or 1))
 
 
 def shape_announced(file: h5py.File) -> tuple[int, int] | None:
     """Return the shape of a frame as a detector states it; None if the file does not say."""
-    rows = _number(file, "{detector}/detectorSpecific/y_pixels_in_detector")
-    columns = _number(file, "{detector}/detectorSpecific/x_pixels_in_detector")
+    rows = first_number(file, "{detector}/detectorSpecific/y_pixels_in_detector")
+    columns = first_number(file, "{detector}/detectorSpecific/x_pixels_in_detector")
     return (int(rows), int(columns)) if rows and columns else None
-
-
-def _paths(patterns: tuple[str, ...]) -> list[str]:
-    """Write out the places of the detector group."""
-    return [
-        pattern.format(detector=group)
-        for pattern in patterns
-        for group in (DETECTORS if "{detector}" in pattern else ("",))
-    ]
-
-
-def _dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
-    try:
-        found = file[path]
-    except (KeyError, OSError):
-        return None
-    return found if isinstance(found, h5py.Dataset) else None
-
-
-def _first(
-    file: h5py.File, patterns: tuple[str, ...], least: float = 0.0
-) -> tuple[NDArray[np.float64], str] | None:
-    """Return the values and unit of the first place that has finite numbers above `least`."""
-    for path in _paths(patterns):
-        dataset = _dataset(file, path)
-        if dataset is None or dataset.dtype.kind not in "iuf" or not dataset.size:
-            continue
-        values = np.asarray(dataset[()], np.float64).ravel()
-        if np.isfinite(values).all() and (values > least).all():
-            unit = dataset.attrs.get("units", "")
-            return values, unit.decode() if isinstance(unit, bytes) else str(unit)
-    return None
-
-
-def _number(file: h5py.File, pattern: str) -> float | None:
-    found = _first(file, (pattern,), least=-np.inf)
-    return None if found is None else float(found[0][0])
-
-
-def _attribute(file: h5py.File, name: str) -> NDArray[np.float64] | None:
-    """Return an attribute of the frames' dataset, or of a group on the way to it."""
-    for path in ("entry/data/data", "entry/data", "entry", "/"):
-        holder = file.get(path)
-        if holder is not None and name in holder.attrs:
-            try:
-                return np.atleast_1d(np.asarray(holder.attrs[name], np.float64))
-            except (TypeError, ValueError):
-                continue
-    return None

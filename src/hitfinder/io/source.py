@@ -54,6 +54,8 @@ class Metadata:
         format marks such pixels by negative counts.
     detector : str
         The file's own description of the detector.
+    notes : tuple of str
+        What the user should know of these values, such as that some are missing.
     """
 
     photon_energy_ev: float | None = None
@@ -64,6 +66,7 @@ class Metadata:
     saturation: float | None = None
     underload: float | None = None
     detector: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -159,7 +159,8 @@ class Hdf5Source(FrameSource):
         """What the file says about its frames."""
         try:
             with POOL.lock, POOL.visit():
-                return fields.read_metadata(POOL.file(self.file), self.shape, self.dtype)
+                file = POOL.file(self.file)
+                return fields.read_metadata(file, self.shape, self.dtype, len(self))
         except (SourceError, OSError):
             return Metadata()
 

@@ -222,6 +222,7 @@ def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
         fs, ss = said.beam_center
         if not (0 <= fs <= source.shape[1] and 0 <= ss <= source.shape[0]):
             notes.append(f"the beam centre ({fs:g}, {ss:g}) lies outside the frame")
+    notes += said.notes
     if said.mask is None:
         notes.append("there is no pixel mask in the file")
     elif said.mask.all():

@@ -188,7 +188,10 @@ def _link_error(handle: h5py.File, path: str, error: Exception) -> SourceError:
         where = f"{handle.filename}{walked}"
         link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
-            return SourceError("no-frames", "there is no such dataset", where)
+            asked = "/" + path.strip("/")
+            within = "" if walked == asked else f", nor anything at {walked}"
+            what = f"there is no such dataset{within}"
+            return SourceError("no-frames", what, f"{handle.filename}{asked}")
         try:
             group = group[name]
         except (KeyError, OSError) as broken:

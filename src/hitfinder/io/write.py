@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -100,7 +101,7 @@ class NexusWriter:
             old = self._series_on_disk()
         except OSError as error:
             raise OutputError(
-                f"cannot write: {_reason(error)}", where=str(self.path.parent)
+                f"cannot write: {reason(error)}", where=str(self.path.parent)
             ) from error
         if old and not overwrite:
             raise OutputError(
@@ -163,7 +164,7 @@ class NexusWriter:
             dataset[row] = counts
         except OSError as error:
             raise OutputError(
-                f"cannot write a frame: {_reason(error)}", where=str(self.path)
+                f"cannot write a frame: {reason(error)}", where=str(self.path)
             ) from error
         self._lengths[-1] = row + 1
         return len(self) - 1
@@ -227,14 +228,14 @@ class NexusWriter:
         except OSError as error:
             self._remove()
             raise OutputError(
-                f"cannot finish the series: {_reason(error)}", str(self.path)
+                f"cannot finish the series: {reason(error)}", str(self.path)
             ) from error
 
     def _remove(self) -> None:
         """Drop everything written so far."""
         self._closed = True
         if self._file is not None:
-            _close_unwritten(self._file)
+            close_unwritten(self._file)
             self._file = None
         for number in range(1, len(self._lengths) + 1):
             _partial(self.data_file(number)).unlink(missing_ok=True)
@@ -255,7 +256,7 @@ class NexusWriter:
             self._remove()
 
 
-def _close_unwritten(file: h5py.File) -> None:
+def close_unwritten(file: h5py.File) -> None:
     """Close a file that is to be dropped, whether or not its disk takes any more.
 
     HDF5 writes what it still holds when it closes a file, and a process may crash if that fails:
@@ -266,9 +267,12 @@ def _close_unwritten(file: h5py.File) -> None:
         file.close()
 
 
-def _reason(error: OSError) -> str:
-    """Return why writing failed in a few words; HDF5's own take several lines."""
-    return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+def reason(error: OSError | RuntimeError) -> str:
+    """Return why writing HDF5 failed in a few words; HDF5's own take several lines."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    said = re.search(r"error message = '([^']*)'", str(error))
+    return said[1] if said else next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _partial(path: Path) -> Path:

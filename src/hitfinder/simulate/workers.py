@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -13,6 +12,7 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder import interrupts
 from hitfinder.errors import HitfinderError
 from hitfinder.simulate.simulator import SimulatedFrame, Simulator
 
@@ -87,7 +87,8 @@ class _Worker:
         numbers = range(start + index, start + n, step)
         arguments = (simulator, numbers, self._memory.name, theirs)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
-        self._process.start()
+        with interrupts.held():
+            self._process.start()
         theirs.close()
         self._slots = _slots(self._memory, self._shape, self._dtype)
 
@@ -129,8 +130,6 @@ def _slots(memory: SharedMemory, shape: tuple[int, int], dtype: np.dtype) -> lis
 
 def _work(simulator: Simulator, numbers: range, memory_name: str, connection: Connection) -> None:
     """Make frames into free slots until all are done or nobody listens any more."""
-    # An interrupt from the keyboard goes to all processes; the first one decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     memory = SharedMemory(memory_name)
     slots = _slots(memory, simulator.shape, simulator.dtype)
     free = list(range(SLOTS))

@@ -1,0 +1,60 @@
+"""What options have in common: numbers are finite, and one without a meaning is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+
+class _FiniteOnly(click.ParamType):
+    """Refuses infinity and not-a-number; to be put before a type of numbers."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or fail as a wrong value of its option."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+class Finite(_FiniteOnly, click.types.FloatParamType):
+    """Any finite number."""
+
+
+class FiniteRange(_FiniteOnly, click.FloatRange):
+    """A range of finite numbers."""
+
+
+FINITE = Finite()
+POSITIVE = FiniteRange(min=0, min_open=True)
+
+
+def refuse_all_but(ctx: click.Context, taken: Collection[str], what: str) -> None:
+    """Refuse the options that were given and are not among those named.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        Of the command.
+    taken : collection of str
+        Names of the parameters that have a meaning.
+    what : str
+        What takes no others, for the message.
+
+    Raises
+    ------
+    click.UsageError
+        Naming the first one.
+    """
+    for param in ctx.command.params:
+        name = param.name or ""
+        if name not in taken and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{what} takes no {max(param.opts, key=len)}")

@@ -1,0 +1,107 @@
+"""Results of an earlier `hitfinder run`, to show frames as the run had them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from hitfinder import config
+from hitfinder.errors import ConfigError
+from hitfinder.inference.settings import GeometrySettings
+from hitfinder.io.source import FrameRef
+
+
+class PastRun:
+    """The folder of a run. Relative paths in it are taken from where the run was started.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder that `hitfinder run` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If it holds no such results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            run = json.loads((folder / "run.json").read_bytes())
+            self._settings: dict[str, Any] = dict(run["settings"])
+            self._started_in: str = run.get("directory", "")
+            table = pyarrow.parquet.read_table(folder / "frames.parquet", columns=["file", "event"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            hint = "Name the folder that `hitfinder run` wrote."
+            raise ConfigError("holds no results of a run", str(folder), hint) from error
+        self._files: list[str] = table["file"].to_pylist()
+        self._events: list[str] = table["event"].to_pylist()
+
+    def _from_here(self, path: str) -> str:
+        """Return a path of the run as it is reached from the working directory."""
+        there = os.path.join(self._started_in, path)
+        if os.path.realpath(there) == os.path.realpath(path):
+            return path
+        # What was moved together with the working directory is found where it is now.
+        return there if os.path.exists(there.partition("//")[0] or there) else path
+
+    def geometry_settings(self) -> GeometrySettings:
+        """Return where the run had the pixels."""
+        place = {
+            name.removeprefix("geometry."): value
+            for name, value in self._settings.items()
+            if name.startswith("geometry.") and value is not None
+        }
+        for name in ("file", "mask"):
+            if name in place:
+                place[name] = self._from_here(place[name])
+        return config.build(GeometrySettings, place, str(self._folder / "run.json"))
+
+    def ref(self, row: int) -> FrameRef:
+        """Return where a frame of the run is kept.
+
+        Raises
+        ------
+        ConfigError
+            If the run has no such frame.
+        """
+        if row >= len(self._files):
+            what = f"the run has no frame {row}, the last is {len(self._files) - 1}"
+            raise ConfigError(what, str(self._folder))
+        return FrameRef(self._from_here(self._files[row]), self._events[row])
+
+    def row(self, ref: FrameRef) -> int:
+        """Return which frame of the run is kept at a place.
+
+        Raises
+        ------
+        ConfigError
+            If none is.
+        """
+        real = os.path.realpath(ref.file)
+        known: dict[str, bool] = {}
+        for row, (file, event) in enumerate(zip(self._files, self._events, strict=True)):
+            if event != ref.event:
+                continue
+            if file not in known:
+                known[file] = os.path.realpath(self._from_here(file)) == real
+            if known[file]:
+                return row
+        raise ConfigError(f"frame {ref.file} {ref.event} is not in the run", str(self._folder))
+
+    def peaks(self, row: int) -> NDArray[np.void]:
+        """Return the positions of a frame's peaks, with the fields ``fs`` and ``ss``."""
+        table = pyarrow.parquet.read_table(
+            self._folder / "peaks.parquet", columns=["fs", "ss"], filters=[("frame", "==", row)]
+        )
+        peaks = np.zeros(table.num_rows, [("fs", "f8"), ("ss", "f8")])
+        for name in ("fs", "ss"):
+            peaks[name] = table[name].to_numpy()
+        return peaks
