@@ -76,7 +76,7 @@ def test_what_the_user_says_comes_first(master, tmp_path):
     assert found.detector.mask[7, 7]
     assert found.detector.mask[3, 4]
     assert made.origin["photon_energy_ev"] == "settings"
-    assert made.of_frame(0) == (None, None)
+    assert made.of_frame(0) == (6500, 0.06)
 
 
 def test_a_geometry_file_comes_before_the_master(master, tmp_path):
@@ -126,14 +126,68 @@ def test_what_a_geometry_file_leaves_open_is_read_from_the_frames_file(tmp_path)
     stack = write_stack(tmp_path / "s.h5", frames, [6100.0, 6200.0])
     geom = write_text(tmp_path / "s.geom", photon_energy="/LCLS/photon_energy_eV eV")
     made = setup(stack, file=geom)
-    assert made.geometry.photon_energy_ev == pytest.approx(6100)
-    assert made.of_frame(1) == (pytest.approx(6200), None)
+    assert made.geometry.photon_energy_ev == pytest.approx(6150)
+    assert made.of_frame(1) == pytest.approx((6200, 0.05))
     with h5py.File(stack, "a") as file:
         del file["LCLS"]
     with pytest.raises(GeometryError, match="photon_energy_eV"):
         setup(stack, file=geom)
     made = setup(stack, file=geom, photon_energy_ev=5000.0, camera_length_m=0.05)
     assert made.geometry.photon_energy_ev == 5000
+
+
+def write_motor(path, energies, position_mm):
+    """Frames with the beam's values at places of their own, others at the usual ones."""
+    with h5py.File(path, "w") as file:
+        file["data/frames"] = np.ones((len(energies), *SHAPE), np.uint16)
+        file["mono/energy"], file["motor"] = energies, position_mm
+        file["LCLS/photon_energy_eV"] = np.full(len(energies), 5000.0)
+        file["entry_1/instrument_1/detector_1/distance"] = 0.3
+    return path
+
+
+def test_each_frame_has_the_values_of_the_named_place_in_its_own_file(tmp_path, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    files = [
+        write_motor(tmp_path / "a.h5", [8000.0, 8100.0, 8200.0], -450.0),
+        write_motor(tmp_path / "b.h5", [12000.0, np.nan], -250.0),
+    ]
+    places = {"photon_energy": "/mono/energy eV", "clen": "/motor mm", "p0/coffset": "0.55"}
+    made = setup(files, file=write_text(tmp_path / "m.geom", **places))
+    assert made.geometry.photon_energy_ev == pytest.approx(8100)
+    assert made.geometry.camera_length_m == pytest.approx(0.10)
+    assert made.of_frame(2) == pytest.approx((8200, 0.10))
+    assert made.of_frame(3) == pytest.approx((12000, 0.30))
+    assert made.of_frame(4) == pytest.approx((8100, 0.30)), "without a value: what was used"
+    assert "/mono/energy" in made.origin["photon_energy_ev"]
+    made.log()
+    assert "photon energy differs between frames, 8000 to 12000 eV" in caplog.text
+    assert "camera length differs between frames, 0.1 to 0.3 m" in caplog.text
+
+
+def test_files_without_the_named_place_get_the_value_that_was_used(tmp_path, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    files = [write_motor(tmp_path / f"{name}.h5", [8000.0], -450.0) for name in "abc"]
+    with h5py.File(files[1], "a") as file:
+        del file["mono/energy"]
+    made = setup(files, file=write_text(tmp_path / "m.geom", photon_energy="/mono/energy eV"))
+    assert [made.of_frame(i)[0] for i in range(3)] == [8000, 8000, 8000]
+    assert "no dataset '/mono/energy'" in caplog.text
+    assert "b.h5" in caplog.text
+
+
+def test_values_that_hardly_differ_are_not_worth_a_warning(tmp_path, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    stack = write_motor(tmp_path / "a.h5", [8000.0, 8010.0], -450.0)
+    setup(stack, file=write_text(tmp_path / "m.geom", photon_energy="/mono/energy eV")).log()
+    assert "differs between frames" not in caplog.text
+
+
+def test_a_detector_that_is_shifted_between_frames_is_refused(tmp_path):
+    stack = write_motor(tmp_path / "a.h5", [8000.0] * 3, [0.0, 0.0, 0.09])
+    places = {"photon_energy": "8000 eV", "detector_shift_x": "/motor mm"}
+    with pytest.raises(GeometryError, match=r"detector_shift_x differs by .* pixels between"):
+        setup(stack, file=write_text(tmp_path / "m.geom", **places))
 
 
 def test_stacked_modules_have_their_values_read_too(tmp_path):
@@ -146,7 +200,7 @@ def test_stacked_modules_have_their_values_read_too(tmp_path):
         tmp_path / "m.geom", photon_energy="/LCLS/photon_energy_eV eV", dim1=0, **lines
     )
     made = setup(stack, file=geom)
-    assert made.geometry.photon_energy_ev == pytest.approx(6100)
+    assert made.geometry.photon_energy_ev == pytest.approx(6150)
     assert made.source.shape == (2 * SHAPE[0], SHAPE[1])
 
 

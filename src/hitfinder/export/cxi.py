@@ -39,14 +39,14 @@ class CxiSummary:
         Frames.
     n_copied : int
         Frames whose counts are in the file itself.
-    varying_energy, varying_length : bool
-        Whether photon energy and camera length differ between frames.
+    photon_energy_ev, camera_length_m : float or None
+        Those of all frames, in eV and m; None if they differ between frames.
     """
 
     n_hits: int
     n_copied: int
-    varying_energy: bool
-    varying_length: bool
+    photon_energy_ev: float | None
+    camera_length_m: float | None
 
 
 def write_cxi(
@@ -103,7 +103,10 @@ def write_cxi(
             _write_rest(h5file, geometry)
         _check(part, source, frames)
     return CxiSummary(
-        len(frames.links), frames.n_copied, results.energies.vary, results.lengths.vary
+        len(frames.links),
+        frames.n_copied,
+        results.energies.value(geometry.photon_energy_ev),
+        results.lengths.value(geometry.camera_length_m),
     )
 
 
@@ -147,8 +150,10 @@ def write_cxi_geom(
         mask_bad=1,
         peak_list=RESULT,
         adu_per_photon=adu_per_photon,
-        clen=f"{DISTANCE} m" if summary.varying_length else None,
-        photon_energy=f"{ENERGY_EV} eV" if summary.varying_energy else None,
+        clen=f"{DISTANCE} m" if summary.camera_length_m is None else summary.camera_length_m,
+        photon_energy=(
+            f"{ENERGY_EV} eV" if summary.photon_energy_ev is None else summary.photon_energy_ev
+        ),
         comments=comments,
     )
 

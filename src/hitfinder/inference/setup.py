@@ -11,17 +11,25 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel import GeomFile, read_geom
+from hitfinder.geometry.crystfel.text import Quantity
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import detector_names, named_detector
 from hitfinder.inference.counts import in_photons
+from hitfinder.inference.framevalues import (
+    FROM_FILE,
+    GIVEN,
+    Values,
+    beam_value,
+    named_values,
+    typical,
+    warn_if_they_differ,
+)
 from hitfinder.inference.settings import GeometrySettings
 from hitfinder.io.source import FrameSource, Metadata
 
 log = logging.getLogger(__name__)
-
-GIVEN, FROM_FILE = "settings", "the frames' file"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,25 +46,23 @@ class Setup:
         The frames, in photons.
     adu_per_photon : float
         Stored value of one photon.
-    energy_in_files, length_in_files : bool
-        Whether photon energy and camera length are those of the files, where they may differ
-        from frame to frame.
+    photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
+        Those of each frame, NaN where its file says nothing; None if the geometry's hold for all.
     """
 
     geometry: Geometry
     origin: dict[str, str]
     source: FrameSource
     adu_per_photon: float = 1.0
-    energy_in_files: bool = False
-    length_in_files: bool = False
+    photon_energies_ev: Values | None = None
+    camera_lengths_m: Values | None = None
 
-    def of_frame(self, index: int) -> tuple[float | None, float | None]:
-        """Return a frame's own photon energy (eV) and camera length (m), None where common."""
-        if not (self.energy_in_files or self.length_in_files):
-            return None, None
-        said = self.source.frame_metadata(index)
-        energy = said.photon_energy_ev if self.energy_in_files else None
-        return energy, said.camera_length_m if self.length_in_files else None
+    def of_frame(self, index: int) -> tuple[float, float]:
+        """Return the photon energy (eV) and camera length (m) of a frame."""
+        return (
+            _own(self.photon_energies_ev, index, self.geometry.photon_energy_ev),
+            _own(self.camera_lengths_m, index, self.geometry.camera_length_m),
+        )
 
     def log(self) -> None:
         """Say what is used and where it comes from."""
@@ -73,6 +79,13 @@ class Setup:
         )
         if self.origin.get("beam_center") == "assumed":
             log.warning("beam centre unknown, taken as the detector's middle; give --beam-center")
+        energy, length = geometry.photon_energy_ev, geometry.camera_length_m
+        warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
+        warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
+
+
+def _own(values: Values | None, index: int, common: float) -> float:
+    return common if values is None or np.isnan(values[index]) else float(values[index])
 
 
 def read_geometry_file(settings: GeometrySettings) -> GeomFile | None:
@@ -130,28 +143,26 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
 
 def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
     """Geometry of a geometry file, with what it leaves to the data files read from them."""
-    said, named = source.metadata, geom
-    geom, data_mask = _resolve(settings, geom, source)
-    energy, energy_from = _first(
-        (settings.photon_energy_ev, GIVEN),
-        (geom.photon_energy_ev, geom.path),
-        (said.photon_energy_ev, FROM_FILE),
-    )
-    length, length_from = _first(
-        (settings.camera_length_m, GIVEN),
-        (geom.camera_length_m, geom.path),
-        (said.camera_length_m, FROM_FILE),
+    data_mask = _data_mask(geom, source)
+    energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
+    length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
+    geom = dataclasses.replace(
+        geom,
+        shift_x=_fixed_shift(geom.shift_x, "detector_shift_x", geom, source),
+        shift_y=_fixed_shift(geom.shift_y, "detector_shift_y", geom, source),
     )
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
-    geometry = geom.geometry(energy, length, shape=source.shape, polarisation=polarisation)
+    geometry = geom.geometry(
+        energy.used, length.used, shape=source.shape, polarisation=polarisation
+    )
     if data_mask is not None:
         whole = np.zeros(geometry.shape, bool)
         whole[: data_mask.shape[0], : data_mask.shape[1]] = data_mask
         geometry = dataclasses.replace(geometry, detector=geometry.detector.with_mask(whole))
     origin = {
         "detector": geom.path,
-        "photon_energy_ev": energy_from,
-        "camera_length_m": length_from,
+        "photon_energy_ev": energy.origin,
+        "camera_length_m": length.origin,
         "beam_center": geom.path,
         "polarisation": "assumed" if settings.polarisation is None else GIVEN,
         "saturation": geom.path,
@@ -161,28 +172,48 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         origin,
         in_photons(source, geom, geometry.photon_energy_ev),
         geom.adu_per_photon(geometry.photon_energy_ev) or 1.0,
-        settings.photon_energy_ev is None and named.photon_energy_ev is None,
-        settings.camera_length_m is None and named.camera_length_m is None,
+        energy.of_frames,
+        length.of_frames,
     )
 
 
-def _resolve(
-    settings: GeometrySettings, geom: GeomFile, source: FrameSource
-) -> tuple[GeomFile, NDArray[np.bool_] | None]:
-    """Read from the first readable file what a geometry file leaves to the data files."""
+def _data_mask(geom: GeomFile, source: FrameSource) -> NDArray[np.bool_] | None:
+    """Read from the first readable file the masks that a geometry file leaves to the data files."""
     refs = (source.ref(i) for i in range(len(source)))
     ref = next((ref for ref in refs if h5py.is_hdf5(ref.file)), None)
     if ref is None:
-        return geom, None
-    group = ref.event.partition("//")[0].lstrip("/")
+        return None
     with h5py.File(ref.file, "r") as file:
-        try:
-            geom = geom.resolve(file, 0, group)
-        except GeometryError:
-            # What cannot be read is not needed if the user gives it.
-            if settings.photon_energy_ev is None or settings.camera_length_m is None:
-                raise
-        return geom, geom.data_mask(file, 0, group)
+        return geom.data_mask(file, 0, ref.group)
+
+
+def _fixed_shift(
+    shift: Quantity | None, name: str, geom: GeomFile, source: FrameSource
+) -> Quantity | None:
+    """Read a shift of the detector that is kept in the data files.
+
+    Raises
+    ------
+    GeometryError
+        If it is not the same for all frames, to a pixel: the frames have one geometry.
+    """
+    if shift is None or shift.value is not None or shift.location is None:
+        return shift
+    values = named_values(shift, source, name)
+    used = typical(values, source)
+    if used is None:
+        return shift
+    pixels = (values - used) * geom.panels[0].res
+    worst = int(np.nanargmax(np.abs(pixels)))
+    if abs(pixels[worst]) > 1:
+        first, other = source.ref(int(np.flatnonzero(np.isfinite(values))[0])), source.ref(worst)
+        raise GeometryError(
+            f"{name} differs by {abs(pixels[worst]):.3g} pixels between {first.file} "
+            f"{first.event} and {other.file} {other.event}",
+            geom.path,
+            "Run frames with the same shift together, others separately.",
+        )
+    return dataclasses.replace(shift, value=used)
 
 
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
@@ -199,16 +230,13 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
             )
     else:
         detector, origin["detector"] = recognise(source.shape, said)
-    energy, origin["photon_energy_ev"] = _first(
-        (settings.photon_energy_ev, GIVEN), (said.photon_energy_ev, FROM_FILE)
-    )
-    length, origin["camera_length_m"] = _first(
-        (settings.camera_length_m, GIVEN), (said.camera_length_m, FROM_FILE)
-    )
+    energy = beam_value("photon_energy_ev", settings.photon_energy_ev, None, source)
+    length = beam_value("camera_length_m", settings.camera_length_m, None, source)
+    origin["photon_energy_ev"], origin["camera_length_m"] = energy.origin, length.origin
     file = source.ref(0).file
-    if energy is None:
+    if energy.used is None:
         raise GeometryError("the photon energy is not known", file, "Give --photon-energy-ev.")
-    if length is None:
+    if length.used is None:
         raise GeometryError("the camera length is not known", file, "Give --camera-length-m.")
     origin["beam_center"] = "assumed"
     if said.beam_center is not None:
@@ -216,15 +244,15 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
         origin["beam_center"] = FROM_FILE
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
     try:
-        geometry = Geometry(detector, length, energy, polarisation)
+        geometry = Geometry(detector, length.used, energy.used, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), file) from error
     return Setup(
         geometry,
         origin,
         source,
-        energy_in_files=settings.photon_energy_ev is None,
-        length_in_files=settings.camera_length_m is None,
+        photon_energies_ev=energy.of_frames,
+        camera_lengths_m=length.of_frames,
     )
 
 
@@ -264,7 +292,3 @@ def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
 
 def _plain(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
-
-
-def _first(*choices: tuple[float | None, str]) -> tuple[float | None, str]:
-    return next(((value, origin) for value, origin in choices if value is not None), (None, ""))

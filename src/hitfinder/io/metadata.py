@@ -65,19 +65,16 @@ MAX_UNITLESS_DISTANCE_M = 20.0
 """A camera length without a unit beyond this is taken to be in mm."""
 
 
-def read_metadata(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> Metadata:
-    """Read what a file says about its frames.
+def read_metadata(file: h5py.File, dtype: np.dtype) -> Metadata:
+    """Read what a file says about its frames, but for the mask; see `read_pixel_mask`.
 
     Parameters
     ----------
     file : h5py.File
         A master, CXI or other HDF5 file.
-    shape : tuple of int
-        Rows and columns of a frame; a mask of another shape is left out.
     dtype : numpy.dtype
         Type of the counts.
     """
-    bits = read_pixel_mask(file, shape)
     pixel = read_pixel_size(file)
     energies, distances = photon_energies_ev(file), camera_lengths_m(file)
     return Metadata(
@@ -85,7 +82,6 @@ def read_metadata(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> M
         camera_length_m=None if distances is None else float(np.median(distances)),
         beam_center=read_beam_center(file, pixel),
         pixel_size_m=pixel,
-        mask=None if bits is None else bits != 0,
         saturation=read_saturation(file, dtype),
         underload=_number(file, "{detector}/underload_value"),
         detector=read_text(file, "{detector}/description"),

@@ -28,6 +28,17 @@ class FrameRef:
     file: str
     event: str = ""
 
+    @property
+    def group(self) -> str:
+        """Name of the group that holds the frame, for files with a group for each; else empty."""
+        return self.event.partition("//")[0].lstrip("/")
+
+    @property
+    def index(self) -> int:
+        """Number of the frame in its file, or in its group; 0 if it is the only one."""
+        number = self.event.partition("//")[2]
+        return int(number) if number.isdigit() else 0
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Metadata:

@@ -157,9 +157,15 @@ class Hdf5Source(FrameSource):
     @functools.cached_property
     def metadata(self) -> Metadata:
         """What the file says about its frames."""
+        bits = self.mask_bits()
+        return dataclasses.replace(self._scalars, mask=None if bits is None else bits != 0)
+
+    @functools.cached_property
+    def _scalars(self) -> Metadata:
+        """Everything but the mask, which would take memory for each of many files."""
         try:
             with POOL.lock, POOL.visit():
-                return fields.read_metadata(POOL.file(self.file), self.shape, self.dtype)
+                return fields.read_metadata(POOL.file(self.file), self.dtype)
         except (SourceError, OSError):
             return Metadata()
 
@@ -188,7 +194,7 @@ class Hdf5Source(FrameSource):
     def frame_metadata(self, index: int) -> Metadata:
         """Return what the file says about one frame."""
         own: dict[str, Any] = {k: float(values[index]) for k, values in self._series.items()}
-        return dataclasses.replace(self.metadata, mask=None, **own)
+        return dataclasses.replace(self._scalars, **own)
 
     @property
     def problems(self) -> tuple[SourceError, ...]:
