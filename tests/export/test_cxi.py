@@ -224,6 +224,26 @@ def test_hits_that_agree_with_one_another_but_not_with_the_geometry(tmp_path, ma
     assert (told.photon_energy_ev, told.camera_length_m) == (9000, 0.3)
 
 
+def test_masks_of_frames_are_kept_with_the_hits(tmp_path, master, geometry):
+    def own(frame):
+        mask = np.zeros(SHAPE, bool)
+        mask[0, frame] = True
+        return mask if frame else None
+
+    hits = [make_hit(frame, 1) for frame in (0, 3, 7)]
+    path = tmp_path / "hits.cxi"
+    summary = write_cxi(path, open_source(master), geometry, hits, mask_of=own)
+    write_cxi_geom(tmp_path / "hits.geom", geometry, summary)
+    expected = [geometry.detector.full_mask.copy() for _ in hits]
+    expected[1][0, 3] = expected[2][0, 7] = True
+    geom = read_geom(tmp_path / "hits.geom")
+    with h5py.File(path) as h5file:
+        for row in range(3):
+            np.testing.assert_array_equal(geom.data_mask(h5file, row), expected[row])
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.mask_of(2), expected[2])
+
+
 def test_geometry_file_finds_all_it_names(tmp_path, master, geometry, frames):
     summary = write_cxi(tmp_path / "hits.cxi", open_source(master), geometry, hits())
     write_cxi_geom(tmp_path / "hits.geom", geometry, summary, adu_per_photon=2)

@@ -274,3 +274,73 @@ def test_impossible_settings_are_refused(given):
 
     with pytest.raises(ConfigError):
         config.override(GeometrySettings(), **given)
+
+
+def write_masked(path, mask, dtype=np.uint16, center=(20.0, 15.0)):
+    """Write frames of one photon in every pixel, with a mask and a beam centre."""
+    with h5py.File(path, "w") as file:
+        file["entry/data/data"] = np.ones((2, *SHAPE), dtype)
+        detector = file.create_group("entry/instrument/detector")
+        detector["pixel_mask"], detector["detector_distance"] = mask, 0.05
+        detector["beam_center_x"], detector["beam_center_y"] = center
+        detector["x_pixel_size"] = 75e-6
+        file["entry/instrument/beam/incident_energy"] = 7000.0
+    return path
+
+
+def halves():
+    left, right = np.zeros((2, *SHAPE), np.uint32)
+    left[:, :30], right[:, 20:] = 1, 1
+    return left, right
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_each_frame_is_searched_with_the_mask_of_its_own_file(tmp_path, dtype):
+    masks = halves()
+    files = [write_masked(tmp_path / f"{k}.h5", m, dtype) for k, m in enumerate(masks)]
+    made = setup(files)
+    assert made.geometry.detector.mask.sum() == 40 * 10, "what both mask"
+    finder = Finder(made.geometry)
+    found = [finder.process(made.source.read(index)).photons for index in range(4)]
+    assert found == [40 * 20] * 4
+    unread = finder.counts < 0
+    np.testing.assert_array_equal(unread, masks[1] != 0)
+    np.testing.assert_array_equal(made.masks.of(0), masks[0] != 0)
+    assert made.origin["masked_pixels"] == "the frames' file, each frame's own"
+
+
+def test_a_named_mask_is_taken_from_each_file_and_frame(tmp_path):
+    left, right = halves()
+    for name, mask in (("a", left), ("b", np.stack([left, right]))):
+        with h5py.File(write_stack(tmp_path / f"{name}.h5", counts(2), [1.0, 1.0]), "a") as file:
+            file["good"] = 1 - mask
+            file["mask"] = np.ones(SHAPE, np.uint8)
+    lines = {"photon_energy": "7000 eV", "p0/mask": "/good", "p0/mask_good": "0x1"}
+    made = setup(
+        [tmp_path / "a.h5", tmp_path / "b.h5"], file=write_text(tmp_path / "m.geom", **lines)
+    )
+    finder = Finder(made.geometry)
+    for index, mask in enumerate([left, left, left, right]):
+        finder.process(made.source.read(index))
+        np.testing.assert_array_equal(finder.counts < 0, mask != 0)
+
+
+def counts(n_frames):
+    return np.ones((n_frames, *SHAPE), np.uint16)
+
+
+def test_files_with_different_beam_centres_are_refused(tmp_path):
+    mask = np.zeros(SHAPE, np.uint32)
+    centers = {"a": (20.0, 15.0), "b": (20.9, 15.0), "c": (20.0, 18.0)}
+    a, b, c = (write_masked(tmp_path / f"{k}.h5", mask, center=v) for k, v in centers.items())
+    assert beam(setup([a, b])) == pytest.approx((20, 15))
+    with pytest.raises(GeometryError, match=r"20\.00, ss 15\.00 in .*a\.h5.*18\.00 in .*c\.h5"):
+        setup([a, b, c])
+    assert beam(setup([a, c], beam_center=(21.0, 17.0))) == pytest.approx((21, 17))
+
+
+def test_a_mask_that_does_not_fit_is_warned_of(tmp_path, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    stack = write_masked(tmp_path / "a.h5", np.ones((10, 10), np.uint8))
+    assert setup(stack).geometry.detector.mask is None
+    assert "its shape (10, 10) is not that of the frames, 40 x 50" in caplog.text

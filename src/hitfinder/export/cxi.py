@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import h5py
 import hdf5plugin
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
@@ -56,6 +57,7 @@ def write_cxi(
     hits: Iterable[Hit],
     *,
     copy_frames: bool = False,
+    mask_of: Callable[[int], NDArray[np.bool_] | None] | None = None,
 ) -> CxiSummary:
     """Write hits as a CXI file, whole or not at all.
 
@@ -75,6 +77,9 @@ def write_cxi(
         The hits, taken one at a time, in the order in which they are to stand.
     copy_frames : bool
         Copy every frame.
+    mask_of : callable, optional
+        Given a frame's index in the source, its own mask beyond the geometry's, if any; each
+        frame's mask is recorded then.
 
     Returns
     -------
@@ -94,10 +99,12 @@ def write_cxi(
     with replacing(path) as part:
         with h5py.File(part, "w") as h5file:
             frames = _Frames(h5file, source, geometry.shape, Path(path).parent, copy_frames)
+            masks = _Masks(h5file, geometry, mask_of)
             results = Results(h5file, geometry)
             for batch in _batches(hits):
                 for hit in batch:
                     frames.add(hit.frame)
+                    masks.add(hit.frame)
                 results.add(batch, source)
             frames.finish()
             _write_rest(h5file, geometry)
@@ -217,11 +224,36 @@ class _Frames:
         data.attrs["axes"] = "experiment_identifier:y:x"
 
 
+class _Masks:
+    """The mask of all frames, or one for each."""
+
+    def __init__(
+        self,
+        h5file: h5py.File,
+        geometry: Geometry,
+        mask_of: Callable[[int], NDArray[np.bool_] | None] | None,
+    ) -> None:
+        self.common, self.mask_of = geometry.detector.full_mask, mask_of
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        if mask_of is None:
+            h5file.create_dataset(MASK, data=self.common.astype(np.uint32), **packed)
+            return
+        shape = geometry.shape
+        self.masks = h5file.create_dataset(
+            MASK, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=(1, *shape), **packed
+        )
+
+    def add(self, frame: int) -> None:
+        if self.mask_of is None:
+            return
+        own = self.mask_of(frame)
+        self.masks.resize(len(self.masks) + 1, axis=0)
+        self.masks[-1] = self.common if own is None else self.common | own
+
+
 def _write_rest(h5file: h5py.File, geometry: Geometry) -> None:
     """Write what holds for all frames, and the links that the CXI layout asks for."""
     h5file["/cxi_version"] = CXI_VERSION
-    mask = geometry.detector.full_mask.astype(np.uint32)
-    h5file.create_dataset(MASK, data=mask, compression="gzip", compression_opts=1, shuffle=True)
     detector = h5file["/entry_1/instrument_1/detector_1"]
     detector["data"], detector["mask"] = h5py.SoftLink(DATA), h5py.SoftLink(MASK)
     pixel = geometry.detector.panels[0].pixel_size_m

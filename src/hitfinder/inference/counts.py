@@ -1,4 +1,4 @@
-"""Stored values to photon counts, where a geometry file says that they differ."""
+"""Stored values to what peaks are found in: photons, and marks where a pixel has none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.crystfel import GeomFile
-from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.io.derived import DerivedSource
+from hitfinder.io.framemasks import FrameMasks
+from hitfinder.io.source import FrameSource
 
 
 def in_photons(source: FrameSource, geom: GeomFile, photon_energy_ev: float) -> FrameSource:
@@ -28,7 +30,7 @@ def in_photons(source: FrameSource, geom: GeomFile, photon_energy_ev: float) -> 
     return PhotonSource(source, geom, scale)
 
 
-class PhotonSource(FrameSource):
+class PhotonSource(DerivedSource):
     """Frames of another source in photons, NaN where a value marks a bad pixel.
 
     Parameters
@@ -42,12 +44,10 @@ class PhotonSource(FrameSource):
     """
 
     def __init__(self, source: FrameSource, geom: GeomFile, adu_per_photon: float) -> None:
-        self._source, self._geom, self._scale = source, geom, adu_per_photon
-        self.shape, self.dtype = source.shape, np.dtype(np.float32)
+        super().__init__(source)
+        self.dtype = np.dtype(np.float32)
+        self._geom, self._scale = geom, adu_per_photon
         self._stored: NDArray | None = None
-
-    def __len__(self) -> int:
-        return len(self._source)
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
         """Read one frame; see `FrameSource.read`."""
@@ -63,37 +63,35 @@ class PhotonSource(FrameSource):
         photons[bad] = np.nan
         return photons
 
-    def ref(self, index: int) -> FrameRef:
-        """Return where frame `index` is kept."""
-        return self._source.ref(index)
 
-    @property
-    def metadata(self) -> Metadata:
-        """What the files say about the frames."""
-        return self._source.metadata
+class MaskedSource(DerivedSource):
+    """Frames of another source, with pixels that their own masks name marked as unread.
 
-    def frame_metadata(self, index: int) -> Metadata:
-        """Return what the files say about one frame."""
-        return self._source.frame_metadata(index)
+    They read as the finder knows such pixels: the top of an unsigned type, -1 or NaN.
 
-    @property
-    def n_readable(self) -> int:
-        """Number of frames that are not known to be unreadable."""
-        return self._source.n_readable
+    Parameters
+    ----------
+    source : FrameSource
+        Frames.
+    masks : FrameMasks
+        Their masks.
+    """
 
-    @property
-    def contents(self) -> Contents:
-        """Format, compression and linked files."""
-        return self._source.contents
+    def __init__(self, source: FrameSource, masks: FrameMasks) -> None:
+        super().__init__(source)
+        self._masks = masks
 
-    def index_of(self, event: str) -> int:
-        """Return the number of the frame of an event."""
-        return self._source.index_of(event)
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Read one frame; see `FrameSource.read`."""
+        frame = self._source.read(index, out)
+        mask = self._masks.of(index)
+        if mask is not None:
+            frame[mask] = unread_value(self.dtype)
+        return frame
 
-    def h5_location(self, index: int) -> tuple[str, str, int] | None:
-        """Return the HDF5 dataset that holds a frame."""
-        return self._source.h5_location(index)
 
-    def close(self) -> None:
-        """Close what is open."""
-        self._source.close()
+def unread_value(dtype: np.dtype) -> float:
+    """Return the value by which frames of a type mark a pixel without a reading."""
+    if dtype.kind == "u":
+        return int(np.iinfo(dtype).max)
+    return np.nan if dtype.kind == "f" else -1

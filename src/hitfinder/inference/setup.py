@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel import GeomFile, read_geom
@@ -16,7 +14,7 @@ from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import detector_names, named_detector
-from hitfinder.inference.counts import in_photons
+from hitfinder.inference.counts import MaskedSource, in_photons
 from hitfinder.inference.framevalues import (
     FROM_FILE,
     GIVEN,
@@ -26,7 +24,9 @@ from hitfinder.inference.framevalues import (
     typical,
     warn_if_they_differ,
 )
+from hitfinder.inference.geommasks import masks_of
 from hitfinder.inference.settings import GeometrySettings
+from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.source import FrameSource, Metadata
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Setup:
         Stored value of one photon.
     photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
         Those of each frame, NaN where its file says nothing; None if the geometry's hold for all.
+    masks : FrameMasks, optional
+        Masks of frames beyond the geometry's; `source` has them in its counts already.
     """
 
     geometry: Geometry
@@ -56,6 +58,7 @@ class Setup:
     adu_per_photon: float = 1.0
     photon_energies_ev: Values | None = None
     camera_lengths_m: Values | None = None
+    masks: FrameMasks | None = None
 
     def of_frame(self, index: int) -> tuple[float, float]:
         """Return the photon energy (eV) and camera length (m) of a frame."""
@@ -79,6 +82,8 @@ class Setup:
         )
         if self.origin.get("beam_center") == "assumed":
             log.warning("beam centre unknown, taken as the detector's middle; give --beam-center")
+        if self.masks is not None:
+            log.info("frames have different masks, each its own: %s", self.masks.summary)
         energy, length = geometry.photon_energy_ev, geometry.camera_length_m
         warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
         warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
@@ -122,20 +127,23 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
     else:
         setup = _from_names(settings, source)
     detector, origin = setup.geometry.detector, setup.origin
-    masks = []
-    if said.mask is not None and said.mask.shape == detector.shape:
-        detector = detector.with_mask(said.mask)
-        masks.append(FROM_FILE)
+    masks, mask_names = masks_of(source, geom), []
+    if masks.common is not None:
+        detector = detector.with_mask(masks.common)
+    if masks.stored:
+        mask_names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
+    if masks.vary:
+        setup = dataclasses.replace(setup, source=MaskedSource(setup.source, masks), masks=masks)
     if settings.mask is not None:
         detector = detector.with_mask(read_mask(settings.mask, detector.shape))
-        masks.append(settings.mask)
+        mask_names.append(settings.mask)
     if settings.beam_center is not None:
         detector = detector.with_beam_center(*settings.beam_center)
         origin["beam_center"] = GIVEN
     if detector.saturation is None and said.saturation is not None:
         detector = dataclasses.replace(detector, saturation=said.saturation)
         origin["saturation"] = FROM_FILE
-    origin["masked_pixels"] = " and ".join(masks) or origin["detector"]
+    origin["masked_pixels"] = " and ".join(mask_names) or origin["detector"]
     return dataclasses.replace(
         setup, geometry=dataclasses.replace(setup.geometry, detector=detector)
     )
@@ -143,7 +151,6 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
 
 def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
     """Geometry of a geometry file, with what it leaves to the data files read from them."""
-    data_mask = _data_mask(geom, source)
     energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
     length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
     geom = dataclasses.replace(
@@ -155,10 +162,6 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
     geometry = geom.geometry(
         energy.used, length.used, shape=source.shape, polarisation=polarisation
     )
-    if data_mask is not None:
-        whole = np.zeros(geometry.shape, bool)
-        whole[: data_mask.shape[0], : data_mask.shape[1]] = data_mask
-        geometry = dataclasses.replace(geometry, detector=geometry.detector.with_mask(whole))
     origin = {
         "detector": geom.path,
         "photon_energy_ev": energy.origin,
@@ -175,16 +178,6 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         energy.of_frames,
         length.of_frames,
     )
-
-
-def _data_mask(geom: GeomFile, source: FrameSource) -> NDArray[np.bool_] | None:
-    """Read from the first readable file the masks that a geometry file leaves to the data files."""
-    refs = (source.ref(i) for i in range(len(source)))
-    ref = next((ref for ref in refs if h5py.is_hdf5(ref.file)), None)
-    if ref is None:
-        return None
-    with h5py.File(ref.file, "r") as file:
-        return geom.data_mask(file, 0, ref.group)
 
 
 def _fixed_shift(
@@ -239,6 +232,8 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
     if length.used is None:
         raise GeometryError("the camera length is not known", file, "Give --camera-length-m.")
     origin["beam_center"] = "assumed"
+    if settings.beam_center is None:
+        _check_beam_centers(source)
     if said.beam_center is not None:
         detector = detector.with_beam_center(*said.beam_center)
         origin["beam_center"] = FROM_FILE
@@ -254,6 +249,23 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
         photon_energies_ev=energy.of_frames,
         camera_lengths_m=length.of_frames,
     )
+
+
+def _check_beam_centers(source: FrameSource) -> None:
+    """Raise GeometryError if files differ in their beam centre by more than a pixel."""
+    first: tuple[str, tuple[float, float]] | None = None
+    for member in source.members:
+        file, center = member.ref(0).file, member.frame_metadata(0).beam_center
+        if center is None:
+            continue
+        first = first or (file, center)
+        if max(abs(a - b) for a, b in zip(center, first[1], strict=True)) > 1:
+            (fs, ss), (fs0, ss0) = center, first[1]
+            raise GeometryError(
+                f"the beam centre is fs {fs0:.2f}, ss {ss0:.2f} in {first[0]}, but fs {fs:.2f}, "
+                f"ss {ss:.2f} in {file}",
+                hint="Run them one by one, or give the one that holds for all with --beam-center.",
+            )
 
 
 def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:

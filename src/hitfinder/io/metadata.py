@@ -48,15 +48,6 @@ DISTANCES = (
     "entry/clen",
     "entry/data/clen",
 )
-MASKS = (
-    "{detector}/pixel_mask",
-    "{detector}/detectorSpecific/pixel_mask",
-    "{detector}/threshold_1_channel/pixel_mask",
-    "{detector}/mask",
-    "entry_1/data_1/mask",
-    "entry/data/mask",
-    "mask",
-)
 LENGTHS_M = {"m": 1.0, "metre": 1.0, "meter": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6}
 ENERGIES_EV = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / 1.602176634e-19}
 WAVELENGTHS_A = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10}
@@ -66,7 +57,7 @@ MAX_UNITLESS_DISTANCE_M = 20.0
 
 
 def read_metadata(file: h5py.File, dtype: np.dtype) -> Metadata:
-    """Read what a file says about its frames, but for the mask; see `read_pixel_mask`.
+    """Read what a file says about its frames, but for the mask; see `hitfinder.io.masks`.
 
     Parameters
     ----------
@@ -172,30 +163,10 @@ def read_saturation(file: h5py.File, dtype: np.dtype) -> float | None:
     return min(known) if known else None
 
 
-def read_pixel_mask(file: h5py.File, shape: tuple[int, int]) -> NDArray[np.unsignedinteger] | None:
-    """Return the pixel mask in the file's own bits, shape of a frame; 0 is a good pixel.
-
-    A mask for each module, stored apart, is joined along ss as the frame is; of a mask for each
-    frame or channel, the first is taken.
-    """
-    for path in _paths(MASKS):
-        mask = _dataset(file, path)
-        if mask is None or mask.dtype.kind not in "iub" or mask.ndim < 2:
-            continue
-        if mask.shape[-2:] == shape:
-            bits = mask[(0,) * (mask.ndim - 2)]
-        elif mask.ndim == 3 and (mask.shape[0] * mask.shape[1], mask.shape[2]) == shape:
-            bits = mask[()].reshape(shape)
-        else:
-            continue
-        return bits.astype(f"u{bits.dtype.itemsize}")
-    return None
-
-
 def read_text(file: h5py.File, path: str) -> str:
     """Return a text field; empty if there is none."""
-    for place in _paths((path,)):
-        dataset = _dataset(file, place)
+    for place in paths((path,)):
+        dataset = dataset_at(file, place)
         if dataset is not None and dataset.size == 1 and dataset.dtype.kind in "OS":
             value = np.asarray(dataset[()]).ravel()[0]
             return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -216,7 +187,7 @@ def shape_announced(file: h5py.File) -> tuple[int, int] | None:
     return (int(rows), int(columns)) if rows and columns else None
 
 
-def _paths(patterns: tuple[str, ...]) -> list[str]:
+def paths(patterns: tuple[str, ...]) -> list[str]:
     """Write out the places of the detector group."""
     return [
         pattern.format(detector=group)
@@ -225,7 +196,8 @@ def _paths(patterns: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
+def dataset_at(file: h5py.File, path: str) -> h5py.Dataset | None:
+    """Return the dataset at a path; None if there is none, or it leads nowhere."""
     try:
         found = file[path]
     except (KeyError, OSError):
@@ -237,8 +209,8 @@ def _first(
     file: h5py.File, patterns: tuple[str, ...], least: float = 0.0
 ) -> tuple[NDArray[np.float64], str] | None:
     """Return the values and unit of the first place that has finite numbers above `least`."""
-    for path in _paths(patterns):
-        dataset = _dataset(file, path)
+    for path in paths(patterns):
+        dataset = dataset_at(file, path)
         if dataset is None or dataset.dtype.kind not in "iuf" or not dataset.size:
             continue
         values = np.asarray(dataset[()], np.float64).ravel()

@@ -180,6 +180,11 @@ class GeomFile:
             shift_y=filled(self.shift_y),
         )
 
+    @property
+    def names_data_masks(self) -> bool:
+        """Whether this file says that masks are kept beside the data."""
+        return any(place.file is None for panel in self.panels for place in panel.masks)
+
     def data_mask(self, h5file: Any, index: int = 0, group: str = "") -> NDArray[np.bool_] | None:
         """Read the masks that this file says are kept beside the data.
 

@@ -72,7 +72,7 @@ def value_of(h5file: Any, path: str, index: int) -> float:
 def plane_of(h5file: Any, path: str, slab: Slab, index: int) -> NDArray[Any]:
     """Read the pixels of one slab from a dataset laid out as the frames are.
 
-    A dataset without the frame axis stands for every frame, as a static mask does.
+    A dataset without the frame axis, or with one frame, stands for every frame.
 
     Returns
     -------
@@ -84,9 +84,12 @@ def plane_of(h5file: Any, path: str, slab: Slab, index: int) -> NDArray[Any]:
         If there is no such dataset, or its shape does not hold the slab.
     """
     dataset = dataset_at(h5file, path)
+    axis = slab.frame_axis
+    if axis is not None and dataset.ndim == len(slab.dims) and dataset.shape[axis] == 1:
+        index = 0
     selection = slab.selection(index)
-    if slab.frame_axis is not None and dataset.ndim == len(selection) - 1:
-        selection = selection[: slab.frame_axis] + selection[slab.frame_axis + 1 :]
+    if axis is not None and dataset.ndim == len(selection) - 1:
+        selection = selection[:axis] + selection[axis + 1 :]
     where = f"{h5file.file.filename}:{path}"
     fits = len(selection) == dataset.ndim and all(
         (chosen.stop <= n) if isinstance(chosen, slice) else (chosen < n)
