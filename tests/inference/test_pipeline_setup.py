@@ -344,3 +344,43 @@ def test_a_mask_that_does_not_fit_is_warned_of(tmp_path, caplog):
     stack = write_masked(tmp_path / "a.h5", np.ones((10, 10), np.uint8))
     assert setup(stack).geometry.detector.mask is None
     assert "its shape (10, 10) is not that of the frames, 40 x 50" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "lines"),
+    [
+        (np.uint16, 1, ("flag_equal = 65535", "max_adu = 899")),
+        (np.int32, 1, ("flag_lessthan = 0", "max_adu = 899")),
+        (np.float32, 1, ("flag_lessthan = -0.5", "max_adu = 899.99993896484")),
+        (np.int32, 25, ("max_adu = 899",)),
+    ],
+)
+def test_crystfel_is_told_which_values_are_no_readings(tmp_path, dtype, scale, lines):
+    stack = write_masked(tmp_path / "a.h5", np.zeros(SHAPE, np.uint32), dtype)
+    with h5py.File(stack, "a") as file:
+        file["entry/instrument/detector/saturation_value"] = 900
+    geom = write_text(
+        tmp_path / "a.geom",
+        data="/entry/data/data",
+        photon_energy="6000 eV",
+        **{"p0/adu_per_photon": scale},
+    )
+    made = setup(stack, file=geom)
+    assert [line[:25] for line in made.extras.lines] == [line[:25] for line in lines]
+    assert made.geometry.detector.saturation == 900 / scale, "peaks are found in photons"
+
+
+def test_a_top_value_is_no_reading_in_frames_that_are_turned_into_photons(tmp_path):
+    frames = np.zeros((1, *SHAPE), np.uint16)
+    frames[0, 5, 5:7] = 250, 65535
+    stack = write_stack(tmp_path / "s.h5", frames, [6000.0])
+    lines = {"photon_energy": "6000 eV", "p0/adu_per_photon": 25}
+    made = setup(stack, file=write_text(tmp_path / "s.geom", **lines))
+    np.testing.assert_allclose(made.source.read(0)[5, 5:7], [10, np.nan])
+
+
+def test_frames_whose_flags_the_finder_knows_stay_as_they_are(tmp_path):
+    stack = write_stack(tmp_path / "s.h5", counts(1), [6000.0])
+    lines = {"photon_energy": "6000 eV", "p0/flag_equal": 65535}
+    made = setup(stack, file=write_text(tmp_path / "s.geom", **lines))
+    assert made.source.dtype == np.uint16

@@ -97,3 +97,12 @@ def test_a_mask_that_cannot_be_read_fails_with_its_frames_only(tmp_path, monkeyp
     assert masks.of(0).sum() == 1
     with pytest.raises(SourceError, match="damaged"):
         masks.of(1)
+
+
+def test_a_mask_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    def broken(self, index):
+        raise SourceError("unreadable", "the mask: damaged", "a.h5")
+
+    source = open_source(write(tmp_path / "a.h5", 2, marked((1, 2))))
+    monkeypatch.setattr(type(source), "mask_of", broken)
+    assert FrameMasks(source).vary

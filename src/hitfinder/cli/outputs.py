@@ -179,6 +179,7 @@ class Outputs:
             self.geometry,
             summary,
             adu_per_photon=self.setup.adu_per_photon,
+            extras=self.setup.extras,
             comments=["Goes with hits.cxi, written by hitfinder."],
         )
 

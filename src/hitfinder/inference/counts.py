@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.crystfel import GeomFile
+from hitfinder.geometry.crystfel.parts import Flag
 from hitfinder.io.derived import DerivedSource
 from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.source import FrameSource
@@ -25,7 +26,8 @@ def in_photons(source: FrameSource, geom: GeomFile, photon_energy_ev: float) -> 
         Photon energy, in eV.
     """
     scale = geom.adu_per_photon(photon_energy_ev) or 1.0
-    if scale == 1.0 and not any(panel.flags for panel in geom.panels):
+    flags = {flag for panel in geom.panels for flag in panel.flags}
+    if scale == 1.0 and flags <= set(unread_flags(source.dtype, scale)):
         return source
     return PhotonSource(source, geom, scale)
 
@@ -47,6 +49,7 @@ class PhotonSource(DerivedSource):
         super().__init__(source)
         self.dtype = np.dtype(np.float32)
         self._geom, self._scale = geom, adu_per_photon
+        self._unread = unread_flags(source.dtype, adu_per_photon)
         self._stored: NDArray | None = None
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
@@ -56,6 +59,8 @@ class PhotonSource(DerivedSource):
             self._stored = np.empty(self._source.shape, self._source.dtype)
         stored = self._source.read(index, self._stored)
         bad = self._geom.flagged(stored)
+        for flag in self._unread:
+            bad |= flag.bad(stored)
         np.divide(stored, self._scale, out=photons, casting="unsafe")
         if self._scale != 1.0:
             # Read-out noise around zero is no photon, and no missing value either.
@@ -88,6 +93,24 @@ class MaskedSource(DerivedSource):
         if mask is not None:
             frame[mask] = unread_value(self.dtype)
         return frame
+
+
+def unread_flags(dtype: np.dtype, adu_per_photon: float) -> tuple[Flag, ...]:
+    """Return which stored values the finder takes for pixels without a reading.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Type of the stored values.
+    adu_per_photon : float
+        Stored value of one photon. Where it is not 1, values below zero are read-out noise.
+    """
+    if dtype.kind == "u":
+        return (Flag("equal", float(np.iinfo(dtype).max)),)
+    if adu_per_photon != 1:
+        return ()
+    # Values that are not whole are rounded.
+    return (Flag("lessthan", -0.5 if dtype.kind == "f" else 0.0),)
 
 
 def unread_value(dtype: np.dtype) -> float:

@@ -136,8 +136,8 @@ def named_values(quantity: Quantity, source: FrameSource, what: str) -> Values:
             found[index] = values[ref.index]
         elif values is not None:
             wrong = f"has {values.size} values, none for frame {ref.index}"
-            error = GeometryError(wrong, f"{ref.file}:{quantity.location}")
-            errors.setdefault(ref.file, error)
+            where = f"{ref.file}:{quantity.location}"
+            errors.setdefault(ref.file, GeometryError(wrong, where))
     if np.isnan(found).all() and errors:
         raise next(iter(errors.values()))
     if errors:
@@ -188,3 +188,49 @@ def warn_if_they_differ(values: Values | None, used: float, what: str, unit: str
             "%.6g %s, each hit is handed on with its own; run frames that differ much separately",
             *(what, low, high, unit, used, unit),
         )
+
+
+def fixed_shift(
+    shift: Quantity | None, name: str, geom: GeomFile, source: FrameSource
+) -> Quantity | None:
+    """Read a shift of the detector that is kept in the data files.
+
+    Raises
+    ------
+    GeometryError
+        If it is not the same for all frames, to a pixel: the frames have one geometry.
+    """
+    if shift is None or shift.value is not None or shift.location is None:
+        return shift
+    values = named_values(shift, source, name)
+    used = typical(values, source)
+    if used is None:
+        return shift
+    pixels = (values - used) * geom.panels[0].res
+    worst = int(np.nanargmax(np.abs(pixels)))
+    if abs(pixels[worst]) > 1:
+        first, other = source.ref(int(np.flatnonzero(np.isfinite(values))[0])), source.ref(worst)
+        raise GeometryError(
+            f"{name} differs by {abs(pixels[worst]):.3g} pixels between {first.file} "
+            f"{first.event} and {other.file} {other.event}",
+            geom.path,
+            "Run frames with the same shift together, others separately.",
+        )
+    return dataclasses.replace(shift, value=used)
+
+
+def check_beam_centers(source: FrameSource) -> None:
+    """Raise GeometryError if files differ in their beam centre by more than a pixel."""
+    first: tuple[str, tuple[float, float]] | None = None
+    for member in source.members:
+        file, center = member.ref(0).file, member.frame_metadata(0).beam_center
+        if center is None:
+            continue
+        first = first or (file, center)
+        if max(abs(a - b) for a, b in zip(center, first[1], strict=True)) > 1:
+            (fs, ss), (fs0, ss0) = center, first[1]
+            raise GeometryError(
+                f"the beam centre is fs {fs0:.2f}, ss {ss0:.2f} in {first[0]}, but fs {fs:.2f}, "
+                f"ss {ss:.2f} in {file}",
+                hint="Run them one by one, or give the one that holds for all with --beam-center.",
+            )

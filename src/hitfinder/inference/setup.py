@@ -8,20 +8,19 @@ import logging
 import numpy as np
 
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.crystfel import GeomFile, read_geom
-from hitfinder.geometry.crystfel.text import Quantity
+from hitfinder.geometry.crystfel import Extras, GeomFile, extras_of, read_geom
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import detector_names, named_detector
-from hitfinder.inference.counts import MaskedSource, in_photons
+from hitfinder.inference.counts import MaskedSource, in_photons, unread_flags
 from hitfinder.inference.framevalues import (
     FROM_FILE,
     GIVEN,
     Values,
     beam_value,
-    named_values,
-    typical,
+    check_beam_centers,
+    fixed_shift,
     warn_if_they_differ,
 )
 from hitfinder.inference.geommasks import masks_of
@@ -48,6 +47,8 @@ class Setup:
         Stored value of one photon.
     photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
         Those of each frame, NaN where its file says nothing; None if the geometry's hold for all.
+    extras : Extras
+        What CrystFEL is to be told besides the geometry, for frames as they are stored.
     masks : FrameMasks, optional
         Masks of frames beyond the geometry's; `source` has them in its counts already.
     """
@@ -58,7 +59,13 @@ class Setup:
     adu_per_photon: float = 1.0
     photon_energies_ev: Values | None = None
     camera_lengths_m: Values | None = None
+    extras: Extras = dataclasses.field(default_factory=Extras)
     masks: FrameMasks | None = None
+
+    def with_detector(self, detector: Detector, **origin: str) -> Setup:
+        """Return this set-up with another detector, and where that is taken from."""
+        geometry = dataclasses.replace(self.geometry, detector=detector)
+        return dataclasses.replace(self, geometry=geometry, origin={**self.origin, **origin})
 
     def of_frame(self, index: int) -> tuple[float, float]:
         """Return the photon energy (eV) and camera length (m) of a frame."""
@@ -121,32 +128,48 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
         If something is not to be had anywhere, naming the option that gives it, or does not fit
         the frames.
     """
-    said = source.metadata
-    if geom is not None:
-        setup = _from_geom(settings, geom, source)
-    else:
-        setup = _from_names(settings, source)
-    detector, origin = setup.geometry.detector, setup.origin
-    masks, mask_names = masks_of(source, geom), []
+    setup = _from_names(settings, source) if geom is None else _from_geom(settings, geom, source)
+    setup = _with_saturation(_with_masks(setup, settings, geom, source), geom, source)
+    if settings.beam_center is not None:
+        detector = setup.geometry.detector.with_beam_center(*settings.beam_center)
+        setup = setup.with_detector(detector, beam_center=GIVEN)
+    return setup
+
+
+def _with_masks(
+    setup: Setup, settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
+) -> Setup:
+    """Add the masks of the files and of the settings."""
+    detector, names = setup.geometry.detector, []
+    masks = masks_of(source, geom)
     if masks.common is not None:
         detector = detector.with_mask(masks.common)
-    if masks.stored:
-        mask_names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
+        names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
     if masks.vary:
         setup = dataclasses.replace(setup, source=MaskedSource(setup.source, masks), masks=masks)
     if settings.mask is not None:
         detector = detector.with_mask(read_mask(settings.mask, detector.shape))
-        mask_names.append(settings.mask)
-    if settings.beam_center is not None:
-        detector = detector.with_beam_center(*settings.beam_center)
-        origin["beam_center"] = GIVEN
-    if detector.saturation is None and said.saturation is not None:
-        detector = dataclasses.replace(detector, saturation=said.saturation)
-        origin["saturation"] = FROM_FILE
-    origin["masked_pixels"] = " and ".join(mask_names) or origin["detector"]
-    return dataclasses.replace(
-        setup, geometry=dataclasses.replace(setup.geometry, detector=detector)
+        names.append(settings.mask)
+    return setup.with_detector(
+        detector, masked_pixels=" and ".join(names) or setup.origin["detector"]
     )
+
+
+def _with_saturation(setup: Setup, geom: GeomFile | None, source: FrameSource) -> Setup:
+    """Take the saturation from the files if need be, in photons, and tell CrystFEL of it."""
+    detector, scale, said = setup.geometry.detector, setup.adu_per_photon, source.metadata
+    origin, max_adu = dict[str, str](), None
+    stored = detector.saturation
+    if stored is None and said.saturation is not None:
+        stored, origin = said.saturation, {"saturation": FROM_FILE}
+        # Counts are clipped there, while CrystFEL looks for larger ones.
+        whole = source.dtype.kind in "iu"
+        if not (whole and stored >= np.iinfo(source.dtype).max):
+            max_adu = stored - 1 if whole else float(np.nextafter(np.float32(stored), 0))
+    extras = extras_of(geom, unread_flags(source.dtype, scale), max_adu)
+    if stored is not None:
+        detector = dataclasses.replace(detector, saturation=stored / scale)
+    return dataclasses.replace(setup.with_detector(detector, **origin), extras=extras)
 
 
 def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
@@ -155,8 +178,8 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
     length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
     geom = dataclasses.replace(
         geom,
-        shift_x=_fixed_shift(geom.shift_x, "detector_shift_x", geom, source),
-        shift_y=_fixed_shift(geom.shift_y, "detector_shift_y", geom, source),
+        shift_x=fixed_shift(geom.shift_x, "detector_shift_x", geom, source),
+        shift_y=fixed_shift(geom.shift_y, "detector_shift_y", geom, source),
     )
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
     geometry = geom.geometry(
@@ -178,35 +201,6 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         energy.of_frames,
         length.of_frames,
     )
-
-
-def _fixed_shift(
-    shift: Quantity | None, name: str, geom: GeomFile, source: FrameSource
-) -> Quantity | None:
-    """Read a shift of the detector that is kept in the data files.
-
-    Raises
-    ------
-    GeometryError
-        If it is not the same for all frames, to a pixel: the frames have one geometry.
-    """
-    if shift is None or shift.value is not None or shift.location is None:
-        return shift
-    values = named_values(shift, source, name)
-    used = typical(values, source)
-    if used is None:
-        return shift
-    pixels = (values - used) * geom.panels[0].res
-    worst = int(np.nanargmax(np.abs(pixels)))
-    if abs(pixels[worst]) > 1:
-        first, other = source.ref(int(np.flatnonzero(np.isfinite(values))[0])), source.ref(worst)
-        raise GeometryError(
-            f"{name} differs by {abs(pixels[worst]):.3g} pixels between {first.file} "
-            f"{first.event} and {other.file} {other.event}",
-            geom.path,
-            "Run frames with the same shift together, others separately.",
-        )
-    return dataclasses.replace(shift, value=used)
 
 
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
@@ -233,7 +227,7 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
         raise GeometryError("the camera length is not known", file, "Give --camera-length-m.")
     origin["beam_center"] = "assumed"
     if settings.beam_center is None:
-        _check_beam_centers(source)
+        check_beam_centers(source)
     if said.beam_center is not None:
         detector = detector.with_beam_center(*said.beam_center)
         origin["beam_center"] = FROM_FILE
@@ -249,23 +243,6 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
         photon_energies_ev=energy.of_frames,
         camera_lengths_m=length.of_frames,
     )
-
-
-def _check_beam_centers(source: FrameSource) -> None:
-    """Raise GeometryError if files differ in their beam centre by more than a pixel."""
-    first: tuple[str, tuple[float, float]] | None = None
-    for member in source.members:
-        file, center = member.ref(0).file, member.frame_metadata(0).beam_center
-        if center is None:
-            continue
-        first = first or (file, center)
-        if max(abs(a - b) for a, b in zip(center, first[1], strict=True)) > 1:
-            (fs, ss), (fs0, ss0) = center, first[1]
-            raise GeometryError(
-                f"the beam centre is fs {fs0:.2f}, ss {ss0:.2f} in {first[0]}, but fs {fs:.2f}, "
-                f"ss {ss:.2f} in {file}",
-                hint="Run them one by one, or give the one that holds for all with --beam-center.",
-            )
 
 
 def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:

@@ -98,35 +98,35 @@ class FrameMasks:
                 (whole if key.index is None else single).setdefault(key, index)
         sampled = len(single) > _MOST_READ
         indices = [*whole.values(), *_spread(list(single.values()), _SAMPLE if sampled else None)]
-        digests = set()
-        for index in indices:
-            mask = self._read(source, index)
-            digests.add(b"" if mask is None else hashlib.sha256(np.packbits(mask)).digest())
-        self.vary = len(digests) > 1 or sampled
+        found = [self._read(source, index) for index in indices]
+        # Frames whose mask cannot be read are to fail when they are read themselves.
+        self.vary = len(set(found)) > 1 or sampled or None in found
         before = self.common
         for index in _spread(marked, _SAMPLE):
             mask = source.mask_of(index)
             if mask is not None:
-                self.stored = True
-                self.common = mask.copy() if self.common is None else self.common & mask
-        if before is not None:
+                self._take(mask)
+        if before is not None and self.common is not None:
             self.vary |= not np.array_equal(before, self.common)
         if not self.stored:
             self.common = None
 
-    def _read(self, source: FrameSource, index: int) -> Mask | None:
-        """Read a mask and take it into account; None if it cannot be read, as its frames then."""
+    def _read(self, source: FrameSource, index: int) -> bytes | None:
+        """Read a mask and take it into account; return its digest, None if it cannot be read."""
         try:
             mask = self._mask_of(index)
         except SourceError:
             return None
         if mask is None:
-            mask = np.zeros(self._shape, bool)
+            self.common = mask = np.zeros(self._shape, bool)
         else:
-            self.stored = True
+            self._take(mask)
         self.shares[source.ref(index).file] = float(mask.mean())
+        return hashlib.sha256(np.packbits(mask).tobytes()).digest()
+
+    def _take(self, mask: Mask) -> None:
+        self.stored = True
         self.common = mask.copy() if self.common is None else self.common & mask
-        return mask
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": (None, None)}

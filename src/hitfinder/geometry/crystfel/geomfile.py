@@ -45,6 +45,8 @@ class GeomFile:
         Relative bandwidth (standard deviation of a Gaussian spectrum).
     peak_list, peak_list_type : str, optional
         Where in the data files peaks are kept, and how.
+    groups : tuple of str
+        Lines that group panels for refinement, as they stand.
     warnings : tuple of str
         Lines that were not understood or have no effect, each with file and line.
     """
@@ -58,6 +60,7 @@ class GeomFile:
     bandwidth: float | None = None
     peak_list: str | None = None
     peak_list_type: str | None = None
+    groups: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @functools.cached_property
