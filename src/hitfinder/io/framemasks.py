@@ -44,8 +44,8 @@ class FrameMasks:
         Whether any file has a mask.
     vary : bool
         Whether frames have masks beyond that.
-    shares : dict of str to float
-        For each file of which a mask was read, the share of pixels that are masked.
+    shares : dict of str to (float, float)
+        For each file of which masks were read, the least and largest share of masked pixels.
     """
 
     def __init__(
@@ -60,14 +60,17 @@ class FrameMasks:
         self._last: tuple[MaskKey | None, Mask | None] = None, None
         self.common: Mask | None = None
         self.vary = self.stored = False
-        self.shares: dict[str, float] = {}
+        self.shares: dict[str, tuple[float, float]] = {}
         with POOL.visit():
             self._compare(source)
 
     @property
     def summary(self) -> str:
         """Share of the pixels that are masked, in words, for the first few files."""
-        shown = [f"{file} masks {100 * share:.3g} %" for file, share in self.shares.items()]
+        shown = []
+        for file, (low, high) in self.shares.items():
+            least = f"{100 * low:.3g} to " if low < high else ""
+            shown.append(f"{file} masks {least}{100 * high:.3g} %")
         more = [f"and {len(shown) - 3} files more"] if len(shown) > 3 else []
         return ", ".join(shown[:3] + more)
 
@@ -121,7 +124,9 @@ class FrameMasks:
             self.common = mask = np.zeros(self._shape, bool)
         else:
             self._take(mask)
-        self.shares[source.ref(index).file] = float(mask.mean())
+        file, share = source.ref(index).file, float(mask.mean())
+        low, high = self.shares.get(file, (share, share))
+        self.shares[file] = min(low, share), max(high, share)
         return hashlib.sha256(np.packbits(mask).tobytes()).digest()
 
     def _take(self, mask: Mask) -> None:
