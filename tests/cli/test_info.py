@@ -185,3 +185,29 @@ def test_real_files_are_told_apart(shared):
     assert entry["linked_files"] == [
         {"path": "dectris_eiger_data_000001.h5", "frames": 1, "status": "missing-source"}
     ]
+
+
+def test_files_that_differ_in_mask_and_beam_centre_are_noted(tmp_path):
+    for name, masked, center in (("a", 2, 12.0), ("b", 5, 15.0)):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[:masked] = 1
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["entry/data/data"] = np.ones((2, *SHAPE), np.uint16)
+            detector = file.create_group("entry/instrument/detector")
+            detector["pixel_mask"] = mask
+            detector["beam_center_x"], detector["beam_center_y"] = center, 10.0
+    entry, _ = entry_of(tmp_path)
+    notes = " ".join(entry["notes"])
+    assert "the masks differ between frames" in notes
+    assert "a.h5 masks 10 %" in notes
+    assert "beam centre differs between files: fs 12.00, ss 10.00 in" in notes
+
+
+def test_a_mask_that_does_not_fit_is_noted(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data/data"] = np.ones((2, *SHAPE), np.uint16)
+        file["mask"] = np.ones((5, 5), np.uint8)
+    entry, code = entry_of(tmp_path / "a.h5")
+    assert code == 0
+    assert any("the mask is not used, its shape (5, 5)" in note for note in entry["notes"])
+    assert entry["mask"] is None

@@ -45,7 +45,7 @@ def test_half_a_pixel_is_taken_off():
 def test_frames_are_shown_from_the_files_that_hold_them(tmp_path, master, geometry, frames):
     path = tmp_path / "hits.cxi"
     summary = write_cxi(path, open_source(master), geometry, hits())
-    assert summary == CxiSummary(6, 0, False, False)
+    assert summary == CxiSummary(6, 0, 6000.0, 0.15)
     with h5py.File(path) as h5file:
         data = h5file["/entry_1/data_1/data"]
         np.testing.assert_array_equal(data[:], frames[CHOSEN])
@@ -200,7 +200,7 @@ def test_file_names_that_are_not_text(tmp_path, geometry, frames):
 def test_energy_and_distance_of_each_frame(tmp_path, master, geometry):
     varied = [make_hit(0, 1, photon_energy_ev=6100.0), make_hit(1, 1, camera_length_m=0.151)]
     summary = write_cxi(tmp_path / "hits.cxi", open_source(master), geometry, varied)
-    assert summary == CxiSummary(2, 0, True, True)
+    assert summary == CxiSummary(2, 0, None, None)
     write_cxi_geom(tmp_path / "hits.geom", geometry, summary)
     geom = read_geom(tmp_path / "hits.geom")
     assert geom.unresolved == (
@@ -213,6 +213,35 @@ def test_energy_and_distance_of_each_frame(tmp_path, master, geometry):
     assert (first.photon_energy_ev, second.photon_energy_ev) == (6100, 6000)
     assert (first.camera_length_m, second.camera_length_m) == (0.15, 0.151)
     np.testing.assert_allclose(joule, np.array([6100, 6000]) * 1.602176634e-19)
+
+
+def test_hits_that_agree_with_one_another_but_not_with_the_geometry(tmp_path, master, geometry):
+    own = {"photon_energy_ev": 9000.0, "camera_length_m": 0.3}
+    hits = [make_hit(frame, 1, **own) for frame in (0, 5)]
+    summary = write_cxi(tmp_path / "hits.cxi", open_source(master), geometry, hits)
+    write_cxi_geom(tmp_path / "hits.geom", geometry, summary)
+    told = read_geom(tmp_path / "hits.geom").geometry()
+    assert (told.photon_energy_ev, told.camera_length_m) == (9000, 0.3)
+
+
+def test_masks_of_frames_are_kept_with_the_hits(tmp_path, master, geometry):
+    def own(frame):
+        mask = np.zeros(SHAPE, bool)
+        mask[0, frame] = True
+        return mask if frame else None
+
+    hits = [make_hit(frame, 1) for frame in (0, 3, 7)]
+    path = tmp_path / "hits.cxi"
+    summary = write_cxi(path, open_source(master), geometry, hits, mask_of=own)
+    write_cxi_geom(tmp_path / "hits.geom", geometry, summary)
+    expected = [geometry.detector.full_mask.copy() for _ in hits]
+    expected[1][0, 3] = expected[2][0, 7] = True
+    geom = read_geom(tmp_path / "hits.geom")
+    with h5py.File(path) as h5file:
+        for row in range(3):
+            np.testing.assert_array_equal(geom.data_mask(h5file, row), expected[row])
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.mask_of(2), expected[2])
 
 
 def test_geometry_file_finds_all_it_names(tmp_path, master, geometry, frames):
@@ -267,7 +296,7 @@ def test_many_batches(tmp_path, master, geometry, frames, monkeypatch):
 
 def test_no_hits(tmp_path, master, geometry):
     summary = write_cxi(tmp_path / "hits.cxi", open_source(master), geometry, [])
-    assert summary == CxiSummary(0, 0, False, False)
+    assert summary == CxiSummary(0, 0, 6000.0, 0.15)
     write_cxi_geom(tmp_path / "hits.geom", geometry, summary)
     with h5py.File(tmp_path / "hits.cxi") as h5file:
         assert h5file["/entry_1/data_1/data"].shape == (0, *SHAPE)

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError, OutputError
-from hitfinder.geometry.crystfel import read_geom, write_geom
+from hitfinder.geometry.crystfel import extras_of, read_geom, write_geom
+from hitfinder.geometry.crystfel.parts import Flag
 from hitfinder.geometry.crystfel.writer import rectangles
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
@@ -198,7 +199,66 @@ def test_rectangles_cover_the_mask_once(pattern):
     np.testing.assert_array_equal(cover, mask)
 
 
-def test_saturation_is_not_written(tmp_path):
+GIVEN = """photon_energy = 6000 eV
+clen = 0.1 m
+bandwidth = 0.003
+adu_per_photon = 2
+res = 10000
+data = /data
+dim0 = %
+dim1 = ss
+dim2 = fs
+rigid_group_q0 = a,b
+rigid_group_collection_quads = q0
+group_q0 = a,b
+group_all = q0
+flag_morethan = 60000
+a/min_fs = 0
+a/max_fs = 7
+a/min_ss = 0
+a/max_ss = 5
+a/fs = x
+a/ss = y
+a/corner_x = 0
+a/corner_y = 0
+a/flag_lessthan = -100
+a/max_adu = 9000
+b/min_fs = 8
+b/max_fs = 14
+b/min_ss = 0
+b/max_ss = 5
+b/fs = x
+b/ss = y
+b/corner_x = 20
+b/corner_y = 0
+"""
+
+
+def test_what_is_said_besides_the_geometry_is_kept(tmp_path):
+    (tmp_path / "given.geom").write_text(GIVEN)
+    given = read_geom(tmp_path / "given.geom")
+    extras = extras_of(given, [Flag("equal", 65535.0), Flag("morethan", 60000.0)], 500.0)
+    write_geom(tmp_path / "a.geom", given.geometry(), data_path="/data", extras=extras)
+    geom = read_geom(tmp_path / "a.geom")
+    assert not geom.warnings
+    assert geom.bandwidth == 0.003
+    assert geom.groups == given.groups
+    assert "rigid_group_collection_quads = q0" in geom.groups
+    a, b = geom.panels
+    told = {Flag("morethan", 60000.0), Flag("equal", 65535.0)}
+    assert set(a.flags) == told | {Flag("lessthan", -100.0)}
+    assert set(b.flags) == told
+    assert len(a.flags) == 3
+    assert (a.max_adu, b.max_adu) == (9000, None), "what the file says goes before what is known"
+
+
+def test_saturation_is_written_where_the_file_gives_none(tmp_path):
+    extras = extras_of(None, max_adu=499.0)
+    write_geom(tmp_path / "a.geom", Geometry(two_panels(), 1, 1000), data_path="/d", extras=extras)
+    assert [panel.max_adu for panel in read_geom(tmp_path / "a.geom").panels] == [499, 499]
+
+
+def test_saturation_in_photons_is_not_written(tmp_path):
     detector = dataclasses.replace(two_panels(), saturation=100.0)
     write_geom(tmp_path / "a.geom", Geometry(detector, 1, 1000), data_path="/d")
     assert "max_adu" not in (tmp_path / "a.geom").read_text()

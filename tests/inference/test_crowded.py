@@ -15,6 +15,11 @@ def test_a_ring_with_far_more_than_the_rings_around_it_is_crowded():
     assert set(ring[found]) <= set(range(298, 304))
 
 
+def test_candidates_on_masked_pixels_are_of_no_ring():
+    assert not crowded(np.full(30, -1)).any()
+    assert crowded(np.array([-1] * 20 + [40] * 20)).tolist() == [False] * 20 + [True] * 20
+
+
 @pytest.mark.parametrize("n", [0, 5, 300, 5000])
 def test_candidates_of_all_rings_are_not(n):
     assert not crowded(np.random.default_rng(2).integers(0, 700, n)).any()

@@ -321,3 +321,46 @@ def test_of_two_equal_pictures_the_user_must_choose(shared):
     assert "mono_polarised_x" in str(failure(open_source(path)))
     chosen = open_source(path, dataset="mono_polarised_x")
     assert (chosen.shape, chosen.dtype) == ((1024, 1024), np.float32)
+
+
+def test_a_mask_for_each_frame(tmp_path):
+    masks = np.zeros((3, *SHAPE), np.uint8)
+    masks[0, 1, 2] = masks[2, 3, 4] = 1
+    source = open_source(write(tmp_path / "x.h5", entry__data__data=counts(3), mask=masks))
+    for index in range(3):
+        np.testing.assert_array_equal(source.mask_of(index), masks[index] != 0)
+    assert len({source.mask_key(index) for index in range(3)}) == 3
+    assert not source.remarks
+
+
+def test_a_mask_for_each_frame_of_modules_kept_apart(tmp_path):
+    masks = np.zeros((3, 2, 10, 24), bool)
+    masks[1, 1, 2, 3] = True
+    source = open_source(write(tmp_path / "x.h5", entry__data__data=counts(3), mask=masks))
+    assert np.argwhere(source.mask_of(1)).tolist() == [[12, 3]]
+    assert not source.mask_of(0).any()
+
+
+def test_a_mask_that_holds_for_all_frames_has_one_key(tmp_path):
+    for number, shape in enumerate([SHAPE, (1, *SHAPE), (1, 1, *SHAPE), (2, 10, 24)]):
+        file = write(tmp_path / f"{number}.h5", data__data=counts(3), mask=np.ones(shape, int))
+        source = open_source(file)
+        assert len({source.mask_key(index) for index in range(3)}) == 1
+        assert source.mask_of(2).all()
+        assert not source.remarks
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (np.zeros((10, 12), np.uint8), "its shape (10, 12) is not that of the frames, 20 x 24"),
+        (np.zeros(SHAPE, np.float32), "its values are not integers"),
+        (np.zeros((7, *SHAPE), np.uint8), "the first is used for all frames"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_remarked_upon(tmp_path, mask, said):
+    file = write(tmp_path / "x.h5", entry__data__data=counts(3), mask=mask)
+    (remark,) = open_source([file, file]).remarks
+    assert said in remark
+    assert f"{file}:/mask" in remark
+    assert (open_source(file).metadata.mask is not None) == (mask.ndim == 3)

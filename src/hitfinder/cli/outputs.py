@@ -162,7 +162,12 @@ class Outputs:
     def _write_cxi(self) -> None:
         copy = self.settings.output.copy_frames
         summary = write_cxi(
-            self.out / "hits.cxi", self.stored, self.geometry, self._hits(), copy_frames=copy
+            self.out / "hits.cxi",
+            self.stored,
+            self.geometry,
+            self._hits(),
+            copy_frames=copy,
+            mask_of=None if self.setup.masks is None else self.setup.masks.of,
         )
         if summary.n_copied and not copy:
             log.info(
@@ -174,6 +179,7 @@ class Outputs:
             self.geometry,
             summary,
             adu_per_photon=self.setup.adu_per_photon,
+            extras=self.setup.extras,
             comments=["Goes with hits.cxi, written by hitfinder."],
         )
 

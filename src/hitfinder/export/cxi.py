@@ -6,18 +6,19 @@ import dataclasses
 import itertools
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import h5py
 import hdf5plugin
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
 from hitfinder.export.hits import DISTANCE, ENERGY_EV, ENERGY_J, ORIGIN, RESULT, Hit, Results
 from hitfinder.export.links import FrameLinks
-from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.crystfel import Extras, write_geom
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.io.source import FrameSource
 
@@ -39,14 +40,14 @@ class CxiSummary:
         Frames.
     n_copied : int
         Frames whose counts are in the file itself.
-    varying_energy, varying_length : bool
-        Whether photon energy and camera length differ between frames.
+    photon_energy_ev, camera_length_m : float or None
+        Those of all frames, in eV and m; None if they differ between frames.
     """
 
     n_hits: int
     n_copied: int
-    varying_energy: bool
-    varying_length: bool
+    photon_energy_ev: float | None
+    camera_length_m: float | None
 
 
 def write_cxi(
@@ -56,6 +57,7 @@ def write_cxi(
     hits: Iterable[Hit],
     *,
     copy_frames: bool = False,
+    mask_of: Callable[[int], NDArray[np.bool_] | None] | None = None,
 ) -> CxiSummary:
     """Write hits as a CXI file, whole or not at all.
 
@@ -75,6 +77,9 @@ def write_cxi(
         The hits, taken one at a time, in the order in which they are to stand.
     copy_frames : bool
         Copy every frame.
+    mask_of : callable, optional
+        Given a frame's index in the source, its own mask beyond the geometry's, if any; each
+        frame's mask is recorded then.
 
     Returns
     -------
@@ -94,16 +99,21 @@ def write_cxi(
     with replacing(path) as part:
         with h5py.File(part, "w") as h5file:
             frames = _Frames(h5file, source, geometry.shape, Path(path).parent, copy_frames)
+            masks = _Masks(h5file, geometry, mask_of)
             results = Results(h5file, geometry)
             for batch in _batches(hits):
                 for hit in batch:
                     frames.add(hit.frame)
+                    masks.add(hit.frame)
                 results.add(batch, source)
             frames.finish()
             _write_rest(h5file, geometry)
         _check(part, source, frames)
     return CxiSummary(
-        len(frames.links), frames.n_copied, results.energies.vary, results.lengths.vary
+        len(frames.links),
+        frames.n_copied,
+        results.energies.value(geometry.photon_energy_ev),
+        results.lengths.value(geometry.camera_length_m),
     )
 
 
@@ -113,6 +123,7 @@ def write_cxi_geom(
     summary: CxiSummary,
     *,
     adu_per_photon: float = 1,
+    extras: Extras | None = None,
     comments: Iterable[str] = (),
 ) -> None:
     """Write the geometry file that belongs to a CXI file of hits.
@@ -130,6 +141,8 @@ def write_cxi_geom(
         What `write_cxi` returned.
     adu_per_photon : float
         Stored counts per photon.
+    extras : Extras, optional
+        What CrystFEL is to be told besides.
     comments : iterable of str
         Lines to begin the file with.
 
@@ -147,8 +160,11 @@ def write_cxi_geom(
         mask_bad=1,
         peak_list=RESULT,
         adu_per_photon=adu_per_photon,
-        clen=f"{DISTANCE} m" if summary.varying_length else None,
-        photon_energy=f"{ENERGY_EV} eV" if summary.varying_energy else None,
+        clen=f"{DISTANCE} m" if summary.camera_length_m is None else summary.camera_length_m,
+        photon_energy=(
+            f"{ENERGY_EV} eV" if summary.photon_energy_ev is None else summary.photon_energy_ev
+        ),
+        extras=extras,
         comments=comments,
     )
 
@@ -212,11 +228,36 @@ class _Frames:
         data.attrs["axes"] = "experiment_identifier:y:x"
 
 
+class _Masks:
+    """The mask of all frames, or one for each."""
+
+    def __init__(
+        self,
+        h5file: h5py.File,
+        geometry: Geometry,
+        mask_of: Callable[[int], NDArray[np.bool_] | None] | None,
+    ) -> None:
+        self.common, self.mask_of = geometry.detector.full_mask, mask_of
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        if mask_of is None:
+            h5file.create_dataset(MASK, data=self.common.astype(np.uint32), **packed)
+            return
+        shape = geometry.shape
+        self.masks = h5file.create_dataset(
+            MASK, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=(1, *shape), **packed
+        )
+
+    def add(self, frame: int) -> None:
+        if self.mask_of is None:
+            return
+        own = self.mask_of(frame)
+        self.masks.resize(len(self.masks) + 1, axis=0)
+        self.masks[-1] = self.common if own is None else self.common | own
+
+
 def _write_rest(h5file: h5py.File, geometry: Geometry) -> None:
     """Write what holds for all frames, and the links that the CXI layout asks for."""
     h5file["/cxi_version"] = CXI_VERSION
-    mask = geometry.detector.full_mask.astype(np.uint32)
-    h5file.create_dataset(MASK, data=mask, compression="gzip", compression_opts=1, shuffle=True)
     detector = h5file["/entry_1/instrument_1/detector_1"]
     detector["data"], detector["mask"] = h5py.SoftLink(DATA), h5py.SoftLink(MASK)
     pixel = geometry.detector.panels[0].pixel_size_m

@@ -69,7 +69,7 @@ def to_pixel_index(position: NDArray[np.floating]) -> NDArray[np.float32]:
     return (np.asarray(position, np.float64) - 0.5).astype(np.float32)
 
 
-class Varying:
+class Common:
     """One number per frame, of which it is known whether all are the same."""
 
     def __init__(self) -> None:
@@ -79,10 +79,11 @@ class Varying:
         """Take values into account."""
         self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
 
-    @property
-    def vary(self) -> bool:
-        """Whether values differed."""
-        return bool(self.high > self.low)
+    def value(self, default: float) -> float | None:
+        """Return the value of all, None if they differ; `default` if there are none."""
+        if self.low > self.high:
+            return default
+        return float(self.low) if self.low == self.high else None
 
 
 class Results:
@@ -90,7 +91,7 @@ class Results:
 
     def __init__(self, h5file: h5py.File, geometry: Geometry) -> None:
         self.h5file, self.geometry = h5file, geometry
-        self.energies, self.lengths = Varying(), Varying()
+        self.energies, self.lengths = Common(), Common()
         self.group = h5file.create_group(RESULT)
         self._grow(f"{RESULT}/nPeaks", np.int32)
         for name in ("peakXPosRaw", "peakYPosRaw", *PEAK_DATASETS):

@@ -1,4 +1,4 @@
-"""Stored values to photon counts, where a geometry file says that they differ."""
+"""Stored values to what peaks are found in: photons, and marks where a pixel has none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.crystfel import GeomFile
-from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.geometry.crystfel.parts import Flag
+from hitfinder.io.derived import DerivedSource
+from hitfinder.io.framemasks import FrameMasks
+from hitfinder.io.source import FrameSource
 
 
 def in_photons(source: FrameSource, geom: GeomFile, photon_energy_ev: float) -> FrameSource:
@@ -23,12 +26,13 @@ def in_photons(source: FrameSource, geom: GeomFile, photon_energy_ev: float) -> 
         Photon energy, in eV.
     """
     scale = geom.adu_per_photon(photon_energy_ev) or 1.0
-    if scale == 1.0 and not any(panel.flags for panel in geom.panels):
+    flags = {flag for panel in geom.panels for flag in panel.flags}
+    if scale == 1.0 and flags <= set(unread_flags(source.dtype, scale)):
         return source
     return PhotonSource(source, geom, scale)
 
 
-class PhotonSource(FrameSource):
+class PhotonSource(DerivedSource):
     """Frames of another source in photons, NaN where a value marks a bad pixel.
 
     Parameters
@@ -42,12 +46,11 @@ class PhotonSource(FrameSource):
     """
 
     def __init__(self, source: FrameSource, geom: GeomFile, adu_per_photon: float) -> None:
-        self._source, self._geom, self._scale = source, geom, adu_per_photon
-        self.shape, self.dtype = source.shape, np.dtype(np.float32)
+        super().__init__(source)
+        self.dtype = np.dtype(np.float32)
+        self._geom, self._scale = geom, adu_per_photon
+        self._unread = unread_flags(source.dtype, adu_per_photon)
         self._stored: NDArray | None = None
-
-    def __len__(self) -> int:
-        return len(self._source)
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
         """Read one frame; see `FrameSource.read`."""
@@ -56,6 +59,8 @@ class PhotonSource(FrameSource):
             self._stored = np.empty(self._source.shape, self._source.dtype)
         stored = self._source.read(index, self._stored)
         bad = self._geom.flagged(stored)
+        for flag in self._unread:
+            bad |= flag.bad(stored)
         np.divide(stored, self._scale, out=photons, casting="unsafe")
         if self._scale != 1.0:
             # Read-out noise around zero is no photon, and no missing value either.
@@ -63,37 +68,53 @@ class PhotonSource(FrameSource):
         photons[bad] = np.nan
         return photons
 
-    def ref(self, index: int) -> FrameRef:
-        """Return where frame `index` is kept."""
-        return self._source.ref(index)
 
-    @property
-    def metadata(self) -> Metadata:
-        """What the files say about the frames."""
-        return self._source.metadata
+class MaskedSource(DerivedSource):
+    """Frames of another source, with pixels that their own masks name marked as unread.
 
-    def frame_metadata(self, index: int) -> Metadata:
-        """Return what the files say about one frame."""
-        return self._source.frame_metadata(index)
+    They read as the finder knows such pixels: the top of an unsigned type, -1 or NaN.
 
-    @property
-    def n_readable(self) -> int:
-        """Number of frames that are not known to be unreadable."""
-        return self._source.n_readable
+    Parameters
+    ----------
+    source : FrameSource
+        Frames.
+    masks : FrameMasks
+        Their masks.
+    """
 
-    @property
-    def contents(self) -> Contents:
-        """Format, compression and linked files."""
-        return self._source.contents
+    def __init__(self, source: FrameSource, masks: FrameMasks) -> None:
+        super().__init__(source)
+        self._masks = masks
 
-    def index_of(self, event: str) -> int:
-        """Return the number of the frame of an event."""
-        return self._source.index_of(event)
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Read one frame; see `FrameSource.read`."""
+        frame = self._source.read(index, out)
+        mask = self._masks.of(index)
+        if mask is not None:
+            frame[mask] = unread_value(self.dtype)
+        return frame
 
-    def h5_location(self, index: int) -> tuple[str, str, int] | None:
-        """Return the HDF5 dataset that holds a frame."""
-        return self._source.h5_location(index)
 
-    def close(self) -> None:
-        """Close what is open."""
-        self._source.close()
+def unread_flags(dtype: np.dtype, adu_per_photon: float) -> tuple[Flag, ...]:
+    """Return which stored values the finder takes for pixels without a reading.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Type of the stored values.
+    adu_per_photon : float
+        Stored value of one photon. Where it is not 1, values below zero are read-out noise.
+    """
+    if dtype.kind == "u":
+        return (Flag("equal", float(np.iinfo(dtype).max)),)
+    if adu_per_photon != 1:
+        return ()
+    # Values that are not whole are rounded.
+    return (Flag("lessthan", -0.5 if dtype.kind == "f" else 0.0),)
+
+
+def unread_value(dtype: np.dtype) -> float:
+    """Return the value by which frames of a type mark a pixel without a reading."""
+    if dtype.kind == "u":
+        return int(np.iinfo(dtype).max)
+    return np.nan if dtype.kind == "f" else -1

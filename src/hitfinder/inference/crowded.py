@@ -26,7 +26,7 @@ def crowded(ring: NDArray[np.integer]) -> NDArray[np.bool_]:
     Parameters
     ----------
     ring : ndarray of int, shape (n,)
-        Ring of each candidate (`hitfinder.inference.rings.Rings`).
+        Ring of each candidate (`hitfinder.inference.rings.Rings`), -1 of a masked one.
 
     Returns
     -------
@@ -34,11 +34,11 @@ def crowded(ring: NDArray[np.integer]) -> NDArray[np.bool_]:
         True where three rings hold ten candidates or more, and as many as one in a million would,
         were there one more than in the median of the rings around.
     """
-    if len(ring) < _FEWEST:
+    if len(ring) < _FEWEST or ring.max() < 0:
         return np.zeros(len(ring), bool)
-    held = np.convolve(np.bincount(ring), np.ones(_WIDE, np.intp), mode="same")
+    held = np.convolve(np.bincount(ring[ring >= 0]), np.ones(_WIDE, np.intp), mode="same")
     if held.max() < _FEWEST:
         return np.zeros(len(ring), bool)
-    usual = 1.0 + median_filter(held.astype(float), _AROUND, mode="nearest")
+    usual = 1.0 + median_filter(held.astype(float), _AROUND, mode="reflect")
     full = (held >= _FEWEST) & (held >= critical_counts(usual, _LOG_P))
-    return np.convolve(full, np.ones(_WIDE, np.intp), mode="same")[ring] > 0
+    return (np.convolve(full, np.ones(_WIDE, np.intp), mode="same")[ring] > 0) & (ring >= 0)

@@ -5,23 +5,30 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.crystfel import GeomFile, read_geom
+from hitfinder.geometry.crystfel import Extras, GeomFile, extras_of, read_geom
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import detector_names, named_detector
-from hitfinder.inference.counts import in_photons
+from hitfinder.inference.counts import MaskedSource, in_photons, unread_flags
+from hitfinder.inference.framevalues import (
+    FROM_FILE,
+    GIVEN,
+    Values,
+    beam_value,
+    check_beam_centers,
+    fixed_shift,
+    warn_if_they_differ,
+)
+from hitfinder.inference.geommasks import masks_of
 from hitfinder.inference.settings import GeometrySettings
+from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.source import FrameSource, Metadata
 
 log = logging.getLogger(__name__)
-
-GIVEN, FROM_FILE = "settings", "the frames' file"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,25 +45,34 @@ class Setup:
         The frames, in photons.
     adu_per_photon : float
         Stored value of one photon.
-    energy_in_files, length_in_files : bool
-        Whether photon energy and camera length are those of the files, where they may differ
-        from frame to frame.
+    photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
+        Those of each frame, NaN where its file says nothing; None if the geometry's hold for all.
+    extras : Extras
+        What CrystFEL is to be told besides the geometry, for frames as they are stored.
+    masks : FrameMasks, optional
+        Masks of frames beyond the geometry's; `source` has them in its counts already.
     """
 
     geometry: Geometry
     origin: dict[str, str]
     source: FrameSource
     adu_per_photon: float = 1.0
-    energy_in_files: bool = False
-    length_in_files: bool = False
+    photon_energies_ev: Values | None = None
+    camera_lengths_m: Values | None = None
+    extras: Extras = dataclasses.field(default_factory=Extras)
+    masks: FrameMasks | None = None
 
-    def of_frame(self, index: int) -> tuple[float | None, float | None]:
-        """Return a frame's own photon energy (eV) and camera length (m), None where common."""
-        if not (self.energy_in_files or self.length_in_files):
-            return None, None
-        said = self.source.frame_metadata(index)
-        energy = said.photon_energy_ev if self.energy_in_files else None
-        return energy, said.camera_length_m if self.length_in_files else None
+    def with_detector(self, detector: Detector, **origin: str) -> Setup:
+        """Return this set-up with another detector, and where that is taken from."""
+        geometry = dataclasses.replace(self.geometry, detector=detector)
+        return dataclasses.replace(self, geometry=geometry, origin={**self.origin, **origin})
+
+    def of_frame(self, index: int) -> tuple[float, float]:
+        """Return the photon energy (eV) and camera length (m) of a frame."""
+        return (
+            _own(self.photon_energies_ev, index, self.geometry.photon_energy_ev),
+            _own(self.camera_lengths_m, index, self.geometry.camera_length_m),
+        )
 
     def log(self) -> None:
         """Say what is used and where it comes from."""
@@ -73,6 +89,15 @@ class Setup:
         )
         if self.origin.get("beam_center") == "assumed":
             log.warning("beam centre unknown, taken as the detector's middle; give --beam-center")
+        if self.masks is not None:
+            log.info("frames have different masks, each its own: %s", self.masks.summary)
+        energy, length = geometry.photon_energy_ev, geometry.camera_length_m
+        warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
+        warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
+
+
+def _own(values: Values | None, index: int, common: float) -> float:
+    return common if values is None or np.isnan(values[index]) else float(values[index])
 
 
 def read_geometry_file(settings: GeometrySettings) -> GeomFile | None:
@@ -103,55 +128,67 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
         If something is not to be had anywhere, naming the option that gives it, or does not fit
         the frames.
     """
-    said = source.metadata
-    if geom is not None:
-        setup = _from_geom(settings, geom, source)
-    else:
-        setup = _from_names(settings, source)
-    detector, origin = setup.geometry.detector, setup.origin
-    masks = []
-    if said.mask is not None and said.mask.shape == detector.shape:
-        detector = detector.with_mask(said.mask)
-        masks.append(FROM_FILE)
+    setup = _from_names(settings, source) if geom is None else _from_geom(settings, geom, source)
+    setup = _with_saturation(_with_masks(setup, settings, geom, source), geom, source)
+    if settings.beam_center is not None:
+        detector = setup.geometry.detector.with_beam_center(*settings.beam_center)
+        setup = setup.with_detector(detector, beam_center=GIVEN)
+    return setup
+
+
+def _with_masks(
+    setup: Setup, settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
+) -> Setup:
+    """Add the masks of the files and of the settings."""
+    detector, names = setup.geometry.detector, []
+    masks = masks_of(source, geom)
+    if masks.common is not None:
+        detector = detector.with_mask(masks.common)
+        names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
+    if masks.vary:
+        setup = dataclasses.replace(setup, source=MaskedSource(setup.source, masks), masks=masks)
     if settings.mask is not None:
         detector = detector.with_mask(read_mask(settings.mask, detector.shape))
-        masks.append(settings.mask)
-    if settings.beam_center is not None:
-        detector = detector.with_beam_center(*settings.beam_center)
-        origin["beam_center"] = GIVEN
-    if detector.saturation is None and said.saturation is not None:
-        detector = dataclasses.replace(detector, saturation=said.saturation)
-        origin["saturation"] = FROM_FILE
-    origin["masked_pixels"] = " and ".join(masks) or origin["detector"]
-    return dataclasses.replace(
-        setup, geometry=dataclasses.replace(setup.geometry, detector=detector)
+        names.append(settings.mask)
+    return setup.with_detector(
+        detector, masked_pixels=" and ".join(names) or setup.origin["detector"]
     )
+
+
+def _with_saturation(setup: Setup, geom: GeomFile | None, source: FrameSource) -> Setup:
+    """Take the saturation from the files if need be, in photons, and tell CrystFEL of it."""
+    detector, scale, said = setup.geometry.detector, setup.adu_per_photon, source.metadata
+    origin, max_adu = dict[str, str](), None
+    stored = detector.saturation
+    if stored is None and said.saturation is not None:
+        stored, origin = said.saturation, {"saturation": FROM_FILE}
+        # Counts are clipped there, while CrystFEL looks for larger ones.
+        whole = source.dtype.kind in "iu"
+        if not (whole and stored >= np.iinfo(source.dtype).max):
+            max_adu = stored - 1 if whole else float(np.nextafter(np.float32(stored), 0))
+    extras = extras_of(geom, unread_flags(source.dtype, scale), max_adu)
+    if stored is not None:
+        detector = dataclasses.replace(detector, saturation=stored / scale)
+    return dataclasses.replace(setup.with_detector(detector, **origin), extras=extras)
 
 
 def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
     """Geometry of a geometry file, with what it leaves to the data files read from them."""
-    said, named = source.metadata, geom
-    geom, data_mask = _resolve(settings, geom, source)
-    energy, energy_from = _first(
-        (settings.photon_energy_ev, GIVEN),
-        (geom.photon_energy_ev, geom.path),
-        (said.photon_energy_ev, FROM_FILE),
-    )
-    length, length_from = _first(
-        (settings.camera_length_m, GIVEN),
-        (geom.camera_length_m, geom.path),
-        (said.camera_length_m, FROM_FILE),
+    energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
+    length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
+    geom = dataclasses.replace(
+        geom,
+        shift_x=fixed_shift(geom.shift_x, "detector_shift_x", geom, source),
+        shift_y=fixed_shift(geom.shift_y, "detector_shift_y", geom, source),
     )
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
-    geometry = geom.geometry(energy, length, shape=source.shape, polarisation=polarisation)
-    if data_mask is not None:
-        whole = np.zeros(geometry.shape, bool)
-        whole[: data_mask.shape[0], : data_mask.shape[1]] = data_mask
-        geometry = dataclasses.replace(geometry, detector=geometry.detector.with_mask(whole))
+    geometry = geom.geometry(
+        energy.used, length.used, shape=source.shape, polarisation=polarisation
+    )
     origin = {
         "detector": geom.path,
-        "photon_energy_ev": energy_from,
-        "camera_length_m": length_from,
+        "photon_energy_ev": energy.origin,
+        "camera_length_m": length.origin,
         "beam_center": geom.path,
         "polarisation": "assumed" if settings.polarisation is None else GIVEN,
         "saturation": geom.path,
@@ -161,28 +198,9 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         origin,
         in_photons(source, geom, geometry.photon_energy_ev),
         geom.adu_per_photon(geometry.photon_energy_ev) or 1.0,
-        settings.photon_energy_ev is None and named.photon_energy_ev is None,
-        settings.camera_length_m is None and named.camera_length_m is None,
+        energy.of_frames,
+        length.of_frames,
     )
-
-
-def _resolve(
-    settings: GeometrySettings, geom: GeomFile, source: FrameSource
-) -> tuple[GeomFile, NDArray[np.bool_] | None]:
-    """Read from the first readable file what a geometry file leaves to the data files."""
-    refs = (source.ref(i) for i in range(len(source)))
-    ref = next((ref for ref in refs if h5py.is_hdf5(ref.file)), None)
-    if ref is None:
-        return geom, None
-    group = ref.event.partition("//")[0].lstrip("/")
-    with h5py.File(ref.file, "r") as file:
-        try:
-            geom = geom.resolve(file, 0, group)
-        except GeometryError:
-            # What cannot be read is not needed if the user gives it.
-            if settings.photon_energy_ev is None or settings.camera_length_m is None:
-                raise
-        return geom, geom.data_mask(file, 0, group)
 
 
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
@@ -199,32 +217,31 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
             )
     else:
         detector, origin["detector"] = recognise(source.shape, said)
-    energy, origin["photon_energy_ev"] = _first(
-        (settings.photon_energy_ev, GIVEN), (said.photon_energy_ev, FROM_FILE)
-    )
-    length, origin["camera_length_m"] = _first(
-        (settings.camera_length_m, GIVEN), (said.camera_length_m, FROM_FILE)
-    )
+    energy = beam_value("photon_energy_ev", settings.photon_energy_ev, None, source)
+    length = beam_value("camera_length_m", settings.camera_length_m, None, source)
+    origin["photon_energy_ev"], origin["camera_length_m"] = energy.origin, length.origin
     file = source.ref(0).file
-    if energy is None:
+    if energy.used is None:
         raise GeometryError("the photon energy is not known", file, "Give --photon-energy-ev.")
-    if length is None:
+    if length.used is None:
         raise GeometryError("the camera length is not known", file, "Give --camera-length-m.")
     origin["beam_center"] = "assumed"
+    if settings.beam_center is None:
+        check_beam_centers(source)
     if said.beam_center is not None:
         detector = detector.with_beam_center(*said.beam_center)
         origin["beam_center"] = FROM_FILE
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
     try:
-        geometry = Geometry(detector, length, energy, polarisation)
+        geometry = Geometry(detector, length.used, energy.used, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), file) from error
     return Setup(
         geometry,
         origin,
         source,
-        energy_in_files=settings.photon_energy_ev is None,
-        length_in_files=settings.camera_length_m is None,
+        photon_energies_ev=energy.of_frames,
+        camera_lengths_m=length.of_frames,
     )
 
 
@@ -264,7 +281,3 @@ def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
 
 def _plain(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
-
-
-def _first(*choices: tuple[float | None, str]) -> tuple[float | None, str]:
-    return next(((value, origin) for value, origin in choices if value is not None), (None, ""))

@@ -226,6 +226,9 @@ class CbfSource(FrameSource):
         self.check(index)
         return self._scalars
 
+    def mask_key(self, index: int) -> None:
+        """Return None: the counts of each frame tell what has no value."""
+
     def index_of(self, event: str) -> int:
         """Return 0: whatever the event, a CBF file has one frame."""
         if event in ("", "//", "//0"):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.io.source import Contents, FrameRef, FrameSource, MaskKey, Metadata
 
 
 class FailedSource(FrameSource):
@@ -93,6 +93,7 @@ class CompositeSource(FrameSource):
         )
         kinds = {s.dtype for s in self.sources if s.n_readable and s.shape == self.shape}
         self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
+        self._usable = [bool(s.n_readable) and s.shape == self.shape for s in self.sources]
         self._scratch: dict[np.dtype, NDArray] = {}
 
     def __len__(self) -> int:
@@ -142,6 +143,27 @@ class CompositeSource(FrameSource):
         """Return what the frame's own source says about it."""
         source, inner = self._at(index)
         return source.frame_metadata(inner)
+
+    def mask_key(self, index: int) -> MaskKey | None:
+        """Return what tells the mask of a frame from others; see `FrameSource.mask_key`."""
+        source, inner = self._at(index)
+        return source.mask_key(inner) if self._usable[self._order[index, 0]] else None
+
+    def mask_of(self, index: int) -> NDArray[np.bool_] | None:
+        """Return a frame's mask; see `FrameSource.mask_of`."""
+        source, inner = self._at(index)
+        return source.mask_of(inner) if self._usable[self._order[index, 0]] else None
+
+    @property
+    def members(self) -> tuple[FrameSource, ...]:
+        """The sources with readable frames of the common shape."""
+        usable = (s for s, good in zip(self.sources, self._usable, strict=True) if good)
+        return tuple(member for source in usable for member in source.members)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The remarks of the members."""
+        return tuple(remark for member in self.members for remark in member.remarks)
 
     @property
     def problems(self) -> tuple[SourceError, ...]:

@@ -50,15 +50,6 @@ DISTANCES = (
     "entry/clen",
     "entry/data/clen",
 )
-MASKS = (
-    "{detector}/pixel_mask",
-    "{detector}/detectorSpecific/pixel_mask",
-    "{detector}/threshold_1_channel/pixel_mask",
-    "{detector}/mask",
-    "entry_1/data_1/mask",
-    "entry/data/mask",
-    "mask",
-)
 LENGTHS_M = {"m": 1.0, "metre": 1.0, "meter": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6}
 ENERGIES_EV = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / 1.602176634e-19}
 WAVELENGTHS_A = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10}
@@ -67,23 +58,18 @@ MAX_UNITLESS_DISTANCE_M = 20.0
 """A camera length without a unit beyond this is taken to be in mm."""
 
 
-def read_metadata(
-    file: h5py.File, shape: tuple[int, int], dtype: np.dtype, n_frames: int
-) -> Metadata:
-    """Read what a file says about its frames.
+def read_metadata(file: h5py.File, dtype: np.dtype, n_frames: int) -> Metadata:
+    """Read what a file says about its frames, but for the mask; see `hitfinder.io.masks`.
 
     Parameters
     ----------
     file : h5py.File
         A master, CXI or other HDF5 file.
-    shape : tuple of int
-        Rows and columns of a frame; a mask of another shape is left out.
     dtype : numpy.dtype
         Type of the counts.
     n_frames : int
         Number of frames, which arrays of values should have as many of.
     """
-    bits = read_pixel_mask(file, shape)
     pixel = read_pixel_size(file)
     energies, distances = photon_energies_ev(file), camera_lengths_m(file)
     return Metadata(
@@ -91,7 +77,6 @@ def read_metadata(
         camera_length_m=None if distances is None else float(np.median(distances)),
         beam_center=read_beam_center(file, pixel),
         pixel_size_m=pixel,
-        mask=None if bits is None else bits != 0,
         saturation=read_saturation(file, dtype),
         underload=first_number(file, "{detector}/underload_value"),
         detector=read_text(file, "{detector}/description"),
@@ -207,26 +192,6 @@ def read_saturation(file: h5py.File, dtype: np.dtype) -> float | None:
         limits.append(min(2.0**bits - 1, largest) if bits else largest)
     known = [limit for limit in limits if limit is not None and limit > 0]
     return min(known) if known else None
-
-
-def read_pixel_mask(file: h5py.File, shape: tuple[int, int]) -> NDArray[np.unsignedinteger] | None:
-    """Return the pixel mask in the file's own bits, shape of a frame; 0 is a good pixel.
-
-    A mask for each module, stored apart, is joined along ss as the frame is; of a mask for each
-    frame or channel, the first is taken.
-    """
-    for path in places(MASKS):
-        mask = dataset_at(file, path)
-        if mask is None or mask.dtype.kind not in "iub" or mask.ndim < 2:
-            continue
-        if mask.shape[-2:] == shape:
-            bits = mask[(0,) * (mask.ndim - 2)]
-        elif mask.ndim == 3 and (mask.shape[0] * mask.shape[1], mask.shape[2]) == shape:
-            bits = mask[()].reshape(shape)
-        else:
-            continue
-        return bits.astype(f"u{bits.dtype.itemsize}")
-    return None
 
 
 def read_text(file: h5py.File, path: str) -> str:

@@ -28,6 +28,36 @@ class FrameRef:
     file: str
     event: str = ""
 
+    @property
+    def group(self) -> str:
+        """Name of the group that holds the frame, for files with a group for each; else empty."""
+        return self.event.partition("//")[0].lstrip("/")
+
+    @property
+    def index(self) -> int:
+        """Number of the frame in its file, or in its group; 0 if it is the only one."""
+        number = self.event.partition("//")[2]
+        return int(number) if number.isdigit() else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskKey:
+    """What a frame's mask is known by: frames of equal keys have the same mask.
+
+    Parameters
+    ----------
+    file : str
+        File that keeps it.
+    group : str
+        Group of the file, where each frame has one.
+    index : int, optional
+        Number of the frame, where each has a mask of its own.
+    """
+
+    file: str
+    group: str = ""
+    index: int | None = None
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Metadata:
@@ -44,7 +74,8 @@ class Metadata:
     pixel_size_m : float, optional
         Pixel edge, in m.
     mask : ndarray of bool, optional
-        True where a pixel is to be ignored, shape of a frame.
+        True where a pixel is to be ignored, shape of a frame; where frames have their own, that
+        of the first.
     saturation : float, optional
         Counts at and above which a pixel is saturated. Never more than 2^bits − 1, which a
         detector stores both in pixels that its mask names and in saturated ones: the mask tells
@@ -169,9 +200,37 @@ class FrameSource(abc.ABC):
     def frame_metadata(self, index: int) -> Metadata:
         """Return what the files say about one frame, where frames differ.
 
-        Its `mask` is always None: a mask holds for all frames and is found in `metadata`.
+        Its `mask` is always None; see `mask_of`.
         """
         return dataclasses.replace(self.metadata, mask=None)
+
+    def mask_key(self, index: int) -> MaskKey | None:
+        """Return what tells the mask of a frame from others.
+
+        None if the file keeps none beside the counts, which may themselves mark pixels without
+        a value, or if the frame cannot be read.
+        """
+        return MaskKey(self.ref(0).file)
+
+    def mask_of(self, index: int) -> NDArray[np.bool_] | None:
+        """Return a frame's mask, shape of a frame; None if its file has none.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read.
+        """
+        return self.metadata.mask
+
+    @property
+    def members(self) -> tuple[FrameSource, ...]:
+        """The sources this one is made of that have readable frames of its shape."""
+        return (self,)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about the files, though their frames can be read."""
+        return ()
 
     @property
     def n_readable(self) -> int:

@@ -12,28 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.geometry.layout import Slab
 from hitfinder.io import metadata as fields
 from hitfinder.io.chunks import read_item
 from hitfinder.io.handles import POOL
-from hitfinder.io.source import Contents, FrameRef, FrameSource, LinkedFile, Metadata
-from hitfinder.io.tables import NO_INDEX, FrameTable, Part
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plane:
-    """A dataset, and the rows of the frame that it fills.
-
-    Parameters
-    ----------
-    table : FrameTable
-        Where each frame's part of it is.
-    slabs : tuple of Slab
-        What goes where; none if the dataset's item is the frame as it stands.
-    """
-
-    table: FrameTable
-    slabs: tuple[Slab, ...] = ()
+from hitfinder.io.masks import StoredMask, find_mask
+from hitfinder.io.planes import Plane, checked, put
+from hitfinder.io.source import Contents, FrameRef, FrameSource, LinkedFile, MaskKey, Metadata
+from hitfinder.io.tables import NO_INDEX, Part
 
 
 class Hdf5Source(FrameSource):
@@ -74,7 +59,7 @@ class Hdf5Source(FrameSource):
         if shape is None:
             shape = (readable[0].shape[-2], readable[0].shape[-1]) if readable else (0, 0)
         self.shape = shape
-        self._planes = tuple(_checked(plane, shape) for plane in planes)
+        self._planes = tuple(checked(plane, shape) for plane in planes)
         kinds = {part.dtype for plane in self._planes for part in plane.table.readable}
         self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
         self._scratch: dict[tuple[tuple[int, ...], np.dtype], NDArray] = {}
@@ -110,7 +95,7 @@ class Hdf5Source(FrameSource):
             if not plane.slabs:
                 frame[...] = item
             for slab in plane.slabs:
-                _place(slab, part, item, frame)
+                put(slab, part, item, frame)
         return frame
 
     @staticmethod
@@ -158,19 +143,63 @@ class Hdf5Source(FrameSource):
     def metadata(self) -> Metadata:
         """What the file says about its frames."""
         try:
+            with POOL.visit():
+                mask = self.mask_of(0)
+        except SourceError:
+            mask = None
+        return dataclasses.replace(self._scalars, mask=mask)
+
+    @functools.cached_property
+    def _scalars(self) -> Metadata:
+        """Everything but the mask, which would take memory for each of many files."""
+        try:
             with POOL.lock, POOL.visit():
-                file = POOL.file(self.file)
-                return fields.read_metadata(file, self.shape, self.dtype, len(self))
+                return fields.read_metadata(POOL.file(self.file), self.dtype, len(self))
         except (SourceError, OSError):
             return Metadata()
 
-    def mask_bits(self) -> NDArray[np.unsignedinteger] | None:
-        """Return the pixel mask in the bits of the file; None if it has none of a frame's shape."""
+    @functools.cached_property
+    def _mask(self) -> tuple[StoredMask | None, list[str]]:
+        """Where the mask is, and what is odd about it."""
         try:
             with POOL.lock, POOL.visit():
-                return fields.read_pixel_mask(POOL.file(self.file), self.shape)
+                return find_mask(POOL.file(self.file), self.shape, len(self))
         except (SourceError, OSError):
+            return None, []
+
+    def mask_bits(self, index: int = 0) -> NDArray[np.unsignedinteger] | None:
+        """Return a frame's mask in the bits of the file; None if it has none that fits.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read.
+        """
+        place, _ = self._mask
+        if place is None:
             return None
+        try:
+            with POOL.lock:
+                return place.read(POOL.file(self.file), self.shape, index)
+        except (OSError, KeyError) as error:
+            where = f"{self.file}:/{place.path}"
+            raise SourceError("unreadable", f"the mask: {error}", where) from error
+
+    def mask_key(self, index: int) -> MaskKey:
+        """Return what tells the mask of a frame from others."""
+        place, _ = self._mask
+        own = place is not None and place.of_frames
+        return MaskKey(self.file, index=index if own else None)
+
+    def mask_of(self, index: int) -> NDArray[np.bool_] | None:
+        """Return a frame's mask, shape of a frame; see `FrameSource.mask_of`."""
+        bits = self.mask_bits(index)
+        return None if bits is None else bits != 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about the mask."""
+        return tuple(self._mask[1])
 
     @functools.cached_property
     def _series(self) -> dict[str, NDArray[np.float64]]:
@@ -189,7 +218,7 @@ class Hdf5Source(FrameSource):
     def frame_metadata(self, index: int) -> Metadata:
         """Return what the file says about one frame."""
         own: dict[str, Any] = {k: float(values[index]) for k, values in self._series.items()}
-        return dataclasses.replace(self.metadata, mask=None, **own)
+        return dataclasses.replace(self._scalars, **own)
 
     @property
     def problems(self) -> tuple[SourceError, ...]:
@@ -241,39 +270,3 @@ class Hdf5Source(FrameSource):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scratch": {}}
-
-
-def _checked(plane: Plane, shape: tuple[int, int]) -> Plane:
-    """Mark datasets that do not fill their place in the frame."""
-    parts = []
-    for part in plane.table.parts:
-        if part.error is None and not _fits(plane, part, shape):
-            what = f"frames are {part.shape}, the others are {shape}"
-            error = SourceError("wrong-shape", what, f"{part.file}{part.path}")
-            part = dataclasses.replace(part, error=error)
-        parts.append(part)
-    return Plane(plane.table.with_parts(parts), plane.slabs)
-
-
-def _fits(plane: Plane, part: Part, shape: tuple[int, int]) -> bool:
-    if not plane.slabs:
-        return part.shape == shape
-    for slab in plane.slabs:
-        rows, columns = _item_view(slab, part, np.empty(part.shape, np.bool_)).shape
-        if rows < slab.n_ss or columns < slab.n_fs:
-            return False
-    return True
-
-
-def _item_view(slab: Slab, part: Part, item: NDArray) -> NDArray:
-    """Return the 2-D view of an item that a slab takes its pixels from, rows along ss."""
-    left = [dim for dim, axis in zip(slab.dims, part.axes, strict=True) if axis == ":"]
-    picked = item[tuple(dim if isinstance(dim, int) else slice(None) for dim in left)]
-    return picked.T if slab.transposed else picked
-
-
-def _place(slab: Slab, part: Part, item: NDArray, frame: NDArray) -> None:
-    """Copy a slab's pixels to its rows of the frame."""
-    rows = slice(slab.ss_start, slab.ss_start + slab.n_ss)
-    view = _item_view(slab, part, item)
-    frame[rows, : slab.n_fs] = view[: slab.n_ss, : slab.n_fs]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.geometry.named import detector_names, named_detector
 from hitfinder.io.composite import CompositeSource
+from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.source import FrameSource, Metadata
 from hitfinder.io.stack import Hdf5Source
 from hitfinder.units import wavelength_from_energy
@@ -169,7 +170,7 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
         "files": _files(source),
         "looks": [dataclasses.asdict(seen_frame) for seen_frame in seen],
         "problems": [{"status": status, "text": text} for text, status in problems.items()],
-        "notes": _notes(source, said, seen) + _differences(source, seen)
+        "notes": [*source.remarks, *_notes(source, said, seen), *_differences(source, seen)]
         if source.n_readable
         else [],
     }
@@ -223,9 +224,9 @@ def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
         if not (0 <= fs <= source.shape[1] and 0 <= ss <= source.shape[0]):
             notes.append(f"the beam centre ({fs:g}, {ss:g}) lies outside the frame")
     notes += said.notes
-    if said.mask is None:
+    if said.mask is None and not source.remarks:
         notes.append("there is no pixel mask in the file")
-    elif said.mask.all():
+    elif said.mask is not None and said.mask.all():
         notes.append("every pixel is masked")
     always = min((frame.n_saturated for frame in seen), default=0)
     if always > source.shape[0] * source.shape[1] // 1000:
@@ -242,6 +243,17 @@ def _differences(source: FrameSource, seen: list[Look]) -> list[str]:
     """Say which values of the beam and detector are not the same for every frame looked at."""
     said = [source.frame_metadata(frame.frame) for frame in seen]
     notes = []
+    masks = FrameMasks(source)
+    if masks.vary:
+        notes.append(f"the masks differ between frames: {masks.summary}")
+    centers = {
+        member.ref(0).file: member.frame_metadata(0).beam_center for member in source.members
+    }
+    told = {file: center for file, center in centers.items() if center is not None}
+    if len(set(told.values())) > 1:
+        shown = [f"fs {fs:.2f}, ss {ss:.2f} in {file}" for file, (fs, ss) in told.items()]
+        more = [f"and {len(shown) - 3} files more"] if len(shown) > 3 else []
+        notes.append("the beam centre differs between files: " + "; ".join(shown[:3] + more))
     for what, unit, values in (
         ("photon energy", "eV", [m.photon_energy_ev for m in said]),
         ("camera length", "m", [m.camera_length_m for m in said]),

@@ -45,6 +45,8 @@ class GeomFile:
         Relative bandwidth (standard deviation of a Gaussian spectrum).
     peak_list, peak_list_type : str, optional
         Where in the data files peaks are kept, and how.
+    groups : tuple of str
+        Lines that group panels for refinement, as they stand.
     warnings : tuple of str
         Lines that were not understood or have no effect, each with file and line.
     """
@@ -58,6 +60,7 @@ class GeomFile:
     bandwidth: float | None = None
     peak_list: str | None = None
     peak_list_type: str | None = None
+    groups: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @functools.cached_property
@@ -179,6 +182,11 @@ class GeomFile:
             shift_x=filled(self.shift_x),
             shift_y=filled(self.shift_y),
         )
+
+    @property
+    def names_data_masks(self) -> bool:
+        """Whether this file says that masks are kept beside the data."""
+        return any(place.file is None for panel in self.panels for place in panel.masks)
 
     def data_mask(self, h5file: Any, index: int = 0, group: str = "") -> NDArray[np.bool_] | None:
         """Read the masks that this file says are kept beside the data.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel.parts import BadRegion, MaskPlace, PanelEntry
-from hitfinder.geometry.crystfel.stored import plane_of
+from hitfinder.geometry.crystfel.stored import dataset_at, plane_of
 from hitfinder.geometry.detector import Panel
 from hitfinder.geometry.layout import Slab
 
@@ -96,6 +96,17 @@ def data_masks(geom: GeomFile, h5file: Any, index: int, group: str) -> NDArray[n
         return plane_of(h5file, place.location.replace("%", group), slab, index)
 
     return _joined(geom, lambda place: place.file is None, read)
+
+
+def frames_have_masks(geom: GeomFile, h5file: Any, group: str) -> bool:
+    """Whether a mask that is kept beside the data is one for each frame."""
+    for slab in geom.layout.slabs:
+        for place in {place for entry in geom.panels for place in entry.masks}:
+            if place.file is None and slab.frame_axis is not None:
+                stored = dataset_at(h5file, place.location.replace("%", group)).shape
+                if len(stored) == len(slab.dims) and stored[slab.frame_axis] > 1:
+                    return True
+    return False
 
 
 def _joined(

@@ -26,9 +26,11 @@ _TOP_KEY = re.compile(
     "photon_energy|wavelength|electron_voltage|bandwidth|detector_shift_[xy]"
     "|peak_list|peak_list_type"
 )
-# Understood, and without a use here: rigid bodies for refinement, the direction of read-out
-# noise, limits per pixel that CrystFEL itself does not apply yet.
-_IGNORED_KEY = re.compile("rigid_group.*|group_.*|badrow_direction|saturation_map(_file)?")
+# Bodies that are refined as a whole, which only CrystFEL has a use for.
+_GROUP_KEY = re.compile("rigid_group.*|group_.*")
+# Without any use: the direction of read-out noise, limits per pixel that CrystFEL itself does not
+# apply yet.
+_IGNORED_KEY = re.compile("badrow_direction|saturation_map(_file)?")
 
 
 def read_geom(path: str | os.PathLike[str]) -> GeomFile:
@@ -71,12 +73,17 @@ class _Statements:
         self.regions: dict[str, dict[str, Any]] = {}
         self.first: dict[str, Entry] = {}
         self.without_panel: list[Entry] = []
+        self.groups: list[str] = []
         self.warnings: list[str] = []
 
     def take(self, entry: Entry) -> None:
         """Put one assignment in its place."""
         is_region = entry.owner.startswith("bad")
         if _IGNORED_KEY.fullmatch(entry.key):
+            return
+        if _GROUP_KEY.fullmatch(entry.key):
+            owner = f"{entry.owner}/" if entry.owner else ""
+            self.groups.append(f"{owner}{entry.key} = {entry.value}")
             return
         if not entry.owner and _TOP_KEY.fullmatch(entry.key):
             self.top[entry.key] = entry
@@ -131,6 +138,7 @@ class _Statements:
             bandwidth=self._value("bandwidth", text.number),
             peak_list=self._value("peak_list", text.path),
             peak_list_type=self._value("peak_list_type", _peak_list_type),
+            groups=tuple(self.groups),
             warnings=tuple(self.warnings),
         )
 

@@ -30,16 +30,20 @@ def dataset_at(h5file: Any, path: str) -> Any:
     return found
 
 
-def value_of(h5file: Any, path: str, index: int) -> float:
-    """Read one number, for one frame if the dataset holds one for each.
+def values_of(h5file: Any, path: str) -> NDArray[np.float64]:
+    """Read one number, or one for each frame.
 
     Axes of length 1 are passed over, the others count frames: the rule by which CrystFEL reads
     beam and set-up values of multi-frame files.
 
+    Returns
+    -------
+    ndarray of float64, shape (1,) or (n_frames,)
+
     Raises
     ------
     GeometryError
-        If there is no such dataset, it is not numeric, or it is too short.
+        If there is no such dataset, it is not numeric, or it has more axes than one.
     """
     dataset = dataset_at(h5file, path)
     where = f"{h5file.file.filename}:{path}"
@@ -47,15 +51,28 @@ def value_of(h5file: Any, path: str, index: int) -> float:
         raise GeometryError("holds no number", where)
     if sum(n != 1 for n in dataset.shape) > 1:
         raise GeometryError(f"shape {dataset.shape} is not one number per frame", where)
-    if any(n != 1 and index >= n for n in dataset.shape):
-        raise GeometryError(f"has {max(dataset.shape)} values, none for frame {index}", where)
-    return float(dataset[tuple(0 if n == 1 else index for n in dataset.shape)])
+    return np.asarray(dataset[()], np.float64).ravel()
+
+
+def value_of(h5file: Any, path: str, index: int) -> float:
+    """Read one number, for one frame if the dataset holds one for each; see `values_of`.
+
+    Raises
+    ------
+    GeometryError
+        If there is no such number.
+    """
+    values = values_of(h5file, path)
+    if values.size != 1 and index >= values.size:
+        where = f"{h5file.file.filename}:{path}"
+        raise GeometryError(f"has {values.size} values, none for frame {index}", where)
+    return float(values[0 if values.size == 1 else index])
 
 
 def plane_of(h5file: Any, path: str, slab: Slab, index: int) -> NDArray[Any]:
     """Read the pixels of one slab from a dataset laid out as the frames are.
 
-    A dataset without the frame axis stands for every frame, as a static mask does.
+    A dataset without the frame axis, or with one frame, stands for every frame.
 
     Returns
     -------
@@ -67,9 +84,12 @@ def plane_of(h5file: Any, path: str, slab: Slab, index: int) -> NDArray[Any]:
         If there is no such dataset, or its shape does not hold the slab.
     """
     dataset = dataset_at(h5file, path)
+    axis = slab.frame_axis
+    if axis is not None and dataset.ndim == len(slab.dims) and dataset.shape[axis] == 1:
+        index = 0
     selection = slab.selection(index)
-    if slab.frame_axis is not None and dataset.ndim == len(selection) - 1:
-        selection = selection[: slab.frame_axis] + selection[slab.frame_axis + 1 :]
+    if axis is not None and dataset.ndim == len(selection) - 1:
+        selection = selection[:axis] + selection[axis + 1 :]
     where = f"{h5file.file.filename}:{path}"
     fits = len(selection) == dataset.ndim and all(
         (chosen.stop <= n) if isinstance(chosen, slice) else (chosen < n)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import GeometryError
+from hitfinder.geometry.crystfel.extras import Extras
 from hitfinder.geometry.detector import Panel, Vector
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.layout import Dim
@@ -32,6 +33,7 @@ def write_geom(
     adu_per_photon: float = 1,
     clen: float | str | None = None,
     photon_energy: float | str | None = None,
+    extras: Extras | None = None,
     comments: Iterable[str] = (),
 ) -> None:
     """Write a geometry as a CrystFEL geometry file.
@@ -42,8 +44,8 @@ def write_geom(
         File to write.
     geometry : Geometry
         What to describe. Its mask is written as bad regions unless `mask_path` is given; its
-        saturation and polarisation are not written (CrystFEL advises against the first and has
-        no word for the second).
+        saturation, which counts photons, and its polarisation, for which CrystFEL has no word,
+        are not written.
     data_path : str
         HDF5 path of the frames.
     dims : tuple
@@ -61,6 +63,8 @@ def write_geom(
         given.
     photon_energy : float or str, optional
         Photon energy in eV, or its HDF5 path and unit; the geometry's if not given.
+    extras : Extras, optional
+        What to write besides.
     comments : iterable of str
         Lines to begin the file with.
 
@@ -89,8 +93,11 @@ def write_geom(
         lines += [f"mask_file = {mask_file}"] if mask_file else []
     if peak_list:
         lines += [f"peak_list = {peak_list}", "peak_list_type = cxi"]
+    extras = extras or Extras()
+    lines += extras.lines
     for panel in geometry.detector:
         lines += ["", *_panel_lines(panel)]
+        lines += [f"{panel.name}/{line}" for line in extras.panel_lines.get(panel.name, ())]
     if not mask_path and geometry.detector.mask is not None:
         lines += ["", *_region_lines(geometry)]
     with replacing(path) as part:

@@ -1,0 +1,107 @@
+"""Where HDF5 files keep the mask of their frames."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.io.values import dataset_at, places
+
+MASKS = (
+    "{detector}/pixel_mask",
+    "{detector}/detectorSpecific/pixel_mask",
+    "{detector}/threshold_1_channel/pixel_mask",
+    "{detector}/mask",
+    "entry_1/data_1/mask",
+    "entry/data/mask",
+    "mask",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredMask:
+    """Where a file keeps its mask, and how.
+
+    Parameters
+    ----------
+    path : str
+        HDF5 path.
+    of_frames : bool
+        Whether there is one for each frame, along the first axis.
+    of_modules : bool
+        Whether modules are stored apart, to be joined along ss as the frame is.
+    """
+
+    path: str
+    of_frames: bool = False
+    of_modules: bool = False
+
+    def read(
+        self, file: h5py.File, shape: tuple[int, int], index: int = 0
+    ) -> NDArray[np.unsignedinteger]:
+        """Read a frame's mask in the file's own bits, shape of a frame; 0 is a good pixel."""
+        dataset = file[self.path]
+        kept = 3 if self.of_modules else 2
+        lead = dataset.ndim - kept
+        first = (index if self.of_frames else 0,) if lead else ()
+        bits = dataset[first + (0,) * (lead - 1)] if lead else dataset[()]
+        return bits.reshape(shape).astype(f"u{bits.dtype.itemsize}")
+
+
+def find_mask(
+    file: h5py.File, shape: tuple[int, int], n_frames: int
+) -> tuple[StoredMask | None, list[str]]:
+    """Find the mask of a file.
+
+    Parameters
+    ----------
+    file : h5py.File
+        A master, CXI or other HDF5 file.
+    shape : tuple of int
+        Rows and columns of a frame.
+    n_frames : int
+        Frames in the file.
+
+    Returns
+    -------
+    StoredMask or None
+        The first that fits the frames.
+    list of str
+        What is odd about it; if none fits, what is wrong with those that are there.
+    """
+    wrong = []
+    for path in places(MASKS):
+        mask = dataset_at(file, path)
+        if mask is None:
+            continue
+        where, needed = f"{file.filename}:/{path}", f"{shape[0]} x {shape[1]}"
+        if mask.dtype.kind not in "iub":
+            wrong.append(f"{where}: the mask is not used, its values are not integers")
+            continue
+        found = _fitted(path, mask.shape, shape, n_frames)
+        if found is None:
+            wrong.append(
+                f"{where}: the mask is not used, its shape {mask.shape} is not that of the frames, "
+                f"{needed}; give one that fits with --mask"
+            )
+            continue
+        lead = mask.shape[: mask.ndim - (3 if found.of_modules else 2)]
+        if max(lead, default=1) > 1 and not found.of_frames:
+            note = f"{where}: of the masks, shape {mask.shape}, the first is used for all frames"
+            return found, [note]
+        return found, []
+    return None, wrong
+
+
+def _fitted(
+    path: str, stored: tuple[int, ...], frame: tuple[int, int], n_frames: int
+) -> StoredMask | None:
+    own = len(stored) > 2 and stored[0] == n_frames > 1
+    if stored[-2:] == frame:
+        return StoredMask(path, of_frames=own)
+    if len(stored) in (3, 4) and (stored[-3] * stored[-2], stored[-1]) == frame:
+        return StoredMask(path, of_frames=own and len(stored) == 4, of_modules=True)
+    return None

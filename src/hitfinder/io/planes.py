@@ -1,0 +1,64 @@
+"""Datasets that make up a frame, and what of the frame each of them fills."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import Slab
+from hitfinder.io.tables import FrameTable, Part
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plane:
+    """A dataset, and the rows of the frame that it fills.
+
+    Parameters
+    ----------
+    table : FrameTable
+        Where each frame's part of it is.
+    slabs : tuple of Slab
+        What goes where; none if the dataset's item is the frame as it stands.
+    """
+
+    table: FrameTable
+    slabs: tuple[Slab, ...] = ()
+
+
+def checked(plane: Plane, shape: tuple[int, int]) -> Plane:
+    """Mark datasets that do not fill their place in the frame."""
+    parts = []
+    for part in plane.table.parts:
+        if part.error is None and not _fits(plane, part, shape):
+            what = f"frames are {part.shape}, the others are {shape}"
+            error = SourceError("wrong-shape", what, f"{part.file}{part.path}")
+            part = dataclasses.replace(part, error=error)
+        parts.append(part)
+    return Plane(plane.table.with_parts(parts), plane.slabs)
+
+
+def _fits(plane: Plane, part: Part, shape: tuple[int, int]) -> bool:
+    if not plane.slabs:
+        return part.shape == shape
+    for slab in plane.slabs:
+        rows, columns = item_view(slab, part, np.empty(part.shape, np.bool_)).shape
+        if rows < slab.n_ss or columns < slab.n_fs:
+            return False
+    return True
+
+
+def item_view(slab: Slab, part: Part, item: NDArray) -> NDArray:
+    """Return the 2-D view of an item that a slab takes its pixels from, rows along ss."""
+    left = [dim for dim, axis in zip(slab.dims, part.axes, strict=True) if axis == ":"]
+    picked = item[tuple(dim if isinstance(dim, int) else slice(None) for dim in left)]
+    return picked.T if slab.transposed else picked
+
+
+def put(slab: Slab, part: Part, item: NDArray, frame: NDArray) -> None:
+    """Copy a slab's pixels to its rows of the frame."""
+    rows = slice(slab.ss_start, slab.ss_start + slab.n_ss)
+    view = item_view(slab, part, item)
+    frame[rows, : slab.n_fs] = view[: slab.n_ss, : slab.n_fs]
