@@ -105,12 +105,11 @@ def unread_flags(dtype: np.dtype, adu_per_photon: float) -> tuple[Flag, ...]:
     adu_per_photon : float
         Stored value of one photon. Where it is not 1, values below zero are read-out noise.
     """
-    if dtype.kind == "u":
-        return (Flag("equal", float(np.iinfo(dtype).max)),)
-    if adu_per_photon != 1:
-        return ()
+    top = (Flag("equal", float(np.iinfo(dtype).max)),) if dtype.kind in "iu" else ()
+    if dtype.kind == "u" or adu_per_photon != 1:
+        return top
     # Values that are not whole are rounded.
-    return (Flag("lessthan", -0.5 if dtype.kind == "f" else 0.0),)
+    return (*top, Flag("lessthan", -0.5 if dtype.kind == "f" else 0.0))
 
 
 def unread_value(dtype: np.dtype) -> float:

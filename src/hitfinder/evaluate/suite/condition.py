@@ -214,7 +214,7 @@ def _make(recipe: Recipe, folder: Path) -> str:
     n = condition.n_hits + condition.n_blanks
     frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", recipe.dtype, (n, *shape))
     truth = [np.empty(0, TRUTH_DTYPE)]
-    # The highest value of an unsigned type means that there is no reading.
+    # The highest value of an integer type means that there is no reading.
     top = np.iinfo(recipe.dtype).max - 1
     for index in range(n):
         rng = np.random.default_rng([zlib.crc32(condition.name.encode()), index])
