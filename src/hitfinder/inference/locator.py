@@ -40,6 +40,8 @@ _BATCH = 512
 _FARTHEST_PX = 4.0
 _SAME_PX = 2.0
 _INSIDE = 1e-3
+_MOST_DOUBT = 10.0
+"""Largest doubt in a peak that is kept, over the share of false peaks that is allowed."""
 
 
 class NetworkFinder:
@@ -129,10 +131,14 @@ class NetworkFinder:
         log_expected : ndarray, shape (n,)
             Log of the chance candidates with odds as high.
         """
+        share = self.settings.false_share
         order = np.argsort(-probability, kind="stable")
+        keep = np.zeros(len(order), bool)
+        keep[order[: score.keep_at_doubt(probability[order], share)]] = True
+        # Many sure peaks do not make up for one that is doubtful.
+        keep &= 1 - probability <= _MOST_DOUBT * share
         # What a blank frame would hardly show is kept in any frame.
-        keep = log_expected <= math.log(self.settings.false_peaks)
-        keep[order[: score.keep_at_doubt(probability[order], self.settings.false_share)]] = True
+        keep |= log_expected <= math.log(self.settings.false_peaks)
         return order[keep[order]]
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
