@@ -70,7 +70,7 @@ def test_pixels_that_flicker_are_hot_if_they_are_bright_alone(small_geometry, fr
     rng = np.random.default_rng(7)
     at = rng.integers(5, 390, (30, 2))
     for frame in frames:
-        on = at[rng.random(30) < 0.2]
+        on = at[rng.random(30) < 0.25]
         frame[on[:, 0], on[:, 1]] += 12
     hot = learn_hot_pixels(open_source(frames), small_geometry)
     assert hot[at[:, 0], at[:, 1]].mean() > 0.8
