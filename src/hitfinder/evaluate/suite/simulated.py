@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.evaluate.suite.condition import TRUTH_DTYPE, Condition, Recipe
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.geometry.named import named_detector
@@ -210,9 +211,8 @@ class Maker:
 
     @functools.cached_property
     def _hits(self) -> list[Simulator]:
-        factors = self._blanks.factors
         scales = self.condition.scales
-        return [Simulator(self._settings(bragg_scale=scale), factors) for scale in scales]
+        return [Simulator(self._settings(bragg_scale=scale), self.factors) for scale in scales]
 
     def hit(self, rng: np.random.Generator, number: int) -> tuple[NDArray, NDArray]:
         """Simulate a hit; its own seed fixes it, not `rng`."""
@@ -226,6 +226,16 @@ class Maker:
     def blank(self, rng: np.random.Generator, number: int) -> NDArray:
         """Simulate a blank, which has another number than any hit."""
         return self._blanks.frame(self.condition.n_hits + number).counts
+
+    @property
+    def factors(self) -> StructureFactors:
+        """Cell and structure factors of the crystals."""
+        return self._blanks.factors
+
+    def axes(self, number: int) -> NDArray[np.float64]:
+        """Return the reciprocal axes a*, b*, c* of a hit's first crystal, as columns, in Å⁻¹."""
+        simulator = self._hits[number % len(self._hits)]
+        return simulator.shot(number).crystals[0].axes
 
     def expected_bragg(self, number: int) -> NDArray[np.float32]:
         """Return the Bragg photons expected in each pixel of a hit."""
