@@ -63,6 +63,17 @@ def test_blank_frames_hold_next_to_nothing(network, water_like, level):
     assert np.mean([r.hit_probability for r in results]) < 0.35
 
 
+def test_false_peaks_in_blank_frames_are_as_many_as_allowed(small_geometry, water_like):
+    rng = np.random.default_rng(9)
+    frames = [rng.poisson(water_like).astype("u2") for _ in range(60)]
+    n = {}
+    for allowed in (0.001, 0.5):
+        finder = NetworkFinder(small_geometry, FinderSettings(false_peaks=allowed))
+        n[allowed] = sum(len(finder.process(frame).peaks) for frame in frames)
+    assert n[0.001] <= 1
+    assert n[0.001] < n[0.5] <= 60
+
+
 def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     rng = np.random.default_rng(77)
     settings = FinderSettings(false_peaks=0.95, false_share=0.95)
