@@ -43,7 +43,8 @@ class FilePool:
         """
         with self.lock:
             now = _stamp(path)
-            if path in self._files and self._stamps[path] != now:
+            # A handle may have been closed elsewhere, with another one of the same file.
+            if path in self._files and (self._stamps[path] != now or not self._files[path]):
                 self.discard(path)
             if path in self._files:
                 self._files.move_to_end(path)
@@ -65,7 +66,7 @@ class FilePool:
         with self.lock:
             handle = self.file(file)
             known = self._datasets.setdefault(file, {})
-            if path not in known:
+            if path not in known or not known[path]:
                 try:
                     known[path] = handle[path]
                 except (KeyError, OSError) as error:
