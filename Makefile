@@ -34,6 +34,7 @@ test-all: lint ## the same with the slow tests
 
 bench: setup ## measure recall, false peaks, speed and memory beside other finders
 	$(BIN)/python benchmarks/finder.py
+	$(BIN)/python benchmarks/indexing.py
 	$(BIN)/python benchmarks/speed.py
 
 docs: setup ## build the documentation into site/

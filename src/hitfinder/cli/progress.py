@@ -87,22 +87,27 @@ class _Lines:
         if now < self._next:
             return
         self._next = now + SECONDS_BETWEEN_LINES
-        left = (self._n_frames - counts.frames) / rate if rate else float("nan")
-        log.info(
-            "%d of %d frames, %d hits, %.1f frames/s, %.0f s left",
-            *(counts.frames, self._n_frames, counts.hits, rate, left),
-        )
+        how_fast = ""
+        if rate:
+            left = (self._n_frames - counts.frames) / rate
+            how_fast = f", {rate:.1f} frames/s, {left:.0f} s left"
+        log.info("%d of %d frames, %d hits%s", counts.frames, self._n_frames, counts.hits, how_fast)
 
 
 class _Rate:
-    """Frames per second since the first call."""
+    """Frames per second since the first were done; what comes before is no measure of the rest."""
 
     def __init__(self) -> None:
+        self._before: int | None = None
         self._began: tuple[float, int] | None = None
 
     def __call__(self, frames: int) -> float:
         now = time.monotonic()
+        if self._before is None:
+            self._before = frames
         if self._began is None:
-            self._began = now, frames
+            if frames > self._before:
+                self._began = now, frames
+            return 0.0
         seconds = now - self._began[0]
         return (frames - self._began[1]) / seconds if seconds > 0 else 0.0
