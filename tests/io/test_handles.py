@@ -1,3 +1,5 @@
+import gc
+
 import h5py
 import numpy as np
 import pytest
@@ -20,3 +22,13 @@ def test_handles_that_were_closed_elsewhere_are_opened_anew(path):
     pool.file(path).close()
     assert pool.dataset(path, "x")[3] == 3
     assert pool.dataset(path, "x") is pool.dataset(path, "x")
+
+
+def test_no_garbage_is_collected_while_hdf5_is_used(path):
+    pool = FilePool()
+    with pool.lock:
+        assert not gc.isenabled()
+        with pool.visit():
+            pool.file(path)
+        assert not gc.isenabled()
+    assert gc.isenabled()

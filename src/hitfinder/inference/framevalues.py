@@ -153,7 +153,7 @@ def _read(quantity: Quantity, file: str, group: str) -> Values | None:
     try:
         if not h5py.is_hdf5(file):
             return None
-        with POOL.lock, POOL.visit():
+        with POOL.visit():
             stored = values_of(POOL.file(file), quantity.location.replace("%", group))
     except (SourceError, OSError):
         # Why the frames cannot be read is told for each of them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,31 @@ from hitfinder.errors import SourceError
 OPEN_FILES = 8
 
 
+class QuietLock:
+    """A lock for HDF5, which one thread may take several times; no garbage is collected meanwhile.
+
+    Garbage may hold handles, kept by the traceback of an error, say. Closing them takes others with
+    them now and then, of which HDF5 is in the middle of using one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth, self._collects = 0, False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._depth == 0:
+            self._collects = gc.isenabled()
+            gc.disable()
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._collects:
+            gc.enable()
+        self._lock.release()
+
+
 class FilePool:
     """The HDF5 files a process has open for reading, the least used closed first.
 
@@ -28,7 +54,7 @@ class FilePool:
 
     def __init__(self, limit: int = OPEN_FILES) -> None:
         self.limit = limit
-        self.lock = threading.RLock()
+        self.lock = QuietLock()
         self._files: collections.OrderedDict[str, h5py.File] = collections.OrderedDict()
         self._stamps: dict[str, tuple[int, ...]] = {}
         self._datasets: dict[str, dict[str, h5py.Dataset]] = {}
@@ -84,12 +110,13 @@ class FilePool:
     @contextlib.contextmanager
     def visit(self) -> Iterator[None]:
         """Close at the end the files that were opened within, so that a look leaves none open."""
-        before = set(self._files)
-        try:
-            yield
-        finally:
-            for path in set(self._files) - before:
-                self.discard(path)
+        with self.lock:
+            before = set(self._files)
+            try:
+                yield
+            finally:
+                for path in set(self._files) - before:
+                    self.discard(path)
 
     def forget(self) -> None:
         """Start anew in a forked child, which must not use its parent's handles."""

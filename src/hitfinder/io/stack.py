@@ -153,7 +153,7 @@ class Hdf5Source(FrameSource):
     def _scalars(self) -> Metadata:
         """Everything but the mask, which would take memory for each of many files."""
         try:
-            with POOL.lock, POOL.visit():
+            with POOL.visit():
                 return fields.read_metadata(POOL.file(self.file), self.dtype, len(self))
         except (SourceError, OSError):
             return Metadata()
@@ -162,7 +162,7 @@ class Hdf5Source(FrameSource):
     def _mask(self) -> tuple[StoredMask | None, list[str]]:
         """Where the mask is, and what is odd about it."""
         try:
-            with POOL.lock, POOL.visit():
+            with POOL.visit():
                 return find_mask(POOL.file(self.file), self.shape, len(self))
         except (SourceError, OSError):
             return None, []
@@ -205,7 +205,7 @@ class Hdf5Source(FrameSource):
     def _series(self) -> dict[str, NDArray[np.float64]]:
         """Photon energy and camera length where the file gives one for each frame."""
         try:
-            with POOL.lock, POOL.visit():
+            with POOL.visit():
                 file = POOL.file(self.file)
                 found = {
                     "photon_energy_ev": fields.photon_energies_ev(file),
