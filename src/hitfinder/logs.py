@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 
@@ -50,3 +51,23 @@ def configure(verbosity: int = 0) -> None:
     logger.handlers[0].setFormatter(_Lines(detailed=verbosity >= 1))
     logger.setLevel(level(verbosity))
     logger.propagate = False
+
+
+def warn_of_first(log: logging.Logger, told: Sequence[object], what: str, most: int = 5) -> None:
+    """Warn of the first few of many things, and of how many more there are.
+
+    Parameters
+    ----------
+    log : logging.Logger
+        Where to.
+    told : sequence
+        What to say, a line each.
+    what : str
+        What the others are, for people.
+    most : int
+        Lines at most.
+    """
+    for one in told[:most]:
+        log.warning("%s", one)
+    if len(told) > most:
+        log.warning("and %d more %s", len(told) - most, what)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hitfinder
-from hitfinder import config
+from hitfinder import config, logs
 from hitfinder.cli.folder import fingerprint, open_folder
 from hitfinder.cli.outputs import REPORT, Outputs
 from hitfinder.cli.progress import OnProgress, progress
@@ -38,7 +38,6 @@ from hitfinder.models import peak_model
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("numpy", "numba", "h5py", "hdf5plugin", "scipy", "pyarrow", "onnxruntime")
-SHOWN_PROBLEMS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +139,7 @@ def check_readable(source: FrameSource) -> None:
         if problems:
             raise problems[0]
         raise SourceError("no-frames", "there is no frame", source.ref(0).file)
-    for problem in problems[:SHOWN_PROBLEMS]:
-        log.warning("%s", problem)
-    if len(problems) > SHOWN_PROBLEMS:
-        log.warning("and %d more problems with the inputs", len(problems) - SHOWN_PROBLEMS)
+    logs.warn_of_first(log, problems, "problems with the inputs")
     for note in source.metadata.notes:
         log.warning("%s: %s", source.ref(0).file, note)
 

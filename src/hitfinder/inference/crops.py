@@ -44,8 +44,7 @@ def cut_out(work, ring, position, weight, rate, fs, ss, counts, background):  # 
                 k, m = i + a - half, j + b - half
                 counts[c, a, b], background[c, a, b] = -1, 0.0
                 if 0 <= k < n_ss and 0 <= m < n_fs and ring[k, m] >= 0:
-                    n = work[k, m]
-                    n = -2 - n if n < -1 else n
+                    n = max(work[k, m], -2 - work[k, m])
                     if n >= 0:
                         counts[c, a, b] = n
                         background[c, a, b] = expected(k, m, position, weight, rate)

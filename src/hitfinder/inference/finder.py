@@ -130,9 +130,7 @@ class Finder:
         kept["resolution_a"] = self.geometry.resolution_a(kept["fs"], kept["ss"])
         enough = value >= self.settings.least_score and len(kept) >= self.settings.min_peaks
         resolutions = kept["resolution_a"]
-        mean = np.nan
-        if proposed.n_read:
-            mean = float(proposed.profile @ self.rings.n_pixels / self.rings.n_pixels.sum())
+        mean = self.rings.mean(proposed.profile) if proposed.n_read else np.nan
         return FrameResult(
             score=value,
             hit=bool(enough and proposed.n_read),

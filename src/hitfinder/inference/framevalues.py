@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError, SourceError
 from hitfinder.geometry.crystfel import GeomFile
-from hitfinder.geometry.crystfel.stored import values_of
+from hitfinder.geometry.crystfel.stored import of_frame, values_of
 from hitfinder.geometry.crystfel.text import Quantity
 from hitfinder.io.handles import POOL
 from hitfinder.io.source import FrameSource
@@ -123,21 +123,15 @@ def named_values(quantity: Quantity, source: FrameSource, what: str) -> Values:
     for index in range(len(source)):
         ref = source.ref(index)
         key = ref.file, ref.group
-        if key not in read:
-            try:
-                read[key] = _read(quantity, *key)
-            except GeometryError as error:
+        try:
+            if key not in read:
                 read[key] = None
-                errors.setdefault(ref.file, error)
-        values = read[key]
-        if values is not None and values.size == 1:
-            found[index] = values[0]
-        elif values is not None and ref.index < values.size:
-            found[index] = values[ref.index]
-        elif values is not None:
-            wrong = f"has {values.size} values, none for frame {ref.index}"
-            where = f"{ref.file}:{quantity.location}"
-            errors.setdefault(ref.file, GeometryError(wrong, where))
+                read[key] = _read(quantity, *key)
+            values = read[key]
+            if values is not None:
+                found[index] = of_frame(values, ref.index, f"{ref.file}:{quantity.location}")
+        except GeometryError as error:
+            errors.setdefault(ref.file, error)
     if np.isnan(found).all() and errors:
         raise next(iter(errors.values()))
     if errors:
@@ -221,16 +215,14 @@ def fixed_shift(
 
 def check_beam_centers(source: FrameSource) -> None:
     """Raise GeometryError if files differ in their beam centre by more than a pixel."""
-    first: tuple[str, tuple[float, float]] | None = None
-    for member in source.members:
-        file, center = member.ref(0).file, member.frame_metadata(0).beam_center
-        if center is None:
-            continue
-        first = first or (file, center)
-        if max(abs(a - b) for a, b in zip(center, first[1], strict=True)) > 1:
-            (fs, ss), (fs0, ss0) = center, first[1]
+    centers = source.beam_centers
+    if not centers:
+        return
+    first, (fs0, ss0) = next(iter(centers.items()))
+    for file, (fs, ss) in centers.items():
+        if max(abs(fs - fs0), abs(ss - ss0)) > 1:
             raise GeometryError(
-                f"the beam centre is fs {fs0:.2f}, ss {ss0:.2f} in {first[0]}, but fs {fs:.2f}, "
+                f"the beam centre is fs {fs0:.2f}, ss {ss0:.2f} in {first}, but fs {fs:.2f}, "
                 f"ss {ss:.2f} in {file}",
                 hint="Run them one by one, or give the one that holds for all with --beam-center.",
             )

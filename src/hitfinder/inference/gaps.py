@@ -57,8 +57,7 @@ def _strip(work, ss, fs, step_ss, step_fs):
         i, j = math.floor(ss - across * step_fs), math.floor(fs + across * step_ss)
         if not (0 <= i < work.shape[0] and 0 <= j < work.shape[1]):
             return -1.0
-        n = work[i, j]
-        n = -2 - n if n < -1 else n
+        n = max(work[i, j], -2 - work[i, j])
         if n < 0:
             return -1.0
         total += n

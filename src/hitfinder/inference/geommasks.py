@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder import logs
 from hitfinder.errors import SourceError
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.crystfel.masks import frames_have_masks
@@ -16,8 +17,6 @@ from hitfinder.io.handles import POOL
 from hitfinder.io.source import FrameSource, MaskKey
 
 log = logging.getLogger(__name__)
-
-SHOWN = 5
 
 
 def masks_of(source: FrameSource, geom: GeomFile | None) -> FrameMasks:
@@ -36,10 +35,7 @@ def masks_of(source: FrameSource, geom: GeomFile | None) -> FrameMasks:
         If a place that the geometry file names is not in a file, or does not hold the panels.
     """
     if geom is None or not geom.names_data_masks:
-        for remark in source.remarks[:SHOWN]:
-            log.warning("%s", remark)
-        if len(source.remarks) > SHOWN:
-            log.warning("and %d more remarks on masks", len(source.remarks) - SHOWN)
+        logs.warn_of_first(log, source.remarks, "remarks on masks")
         return FrameMasks(source)
     named = _NamedMasks(source, geom)
     return FrameMasks(source, named.key, named.read)

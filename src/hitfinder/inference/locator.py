@@ -101,8 +101,7 @@ class NetworkFinder:
         proposed = self.finder.propose(frame, mask)
         if not proposed.n_read:
             return self.finder.result(proposed, proposed.peaks, 0.0)
-        n_pixels = self.finder.rings.n_pixels
-        background = float(proposed.profile @ n_pixels / n_pixels.sum())
+        background = self.finder.rings.mean(proposed.profile)
         calibration = self.model.calibration
         peaks, logit = distinct(*self._judged(proposed))
         ratio = calibration.log_ratio(logit, background)

@@ -42,6 +42,10 @@ class Rings:
     weight_range: NDArray[np.float64]
     q: NDArray[np.float64]
 
+    def mean(self, profile: NDArray[np.float64]) -> float:
+        """Return the mean over all unmasked pixels of what each ring has on average."""
+        return float(profile @ self.n_pixels / self.n_pixels.sum())
+
     @staticmethod
     def of(geometry: Geometry, width_px: float = 2.0) -> Rings:
         """Sort the unmasked pixels of a geometry into rings.

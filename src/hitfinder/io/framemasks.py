@@ -71,8 +71,7 @@ class FrameMasks:
         for file, (low, high) in self.shares.items():
             least = f"{100 * low:.3g} to " if low < high else ""
             shown.append(f"{file} masks {least}{100 * high:.3g} %")
-        more = [f"and {len(shown) - 3} files more"] if len(shown) > 3 else []
-        return ", ".join(shown[:3] + more)
+        return ", ".join(first_files(shown))
 
     def of(self, index: int) -> Mask | None:
         """Return a frame's mask; None if it has none beside its counts.
@@ -135,6 +134,12 @@ class FrameMasks:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": (None, None)}
+
+
+def first_files(told: list[str]) -> list[str]:
+    """Return what is told of the first three files, and how many more there are."""
+    more = [f"and {len(told) - 3} files more"] if len(told) > 3 else []
+    return told[:3] + more
 
 
 def _spread(indices: list[int], most: int | None) -> list[int]:

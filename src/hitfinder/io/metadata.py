@@ -71,23 +71,23 @@ def read_metadata(file: h5py.File, dtype: np.dtype, n_frames: int) -> Metadata:
         Number of frames, which arrays of values should have as many of.
     """
     pixel = read_pixel_size(file)
-    energies, distances = photon_energies_ev(file), camera_lengths_m(file)
+    energies, lengths = _energies(file), _lengths(file)
     return Metadata(
-        photon_energy_ev=None if energies is None else float(np.median(energies)),
-        camera_length_m=None if distances is None else float(np.median(distances)),
+        photon_energy_ev=None if energies is None else float(np.median(energies.values)),
+        camera_length_m=None if lengths is None else float(np.median(lengths.values)),
         beam_center=read_beam_center(file, pixel),
         pixel_size_m=pixel,
         saturation=read_saturation(file, dtype),
         underload=first_number(file, "{detector}/underload_value"),
         detector=read_text(file, "{detector}/description"),
-        notes=_oddities(file, n_frames),
+        notes=_oddities(energies, lengths, n_frames),
     )
 
 
-def _oddities(file: h5py.File, n_frames: int) -> tuple[str, ...]:
+def _oddities(energies: Values | None, lengths: Values | None, n_frames: int) -> tuple[str, ...]:
     """Say where not every frame gets a value of its own from an array of values."""
     notes = []
-    for name, found in (("photon energy", _energies(file)), ("camera length", _lengths(file))):
+    for name, found in (("photon energy", energies), ("camera length", lengths)):
         if found is None:
             continue
         where, n = f"the {name} at {found.place}", len(found.values)

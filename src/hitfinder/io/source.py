@@ -228,6 +228,12 @@ class FrameSource(abc.ABC):
         return (self,)
 
     @property
+    def beam_centers(self) -> dict[str, tuple[float, float]]:
+        """The beam centre (fs, ss) that each file states, by file."""
+        said = {m.ref(0).file: m.frame_metadata(0).beam_center for m in self.members}
+        return {file: center for file, center in said.items() if center is not None}
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What is odd about the files, though their frames can be read."""
         return ()

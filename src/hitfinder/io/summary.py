@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.geometry.named import detector_names, named_detector
 from hitfinder.io.composite import CompositeSource
-from hitfinder.io.framemasks import FrameMasks
+from hitfinder.io.framemasks import FrameMasks, first_files
 from hitfinder.io.source import FrameSource, Metadata
 from hitfinder.io.stack import Hdf5Source
 from hitfinder.units import wavelength_from_energy
@@ -246,14 +246,10 @@ def _differences(source: FrameSource, seen: list[Look]) -> list[str]:
     masks = FrameMasks(source)
     if masks.vary:
         notes.append(f"the masks differ between frames: {masks.summary}")
-    centers = {
-        member.ref(0).file: member.frame_metadata(0).beam_center for member in source.members
-    }
-    told = {file: center for file, center in centers.items() if center is not None}
-    if len(set(told.values())) > 1:
-        shown = [f"fs {fs:.2f}, ss {ss:.2f} in {file}" for file, (fs, ss) in told.items()]
-        more = [f"and {len(shown) - 3} files more"] if len(shown) > 3 else []
-        notes.append("the beam centre differs between files: " + "; ".join(shown[:3] + more))
+    centers = source.beam_centers
+    if len(set(centers.values())) > 1:
+        shown = [f"fs {fs:.2f}, ss {ss:.2f} in {file}" for file, (fs, ss) in centers.items()]
+        notes.append("the beam centre differs between files: " + "; ".join(first_files(shown)))
     for what, unit, values in (
         ("photon energy", "eV", [m.photon_energy_ev for m in said]),
         ("camera length", "m", [m.camera_length_m for m in said]),

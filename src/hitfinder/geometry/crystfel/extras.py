@@ -50,7 +50,6 @@ def extras_of(
         if geom.bandwidth is not None:
             top.append(f"bandwidth = {geom.bandwidth:.15g}")
         top += geom.groups
-        own = {}
         for panel in geom.panels:
             lines = [_flag_line(flag) for flag in dict.fromkeys(panel.flags) if flag not in common]
             if panel.max_adu is not None:

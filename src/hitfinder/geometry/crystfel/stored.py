@@ -62,11 +62,22 @@ def value_of(h5file: Any, path: str, index: int) -> float:
     GeometryError
         If there is no such number.
     """
-    values = values_of(h5file, path)
-    if values.size != 1 and index >= values.size:
-        where = f"{h5file.file.filename}:{path}"
+    return of_frame(values_of(h5file, path), index, f"{h5file.file.filename}:{path}")
+
+
+def of_frame(values: NDArray[np.float64], index: int, where: str) -> float:
+    """Return the number that holds for a frame, of those that `values_of` read at a place.
+
+    Raises
+    ------
+    GeometryError
+        If there is none for that frame.
+    """
+    if values.size == 1:
+        return float(values[0])
+    if index >= values.size:
         raise GeometryError(f"has {values.size} values, none for frame {index}", where)
-    return float(values[0 if values.size == 1 else index])
+    return float(values[index])
 
 
 def plane_of(h5file: Any, path: str, slab: Slab, index: int) -> NDArray[Any]:
