@@ -100,13 +100,14 @@ def finder_options(command: Any) -> Any:
                 "--false-peaks",
                 type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
-                help="False peaks allowed per blank frame.  [default: 0.02]",
+                help="False peaks allowed per blank frame; with --finder likelihood also their"
+                " share in any frame.  [default: 0.02]",
             ),
             click.option(
                 "--false-share",
                 type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="SHARE",
-                help="False peaks allowed among those of a frame, by their probabilities."
+                help="False peaks allowed among those of a frame, by the network's probabilities."
                 "  [default: 0.05]",
             ),
             click.option(
