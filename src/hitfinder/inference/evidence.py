@@ -22,24 +22,28 @@ _WIDTH = 0.7
 _AS_GOOD_AS = 3.0
 """Peaks of the frame that tell as much of its strengths as all other frames do."""
 
+_FEWEST = 1e-3
 _ROUNDS = 3
 _SPREAD = np.exp(-0.5 * ((STRENGTHS[:, None] - STRENGTHS[None, :]) / _WIDTH) ** 2)
 _SPREAD /= _SPREAD.sum(axis=0)
 
 
-def chance_candidates(n_chance: float, logit: NDArray[np.floating]) -> float:
-    """Return how many of a frame's candidates are chance.
+def chance_candidates(usual: float, proposed: float, logit: NDArray[np.floating]) -> float:
+    """Return how many chance candidates to take a frame to have.
 
     Parameters
     ----------
-    n_chance : float
-        Expected from the background alone.
+    usual : float
+        In frames of this background and size, from
+        `hitfinder.models.calibration.Calibration.chance_count`.
+    proposed : float
+        Expected from the background alone among those that the finder proposes.
     logit : ndarray
-        What the locator says of the candidates. Where its own odds add up to more false ones than
-        expected, the background is not what it is taken to be, and these are the better estimate.
+        What the locator says of these. Where its own odds add up to more false ones than expected,
+        the background is not what it is taken to be, and chance is more by as much.
     """
     doubted = float((1 / (1 + np.exp(np.asarray(logit, float)))).sum())
-    return max(n_chance, doubted, 1e-3)
+    return max(usual * max(doubted / max(proposed, _FEWEST), 1.0), _FEWEST)
 
 
 def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:
@@ -50,7 +54,7 @@ def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np
     log_ratio : ndarray, shape (n,)
         Natural log of the likelihood ratio of each candidate.
     n_chance : float
-        Chance candidates expected in the frame.
+        Chance candidates of the frame, from `chance_candidates`.
     """
     return _log_evidence(_log_odds(log_ratio, n_chance))
 

@@ -105,7 +105,8 @@ class NetworkFinder:
         calibration = self.model.calibration
         peaks, logit = distinct(*self._judged(proposed))
         ratio = calibration.log_ratio(logit, background)
-        n_chance = chance_candidates(proposed.n_chance, logit)
+        usual_chance = calibration.chance_count(background, proposed.n_read)
+        n_chance = chance_candidates(usual_chance, proposed.n_chance, logit)
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
         usual = calibration.log_usual_strengths(background)

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MEGAPIXEL = 1e6
+"""Pixels of the frame that chance candidates are counted for."""
+
 STRENGTHS = np.arange(2.125, 10.0, 0.25)
 """Middles of the bins of a peak's strength, the logarithm of minus its log chance probability."""
 
@@ -21,17 +24,22 @@ class Calibration:
     log_background : ndarray, shape (n,)
         Natural log of the background (photons per pixel) at which the tables are given, rising.
     log_odds : ndarray, shape (n,)
-        Log odds of true to false candidates in the training, which the logits contain.
+        Log odds of true to false candidates that the logits contain.
     logits : ndarray, shape (m,)
         Logits at which chance is tabulated, rising.
     log_share : ndarray, shape (n, m)
-        Log of the chance candidates with at least this logit, per chance candidate expected.
+        Log of the share of chance candidates with at least this logit.
+    log_count : ndarray, shape (n,)
+        Log of the chance candidates in a frame of a million pixels.
     evidence : ndarray, shape (k,)
         Frame evidence at which blanks are tabulated, rising.
     log_blanks : ndarray, shape (n, k)
         Log of the share of blank frames with at least this evidence.
     log_usual : ndarray, shape (n, j)
         Log of the share of peaks of each strength, see `STRENGTHS`.
+    size_power : float
+        Power of the number of pixels with which chance candidates grow. Below 1, as what passes
+        for a peak near the beam or along a shadow does not grow with the detector.
     hit_gain, hit_offset : float
         Log odds of a hit are the evidence times the gain plus the offset, where hits and blanks
         are equally likely beforehand.
@@ -43,9 +51,11 @@ class Calibration:
     log_odds: NDArray[np.float64]
     logits: NDArray[np.float64]
     log_share: NDArray[np.float64]
+    log_count: NDArray[np.float64]
     evidence: NDArray[np.float64]
     log_blanks: NDArray[np.float64]
     log_usual: NDArray[np.float64]
+    size_power: float
     hit_gain: float
     hit_offset: float
     peak_gain: float = 1.0
@@ -64,6 +74,19 @@ class Calibration:
         at = _log(background)
         return np.asarray(logit, float) - np.interp(at, self.log_background, self.log_odds)
 
+    def chance_count(self, background: float, n_pixels: int) -> float:
+        """Return how many chance candidates a frame has that is as deeply searched as these were.
+
+        Parameters
+        ----------
+        background : float
+            Mean background of the frame, in photons per pixel.
+        n_pixels : int
+            Pixels with a reading.
+        """
+        log_count = np.interp(_log(background), self.log_background, self.log_count)
+        return float(np.exp(log_count + self.size_power * np.log(n_pixels / MEGAPIXEL)))
+
     def log_usual_strengths(self, background: float) -> NDArray[np.float64]:
         """Log of the usual share of peaks of each strength."""
         return _between(self.log_background, self.log_usual, _log(background))
@@ -80,7 +103,7 @@ class Calibration:
         logit, background
             As for `log_ratio`.
         n_chance : float
-            Chance candidates expected in the frame.
+            Chance candidates of the frame, from `chance_count`.
         """
         row = _between(self.log_background, self.log_share, _log(background))
         return np.log(max(n_chance, 1e-9)) + _tail(np.asarray(logit, float), self.logits, row)
@@ -116,18 +139,22 @@ class Calibration:
         KeyError, TypeError, ValueError
             If something is absent, no number, or of the wrong shape.
         """
-        numbers = ("hit_gain", "hit_offset", "peak_gain", "peak_offset")
+        numbers = ("size_power", "hit_gain", "hit_offset", "peak_gain", "peak_offset")
         names = [f.name for f in dataclasses.fields(Calibration) if f.name not in numbers]
         fields: dict[str, Any] = {name: np.asarray(given[name], float) for name in names}
         fields |= {name: float(given[name]) for name in numbers}
         made = Calibration(**fields)
         n = made.log_background.size
-        if made.log_odds.shape != (n,) or made.log_share.shape != (n, made.logits.size):
-            raise ValueError("the shape of the calibration tables")
-        if made.log_blanks.shape != (n, made.evidence.size):
-            raise ValueError("the shape of the calibration tables")
-        if made.log_usual.shape != (n, STRENGTHS.size):
-            raise ValueError("the shape of the table of strengths")
+        shapes = {
+            "log_odds": (n,),
+            "log_share": (n, made.logits.size),
+            "log_count": (n,),
+            "log_blanks": (n, made.evidence.size),
+            "log_usual": (n, STRENGTHS.size),
+        }
+        for name, shape in shapes.items():
+            if getattr(made, name).shape != shape:
+                raise ValueError(f"the shape of the table {name}")
         return made
 
 

@@ -23,7 +23,7 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.models.calibration import Calibration
 from hitfinder.models.tensors import check_finite, read_weights, write_weights
 
-FORMAT, VERSION = "hitfinder-peak-model", 2
+FORMAT, VERSION = "hitfinder-peak-model", 3
 INFO, WEIGHTS, NETWORK, CARD = "model.json", "weights.safetensors", "network.onnx", "README.md"
 _SLACK = 0.05
 DEFAULT = "low-flux"

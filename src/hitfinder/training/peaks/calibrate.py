@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize, minimize_scalar
 
 from hitfinder.inference.evidence import (
     chance_candidates,
@@ -15,7 +15,7 @@ from hitfinder.inference.evidence import (
     peak_probabilities,
     strength_bins,
 )
-from hitfinder.models.calibration import STRENGTHS, Calibration, log_odds_of
+from hitfinder.models.calibration import MEGAPIXEL, STRENGTHS, Calibration, log_odds_of
 from hitfinder.training.peaks.examples import Examples
 
 LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
@@ -23,6 +23,13 @@ LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
 
 LOGITS = np.arange(-4.0, 10.01, 0.25)
 EVIDENCE = np.arange(-8.0, 12.01, 0.25)
+_LIKELY = 12
+"""Place in `LOGITS` from which chance candidates are counted: below, the finder's own limit, which
+depends on the frame, decides what is proposed."""
+
+_CERTAIN = (-10.0, 15.0)
+"""Log odds at which they are cut, so that certainties do not steer a line."""
+
 _SMOOTH = (0.1, 0.2, 0.4, 0.2, 0.1)
 _FEWEST = 10
 """Fewest events on which a point of a tail rests; it is continued with slope -1 from there."""
@@ -54,12 +61,17 @@ def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
     strength = strength_bins(examples.labels["log_p"])
     for k in range(n_rows):
         own = row[frame] == k
-        odds[k] = np.log((true & own).sum() + 1.0) - np.log((~true & own).sum() + 1.0)
-        chance = logit[own & blank[frame]]
+        odds[k] = log_odds_in(logit[own], true[own])
         usual[k] = log_share_of(strength[own & true])
-        share[k] = log_tail_of(chance, LOGITS, frames["n_chance"][blank & (row == k)].sum())
+        chance = logit[own & blank[frame]]
+        share[k] = log_tail_of(chance, LOGITS, len(chance))
+    likely = np.bincount(frame[logit >= LOGITS[_LIKELY]], minlength=len(frames))
+    count, power = log_counts_of(likely[blank], frames["n_read"][blank], row[blank], n_rows)
+    count -= share[:, _LIKELY]
     none = np.zeros((n_rows, EVIDENCE.size))
-    first = Calibration(LOG_BACKGROUND, odds, LOGITS, share, EVIDENCE, none, usual, 1.0, 0.0)
+    first = Calibration(
+        LOG_BACKGROUND, odds, LOGITS, share, count, EVIDENCE, none, usual, power, 1.0, 0.0
+    )
     evidence = evidence_of(first, logit, examples)
     blanks = np.stack(
         [
@@ -111,9 +123,65 @@ def rows_of(examples: Examples) -> Iterator[slice]:
 def _ratio(
     calibration: Calibration, logit: NDArray[np.floating], about: np.void
 ) -> tuple[NDArray[np.float64], float]:
-    """Log likelihood ratios of a frame's candidates, and how many of them are chance."""
-    ratio = calibration.log_ratio(logit, float(about["background"]))
-    return ratio, chance_candidates(float(about["n_chance"]), logit)
+    """Log likelihood ratios of a frame's candidates, and its number of chance candidates."""
+    background = float(about["background"])
+    usual = calibration.chance_count(background, int(about["n_read"]))
+    ratio = calibration.log_ratio(logit, background)
+    return ratio, chance_candidates(usual, float(about["n_chance"]), logit)
+
+
+def log_odds_in(logit: NDArray[np.floating], true: NDArray[np.bool_]) -> float:
+    """Log odds of true to false among candidates that their logits contain.
+
+    Other odds among these candidates than in the training show as an offset of the logits: that of
+    the logistic line of slope 1.
+    """
+    cut = np.clip(np.asarray(logit, float), *_CERTAIN)
+
+    def surplus(offset: float) -> float:
+        return float((1 / (1 + np.exp(-cut - offset)) - true).sum())
+
+    n_true = true.sum()
+    offset = 0.0 if n_true in (0, len(true)) else brentq(surplus, -50.0, 50.0)
+    return float(np.log(n_true + 1.0) - np.log(len(true) - n_true + 1.0) - offset)
+
+
+def log_counts_of(
+    counts: NDArray[np.intp], n_pixels: NDArray[np.integer], row: NDArray[np.intp], n_rows: int
+) -> tuple[NDArray[np.float64], float]:
+    """Fit how many chance candidates frames have: by background, times a power of the pixels.
+
+    The likeliest power for Poisson counts, given which the counts of each row follow.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n,)
+        Chance candidates of blank frames.
+    n_pixels : ndarray of int, shape (n,)
+        Their pixels with a reading.
+    row : ndarray of int, shape (n,)
+        The row of the tables that each counts for.
+    n_rows : int
+        Rows.
+
+    Returns
+    -------
+    log_count : ndarray, shape (n_rows,)
+        Log of the candidates in a frame of a million pixels.
+    power : float
+        Power of the pixels.
+    """
+    log_size = np.log(np.maximum(n_pixels, 1) / MEGAPIXEL)
+    found = np.bincount(row, counts, n_rows) + 0.5
+
+    def expected(power: float) -> NDArray[np.float64]:
+        return np.bincount(row, np.exp(power * log_size), n_rows) + 0.5
+
+    def loss(power: float) -> float:
+        return float(found @ np.log(expected(power)) - power * (counts @ log_size))
+
+    power = float(minimize_scalar(loss, bounds=(0.0, 2.0), method="bounded").x)
+    return np.log(found) - np.log(expected(power)), power
 
 
 def log_share_of(bins: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -144,10 +212,9 @@ def logistic_line(
 ) -> tuple[float, float]:
     """Fit log odds = gain × value + offset (Platt scaling), both kinds weighing alike if `even`.
 
-    J. Platt, in Advances in Large Margin Classifiers (1999). Values are cut where the outcome is
-    certain, so that they do not steer the line.
+    J. Platt, in Advances in Large Margin Classifiers (1999).
     """
-    cut = np.clip(value, -10.0, 15.0)
+    cut = np.clip(value, *_CERTAIN)
     weight = np.full(len(cut), 1 / max(len(cut), 1))
     if even:
         weight = np.where(true, 0.5 / max(true.sum(), 1), 0.5 / max((~true).sum(), 1))

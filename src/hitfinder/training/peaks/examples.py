@@ -14,13 +14,10 @@ from scipy.spatial import cKDTree
 from hitfinder.inference.crops import crops_of
 from hitfinder.inference.finder import Finder
 from hitfinder.models.locator_input import radial_direction
-from hitfinder.training.peaks.experiment import draw_experiment
+from hitfinder.training.peaks.experiment import EDGE_PX, draw_experiment
 from hitfinder.training.peaks.frames import BLANK_SHARE, TrainingFrame, draw_frame
 
 FRAMES_PER_EXPERIMENT = 12
-MOST_PER_FRAME = 60
-"""Candidates that the network learns from in one frame, at most."""
-
 LEAST_SHARE = 0.3
 """Share of a candidate's photons that must be Bragg photons for it to be a true peak."""
 
@@ -42,16 +39,40 @@ FRAME_DTYPE = np.dtype(
     [
         ("background", "f4"),
         ("n_chance", "f4"),
+        ("n_read", "i4"),
         ("texture", "f4"),
         ("hit", "?"),
         ("n", "i4"),
     ]
 )
-"""Mean background (photons per pixel), chance candidates expected, texture, whether there are Bragg
-photons, and the candidates taken, of a frame."""
+"""Mean background (photons per pixel), chance candidates expected, pixels with a reading, texture,
+whether there are Bragg photons, and the candidates taken, of a frame."""
 
 _NEAR_PX = 4.0
 _REACH_PX = 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What frames to draw and what to take of them.
+
+    Parameters
+    ----------
+    blank_share : float
+        Share of frames without a crystal.
+    most : int, optional
+        Candidates taken of one frame, at most; all by default.
+    edge_px : tuple of int
+        Range of the sides of the frames.
+    """
+
+    blank_share: float
+    most: int | None
+    edge_px: tuple[int, int]
+
+
+LEARNT = Sample(BLANK_SHARE, 60, EDGE_PX)
+"""What the network learns from."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,33 +114,32 @@ class Examples:
         return Examples(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
-def draw_examples(
-    seed: int, number: int, blank_share: float = BLANK_SHARE, most: int = MOST_PER_FRAME
-) -> Examples:
+def draw_examples(seed: int, number: int, sample: Sample = LEARNT) -> Examples:
     """Candidates of all frames of one experiment, which `seed` and `number` fix."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
-    experiment = draw_experiment(rng)
+    experiment = draw_experiment(rng, sample.edge_px)
     finder = Finder(experiment.assumed)
     parts = []
     for _ in range(FRAMES_PER_EXPERIMENT):
-        parts.append(_of_frame(draw_frame(experiment, rng, blank_share), finder, rng, most))
+        frame = draw_frame(experiment, rng, sample.blank_share)
+        parts.append(_of_frame(frame, finder, rng, sample.most))
     return Examples.joined(parts)
 
 
 def _of_frame(
-    frame: TrainingFrame, finder: Finder, rng: np.random.Generator, most: int
+    frame: TrainingFrame, finder: Finder, rng: np.random.Generator, most: int | None
 ) -> Examples:
     proposed = finder.propose(frame.counts)
     peaks = proposed.peaks
     counts, background = crops_of(proposed, finder.rings)
     keep = np.arange(len(peaks))
-    if len(keep) > most:
+    if most is not None and len(keep) > most:
         keep = np.sort(rng.choice(keep, most, replace=False))
     peaks = peaks[keep]
     labels = label(peaks, frame)
     labels["texture"] = proposed.texture
     found = finder.result(proposed, peaks[:0], 0.0)
-    about = (found.background_per_pixel, proposed.n_chance, proposed.texture,
+    about = (found.background_per_pixel, proposed.n_chance, proposed.n_read, proposed.texture,
              frame.bragg.any(), len(keep))  # fmt: skip
     i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
     maps = finder.geometry.pixels
@@ -163,7 +183,7 @@ def _start() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def _draw(key: tuple[int, int, float, int]) -> Examples:
+def _draw(key: tuple[int, int, Sample]) -> Examples:
     return draw_examples(*key)
 
 
@@ -172,8 +192,7 @@ def simulate_examples(
     n_experiments: int,
     n_workers: int,
     on_done: Callable[[int], None],
-    blank_share: float = BLANK_SHARE,
-    most: int = MOST_PER_FRAME,
+    sample: Sample = LEARNT,
 ) -> Iterator[Examples]:
     """Yield the examples of experiment after experiment, the same for any number of workers.
 
@@ -187,12 +206,10 @@ def simulate_examples(
         Processes.
     on_done : callable
         Called with 1 after each experiment.
-    blank_share : float
-        Share of frames without a crystal.
-    most : int
-        Candidates taken of one frame, at most.
+    sample : Sample
+        What frames to draw and what to take of them.
     """
-    keys = [(seed, number, blank_share, most) for number in range(n_experiments)]
+    keys = [(seed, number, sample) for number in range(n_experiments)]
     context = multiprocessing.get_context("spawn")
     with context.Pool(n_workers, _start) as pool:
         for examples in pool.imap(_draw, keys, chunksize=4):

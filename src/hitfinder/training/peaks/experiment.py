@@ -20,7 +20,8 @@ PHOTON_ENERGY_EV = (5000.0, 14000.0)
 CAMERA_LENGTH_M = (0.08, 0.6)
 CELL_A = (30.0, 250.0)
 EDGE_PX = (700, 1100)
-"""Ranges of photon energy, camera length, cell edges, and of the sides of the frames."""
+"""Ranges of photon energy, camera length, cell edges, and of the sides of the frames that the
+network learns from."""
 
 _PIXELS_M = (75e-6, 75e-6, 75e-6, 172e-6, 100e-6, 50e-6)
 _MOST_REFLECTIONS = 150_000
@@ -64,8 +65,8 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def draw_experiment(rng: np.random.Generator) -> Experiment:
-    """Draw an experiment.
+def draw_experiment(rng: np.random.Generator, edge_px: tuple[int, int] = EDGE_PX) -> Experiment:
+    """Draw an experiment; the sides of its frames are in the range `edge_px`.
 
     Half of the detectors have a point spread, half of the crystals mosaicity, so that spots of
     less than a pixel, of several, and long streaks are all common.
@@ -73,7 +74,7 @@ def draw_experiment(rng: np.random.Generator) -> Experiment:
     energy = log_uniform(rng, *PHOTON_ENERGY_EV)
     length = log_uniform(rng, *CAMERA_LENGTH_M)
     pixel = float(rng.choice(_PIXELS_M))
-    shape = (int(rng.integers(*EDGE_PX)), int(rng.integers(*EDGE_PX)))
+    shape = (int(rng.integers(*edge_px)), int(rng.integers(*edge_px)))
     mask = _gaps(rng, shape)
     center = rng.uniform(-0.4, 1.4, 2) * shape
     tilt = rng.normal(0, 0.02, 2) if rng.random() < 0.3 else np.zeros(2)

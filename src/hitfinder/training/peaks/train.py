@@ -23,7 +23,7 @@ from hitfinder.models.locator import Locator
 from hitfinder.models.peak_model import PeakModel, check_free, save
 from hitfinder.training.peaks import card
 from hitfinder.training.peaks.calibrate import calibrate, evidence_of, probabilities
-from hitfinder.training.peaks.examples import MOST_PER_FRAME, Examples, simulate_examples
+from hitfinder.training.peaks.examples import LEARNT, Examples, Sample, simulate_examples
 from hitfinder.training.peaks.experiment import CAMERA_LENGTH_M, CELL_A, PHOTON_ENERGY_EV
 from hitfinder.training.peaks.fit import Fit, answers, fit, truth_of
 from hitfinder.training.peaks.frames import BACKGROUND, BLANK_SHARE, BRIGHT_SPOT
@@ -35,9 +35,13 @@ RANGES = {
     "bright_spot_photons": list(BRIGHT_SPOT),
     "cell_edge_a": list(CELL_A),
 }
-_CALIBRATION_BLANKS = 0.6
-_ALL = 1 << 20
-_SEEDS = {"train": 0, "calibrate": 1_000_003, "test": 2_000_003}
+_EDGE_PX = (250, 2000)
+_SAMPLES = {
+    "train": (0, LEARNT),
+    "calibrate": (1_000_003, Sample(0.6, None, _EDGE_PX)),
+    "test": (2_000_003, Sample(BLANK_SHARE, None, _EDGE_PX)),
+}
+"""Added to the seed, and what is drawn: what the answers are worth depends on the frame's size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,14 +164,9 @@ class PeakTraining:
     def _simulated(self, part: str) -> Examples:
         n = self.plan.sizes[part]
         with self._progress(f"simulating ({part})", n) as on_done:
-            drawn = simulate_examples(
-                self.plan.seed + _SEEDS[part],
-                n,
-                self.workers,
-                on_done,
-                _CALIBRATION_BLANKS if part == "calibrate" else BLANK_SHARE,
-                MOST_PER_FRAME if part == "train" else _ALL,
-            )
+            offset, sample = _SAMPLES[part]
+            seed = self.plan.seed + offset
+            drawn = simulate_examples(seed, n, self.workers, on_done, sample)
             made = Examples.joined(list(drawn))
         self._say(f"{part}: {len(made.frames)} frames, {len(made)} candidates")
         return made
