@@ -110,7 +110,8 @@ def test_strengths_are_binned_and_what_was_not_proposed_is_weak():
 
 
 def test_candidates_that_the_locator_doubts_count_as_chance():
-    assert chance_candidates(20.0, np.array([5.0, -1.0])) == 20.0
+    assert chance_candidates(70.0, 20.0, np.array([5.0, -1.0])) == 70.0
     many = np.full(500, -2.0)
-    assert chance_candidates(20.0, many) == pytest.approx(500 / (1 + np.exp(-2)), rel=1e-6)
-    assert chance_candidates(0.0, np.empty(0)) > 0
+    doubted = 500 / (1 + np.exp(-2))
+    assert chance_candidates(70.0, 20.0, many) == pytest.approx(70 * doubted / 20, rel=1e-6)
+    assert chance_candidates(0.0, 0.0, np.empty(0)) > 0

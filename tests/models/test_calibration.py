@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from hitfinder.models.calibration import STRENGTHS, Calibration
+from hitfinder.models.calibration import STRENGTHS, Calibration, roughness
 
 
 @pytest.fixture
@@ -14,11 +14,13 @@ def calibration():
         log_odds=np.array([0.0, 2.0]),
         logits=logits,
         log_share=np.array([-logits, -1 - logits]),
+        log_count=np.log([[10.0, 1000.0], [20.0, 2000.0]]),
         evidence=evidence,
         log_blanks=np.array([-1 - evidence, -2 - evidence]),
         log_usual=np.stack([np.full(STRENGTHS.size, -3.0), np.full(STRENGTHS.size, -1.0)]),
-        hit_gain=2.0,
-        hit_offset=-1.0,
+        size_power=0.5,
+        hit_evidence=np.array([-2.0, 2.0]),
+        log_hit_odds=np.array([-3.0, 5.0]),
     )
 
 
@@ -27,6 +29,18 @@ def test_tables_are_interpolated_in_the_logarithm_of_the_background(calibration)
     assert calibration.log_ratio(np.array([3.0]), 0.1) == pytest.approx([2.0])
     assert calibration.log_ratio(np.array([3.0]), 1.0) == pytest.approx([1.0])
     assert calibration.log_chance(np.array([1.0]), 0.1, 20.0) == pytest.approx([np.log(20) - 1.5])
+
+
+def test_chance_grows_with_the_frame_and_its_roughness(calibration):
+    assert calibration.chance_count(0.01, 0.0, 1_000_000) == pytest.approx(10)
+    assert calibration.chance_count(0.1, 0.0, 1_000_000) == pytest.approx(100)
+    assert calibration.chance_count(0.01, 0.0, 4_000_000) == pytest.approx(20)
+    assert calibration.chance_count(0.01, 1.0, 1_000_000) == pytest.approx(20)
+    assert calibration.chance_count(0.01, 1e-4, 1_000_000) == pytest.approx(200**0.5)
+
+
+def test_roughness_is_from_none_to_one():
+    assert roughness(np.array([0.0, 1e-6, 1e-4, 1e-3, 5.0])) == pytest.approx([0, 0, 0.5, 1, 1])
 
 
 def test_usual_strengths_are_interpolated_too(calibration):
@@ -55,8 +69,10 @@ def test_a_share_of_blanks_is_no_more_than_all(calibration):
     assert odd.log_blank_share(0.0, 1.0) == 0.0
 
 
-def test_hit_odds_follow_the_line(calibration):
-    assert calibration.hit_log_odds(3.0) == 5.0
+def test_hit_odds_are_interpolated_and_end_where_they_were_measured(calibration):
+    assert calibration.hit_log_odds(0.0) == 1.0
+    assert calibration.hit_log_odds(-50.0) == -3.0
+    assert calibration.hit_log_odds(50.0) == 5.0
 
 
 def test_comes_back_from_json(calibration):
@@ -70,6 +86,8 @@ def test_comes_back_from_json(calibration):
     [
         {"logits": [0.0, 1.0]},
         {"log_odds": [1.0]},
+        {"log_count": [1.0, 2.0]},
+        {"log_hit_odds": [1.0]},
         {"evidence": []},
         {"log_usual": [[0.0], [0.0]]},
     ],

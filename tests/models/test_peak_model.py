@@ -17,7 +17,7 @@ def table():
     grid = np.array([0.0, 1.0])
     rows = -np.array([grid, grid])
     usual = np.zeros((2, STRENGTHS.size))
-    return Calibration(grid, grid, grid, rows, grid, rows, usual, 1.0, 0.0)
+    return Calibration(grid, grid, grid, rows, rows, grid, rows, usual, 1.0, grid, grid)
 
 
 RANGES = {"photon_energy_ev": [5000.0, 14000.0], "camera_length_m": [0.08, 0.6]}

@@ -105,7 +105,7 @@ class NetworkFinder:
         calibration = self.model.calibration
         peaks, logit = distinct(*self._judged(proposed))
         ratio = calibration.log_ratio(logit, background)
-        usual_chance = calibration.chance_count(background, proposed.n_read)
+        usual_chance = calibration.chance_count(background, proposed.texture, proposed.n_read)
         n_chance = chance_candidates(usual_chance, proposed.n_chance, logit)
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
@@ -113,14 +113,15 @@ class NetworkFinder:
         strength = strength_bins(peaks["log_p"])
         probability = peak_probabilities(ratio, n_chance, log_odds, strength, usual)
         peaks["probability"] = calibration.peak_probability(probability)
-        expected = calibration.log_chance(logit, background, n_chance)
-        kept = peaks[self._kept(peaks["probability"].astype(float), expected)]
         value = -calibration.log_blank_share(evidence, background) / math.log(10)
+        expected = calibration.log_chance(logit, background, n_chance)
+        is_hit = value >= self.settings.least_score
+        kept = peaks[self._kept(peaks["probability"].astype(float), expected, is_hit)]
         result = self.finder.result(proposed, kept, value)
         return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
 
     def _kept(
-        self, probability: NDArray[np.float64], log_expected: NDArray[np.float64]
+        self, probability: NDArray[np.float64], log_expected: NDArray[np.float64], is_hit: bool
     ) -> NDArray[np.intp]:
         """Choose the peaks to keep, likeliest first.
 
@@ -130,15 +131,17 @@ class NetworkFinder:
             Of each candidate to be a peak.
         log_expected : ndarray, shape (n,)
             Log of the chance candidates with odds as high.
+        is_hit : bool
+            Whether the frame is one, as far as its score tells.
         """
         share = self.settings.false_share
         order = np.argsort(-probability, kind="stable")
-        keep = np.zeros(len(order), bool)
-        keep[order[: score.keep_at_doubt(probability[order], share)]] = True
-        # Many sure peaks do not make up for one that is doubtful.
-        keep &= 1 - probability <= _MOST_DOUBT * share
         # What a blank frame would hardly show is kept in any frame.
-        keep |= log_expected <= math.log(self.settings.false_peaks)
+        keep = log_expected <= math.log(self.settings.false_peaks)
+        if is_hit:
+            likely = order[: score.keep_at_doubt(probability[order], share)]
+            # Many sure peaks do not make up for one that is doubtful.
+            keep[likely[1 - probability[likely] <= _MOST_DOUBT * share]] = True
         return order[keep[order]]
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:

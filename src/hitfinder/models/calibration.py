@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 MEGAPIXEL = 1e6
 """Pixels of the frame that chance candidates are counted for."""
 
+_SMOOTH, _ROUGH = 1e-5, 1e-3
+
 STRENGTHS = np.arange(2.125, 10.0, 0.25)
 """Middles of the bins of a peak's strength, the logarithm of minus its log chance probability."""
 
@@ -29,8 +31,9 @@ class Calibration:
         Logits at which chance is tabulated, rising.
     log_share : ndarray, shape (n, m)
         Log of the share of chance candidates with at least this logit.
-    log_count : ndarray, shape (n,)
-        Log of the chance candidates in a frame of a million pixels.
+    log_count : ndarray, shape (2, n)
+        Log of the chance candidates in a frame of a million pixels, on a smooth and on a rough
+        background.
     evidence : ndarray, shape (k,)
         Frame evidence at which blanks are tabulated, rising.
     log_blanks : ndarray, shape (n, k)
@@ -40,11 +43,10 @@ class Calibration:
     size_power : float
         Power of the number of pixels with which chance candidates grow. Below 1, as what passes
         for a peak near the beam or along a shadow does not grow with the detector.
-    hit_gain, hit_offset : float
-        Log odds of a hit are the evidence times the gain plus the offset, where hits and blanks
-        are equally likely beforehand.
+    hit_evidence, log_hit_odds : ndarray, shape (h,)
+        Log odds of a hit at some evidence, rising; hits and blanks equally likely beforehand.
     peak_gain, peak_offset : float
-        The same line for the log odds of a peak, as the evidence gives them.
+        Log odds of a peak are those the evidence gives times the gain plus the offset.
     """
 
     log_background: NDArray[np.float64]
@@ -56,8 +58,8 @@ class Calibration:
     log_blanks: NDArray[np.float64]
     log_usual: NDArray[np.float64]
     size_power: float
-    hit_gain: float
-    hit_offset: float
+    hit_evidence: NDArray[np.float64]
+    log_hit_odds: NDArray[np.float64]
     peak_gain: float = 1.0
     peak_offset: float = 0.0
 
@@ -74,17 +76,22 @@ class Calibration:
         at = _log(background)
         return np.asarray(logit, float) - np.interp(at, self.log_background, self.log_odds)
 
-    def chance_count(self, background: float, n_pixels: int) -> float:
+    def chance_count(self, background: float, texture: float, n_pixels: int) -> float:
         """Return how many chance candidates a frame has that is as deeply searched as these were.
 
         Parameters
         ----------
         background : float
             Mean background of the frame, in photons per pixel.
+        texture : float
+            Its variance about the rings' averages, relative to them.
         n_pixels : int
             Pixels with a reading.
         """
-        log_count = np.interp(_log(background), self.log_background, self.log_count)
+        at = _log(background)
+        smooth, rough = (np.interp(at, self.log_background, row) for row in self.log_count)
+        part = float(roughness(np.array(texture)))
+        log_count = (1 - part) * smooth + part * rough
         return float(np.exp(log_count + self.size_power * np.log(n_pixels / MEGAPIXEL)))
 
     def log_usual_strengths(self, background: float) -> NDArray[np.float64]:
@@ -115,7 +122,7 @@ class Calibration:
 
     def hit_log_odds(self, evidence: float) -> float:
         """Log odds of a hit, hits and blanks equally likely beforehand."""
-        return self.hit_gain * evidence + self.hit_offset
+        return float(np.interp(evidence, self.hit_evidence, self.log_hit_odds))
 
     def peak_probability(self, probability: NDArray[np.floating]) -> NDArray[np.float64]:
         """Correct the probabilities of peaks that the evidence gives."""
@@ -139,7 +146,7 @@ class Calibration:
         KeyError, TypeError, ValueError
             If something is absent, no number, or of the wrong shape.
         """
-        numbers = ("size_power", "hit_gain", "hit_offset", "peak_gain", "peak_offset")
+        numbers = ("size_power", "peak_gain", "peak_offset")
         names = [f.name for f in dataclasses.fields(Calibration) if f.name not in numbers]
         fields: dict[str, Any] = {name: np.asarray(given[name], float) for name in names}
         fields |= {name: float(given[name]) for name in numbers}
@@ -148,14 +155,27 @@ class Calibration:
         shapes = {
             "log_odds": (n,),
             "log_share": (n, made.logits.size),
-            "log_count": (n,),
+            "log_count": (2, n),
             "log_blanks": (n, made.evidence.size),
             "log_usual": (n, STRENGTHS.size),
+            "log_hit_odds": (made.hit_evidence.size,),
         }
         for name, shape in shapes.items():
             if getattr(made, name).shape != shape:
                 raise ValueError(f"the shape of the table {name}")
         return made
+
+
+def roughness(texture: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Say how rough backgrounds are, from 0 (smooth) to 1 (rough).
+
+    Parameters
+    ----------
+    texture : ndarray
+        Variance about the rings' averages, relative to them.
+    """
+    texture = np.maximum(np.asarray(texture, float), _SMOOTH)
+    return np.asarray(np.minimum(np.log(texture / _SMOOTH) / np.log(_ROUGH / _SMOOTH), 1.0))
 
 
 def log_odds_of(probability: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.optimize import brentq, minimize
 
 from hitfinder.inference.evidence import (
     chance_candidates,
@@ -15,7 +15,13 @@ from hitfinder.inference.evidence import (
     peak_probabilities,
     strength_bins,
 )
-from hitfinder.models.calibration import MEGAPIXEL, STRENGTHS, Calibration, log_odds_of
+from hitfinder.models.calibration import (
+    MEGAPIXEL,
+    STRENGTHS,
+    Calibration,
+    log_odds_of,
+    roughness,
+)
 from hitfinder.training.peaks.examples import Examples
 
 LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
@@ -23,9 +29,13 @@ LOG_BACKGROUND = np.log([3e-4, 3e-3, 0.03, 0.3, 2.0, 10.0])
 
 LOGITS = np.arange(-4.0, 10.01, 0.25)
 EVIDENCE = np.arange(-8.0, 12.01, 0.25)
+HIT_EVIDENCE = np.array([-3.0, -2.25, -1.5, -0.75, 0.0, 1.5, 3.0, 6.0, 12.0])
 _LIKELY = 12
 """Place in `LOGITS` from which chance candidates are counted: below, the finder's own limit, which
 depends on the frame, decides what is proposed."""
+
+_HELD = 1e-6
+"""Pull of the weights of counts towards none, for rows without a frame."""
 
 _CERTAIN = (-10.0, 15.0)
 """Log odds at which they are cut, so that certainties do not steer a line."""
@@ -66,11 +76,20 @@ def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
         chance = logit[own & blank[frame]]
         share[k] = log_tail_of(chance, LOGITS, len(chance))
     likely = np.bincount(frame[logit >= LOGITS[_LIKELY]], minlength=len(frames))
-    count, power = log_counts_of(likely[blank], frames["n_read"][blank], row[blank], n_rows)
+    count, power = log_counts_of(likely[blank], frames[blank], row[blank])
     count -= share[:, _LIKELY]
-    none = np.zeros((n_rows, EVIDENCE.size))
     first = Calibration(
-        LOG_BACKGROUND, odds, LOGITS, share, count, EVIDENCE, none, usual, power, 1.0, 0.0
+        log_background=LOG_BACKGROUND,
+        log_odds=odds,
+        logits=LOGITS,
+        log_share=share,
+        log_count=count,
+        evidence=EVIDENCE,
+        log_blanks=np.zeros((n_rows, EVIDENCE.size)),
+        log_usual=usual,
+        size_power=power,
+        hit_evidence=HIT_EVIDENCE,
+        log_hit_odds=HIT_EVIDENCE,
     )
     evidence = evidence_of(first, logit, examples)
     blanks = np.stack(
@@ -79,11 +98,11 @@ def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
             for k in range(n_rows)
         ]
     )
-    line = logistic_line(evidence, frames["hit"], even=True)
-    second = dataclasses.replace(first, log_blanks=blanks, hit_gain=line[0], hit_offset=line[1])
+    odds = log_hit_odds_of(evidence, frames["hit"])
+    second = dataclasses.replace(first, log_blanks=blanks, log_hit_odds=odds)
     p = probabilities(second, logit, evidence, examples)
-    line = logistic_line(log_odds_of(p), true, even=False)
-    return dataclasses.replace(second, peak_gain=line[0], peak_offset=line[1])
+    gain, offset = peak_line(log_odds_of(p), true)
+    return dataclasses.replace(second, peak_gain=gain, peak_offset=offset)
 
 
 def evidence_of(
@@ -125,7 +144,8 @@ def _ratio(
 ) -> tuple[NDArray[np.float64], float]:
     """Log likelihood ratios of a frame's candidates, and its number of chance candidates."""
     background = float(about["background"])
-    usual = calibration.chance_count(background, int(about["n_read"]))
+    texture, n_pixels = float(about["texture"]), int(about["n_read"])
+    usual = calibration.chance_count(background, texture, n_pixels)
     ratio = calibration.log_ratio(logit, background)
     return ratio, chance_candidates(usual, float(about["n_chance"]), logit)
 
@@ -147,41 +167,44 @@ def log_odds_in(logit: NDArray[np.floating], true: NDArray[np.bool_]) -> float:
 
 
 def log_counts_of(
-    counts: NDArray[np.intp], n_pixels: NDArray[np.integer], row: NDArray[np.intp], n_rows: int
+    counts: NDArray[np.intp], frames: NDArray[np.void], row: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], float]:
-    """Fit how many chance candidates frames have: by background, times a power of the pixels.
+    """Fit how many chance candidates frames have.
 
-    The likeliest power for Poisson counts, given which the counts of each row follow.
+    The likeliest for Poisson counts whose logarithm is linear in that of the pixels, and in the
+    roughness of the background apart for each row (P. McCullagh & J. Nelder, Generalized Linear
+    Models, 2nd ed., chapter 6).
 
     Parameters
     ----------
     counts : ndarray of int, shape (n,)
         Chance candidates of blank frames.
-    n_pixels : ndarray of int, shape (n,)
-        Their pixels with a reading.
+    frames : structured ndarray of `FRAME_DTYPE`, shape (n,)
+        The frames.
     row : ndarray of int, shape (n,)
         The row of the tables that each counts for.
-    n_rows : int
-        Rows.
 
     Returns
     -------
-    log_count : ndarray, shape (n_rows,)
-        Log of the candidates in a frame of a million pixels.
+    log_count : ndarray, shape (2, number of rows)
+        Log of the candidates in a frame of a million pixels, smooth and rough.
     power : float
         Power of the pixels.
     """
-    log_size = np.log(np.maximum(n_pixels, 1) / MEGAPIXEL)
-    found = np.bincount(row, counts, n_rows) + 0.5
+    rows = np.eye(len(LOG_BACKGROUND))[row]
+    rough = roughness(frames["texture"])[:, None]
+    size = np.log(np.maximum(frames["n_read"], 1) / MEGAPIXEL)[:, None]
+    known = np.hstack([(1 - rough) * rows, rough * rows, size])
 
-    def expected(power: float) -> NDArray[np.float64]:
-        return np.bincount(row, np.exp(power * log_size), n_rows) + 0.5
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_mean = np.clip(known @ weights, -30.0, 30.0)
+        mean = np.exp(log_mean)
+        held = _HELD * weights
+        value = (mean - counts * log_mean).mean() + held @ weights / 2
+        return float(value), known.T @ (mean - counts) / len(counts) + held
 
-    def loss(power: float) -> float:
-        return float(found @ np.log(expected(power)) - power * (counts @ log_size))
-
-    power = float(minimize_scalar(loss, bounds=(0.0, 2.0), method="bounded").x)
-    return np.log(found) - np.log(expected(power)), power
+    weights = minimize(loss, np.zeros(known.shape[1]), jac=True, method="BFGS").x
+    return weights[:-1].reshape(2, -1), float(weights[-1])
 
 
 def log_share_of(bins: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -207,21 +230,40 @@ def log_tail_of(
     return np.asarray(log_tail)
 
 
-def logistic_line(
-    value: NDArray[np.float64], true: NDArray[np.bool_], even: bool
-) -> tuple[float, float]:
-    """Fit log odds = gain × value + offset (Platt scaling), both kinds weighing alike if `even`.
+def log_hit_odds_of(evidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fit the log odds of a hit at each of `HIT_EVIDENCE`, hits and blanks weighing alike.
 
-    J. Platt, in Advances in Large Margin Classifiers (1999).
+    They rise, in straight lines between these: slowly where hits that show nothing lie among the
+    blanks, steeply where evidence tells, slowly again where rough backgrounds pass for hits.
     """
-    cut = np.clip(value, *_CERTAIN)
-    weight = np.full(len(cut), 1 / max(len(cut), 1))
-    if even:
-        weight = np.where(true, 0.5 / max(true.sum(), 1), 0.5 / max((~true).sum(), 1))
+    weight = np.where(hit, 0.5 / max(hit.sum(), 1), 0.5 / max((~hit).sum(), 1))
 
-    def loss(line: NDArray[np.float64]) -> float:
-        z = line[0] * cut + line[1]
+    def values(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(x[0] + np.cumsum(np.concatenate([[0.0], np.exp(x[1:])])))
+
+    start = np.concatenate([HIT_EVIDENCE[:1], np.log(np.diff(HIT_EVIDENCE))])
+    found = _likeliest(lambda x: np.interp(evidence, HIT_EVIDENCE, values(x)), hit, weight, start)
+    return values(found)
+
+
+def peak_line(log_odds: NDArray[np.float64], true: NDArray[np.bool_]) -> tuple[float, float]:
+    """Fit the log odds of a peak: gain × log odds + offset (Platt scaling)."""
+    cut = np.clip(log_odds, *_CERTAIN)
+    weight = np.full(len(cut), 1 / max(len(cut), 1))
+    found = _likeliest(lambda x: x[0] * cut + x[1], true, weight, np.array([1.0, 0.0]))
+    return float(found[0]), float(found[1])
+
+
+def _likeliest(
+    log_odds: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    true: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    start: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Fit the parameters of log odds to what came true."""
+
+    def loss(x: NDArray[np.float64]) -> float:
+        z = log_odds(x)
         return float((weight * np.logaddexp(0.0, np.where(true, -z, z))).sum())
 
-    found = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead")
-    return float(found.x[0]), float(found.x[1])
+    return np.asarray(minimize(loss, start, method="BFGS").x)
