@@ -1,7 +1,7 @@
 """What the peaks are good for: how many hits have their orientation found from them.
 
 The suite's frames of proteinase K (flux-1, -100, -2000) are indexed from the peaks of each finder:
-ours at their defaults, and the network with a looser list as well; peers at each of their tuned
+ours at their defaults, and the network with a stricter list as well; peers at each of their tuned
 settings, of which the best is taken; and from the true spots of three photons and more. The
 indexer is the same for all and exhaustive: the cell is known, and of very many orientations the one
 is taken, after refinement, that brings most peaks near whole indices. A frame is right if it is
@@ -34,8 +34,10 @@ SCALES = {1: (0.01, 0.003), 100: (0.01, 0.003), 2000: (0.03, 0.01)}
 LEAST_PEAKS, TRUE_PHOTONS = 5, 3
 RIGHT_DEG = 1.5
 
-LOOSE = dataclasses.replace(
-    finders.NETWORK, name="network, false share 0.2", settings=(FinderSettings(false_share=0.2),)
+STRICT = dataclasses.replace(
+    finders.NETWORK,
+    name="network, probability 0.9",
+    settings=(FinderSettings(peak_probability=0.9),),
 )
 
 Points = NDArray[np.float64]
@@ -135,7 +137,7 @@ def scattering(geometry: Geometry, fs: Points, ss: Points) -> Points:
 def lists(frames: Frames, index: int) -> Iterator[tuple[str, str, Points]]:
     """Yield finder, setting and peaks (fs, ss in the first columns) of a frame."""
     frame, geometry = np.array(frames.frames[index]), frames.geometry(index)
-    for finder in (*finders.finders(), LOOSE):
+    for finder in (*finders.finders(), STRICT):
         found = finder.processor(geometry, 0).process(frame).peaks
         yield finder.name, "default", np.stack([found["fs"], found["ss"]], 1)
     for name in peers.names(PEERS) if PEERS.is_dir() else ():

@@ -379,11 +379,11 @@ def test_likelihood_alone_gives_none(series, hitfinder, tmp_path):
     assert json.loads((out / "run.json").read_text())["estimated_geometry"] is None
 
 
-def test_a_larger_share_of_false_peaks_lets_weaker_peaks_in(series, hitfinder, tmp_path):
+def test_a_lower_probability_lets_weaker_peaks_in(series, hitfinder, tmp_path):
     n = []
-    for share in (0.001, 0.9):
-        out = tmp_path / str(share)
-        made = hitfinder("run", series.master, "--out", out, "--false-share", share)
+    for least in (0.9, 0.01):
+        out = tmp_path / str(least)
+        made = hitfinder("run", series.master, "--out", out, "--peak-probability", least)
         assert made.returncode == 0, made.stderr
         n.append(sum(frames_table(out)["n_peaks"].to_pylist()))
     assert n[0] < n[1]

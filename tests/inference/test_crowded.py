@@ -3,32 +3,34 @@ import pytest
 
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.crowded import crowded
+from hitfinder.inference.crowded import crowded_rings
 from hitfinder.inference.locator import NetworkFinder
 
 
 def test_a_ring_with_far_more_than_the_rings_around_it_is_crowded():
     rng = np.random.default_rng(1)
     ring = np.concatenate([rng.integers(0, 700, 200), rng.integers(300, 302, 15)])
-    found = crowded(ring)
-    assert found[-15:].all()
-    assert set(ring[found]) <= set(range(298, 304))
+    found = np.flatnonzero(crowded_rings(ring, 700))
+    assert {300, 301} <= set(found) <= set(range(298, 304))
 
 
 def test_candidates_on_masked_pixels_are_of_no_ring():
-    assert not crowded(np.full(30, -1)).any()
-    assert crowded(np.array([-1] * 20 + [40] * 20)).tolist() == [False] * 20 + [True] * 20
+    assert not crowded_rings(np.full(30, -1), 700).any()
+    found = crowded_rings(np.array([-1] * 20 + [40] * 20), 700)
+    assert np.flatnonzero(found).tolist() == [38, 39, 40, 41, 42]
+    assert not crowded_rings(np.full(20, -1), 1).any()
+    assert crowded_rings(np.zeros(20, int), 2).shape == (2,)
 
 
 @pytest.mark.parametrize("n", [0, 5, 300, 5000])
 def test_candidates_of_all_rings_are_not(n):
-    assert not crowded(np.random.default_rng(2).integers(0, 700, n)).any()
+    assert not crowded_rings(np.random.default_rng(2).integers(0, 700, n), 700).any()
 
 
 def test_many_rings_with_some_are_not_crowded():
     # As many peaks as the rings are long: hundreds, more outside.
     rng = np.random.default_rng(3)
-    assert not crowded((700 * np.sqrt(rng.random(1500))).astype(int)).any()
+    assert not crowded_rings((700 * np.sqrt(rng.random(1500))).astype(int), 700).any()
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_spots_are_found_where_they_are_with_their_photons(network, water_like, 
         peaks = result.peaks
         apart = np.hypot(peaks["fs"][:, None] - SPOTS[:, 0], peaks["ss"][:, None] - SPOTS[:, 1])
         assert (apart.min(axis=0) < 2).all()
-        n_false += int((apart.min(axis=1) > 4).sum())
+        n_false += int((peaks["probability"][apart.min(axis=1) > 4] > 0.3).sum())
         near = apart.argmin(axis=0)
         off.append(apart.min(axis=0))
         assert (peaks["probability"][near] > 0.9).all()
@@ -76,7 +76,7 @@ def test_false_peaks_in_blank_frames_are_as_many_as_allowed(small_geometry, wate
 
 def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     rng = np.random.default_rng(77)
-    settings = FinderSettings(false_peaks=0.95, false_share=0.95)
+    settings = FinderSettings(false_peaks=0.95, peak_probability=0.01)
     predicted, true = [], []
     # Candidates of one experiment are alike, for better or worse: many experiments, few frames.
     for _ in range(32):
@@ -92,6 +92,50 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
                 true.append(padded[a : a + 7, b : b + 7].sum() >= 2)
     assert len(true) > 500
     assert reliability(predicted, true).error < 0.04
+
+
+@pytest.mark.parametrize(
+    ("probability", "kept"),
+    [
+        ([0.99, 0.2, 0.5, 0.11, 0.31, 0.05], [0, 2, 4, 1, 3]),
+        ([0.99, 0.2, 0.5, 0.11, 0.05], [0, 2]),
+        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.29, 0.1], [0, 1, 2, 3, 4, 5, 6]),
+        ([0.9, 0.8, 0.7, 0.2, 0.19, 0.18, 0.17], [0, 1, 2, 3, 4, 5]),
+        ([0.2], []),
+        ([], []),
+    ],
+)
+def test_in_a_hit_likely_peaks_are_kept_and_filled_up_to_six(network, probability, kept):
+    chance = np.zeros(len(probability))
+    assert network._kept(np.array(probability), chance, is_hit=True).tolist() == kept
+
+
+def test_in_a_blank_only_what_blanks_hardly_show_is_kept(network):
+    chance = np.log([0.01, 0.5, 0.5])
+    assert network._kept(np.array([0.7, 0.9, 0.1]), chance, is_hit=False).tolist() == [0]
+
+
+@pytest.mark.parametrize("edge_px", [(250, 400), (1500, 1900)])
+def test_probabilities_mean_what_they_say_on_frames_of_any_size(edge_px):
+    rng = np.random.default_rng(78)
+    settings = FinderSettings(false_peaks=0.95, peak_probability=0.05)
+    predicted, true = [], []
+    for _ in range(40 if edge_px[0] < 1000 else 16):
+        experiment = draw_experiment(rng, edge_px)
+        network = NetworkFinder(experiment.assumed, settings)
+        for _ in range(4):
+            frame = draw_frame(experiment, rng)
+            peaks = network.process(frame.counts).peaks
+            padded = np.pad(frame.bragg, 3)
+            i, j = (np.clip(peaks[n].astype(int), 0, None) for n in ("ss", "fs"))
+            for a, b, p in zip(i, j, peaks["probability"], strict=True):
+                predicted.append(p)
+                true.append(padded[a : a + 7, b : b + 7].sum() >= 2)
+    p, came_true = np.array(predicted), np.array(true)
+    assert reliability(p, came_true).error < 0.05
+    unsure = (p > 0.1) & (p < 0.9)
+    assert unsure.sum() > 100
+    assert abs(p[unsure].mean() - came_true[unsure].mean()) < 0.15
 
 
 def test_two_spots_close_together_are_both_located(network, water_like):
@@ -197,7 +241,7 @@ def test_a_spot_at_the_edge_stays_on_the_frame(network):
     frame = np.random.default_rng(6).poisson(0.02, (400, 420)).astype(np.uint16)
     frame[0, 0] = frame[399, 419] = frame[0, 200] = frame[250, 419] = 15
     peaks = network.process(frame).peaks
-    assert len(peaks) == 4
+    assert (peaks["probability"] > 0.5).sum() == 4
     assert (peaks["fs"] >= 0).all()
     assert (peaks["fs"] < 420).all()
     assert (peaks["ss"] >= 0).all()

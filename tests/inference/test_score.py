@@ -71,11 +71,3 @@ def test_surprise_is_that_of_the_least_likely_number_of_peaks(n):
     least = stats.poisson.sf(np.arange(n), expected).min()
     found = score.frame_score(np.log(expected))
     assert found == pytest.approx(score.calibrated(-np.log10(least)), rel=1e-6)
-
-
-def test_peaks_are_kept_until_the_allowed_share_is_doubtful():
-    probability = np.array([1.0, 1.0, 0.97, 0.6, 0.1])
-    assert score.keep_at_doubt(probability, 0.02) == 3
-    assert score.keep_at_doubt(probability, 0.11) == 4
-    assert score.keep_at_doubt(probability[3:], 0.02) == 0
-    assert score.keep_at_doubt(np.empty(0), 0.02) == 0

@@ -86,12 +86,12 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     result = run_job([str(master)], out / "run", settings, overwrite=overwrite)
     if result.interrupted:
         click.get_current_context().exit(130)
-    _tell(out / "run", truth, conditions, settings.finder.false_share)
+    _tell(out / "run", truth, conditions)
     click.echo(f"\nreport: {result.page}\ntruth:  {out / 'truth.parquet'}")
     click.echo(f"{time.perf_counter() - began:.0f} s in all")
 
 
-def _tell(run_dir: Path, truth: Truth, conditions: list[tuple[int, float]], allowed: float) -> None:
+def _tell(run_dir: Path, truth: Truth, conditions: list[tuple[int, float]]) -> None:
     tallies = judge(run_dir, truth)
     click.echo(
         f"\nspots of {LEAST_PHOTONS} photons and more\n"
@@ -109,7 +109,7 @@ def _tell(run_dir: Path, truth: Truth, conditions: list[tuple[int, float]], allo
         f"\nhit efficiency {100 * total.hits / total.frames:.1f} %; "
         f"{blank.hits} of {blank.frames} blank frames called hits\n"
         f"false peaks: {100 * total.false / max(1, total.peaks):.1f} % of the peaks in frames with "
-        f"a crystal (allowed: {100 * allowed:.0f} %)"
+        "a crystal"
     )
 
 

@@ -38,7 +38,7 @@ bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 FINDER_OPTIONS = (
     "false_hits",
     "false_peaks",
-    "false_share",
+    "peak_probability",
     "hit_threshold",
     "min_peaks",
     "finder",
@@ -104,11 +104,10 @@ def finder_options(command: Any) -> Any:
                 " share in any frame.  [default: 0.02]",
             ),
             click.option(
-                "--false-share",
+                "--peak-probability",
                 type=FiniteRange(0, 1, min_open=True, max_open=True),
-                metavar="SHARE",
-                help="False peaks allowed among those of a frame, by the network's probabilities."
-                "  [default: 0.05]",
+                metavar="P",
+                help="Probability from which the network's peaks are kept in a hit.  [default: 0.3]",
             ),
             click.option(
                 "--hit-threshold",

@@ -16,8 +16,8 @@ _WIDE = 3
 _AROUND = 49
 
 
-def crowded(ring: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Say which candidates of a frame are in crowded rings.
+def crowded_rings(ring: NDArray[np.integer], n_rings: int) -> NDArray[np.bool_]:
+    """Say which rings of a frame are crowded with candidates.
 
     A background that is not even along a ring, as that of a sharp one whose centre is not where the
     beam's is said to be, gives candidates all along it. Bragg peaks of any crystal spread over all
@@ -27,18 +27,19 @@ def crowded(ring: NDArray[np.integer]) -> NDArray[np.bool_]:
     ----------
     ring : ndarray of int, shape (n,)
         Ring of each candidate (`hitfinder.inference.rings.Rings`), -1 of a masked one.
+    n_rings : int
+        Number of rings.
 
     Returns
     -------
-    ndarray of bool, shape (n,)
+    ndarray of bool, shape (n_rings,)
         True where three rings hold ten candidates or more, and as many as one in a million would,
         were there one more than in the median of the rings around.
     """
-    if len(ring) < _FEWEST or ring.max() < 0:
-        return np.zeros(len(ring), bool)
-    held = np.convolve(np.bincount(ring[ring >= 0]), np.ones(_WIDE, np.intp), mode="same")
-    if held.max() < _FEWEST:
-        return np.zeros(len(ring), bool)
+    held = np.bincount(ring[ring >= 0], minlength=n_rings)
+    held = np.convolve(held, np.ones(_WIDE, np.intp), mode="same")[:n_rings]
+    if held.max(initial=0) < _FEWEST:
+        return np.zeros(n_rings, bool)
     usual = 1.0 + median_filter(held.astype(float), _AROUND, mode="reflect")
     full = (held >= _FEWEST) & (held >= critical_counts(usual, _LOG_P))
-    return (np.convolve(full, np.ones(_WIDE, np.intp), mode="same")[ring] > 0) & (ring >= 0)
+    return np.convolve(full, np.ones(_WIDE, np.intp), mode="same")[:n_rings] > 0

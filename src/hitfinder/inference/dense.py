@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.crowded import crowded_rings
 from hitfinder.inference.locator import NetworkFinder
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.results import Proposal
@@ -98,10 +99,11 @@ class DenseFinder(NetworkFinder):
         out["background"], out["n_pixels"] = mean, 9
         out["snr"] = (n - mean) / np.sqrt(np.maximum(n, 1.0))
         out["log_p"] = np.nan
-        keep = np.ones(len(out), bool)
+        ring = self.finder.rings.index[rows, columns]
+        keep = ~(proposed.crowded | crowded_rings(ring, len(proposed.crowded)))[ring]
         if len(peaks) and len(out):
             tree = cKDTree(np.stack([peaks["fs"], peaks["ss"]], 1))
-            keep = tree.query(np.stack([columns + 0.5, rows + 0.5], 1))[0] > _APART_PX
+            keep &= tree.query(np.stack([columns + 0.5, rows + 0.5], 1))[0] > _APART_PX
         return out[keep], values[0][keep]
 
     def _answers(self, proposed: Proposal) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference import background, local, peaks, score
 from hitfinder.inference.binned import compilable
 from hitfinder.inference.candidates import CandidateSearch
-from hitfinder.inference.crowded import crowded
+from hitfinder.inference.crowded import crowded_rings
 from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.poisson import critical_counts
 from hitfinder.inference.results import FrameResult, Proposal
@@ -102,18 +102,31 @@ class Finder:
         chance = score.chance_peaks(means, self.rings.n_pixels)
         found, texture = self._peaks(rate, chance)
         ring = self.rings.index[found["ss"].astype(int), found["fs"].astype(int)]
-        found = found[~crowded(ring)]
+        crowded = crowded_rings(ring, self.rings.q.size)
+        found = found[~crowded[ring] | (ring < 0)]
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
         return Proposal(
-            found, log_expected, photons, rate, means, self._work, n_chance, texture, n_read
+            found,
+            log_expected,
+            photons,
+            rate,
+            means,
+            self._work,
+            n_chance,
+            crowded,
+            texture,
+            n_read,
         )
 
     def _nothing(self) -> Proposal:
         """Return what a frame without a pixel to read says."""
         unknown = np.full(self.rings.q.size, np.nan)
         none = np.empty(0)
-        return Proposal(np.empty(0, PEAK_DTYPE), none, 0, unknown, unknown, self._work, 0.0, 0.0, 0)
+        even = np.zeros(self.rings.q.size, bool)
+        return Proposal(
+            np.empty(0, PEAK_DTYPE), none, 0, unknown, unknown, self._work, 0.0, even, 0.0, 0
+        )
 
     def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
         """Put together what is said of a frame.

@@ -13,7 +13,6 @@ from scipy.spatial import cKDTree
 
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference import score
 from hitfinder.inference.crops import crops_of
 from hitfinder.inference.evidence import (
     chance_candidates,
@@ -40,8 +39,9 @@ _BATCH = 512
 _FARTHEST_PX = 4.0
 _SAME_PX = 2.0
 _INSIDE = 1e-3
-_MOST_DOUBT = 10.0
-"""Largest doubt in a peak that is kept, over the share of false peaks that is allowed."""
+_SOME, _ENOUGH, _WEAKER = 3, 6, 1 / 3
+"""A hit with some peaks is filled up to enough for an indexer, down to this part of the least
+probability of the others."""
 
 
 class NetworkFinder:
@@ -134,14 +134,15 @@ class NetworkFinder:
         is_hit : bool
             Whether the frame is one, as far as its score tells.
         """
-        share = self.settings.false_share
         order = np.argsort(-probability, kind="stable")
         # What a blank frame would hardly show is kept in any frame.
         keep = log_expected <= math.log(self.settings.false_peaks)
         if is_hit:
-            likely = order[: score.keep_at_doubt(probability[order], share)]
-            # Many sure peaks do not make up for one that is doubtful.
-            keep[likely[1 - probability[likely] <= _MOST_DOUBT * share]] = True
+            least = self.settings.peak_probability
+            keep |= probability >= least
+            if keep.sum() >= _SOME:
+                best = order[:_ENOUGH]
+                keep[best[probability[best] >= _WEAKER * least]] = True
         return order[keep[order]]
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:

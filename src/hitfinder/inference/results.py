@@ -64,6 +64,8 @@ class Proposal:
         Overwritten by the next frame.
     n_chance : float
         Peaks expected by chance among those proposed.
+    crowded : ndarray of bool, shape (n_rings,)
+        Rings that hold no peaks, as they hold too many (`hitfinder.inference.crowded`).
     texture : float
         Variance of the background about its rings' average, relative to it.
     n_read : int
@@ -77,5 +79,6 @@ class Proposal:
     profile: NDArray[np.float64]
     counts: NDArray[np.int32]
     n_chance: float
+    crowded: NDArray[np.bool_]
     texture: float
     n_read: int

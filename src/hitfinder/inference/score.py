@@ -120,22 +120,6 @@ def keep_at_false_discovery_rate(log_expected: NDArray[np.float64], rate: float)
     return int(passing[-1]) + 1 if passing.size else 0
 
 
-def keep_at_doubt(probability: NDArray[np.float64], rate: float) -> int:
-    """Count the peaks to keep, likeliest first, so that a share `rate` of them is expected false.
-
-    Parameters
-    ----------
-    probability : ndarray, sorted downwards
-        Of each peak to be real.
-    rate : float
-        Allowed share of false peaks among those kept (the Bayesian false discovery rate: Efron,
-        Large-Scale Inference, 2010, chapter 2).
-    """
-    doubt = np.cumsum(1 - probability) / np.arange(1, probability.size + 1)
-    passing = np.flatnonzero(doubt <= rate)
-    return int(passing[-1]) + 1 if passing.size else 0
-
-
 def frame_score(log_expected: NDArray[np.float64]) -> float:
     """Score a frame: minus log10 of the share of blank frames that look at least as good.
 

@@ -58,8 +58,9 @@ class FinderSettings:
     ----------
     false_peaks : float
         False peaks allowed per blank frame; of the likelihood finder also their share in any frame.
-    false_share : float
-        Share of false peaks allowed in a frame, by their probabilities (network).
+    peak_probability : float
+        Probability from which peaks are kept in a hit (network). One with three to five of these is
+        filled up to six with the likeliest others, down to a third of it.
     false_hits : float
         Share of blank frames that may be called hits.
     hit_threshold : float, optional
@@ -76,7 +77,7 @@ class FinderSettings:
     """
 
     false_peaks: float = 0.02
-    false_share: float = 0.05
+    peak_probability: float = 0.3
     false_hits: float = 0.01
     hit_threshold: float | None = None
     min_peaks: int = 0
@@ -85,7 +86,7 @@ class FinderSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("false_peaks", "false_share", "false_hits"):
+        for name in ("false_peaks", "peak_probability", "false_hits"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.hit_threshold is not None and not math.isfinite(self.hit_threshold):

@@ -56,12 +56,11 @@ class NamedFinder:
         return self.build(geometry, self.settings[setting])
 
 
-_PERMISSIVE = 0.5
+_PERMISSIVE = FinderSettings(false_peaks=0.5, peak_probability=0.1)
 
 
 def _settings(finder: Literal["network", "likelihood"]) -> tuple[FinderSettings, ...]:
-    permissive = FinderSettings(_PERMISSIVE, _PERMISSIVE, finder=finder)
-    return FinderSettings(finder=finder), permissive
+    return FinderSettings(finder=finder), dataclasses.replace(_PERMISSIVE, finder=finder)
 
 
 def _log_odds(peaks: NDArray) -> NDArray[np.float64]:
