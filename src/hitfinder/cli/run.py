@@ -107,7 +107,7 @@ def finder_options(command: Any) -> Any:
                 "--peak-probability",
                 type=FiniteRange(0, 1, min_open=True, max_open=True),
                 metavar="P",
-                help="Probability from which the network's peaks are kept in a hit.  [default: 0.3]",
+                help="Probability from which the network's peaks are kept in hits.  [default: 0.3]",
             ),
             click.option(
                 "--hit-threshold",
