@@ -56,7 +56,7 @@ class NamedFinder:
         return self.build(geometry, self.settings[setting])
 
 
-_PERMISSIVE = FinderSettings(false_peaks=0.5, peak_probability=0.1)
+_PERMISSIVE = FinderSettings(false_peaks=0.5, peak_probability=0.01)
 
 
 def _settings(finder: Literal["network", "likelihood"]) -> tuple[FinderSettings, ...]:
