@@ -3,7 +3,9 @@ import pytest
 from matplotlib.image import imread
 
 from hitfinder.cli.main import main
-from hitfinder.evaluate.frame_figure import PEAK
+from hitfinder.evaluate.frame_figure import PEAK, draw_frame
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.experiment import Geometry
 
 CYAN = np.array([int(PEAK[i : i + 2], 16) for i in (1, 3, 5)]) / 255
 
@@ -110,3 +112,21 @@ def test_wrong_usage_is_named(capsys, arguments, message):
     code, _, said = view(capsys, *arguments)
     assert code == 2
     assert message in said
+
+
+def test_doubtful_peaks_have_dotted_circles(tmp_path):
+    geometry = Geometry(
+        Detector("small", (80, 90), (Panel("p0", 0, 0, 90, 80, -45, -40),)), 0.1, 6e3
+    )
+    frame = np.zeros((80, 90), np.uint16)
+    lit = []
+    for probability in (0.9, np.nan, 0.2):
+        peak = np.array(
+            [(45.0, 40.0, probability)], [(n, "f8") for n in ("fs", "ss", "probability")]
+        )
+        draw_frame(tmp_path / "x.png", frame, geometry, peak, "one")
+        image = imread(tmp_path / "x.png")[..., :3]
+        lit.append(int((np.abs(image - CYAN).max(axis=2) < 0.06).sum()))
+    sure, unknown, doubtful = lit
+    assert sure == unknown
+    assert 0 < doubtful < 0.8 * sure

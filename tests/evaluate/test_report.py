@@ -8,7 +8,7 @@ import pytest
 from hitfinder.errors import SourceError
 from hitfinder.evaluate.collect import Collector
 from hitfinder.evaluate.detector_view import DetectorView
-from hitfinder.evaluate.pictures import take_shots
+from hitfinder.evaluate.pictures import picture, take_shots
 from hitfinder.evaluate.report import Report
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.experiment import Geometry
@@ -58,6 +58,7 @@ def geometry():
 def peaks_at(geometry, fs, ss, photons=20.0):
     peaks = np.zeros(len(fs), PEAK_DTYPE)
     peaks["fs"], peaks["ss"], peaks["photons"] = fs, ss, photons
+    peaks["probability"] = np.nan
     peaks["resolution_a"] = geometry.resolution_a(peaks["fs"], peaks["ss"])
     return peaks
 
@@ -202,6 +203,15 @@ def test_gallery_circles_the_peaks(report):
     assert 'cx="10.5" cy="30.5"' in figure
     assert "score 36.5, 3 peaks" in figure
     assert "1 peak<" in report.misses[0].figure()
+
+
+def test_doubtful_peaks_are_circled_otherwise(geometry):
+    view = DetectorView.of(geometry, 1)
+    peaks = peaks_at(geometry, [10.0, 20.0, 30.0], [30.0, 40.0, 50.0])
+    peaks["probability"] = [0.9, 0.2, np.nan]
+    drawn = picture(view, np.zeros(view.shape), peaks)
+    assert drawn.count('class="peak"') == 2
+    assert drawn.count('class="peak doubtful"') == 1
 
 
 def test_a_frame_that_was_lost_since_is_said_to_be(geometry, collected):

@@ -97,11 +97,12 @@ class PastRun:
         raise ConfigError(f"frame {ref.file} {ref.event} is not in the run", str(self._folder))
 
     def peaks(self, row: int) -> NDArray[np.void]:
-        """Return the positions of a frame's peaks, with the fields ``fs`` and ``ss``."""
+        """Return a frame's peaks, with the fields ``fs``, ``ss`` and ``probability``."""
+        names = ["fs", "ss", "probability"]
         table = pyarrow.parquet.read_table(
-            self._folder / "peaks.parquet", columns=["fs", "ss"], filters=[("frame", "==", row)]
+            self._folder / "peaks.parquet", columns=names, filters=[("frame", "==", row)]
         )
-        peaks = np.zeros(table.num_rows, [("fs", "f8"), ("ss", "f8")])
-        for name in ("fs", "ss"):
+        peaks = np.zeros(table.num_rows, [(name, "f8") for name in names])
+        for name in names:
             peaks[name] = table[name].to_numpy()
         return peaks

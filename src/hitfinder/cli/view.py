@@ -59,6 +59,8 @@ def view(
 ) -> None:
     """Draw a frame of FILE with its peaks circled, on a logarithmic colour scale.
 
+    Peaks that are likelier false than true have dotted circles.
+
     The frame is that of EVENT ('//12', as in a CrystFEL list), of --frame, or the first one.
     """
     if file is None and (run_dir is None or frame is None):

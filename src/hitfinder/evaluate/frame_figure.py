@@ -17,6 +17,7 @@ from hitfinder import atomic
 from hitfinder.evaluate import png
 from hitfinder.evaluate.detector_view import DetectorView
 from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.peaks import doubtful
 
 LONGEST_SIDE = 1050
 """Pixels of the frame's picture along its longer side, at most: no more than are drawn."""
@@ -63,7 +64,7 @@ def draw_frame(
     geometry : Geometry
         Where the pixels are, and which of them are masked.
     peaks : structured ndarray
-        Peaks with the fields ``fs`` and ``ss``.
+        Peaks with the fields ``fs``, ``ss`` and ``probability``.
     title : str
         Written above; with `zoom`, how many of the peaks are in the part is added.
     zoom : Zoom, optional
@@ -155,11 +156,14 @@ def _draw_rings(axes: Axes, view: DetectorView, window: Window) -> None:
 
 
 def _draw_peaks(axes: Axes, view: DetectorView, peaks: NDArray[np.void], window: Window) -> int:
-    """Circle the peaks in the window; return their number."""
+    """Circle the peaks in the window, doubtful ones in dots; return their number."""
     left, right, top, bottom = window
     radius = max(3.0, 0.011 * max(right - left, bottom - top))
     x, y = (view.place(peaks["fs"], peaks["ss"]) * view.pitch_px).T
     inside = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
-    for at in zip(x[inside], y[inside], strict=True):
-        axes.add_patch(Circle(at, radius, fill=False, edgecolor=PEAK, linewidth=1.1))
+    dotted = doubtful(peaks)
+    for k in np.flatnonzero(inside):
+        line = ":" if dotted[k] else "-"
+        circle = Circle((x[k], y[k]), radius, fill=False, edgecolor=PEAK, linewidth=1.1, ls=line)
+        axes.add_patch(circle)
     return int(inside.sum())

@@ -49,6 +49,7 @@ svg.chart text.note { fill:var(--warn) }
 .picture .ring { fill:none; stroke:#ffffff; stroke-opacity:.6; stroke-width:1;
   vector-effect:non-scaling-stroke; stroke-dasharray:4 4 }
 .picture .peak { fill:none; stroke:#4be3ff; stroke-width:1.3; vector-effect:non-scaling-stroke }
+.picture .doubtful { stroke-dasharray:2 3 }
 .picture text { fill:#fff; fill-opacity:.9; paint-order:stroke; stroke:#000; stroke-opacity:.6;
   stroke-width:3px }
 .scale { display:flex; align-items:center; gap:8px; color:var(--soft); font-size:12.5px;

@@ -14,6 +14,7 @@ from hitfinder.evaluate import png
 from hitfinder.evaluate.collect import Pick
 from hitfinder.evaluate.detector_view import DetectorView
 from hitfinder.evaluate.svg import number
+from hitfinder.inference.peaks import doubtful
 from hitfinder.io.source import FrameSource
 
 THUMBNAIL_PX = 420
@@ -123,11 +124,13 @@ def _rings(view: DetectorView, lines: int) -> str:
 
 
 def _circles(view: DetectorView, peaks: NDArray[np.void]) -> str:
+    """Circle peaks, doubtful ones in dots."""
     radius = max(view.shape) / 85
     at = view.place(peaks["fs"], peaks["ss"])
+    kind = np.where(doubtful(peaks), "peak doubtful", "peak")
     return "".join(
-        f'<circle class="peak" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-        for x, y in at[:MOST_CIRCLES]
+        f'<circle class="{k}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
+        for k, (x, y) in zip(kind[:MOST_CIRCLES], at[:MOST_CIRCLES], strict=True)
         if np.isfinite(x)
     )
 

@@ -210,7 +210,13 @@ class Report:
     def _gallery(self) -> str:
         out = []
         for name, heading, shots, note in (
-            ("best", "Best hits", self.best, "Hits of the highest scores; peaks are circled."),
+            (
+                "best",
+                "Best hits",
+                self.best,
+                "Hits of the highest scores; peaks are circled, those likelier false than true in"
+                " dots.",
+            ),
             (
                 "misses",
                 "Nearest misses",

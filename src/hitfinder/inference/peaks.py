@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from hitfinder.inference.gaps import brightest
 from hitfinder.inference.local import (
@@ -49,6 +50,11 @@ N_MEASURES = 8
 _WINDOW_ROWS = np.array([1, 1, 2, 2, 3, 5])
 _WINDOW_COLUMNS = np.array([1, 2, 1, 2, 3, 5])
 _REACH = 2
+
+
+def doubtful(peaks: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say which peaks are likelier false than true, as far as there are probabilities."""
+    return np.asarray(peaks["probability"] < 0.5)
 
 
 @njit(cache=True, nogil=True)
