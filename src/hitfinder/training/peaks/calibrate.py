@@ -98,8 +98,8 @@ def calibrate(logit: NDArray[np.floating], examples: Examples) -> Calibration:
             for k in range(n_rows)
         ]
     )
-    odds = log_hit_odds_of(evidence, frames["hit"])
-    second = dataclasses.replace(first, log_blanks=blanks, log_hit_odds=odds)
+    hit_odds = log_hit_odds_of(evidence, frames["hit"])
+    second = dataclasses.replace(first, log_blanks=blanks, log_hit_odds=hit_odds)
     p = probabilities(second, logit, evidence, examples)
     gain, offset = peak_line(log_odds_of(p), true)
     return dataclasses.replace(second, peak_gain=gain, peak_offset=offset)
