@@ -28,3 +28,13 @@ def water_like(small_geometry: Geometry) -> np.ndarray:
     expected = ring * maps.solid_angle * maps.polarisation
     expected[small_geometry.detector.full_mask] = 0
     return expected / expected[expected > 0].mean()
+
+
+@pytest.fixture(scope="session")
+def sharp_ring():
+    """Expected photons with a sharp ring, and a geometry whose beam centre is 3 pixels off."""
+    ss, fs = np.ogrid[:400, :420]
+    r = np.hypot(ss + 0.5 - 203, fs + 0.5 - 211)
+    panel = Panel("p0", 0, 0, 420, 400, -210.0, -200.0)
+    geometry = Geometry(Detector("small", (400, 420), (panel,)), 0.05, 6000.0)
+    return 0.5 + 3 * np.exp(-(((r - 150) / 1.5) ** 2) / 2), geometry

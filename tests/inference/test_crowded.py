@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.crowded import crowded_rings
 from hitfinder.inference.locator import NetworkFinder
 
@@ -34,13 +32,10 @@ def test_many_rings_with_some_are_not_crowded():
 
 
 @pytest.fixture(scope="module")
-def off_centre():
+def off_centre(sharp_ring):
     """Expected photons with a sharp ring, and a finder whose beam centre is 3 pixels off."""
-    ss, fs = np.ogrid[:400, :420]
-    r = np.hypot(ss + 0.5 - 203, fs + 0.5 - 211)
-    panel = Panel("p0", 0, 0, 420, 400, -210.0, -200.0)
-    geometry = Geometry(Detector("small", (400, 420), (panel,)), 0.05, 6000.0)
-    return 0.5 + 3 * np.exp(-(((r - 150) / 1.5) ** 2) / 2), NetworkFinder(geometry)
+    expected, geometry = sharp_ring
+    return expected, NetworkFinder(geometry)
 
 
 def test_a_sharp_ring_off_centre_makes_no_hit(off_centre):

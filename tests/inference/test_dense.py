@@ -77,14 +77,9 @@ def test_a_device_that_is_not_there_is_named(small_geometry):
         make_finder(small_geometry, FinderSettings(device="cuda:99"))
 
 
-def test_a_sharp_ring_off_centre_makes_no_hit(one_thread):
-    ss, fs = np.ogrid[:400, :420]
-    r = np.hypot(ss + 0.5 - 203, fs + 0.5 - 211)
-    expected = 0.5 + 3 * np.exp(-(((r - 150) / 1.5) ** 2) / 2)
-    panel = Panel("p0", 0, 0, 420, 400, -210.0, -200.0)
-    finder = DenseFinder(
-        Geometry(Detector("small", (400, 420), (panel,)), 0.05, 6000.0), None, "cpu"
-    )
+def test_a_sharp_ring_off_centre_makes_no_hit(sharp_ring, one_thread):
+    expected, geometry = sharp_ring
+    finder = DenseFinder(geometry, device="cpu")
     rng = np.random.default_rng(4)
     results = [finder.process(rng.poisson(expected).astype("u2")) for _ in range(20)]
     assert sum(result.hit for result in results) <= 2

@@ -13,7 +13,7 @@ from hitfinder.inference.peaks import PEAK_DTYPE
 from hitfinder.inference.settings import FinderSettings
 from hitfinder.metrics.calibration import reliability
 from hitfinder.models.peak_model import ModelError
-from hitfinder.training.peaks.experiment import draw_experiment
+from hitfinder.training.peaks.experiment import EDGE_PX, draw_experiment
 from hitfinder.training.peaks.frames import draw_frame
 
 SPOTS = np.array([(60.3, 80.8), (300.5, 40.2), (350.7, 350.6), (120.2, 300.9)])
@@ -74,13 +74,14 @@ def test_false_peaks_in_blank_frames_are_as_many_as_allowed(small_geometry, wate
     assert n[0.001] < n[0.5] <= 60
 
 
-def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
-    rng = np.random.default_rng(77)
-    settings = FinderSettings(false_peaks=0.95, peak_probability=0.01)
+def probabilities_and_truth(seed, edge_px, n_experiments, least):
+    """Of the peaks in four frames of each of many experiments."""
+    rng = np.random.default_rng(seed)
+    settings = FinderSettings(false_peaks=0.95, peak_probability=least)
     predicted, true = [], []
     # Candidates of one experiment are alike, for better or worse: many experiments, few frames.
-    for _ in range(32):
-        experiment = draw_experiment(rng)
+    for _ in range(n_experiments):
+        experiment = draw_experiment(rng, edge_px)
         network = NetworkFinder(experiment.assumed, settings)
         for _ in range(4):
             frame = draw_frame(experiment, rng)
@@ -90,6 +91,11 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
             for a, b, p in zip(i, j, peaks["probability"], strict=True):
                 predicted.append(p)
                 true.append(padded[a : a + 7, b : b + 7].sum() >= 2)
+    return np.array(predicted), np.array(true)
+
+
+def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
+    predicted, true = probabilities_and_truth(77, EDGE_PX, 32, least=0.01)
     assert len(true) > 500
     assert reliability(predicted, true).error < 0.04
 
@@ -115,23 +121,9 @@ def test_in_a_blank_only_what_blanks_hardly_show_is_kept(network):
     assert network._kept(np.array([0.7, 0.9, 0.1]), chance, is_hit=False).tolist() == [0]
 
 
-@pytest.mark.parametrize("edge_px", [(250, 400), (1500, 1900)])
-def test_probabilities_mean_what_they_say_on_frames_of_any_size(edge_px):
-    rng = np.random.default_rng(78)
-    settings = FinderSettings(false_peaks=0.95, peak_probability=0.05)
-    predicted, true = [], []
-    for _ in range(40 if edge_px[0] < 1000 else 16):
-        experiment = draw_experiment(rng, edge_px)
-        network = NetworkFinder(experiment.assumed, settings)
-        for _ in range(4):
-            frame = draw_frame(experiment, rng)
-            peaks = network.process(frame.counts).peaks
-            padded = np.pad(frame.bragg, 3)
-            i, j = (np.clip(peaks[n].astype(int), 0, None) for n in ("ss", "fs"))
-            for a, b, p in zip(i, j, peaks["probability"], strict=True):
-                predicted.append(p)
-                true.append(padded[a : a + 7, b : b + 7].sum() >= 2)
-    p, came_true = np.array(predicted), np.array(true)
+@pytest.mark.parametrize(("edge_px", "n_experiments"), [((250, 400), 40), ((1500, 1900), 16)])
+def test_probabilities_mean_what_they_say_on_frames_of_any_size(edge_px, n_experiments):
+    p, came_true = probabilities_and_truth(78, edge_px, n_experiments, least=0.05)
     assert reliability(p, came_true).error < 0.05
     unsure = (p > 0.1) & (p < 0.9)
     assert unsure.sum() > 100

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.models.calibration import STRENGTHS
+from hitfinder.models.calibration import STRENGTHS, Calibration
 
 PEAKS = np.exp(np.linspace(np.log(0.5), np.log(500.0), 25))
 """Expected numbers of peaks in a frame that a hit may have, each as likely beforehand."""
@@ -44,6 +44,30 @@ def chance_candidates(usual: float, proposed: float, logit: NDArray[np.floating]
     """
     doubted = float((1 / (1 + np.exp(np.asarray(logit, float)))).sum())
     return max(usual * max(doubted / max(proposed, _FEWEST), 1.0), _FEWEST)
+
+
+def ratios_and_chance(
+    calibration: Calibration,
+    logit: NDArray[np.floating],
+    background: float,
+    texture: float,
+    n_pixels: int,
+    proposed: float,
+) -> tuple[NDArray[np.float64], float]:
+    """Return log likelihood ratios of a frame's candidates, and its number of chance candidates.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Of the locator.
+    logit, proposed
+        As for `chance_candidates`.
+    background, texture, n_pixels
+        As for `hitfinder.models.calibration.Calibration.chance_count`.
+    """
+    usual = calibration.chance_count(background, texture, n_pixels)
+    ratio = calibration.log_ratio(logit, background)
+    return ratio, chance_candidates(usual, proposed, logit)
 
 
 def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:

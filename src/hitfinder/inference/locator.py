@@ -15,9 +15,9 @@ from hitfinder.errors import ConfigError
 from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.crops import crops_of
 from hitfinder.inference.evidence import (
-    chance_candidates,
     frame_evidence,
     peak_probabilities,
+    ratios_and_chance,
     strength_bins,
 )
 from hitfinder.inference.finder import Finder
@@ -104,9 +104,9 @@ class NetworkFinder:
         background = self.finder.rings.mean(proposed.profile)
         calibration = self.model.calibration
         peaks, logit = distinct(*self._judged(proposed))
-        ratio = calibration.log_ratio(logit, background)
-        usual_chance = calibration.chance_count(background, proposed.texture, proposed.n_read)
-        n_chance = chance_candidates(usual_chance, proposed.n_chance, logit)
+        ratio, n_chance = ratios_and_chance(
+            calibration, logit, background, proposed.texture, proposed.n_read, proposed.n_chance
+        )
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
         usual = calibration.log_usual_strengths(background)

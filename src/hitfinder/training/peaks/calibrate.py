@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 
 from hitfinder.inference.evidence import (
-    chance_candidates,
     frame_evidence,
     peak_probabilities,
+    ratios_and_chance,
     strength_bins,
 )
 from hitfinder.models.calibration import (
@@ -142,12 +142,10 @@ def rows_of(examples: Examples) -> Iterator[slice]:
 def _ratio(
     calibration: Calibration, logit: NDArray[np.floating], about: np.void
 ) -> tuple[NDArray[np.float64], float]:
-    """Log likelihood ratios of a frame's candidates, and its number of chance candidates."""
-    background = float(about["background"])
-    texture, n_pixels = float(about["texture"]), int(about["n_read"])
-    usual = calibration.chance_count(background, texture, n_pixels)
-    ratio = calibration.log_ratio(logit, background)
-    return ratio, chance_candidates(usual, float(about["n_chance"]), logit)
+    """Take what `ratios_and_chance` needs from the record of a frame."""
+    background, texture = float(about["background"]), float(about["texture"])
+    n_pixels, proposed = int(about["n_read"]), float(about["n_chance"])
+    return ratios_and_chance(calibration, logit, background, texture, n_pixels, proposed)
 
 
 def log_odds_in(logit: NDArray[np.floating], true: NDArray[np.bool_]) -> float:
