@@ -66,6 +66,42 @@ def test_errors_become_a_line_and_an_exit_code(monkeypatch, capsys, raised, code
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        # Python ignores it in a finaliser.
+        "class Thing:\n"
+        "    def __del__(self): stop()\n"
+        "def run():\n"
+        "    Thing()\n"
+        "    time.sleep(60)\n",
+        # As Numba reports it from a kernel.
+        "def run():\n"
+        "    try: stop(); time.sleep(60)\n"
+        "    except KeyboardInterrupt as error: raise SystemError('result') from error\n",
+    ],
+    ids=["finaliser", "library"],
+)
+@pytest.mark.parametrize("signal_", ["SIGINT", "SIGTERM"])
+def test_an_interruption_ends_a_command_wherever_it_comes(where, signal_):
+    code = (
+        "import os, signal, time, click, hitfinder.cli.main as m\n"
+        "from hitfinder.cli.job import terminate_as_interrupt\n"
+        f"stop = lambda: os.kill(os.getpid(), signal.{signal_})\n"
+        # Shells start what runs in the background with Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.SIG_IGN if 'SIGTERM' == "
+        f"'{signal_}' else signal.default_int_handler)\n"
+        f"{where}"
+        "def ending():\n"
+        "    with terminate_as_interrupt(): run()\n"
+        "m.LazyGroup.get_command = lambda *_: click.Command('run', callback=ending)\n"
+        "m.main(['run'])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+
+
 def test_an_error_in_the_program_has_a_code_of_its_own(monkeypatch, capsys):
     @click.command()
     def run():

@@ -11,7 +11,7 @@ import traceback
 
 import click
 
-from hitfinder import __version__, logs
+from hitfinder import __version__, interrupts, logs
 from hitfinder.errors import HitfinderError
 
 COMMANDS = {
@@ -110,7 +110,8 @@ def cli(verbose: int, quiet: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: the entry point."""
     try:
-        code = cli.main(arguments, prog_name="hitfinder", standalone_mode=False)
+        with interrupts.repeated():
+            code = cli.main(arguments, prog_name="hitfinder", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -126,11 +127,21 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         logging.getLogger("hitfinder").debug("", exc_info=True)
         code = _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
-    except Exception:
-        traceback.print_exc()
-        click.echo("hitfinder: this is an error in hitfinder, please report it", err=True)
-        code = BUG
+    except Exception as error:
+        if _is_due_to_ctrl_c(error):
+            code = INTERRUPTED
+        else:
+            traceback.print_exc()
+            click.echo("hitfinder: this is an error in hitfinder, please report it", err=True)
+            code = BUG
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_due_to_ctrl_c(error: BaseException) -> bool:
+    """Tell whether a library, such as Numba, took the interruption for a fault of its own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _complain(text: str) -> int:
