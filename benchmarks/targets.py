@@ -125,6 +125,7 @@ def _calibration(by_name: dict[str, Any]) -> list[Target]:
         for key in ("peak_reliability", "hit_reliability"):
             if c["family"] == "flux" and key in own:
                 error = own[key]["error"]
-                what = f"calibration error, {key.split('_')[0]}s, {name}"
+                chance = f"{own[key]['by_chance']:.3f} by chance"
+                what = f"calibration error, {key.split('_')[0]}s, {name} ({chance})"
                 out.append(Target(what, "network", CALIBRATION, error, error <= CALIBRATION))
     return out

@@ -21,10 +21,18 @@ def test_overconfidence_shows():
     assert np.isnan(found.predicted[:9]).all()
 
 
+def test_right_predictions_are_off_by_chance():
+    rng = np.random.default_rng(1)
+    p = np.concatenate([rng.random(60) * 0.05, rng.random(90), 1 - rng.random(50) * 0.01])
+    found = [reliability(p, rng.random(len(p)) < p) for _ in range(400)]
+    assert np.mean([one.error for one in found]) == pytest.approx(found[0].by_chance, rel=0.05)
+    assert reliability([0.3], [True]).by_chance == pytest.approx(2 * 0.3 * 0.7)
+
+
 def test_certain_predictions_have_a_bin():
     found = reliability([0.0, 1.0], [False, True], n_bins=4)
     assert found.count.tolist() == [1, 0, 0, 1]
-    assert found.error == 0
+    assert found.error == found.by_chance == 0
 
 
 @pytest.mark.parametrize(("p", "true"), [([0.5, 1.5], [0, 1]), ([0.5], [0, 1]), ([np.nan], [0])])

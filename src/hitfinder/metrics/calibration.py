@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom
 
 from hitfinder.metrics.classification import wilson_interval
 
@@ -27,6 +28,8 @@ class Reliability:
     error : float
         Expected calibration error: mean of ``|predicted − observed|`` over the predictions
         (Naeini, Cooper and Hauskrecht, AAAI 2015).
+    by_chance : float
+        The error to expect of so many predictions if every one were right.
     """
 
     predicted: NDArray[np.float64]
@@ -35,6 +38,7 @@ class Reliability:
     high: NDArray[np.float64]
     count: NDArray[np.int64]
     error: float
+    by_chance: float
 
 
 def reliability(probability: ArrayLike, came_true: ArrayLike, n_bins: int = 10) -> Reliability:
@@ -66,8 +70,21 @@ def reliability(probability: ArrayLike, came_true: ArrayLike, n_bins: int = 10) 
     predicted = np.where(count, np.bincount(which, p, n_bins) / safe, np.nan)
     observed = np.where(count, n_true / safe, np.nan)
     low, high = wilson_interval(n_true, count)
-    error = float(np.nansum(np.abs(predicted - observed) * count) / max(len(p), 1))
-    return Reliability(predicted, observed, low, high, count, error)
+    n = max(len(p), 1)
+    error = float(np.nansum(np.abs(predicted - observed) * count) / n)
+    by_chance = float(_mean_deviation(count, np.nan_to_num(predicted)).sum() / n)
+    return Reliability(predicted, observed, low, high, count, error, by_chance)
+
+
+def _mean_deviation(
+    count: NDArray[np.int64], probability: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean of |X - n p| for a binomial X, by De Moivre's formula.
+
+    P. Diaconis & S. Zabell, Statistical Science 6 (1991) 284.
+    """
+    least = np.floor(count * probability) + 1
+    return 2 * least * (1 - probability) * binom.pmf(least, count, probability)
 
 
 def precision_recall_curve(

@@ -63,6 +63,7 @@ def of_classes(
             "high": _plain(trusted.high),
             "count": trusted.count.tolist(),
             "error": trusted.error,
+            "by_chance": trusted.by_chance,
         },
     }
     if config.is_classified:

@@ -164,9 +164,8 @@ def reliability_diagrams(results: Results) -> bytes | None:
         axis.plot([0, 1], [0, 1], color="0.7", lw=0.8)
         centres = [p if p is not None else 0.0 for p in known["predicted"]]
         _with_errors(axis, centres, shares, _style(results, name), name)
-        axis.set_title(
-            f"{name}, {keys[key]}: off by {known['error']:.3f}\n{c['title']}", fontsize=7
-        )
+        off = f"off by {known['error']:.3f} ({known['by_chance']:.3f} by chance)"
+        axis.set_title(f"{name}, {keys[key]}: {off}\n{c['title']}", fontsize=7)
     figure.supxlabel("probability given", fontsize=9)
     figure.supylabel("share that came true", fontsize=9)
     return png(figure)

@@ -161,6 +161,7 @@ def _reliability(known: Reliability) -> dict[str, Any]:
     columns = ("predicted", "observed", "low", "high")
     return {
         "error": _number(known.error),
+        "by_chance": _number(known.by_chance),
         "count": known.count.tolist(),
         **{name: [_number(v) for v in getattr(known, name)] for name in columns},
     }

@@ -27,7 +27,8 @@ FIGURES = {
     ),
     "reliability": (
         "Do probabilities mean what they say?",
-        "How often what was given a probability came true. Predictions on the line are right.",
+        "How often what was given a probability came true. Predictions on the line are right; so "
+        "few of them would, even if right, be off by what is stated in brackets.",
     ),
     "geometry": (
         "Photon energy and camera length",
