@@ -21,7 +21,7 @@ CALIBRATION = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """One thing asked: of whom, how much, what came out, and what the best peer has."""
+    """One thing asked: of whom, how much, what came out, and what the best peer or chance has."""
 
     what: str
     finder: str
@@ -29,6 +29,7 @@ class Target:
     reached: float | None
     met: bool | None
     best_other: float | None = None
+    by_chance: float | None = None
 
 
 def verdict(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,7 +126,7 @@ def _calibration(by_name: dict[str, Any]) -> list[Target]:
         for key in ("peak_reliability", "hit_reliability"):
             if c["family"] == "flux" and key in own:
                 error = own[key]["error"]
-                chance = f"{own[key]['by_chance']:.3f} by chance"
-                what = f"calibration error, {key.split('_')[0]}s, {name} ({chance})"
-                out.append(Target(what, "network", CALIBRATION, error, error <= CALIBRATION))
+                what = f"calibration error, {key.split('_')[0]}s, {name}"
+                out.append(Target(what, "network", CALIBRATION, error, error <= CALIBRATION,
+                                  by_chance=own[key]["by_chance"]))  # fmt: skip
     return out
