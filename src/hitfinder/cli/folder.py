@@ -21,8 +21,9 @@ from hitfinder.io.source import FrameSource
 OUTPUTS = (
     *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
     *("hits.geom", "report.html", "run.json"),
+    *("indexed.parquet", "indexed.csv", "indexed.lst", "indexed.sol", "indexed.json"),
 )
-"""Files that a job writes."""
+"""Files that a job writes, and those that go with its results."""
 
 
 def fingerprint(source: FrameSource, geometry: Geometry, settings: JobSettings) -> dict[str, Any]:

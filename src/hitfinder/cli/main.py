@@ -19,6 +19,10 @@ COMMANDS = {
         "hitfinder.cli.run:run",
         "Find hits and Bragg peaks in frames, write them to a folder.",
     ),
+    "index": (
+        "hitfinder.cli.index:index",
+        "Orient the crystals of a run's hits; the unit cell is known.",
+    ),
     "view": ("hitfinder.cli.view:view", "Draw one frame with its peaks as a PNG."),
     "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
     "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),

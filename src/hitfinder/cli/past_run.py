@@ -1,20 +1,27 @@
-"""Results of an earlier `hitfinder run`, to show frames as the run had them."""
+"""Results of an earlier `hitfinder run`: its frames as it had them, and its hits."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
 from hitfinder import config
 from hitfinder.errors import ConfigError
+from hitfinder.export.hits import DISTANCE, ENERGY_EV, RESULT
+from hitfinder.geometry.crystfel import read_geom
+from hitfinder.geometry.experiment import Geometry
 from hitfinder.inference.settings import GeometrySettings
 from hitfinder.io.source import FrameRef
+
+_AGAIN = "Run hitfinder on the frames again."
 
 
 class PastRun:
@@ -96,6 +103,16 @@ class PastRun:
                 return row
         raise ConfigError(f"frame {ref.file} {ref.event} is not in the run", str(self._folder))
 
+    def hits(self) -> PastHits:
+        """Return the hits, which have to be there.
+
+        Raises
+        ------
+        ConfigError
+            If the run has no hit.
+        """
+        return PastHits(self._folder)
+
     def peaks(self, row: int) -> NDArray[np.void]:
         """Return a frame's peaks, with the fields ``fs``, ``ss`` and ``probability``."""
         names = ["fs", "ss", "probability"]
@@ -106,3 +123,63 @@ class PastRun:
         for name in names:
             peaks[name] = table[name].to_numpy()
         return peaks
+
+
+class PastHits:
+    """The hits of a run, with the geometry that is handed on with them.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+
+    Raises
+    ------
+    ConfigError
+        If the run has no hit, or what belongs to the hits is not in the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.cxi = folder / "hits.cxi"
+        hit = pyarrow.parquet.read_table(folder / "frames.parquet", columns=["hit"])["hit"]
+        self.rows = np.flatnonzero(hit.to_numpy())
+        if not len(self.rows):
+            raise ConfigError("the run has no hit", str(folder))
+        names = ["frame", "fs", "ss", "probability"]
+        peaks = pyarrow.parquet.read_table(folder / "peaks.parquet", columns=names)
+        self._peaks = np.stack([peaks[name].to_numpy().astype(float) for name in names], 1)
+        self._first = np.searchsorted(self._peaks[:, 0], self.rows)
+        self._last = np.searchsorted(self._peaks[:, 0], self.rows, side="right")
+        self._geom = read_geom(folder / "hits.geom")
+
+    def __len__(self) -> int:
+        """Return the number of hits."""
+        return len(self.rows)
+
+    def peaks(self, number: int) -> NDArray[np.float64]:
+        """Return fs, ss and probability of the peaks of a hit, shape (n, 3)."""
+        return self._peaks[self._first[number] : self._last[number], 1:]
+
+    def geometries(self) -> list[Geometry]:
+        """Return the geometry of each hit, with the photon energy and camera length of its own.
+
+        Raises
+        ------
+        ConfigError
+            If the file of the hits cannot be read, or is not that of the run's tables.
+        """
+        try:
+            with h5py.File(self.cxi, "r") as file:
+                frames, energies, lengths = (
+                    file[name][()] for name in (f"{RESULT}/frame", ENERGY_EV, DISTANCE)
+                )
+                common = self._geom.resolve(file).geometry()
+        except (OSError, KeyError) as error:
+            raise ConfigError(f"cannot be read ({error})", str(self.cxi), _AGAIN) from error
+        if not np.array_equal(frames, self.rows):
+            what = "does not hold the hits of the tables beside it"
+            raise ConfigError(what, str(self.cxi), _AGAIN)
+        return [
+            dataclasses.replace(common, photon_energy_ev=float(e), camera_length_m=float(d))
+            for e, d in zip(energies, lengths, strict=True)
+        ]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
+from hitfinder.crystal.orientation import COLUMNS
 from hitfinder.io.source import FrameRef
 
 if TYPE_CHECKING:
@@ -59,7 +60,24 @@ PEAK_COLUMNS = {
 }
 """Columns of the peak table, a row per peak in frame order: type, unit, meaning."""
 
+INDEX_COLUMNS = {
+    "frame": ("int64", "1", "row of the frame table, from 0"),
+    "crystal": ("int32", "1", "crystal of the frame, from 0"),
+    "indexed": ("bool_", "", "whether the score is that of an indexed frame"),
+    "score": ("float32", "1", "natural logarithm of the likelihood over that of no lattice"),
+    "chance": ("float32", "1", "score of the same peaks turned about the beam at random"),
+    "n_peaks": ("int32", "1", "peaks of the frame"),
+    "n_indexed": ("float32", "1", "peaks that belong to the crystal, by their probabilities"),
+    **{name: ("float64", "1/m", f"component of {name[0]}*") for name in COLUMNS},
+}
+"""Columns of the table of crystals, a row per crystal in frame order: type, unit, meaning."""
+
 Columns = Mapping[str, Any]
+
+
+def index_schema() -> pa.Schema:
+    """Return the schema of the table of crystals, as `frame_schema`."""
+    return _schema(INDEX_COLUMNS)
 
 
 def frame_schema() -> pa.Schema:
@@ -113,7 +131,7 @@ def write_table(
     path : path-like
         The ``.parquet`` file.
     schema : pyarrow.Schema
-        `frame_schema` or `peak_schema`.
+        `frame_schema`, `peak_schema` or `index_schema`.
     batches : iterable of mapping
         Columns by name, of any number of rows each; taken one at a time. Not-a-number stands for
         no value.

@@ -55,6 +55,27 @@ class Geometry:
         """Per-pixel maps at the pixel centres, computed once."""
         return PixelMaps.of(self)
 
+    def scattering_vectors(
+        self, fs: NDArray[np.floating], ss: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Scattering vectors (s - s0) / λ at stored-frame positions (corner convention), in Å⁻¹.
+
+        Their length is one over the resolution; there is no factor 2π. Positions on no panel give
+        NaN.
+
+        Returns
+        -------
+        ndarray, shape (n, 3)
+        """
+        fs, ss = np.atleast_1d(np.asarray(fs, float)), np.atleast_1d(np.asarray(ss, float))
+        out = np.full((*fs.shape, 3), np.nan)
+        for panel in self.detector:
+            on = (fs >= panel.fs_start) & (fs < panel.fs_start + panel.n_fs)
+            on &= (ss >= panel.ss_start) & (ss < panel.ss_start + panel.n_ss)
+            place = np.stack(panel.positions(fs[on], ss[on], self.camera_length_m), axis=-1)
+            out[on] = place / np.linalg.norm(place, axis=-1, keepdims=True) - [0.0, 0.0, 1.0]
+        return out / self.wavelength_a
+
     def resolution_a(
         self, fs: NDArray[np.floating], ss: NDArray[np.floating]
     ) -> NDArray[np.float64]:
@@ -62,18 +83,8 @@ class Geometry:
 
         Positions on no panel give NaN.
         """
-        fs, ss = np.atleast_1d(np.asarray(fs, float)), np.atleast_1d(np.asarray(ss, float))
-        out = np.full(fs.shape, np.nan)
-        for panel in self.detector:
-            on = (fs >= panel.fs_start) & (fs < panel.fs_start + panel.n_fs)
-            on &= (ss >= panel.ss_start) & (ss < panel.ss_start + panel.n_ss)
-            if not on.any():
-                continue
-            x, y, z = panel.positions(fs[on], ss[on], self.camera_length_m)
-            theta = 0.5 * np.arctan2(np.hypot(x, y), z)
-            with np.errstate(divide="ignore"):
-                out[on] = self.wavelength_a / (2 * np.sin(theta))
-        return out
+        with np.errstate(divide="ignore"):
+            return 1 / np.linalg.norm(self.scattering_vectors(fs, ss), axis=-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
