@@ -66,7 +66,7 @@ Hand them to CrystFEL, which integrates:
     "--least-score",
     type=POSITIVE,
     metavar="SCORE",
-    help="Score from which a crystal counts as indexed.  [default: 20]",
+    help="Score from which a crystal counts as indexed.  [default: 22]",
 )
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Threads; all cores.")
 @click.option("--csv", is_flag=True, help="Write the table as CSV too.")

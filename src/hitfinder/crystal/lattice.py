@@ -155,7 +155,8 @@ def _of(cell: Cell, name: str | None) -> Lattice:
     """Return the lattice of a cell in a space group."""
     if name is None:
         system = _BY_ROTATIONS[len(Lattice(cell).rotations)]
-        return Lattice(cell, "P", system, _axis(cell, system) if system in _WITH_AXIS else "")
+        centring = "R" if system == "rhombohedral" else "P"
+        return Lattice(cell, centring, system, _axis(cell, system) if system in _WITH_AXIS else "")
     group = space_group(name)
     if not cell.as_gemmi().is_compatible_with_spacegroup(group, CELL_TOLERANCE):
         raise ValueError(f"cell {cell} does not fit space group {group.xhm()}")

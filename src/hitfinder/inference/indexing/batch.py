@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hitfinder.inference.indexing.indexer import Indexer, Orientation
 
-LEAST_SCORE = 20.0
-"""Score from which a frame counts as indexed: chance hardly comes above 18."""
+LEAST_SCORE = 22.0
+"""Score from which a frame counts as indexed: of 572 frames whose peaks were turned at random three
+reached 20 and none 22."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,0 +1,157 @@
+import dataclasses
+
+import gemmi
+import numpy as np
+import pytest
+
+from hitfinder.crystal.cell import Cell
+from hitfinder.crystal.lattice import Lattice, read_lattice
+from hitfinder.errors import ConfigError
+
+GROUPS = {
+    "P 1": ("50,60,70,80,95,100", "aP"),
+    "P 1 21 1": ("50,60,70,90,100,90", "mPb"),
+    "C 1 2 1": ("150,60,70,90,110,90", "mCb"),
+    "P 1 1 2": ("50,60,70,90,90,100", "mPc"),
+    "C 2 2 21": ("70,80,90", "oC"),
+    "I 2 2 2": ("70,80,90", "oI"),
+    "P 43 21 2": ("68,68,108", "tPc"),
+    "I 4": ("80,80,150", "tIc"),
+    "P 61 2 2": ("90,90,130,90,90,120", "hPc"),
+    "P 31 2 1": ("90,90,130,90,90,120", "hPc"),
+    "R 3:H": ("90,90,130,90,90,120", "hHc"),
+    "R 3:R": ("60,60,60,70,70,70", "rR"),
+    "I 2 3": ("100,100,100", "cI"),
+    "F 4 3 2": ("200,200,200", "cF"),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_lattice_of_a_space_group(name):
+    cell, code = GROUPS[name]
+    lattice = read_lattice(cell, name)
+    assert lattice.code == code
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_lattice_points_are_the_reflections_that_the_centring_allows(name):
+    """Against gemmi's absences of the group with its centring only."""
+    lattice = read_lattice(GROUPS[name][0], name)
+    letter = {"H": "R", "R": "P"}.get(lattice.centring, lattice.centring)
+    centred = gemmi.GroupOps([gemmi.Op("x,y,z")])
+    centred.cen_ops = gemmi.symops_from_hall(f"{letter} 1" if letter != "R" else "R 1").cen_ops
+    hkl = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3), -1).reshape(-1, 3).astype(np.int32)
+    allowed = ~centred.systematic_absences(hkl)
+    n = hkl @ lattice.cell.reciprocal.T @ np.linalg.inv(lattice.primitive).T
+    whole = np.abs(n - np.rint(n)).max(axis=1) < 1e-6
+    assert np.array_equal(whole, allowed)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_rotations_map_the_lattice_onto_itself(name):
+    lattice = read_lattice(GROUPS[name][0], name)
+    for turn in lattice.rotations:
+        assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+        n = np.linalg.inv(lattice.primitive) @ turn @ lattice.primitive
+        assert np.allclose(n, np.rint(n), atol=1e-6)
+    assert len(lattice.rotations) == {"a": 1, "m": 2, "o": 4, "t": 8, "c": 24}.get(
+        lattice.code[0], 12 if lattice.centring == "P" else 6
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"),
+    [
+        ("68,68,108", "tPc"),
+        ("108,68,68", "tPa"),
+        ("50 60 70", "oP"),
+        ("90,90,130,90,90,120", "hPc"),
+        ("50,61,72,90,100,90", "mPb"),
+        ("50,60,70,80,95,100", "aP"),
+        ("99,99,99", "cP"),
+        ("60,60,60,70,70,70", "rR"),
+    ],
+)
+def test_without_a_space_group_the_lattice_is_as_symmetric_as_its_cell(cell, code):
+    assert read_lattice(cell).code == code
+
+
+CELL_FILE = """CrystFEL unit cell file version 1.0
+
+lattice_type = monoclinic
+centering = C
+unique_axis = b
+
+a = 150.0 A
+b = 6.0 nm   ; in another unit
+c = 70.00 A
+al = 90.00 deg
+be = 110.00 deg
+ga = 90.00 deg
+"""
+
+
+def test_crystfels_cell_file(tmp_path):
+    path = tmp_path / "my.cell"
+    path.write_text(CELL_FILE)
+    assert read_lattice(str(path)) == Lattice(
+        Cell(150, 60, 70, 90, 110, 90), "C", "monoclinic", "b"
+    )
+    assert read_lattice(str(path), "P 1 2 1").code == "mPb"
+
+
+def test_pdb_and_mtz_files(tmp_path):
+    structure = gemmi.Structure()
+    structure.cell = gemmi.UnitCell(68, 68, 108, 90, 90, 90)
+    structure.spacegroup_hm = "P 43 21 2"
+    structure.write_pdb(str(tmp_path / "one.pdb"))
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.spacegroup = gemmi.SpaceGroup("P 43 21 2")
+    mtz.set_cell_for_all(structure.cell)
+    mtz.set_data(np.array([[1.0, 2.0, 3.0]], np.float32))
+    mtz.write_to_file(str(tmp_path / "one.mtz"))
+    for name in ("one.pdb", "one.mtz"):
+        lattice = read_lattice(str(tmp_path / name))
+        assert lattice.code == "tPc"
+        assert dataclasses.astuple(lattice.cell) == pytest.approx((68, 68, 108, 90, 90, 90))
+
+
+@pytest.mark.parametrize(
+    ("given", "group", "said"),
+    [
+        ("68,68", None, "three edges"),
+        ("68,68,108", "P 7 7", "unknown space group"),
+        ("68,70,108", "P 43 21 2", "does not fit space group"),
+        ("nothing.pdb", None, "cannot be read"),
+        ("nothing.cell", None, "cannot be read"),
+    ],
+)
+def test_what_is_no_lattice_is_named(given, group, said):
+    with pytest.raises(ConfigError, match=said) as raised:
+        read_lattice(given, group)
+    assert given in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("al = 90.00 deg\n", "", "no line 'al'"),
+        ("150.0 A", "150.0 m", "no number in A or nm"),
+        ("monoclinic", "quadratic", "unknown lattice type"),
+        ("centering = C", "centering = Q", "unknown centring"),
+        ("unique_axis = b", "unique_axis = *", "unique axis"),
+        ("110.00 deg", "x deg", "could not convert"),
+    ],
+)
+def test_a_wrong_cell_file_is_refused(tmp_path, old, new, said):
+    path = tmp_path / "my.cell"
+    path.write_text(CELL_FILE.replace(old, new))
+    with pytest.raises(ConfigError, match=said):
+        read_lattice(str(path))
+
+
+def test_a_structure_without_a_cell_is_refused(tmp_path):
+    path = tmp_path / "my.pdb"
+    path.write_text("REMARK nothing\nEND\n")
+    with pytest.raises(ConfigError, match="tells no unit cell"):
+        read_lattice(str(path))
