@@ -1,11 +1,12 @@
 """What the peaks are good for: how many hits have their orientation found from them.
 
 The suite's frames of proteinase K (flux-1, -100, -2000) are indexed from the peaks of each finder:
-ours at their defaults, and the network with a stricter list as well; peers at each of their tuned
-settings, of which the best is taken; and from the true spots of three photons and more. The
-indexer is the same for all and exhaustive: the cell is known, and of very many orientations the one
-is taken, after refinement, that brings most peaks near whole indices. A frame is right if it is
-within 1.5° of the truth, up to the crystal's symmetry.
+ours at their defaults, and the network with a stricter and a looser list as well; peers at each of
+their tuned settings, of which the best is taken; and from the true spots of three photons and more.
+The cell is known. Two indexers take all lists: an exhaustive one, which of very many orientations
+takes the one, after refinement, that brings most peaks near whole indices; and that of `hitfinder
+index`, for which peers' peaks have no probabilities. A frame is right if it is within 1.5° of the
+truth, up to the crystal's symmetry.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from hitfinder.crystal.lattice import read_lattice
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.evaluate.suite import finders, peers, simulated
 from hitfinder.evaluate.suite.condition import Frames
 from hitfinder.evaluate.suite.measure import rate
 from hitfinder.geometry.experiment import Geometry
+from hitfinder.inference.indexing.batch import LEAST_SCORE
+from hitfinder.inference.indexing.indexer import Indexer
 from hitfinder.inference.settings import FinderSettings
 from inputs import PEERS, condition
 from report import results_header, write_json
@@ -34,17 +38,20 @@ SCALES = {1: (0.01, 0.003), 100: (0.01, 0.003), 2000: (0.03, 0.01)}
 LEAST_PEAKS, TRUE_PHOTONS = 5, 3
 RIGHT_DEG = 1.5
 
-STRICT = dataclasses.replace(
-    finders.NETWORK,
-    name="network, probability 0.9",
-    settings=(FinderSettings(peak_probability=0.9),),
-)
+OTHER_LISTS = [
+    dataclasses.replace(
+        finders.NETWORK,
+        name=f"network, probability {least}",
+        settings=(FinderSettings(peak_probability=least),),
+    )
+    for least in (0.9, 0.05)
+]
 
 Points = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Indexer:
+class Exhaustive:
     """Finds the orientation of a crystal whose cell is known.
 
     Parameters
@@ -65,7 +72,7 @@ class Indexer:
     ROUNDS = (0.35, 0.3, 0.25, 0.2, 0.15, 0.15, 0.15)
 
     @staticmethod
-    def of(factors: StructureFactors, n: int) -> Indexer:
+    def of(factors: StructureFactors, n: int) -> Exhaustive:
         """Prepare for a crystal, to try `n` random orientations."""
         reciprocal = factors.cell.reciprocal
         direct = np.linalg.inv(reciprocal).T
@@ -73,7 +80,7 @@ class Indexer:
         turns = [np.array(op.rot, float) / op.DEN for op in operations]
         symmetry = np.array([direct @ turn @ np.linalg.inv(direct) for turn in turns])
         tried = Rotation.random(n, random_state=1).as_matrix().astype(np.float32)
-        return Indexer(reciprocal, symmetry, tried)
+        return Exhaustive(reciprocal, symmetry, tried)
 
     def index(self, vectors: Points) -> Points | None:
         """Return the rotation of the crystal; None from too few peaks.
@@ -126,55 +133,76 @@ def _nearness(distance: NDArray[np.floating], reach: float) -> NDArray[np.floati
     return np.clip(1 - (distance / reach) ** 2, 0, None).sum(axis=-1)
 
 
-def scattering(geometry: Geometry, fs: Points, ss: Points) -> Points:
-    """Return the scattering vectors of positions on a detector of one panel, in Å⁻¹."""
-    panel = geometry.detector.panels[0]
-    place = np.stack(panel.positions(fs, ss, geometry.camera_length_m), axis=-1)
-    out = place / np.linalg.norm(place, axis=1, keepdims=True)
-    return (out - [0, 0, 1]) / geometry.wavelength_a
-
-
 def lists(frames: Frames, index: int) -> Iterator[tuple[str, str, Points]]:
-    """Yield finder, setting and peaks (fs, ss in the first columns) of a frame."""
+    """Yield finder, setting and peaks (fs, ss, probability) of a frame."""
     frame, geometry = np.array(frames.frames[index]), frames.geometry(index)
-    for finder in (*finders.finders(), STRICT):
+    for finder in (*finders.finders(), *OTHER_LISTS):
         found = finder.processor(geometry, 0).process(frame).peaks
-        yield finder.name, "default", np.stack([found["fs"], found["ss"]], 1)
+        columns = [found[name] for name in ("fs", "ss", "probability")]
+        yield finder.name, "default", np.stack(columns, 1).astype(float)
     for name in peers.names(PEERS) if PEERS.is_dir() else ():
         answer = peers.read(PEERS, name, frames)
         for k, peaks in enumerate(answer.peaks if answer else ()):
-            yield name, str(k), peaks[index][:, :2]
+            yield name, str(k), _without_probability(peaks[index][:, :2])
     spots = frames.spots(index)
     spots = spots[spots["photons"] >= TRUE_PHOTONS]
-    yield "true spots", f"{TRUE_PHOTONS} photons", np.stack([spots["fs"], spots["ss"]], 1)
+    true = np.stack([spots["fs"], spots["ss"]], 1)
+    yield "true spots", f"{TRUE_PHOTONS} photons", _without_probability(true)
+
+
+def _without_probability(places: Points) -> Points:
+    return np.column_stack([places, np.full(len(places), np.nan)])
 
 
 def judged(shots: int, n_orientations: int) -> list[dict[str, Any]]:
-    """Count the frames indexed right, by Bragg scale and finder."""
+    """Count the frames indexed right, by Bragg scale, finder and indexer."""
     frames = condition(f"flux-{shots}")
     c = frames.condition
     maker = simulated.Maker(simulated.flux_condition(shots), simulated.flux_settings(shots))
-    indexer = Indexer.of(maker.factors, n_orientations)
-    right: dict[tuple[float, str, str], list[tuple[bool, int]]] = collections.defaultdict(list)
+    exhaustive = Exhaustive.of(maker.factors, n_orientations)
+    own = _own_indexer(maker.factors, frames.geometry(0))
+    told: dict[tuple[float, str, str], list[tuple[bool, bool, bool, int]]]
+    told = collections.defaultdict(list)
     for index in range(c.n_hits):
         scale = c.scales[index % len(c.scales)]
         if scale not in SCALES[shots]:
             continue
+        axes = maker.axes(index)
         for name, setting, peaks in lists(frames, index):
-            turn = indexer.index(scattering(frames.geometry(index), *peaks.T))
-            known = indexer.is_right(turn, maker.axes(index))
-            right[scale, name, setting].append((known, len(peaks)))
-    out = []
-    for scale in SCALES[shots]:
-        by_finder: dict[str, tuple[int, float, int]] = {}
-        for (s, name, _), told in right.items():
-            if s == scale:
-                one = sum(known for known, _ in told), float(np.mean([n for _, n in told]))
-                by_finder[name] = max(by_finder.get(name, (0, 0.0, len(told))), (*one, len(told)))
-        row = {n: rate(k, total) | {"peaks": round(p, 1)} for n, (k, p, total) in by_finder.items()}
-        print(shots, scale, {name: (one["value"], one["peaks"]) for name, one in row.items()})
-        out.append({"shots": shots, "scale": scale, "finders": row})
-    return out
+            q = frames.geometry(index).scattering_vectors(*peaks[:, :2].T)
+            right = exhaustive.is_right(exhaustive.index(q), axes)
+            found = own.index(q, peaks[:, 2])
+            turn = None if found is None else found.axes @ np.linalg.inv(exhaustive.reciprocal)
+            sure = found is not None and found.score >= LEAST_SCORE
+            row = right, exhaustive.is_right(turn, axes), sure, len(peaks)
+            told[scale, name, setting].append(row)
+    return [_row(shots, scale, told) for scale in SCALES[shots]]
+
+
+def _own_indexer(factors: StructureFactors, geometry: Geometry) -> Indexer:
+    lattice = read_lattice(str(factors.cell), factors.space_group_name)
+    pixel = geometry.detector.panels[0].pixel_size_m
+    longest = float(np.nanmax(geometry.pixels.q)) / (2 * np.pi)
+    return Indexer(lattice, longest, pixel / (geometry.camera_length_m * geometry.wavelength_a))
+
+
+def _row(shots: int, scale: float, told: dict[tuple[float, str, str], Any]) -> dict[str, Any]:
+    """What came out at a Bragg scale: of several settings of a finder the best for each indexer."""
+    out: dict[str, dict[str, Any]] = {}
+    for (s, name, _), rows in told.items():
+        if s != scale:
+            continue
+        right, own, sure, n = np.array(rows).T
+        total, peaks = len(rows), round(float(n.mean()), 1)
+        best = out.setdefault(name, {"exhaustive": {"value": -1}, "hitfinder index": {"value": -1}})
+        for indexer, good in (("exhaustive", right), ("hitfinder index", own)):
+            one = rate(int(good.sum()), total) | {"peaks": peaks}
+            if indexer == "hitfinder index":
+                one |= {"sure": int((own & sure).sum()), "sure_but_wrong": int((sure & ~own).sum())}
+            if one["value"] > best[indexer]["value"]:
+                best[indexer] = one
+    print(shots, scale, {k: [one["value"] for one in v.values()] for k, v in out.items()})
+    return {"shots": shots, "scale": scale, "finders": out}
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""Orientations against CrystFEL's: nine frames of 1IC6 by pattern_sim, with the axes it used."""
+
+import h5py
+import numpy as np
+import pytest
+from scipy.ndimage import center_of_mass, label
+
+from hitfinder.crystal.lattice import Lattice
+from hitfinder.crystal.tables import packaged_structure_factors
+from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.named import named_detector
+from hitfinder.inference.indexing.batch import LEAST_SCORE
+from hitfinder.inference.indexing.indexer import Indexer
+
+N_PEAKS = 8
+
+
+@pytest.fixture
+def frames(shared):
+    """Geometry, some spots of two photons and more, and reciprocal axes of each frame."""
+    detector, made = named_detector("eiger-4m-report"), []
+    with h5py.File(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5") as file:
+        axes = [file[f"{name}star_inv_m"][:] * 1e-10 for name in "abc"]
+        for n, image in enumerate(file["entry/data/data"]):
+            rng = np.random.default_rng(n)
+            counts = rng.binomial(image.astype(int), 0.3)
+            spots, count = label(counts > 0, np.ones((3, 3)))
+            photons = np.bincount(spots.ravel(), counts.ravel(), count + 1)[1:]
+            chosen = rng.choice(np.flatnonzero(photons >= 2), N_PEAKS, replace=False)
+            ss, fs = np.array(center_of_mass(counts, spots, chosen + 1)).T + 0.5
+            energy, length = file["photon_energy_ev"][n], file["camera_length_m"][n]
+            geometry = Geometry(detector, float(length), float(energy))
+            made.append((geometry, fs, ss, np.stack([one[n] for one in axes], 1)))
+    return made
+
+
+def off_by_deg(frames, mirrored=False):
+    """Angle to pattern_sim's orientation up to symmetry, and score, of each frame."""
+    lattice = Lattice(packaged_structure_factors().cell, "P", "tetragonal", "c")
+    back, out = np.linalg.inv(lattice.cell.reciprocal), []
+    for geometry, fs, ss, axes in frames:
+        q = geometry.scattering_vectors(fs, ss) * ([-1, 1, 1] if mirrored else 1)
+        pixel = 75e-6 / (geometry.camera_length_m * geometry.wavelength_a)
+        found = Indexer(lattice, 0.35, pixel).index(q, np.full(N_PEAKS, 0.9))
+        turn = (axes @ back).T @ found.axes @ back
+        best = max(np.trace(turn @ symmetry) for symmetry in lattice.rotations)
+        out.append((np.degrees(np.arccos(np.clip((best - 1) / 2, -1, 1))), found.score))
+    return np.array(out).T
+
+
+def test_orientations_are_those_of_pattern_sim(frames):
+    angle, score = off_by_deg(frames)
+    assert angle.max() < 0.3
+    assert np.median(angle) < 0.1
+    assert score.min() > LEAST_SCORE
+
+
+def test_handedness_of_the_axes_matters(frames):
+    angle, _ = off_by_deg(frames, mirrored=True)
+    assert np.median(angle) > 5
