@@ -17,17 +17,16 @@ N_PEAKS = 8
 
 @pytest.fixture
 def frames(shared):
-    """Geometry, some spots of two photons and more, and reciprocal axes of each frame."""
+    """Geometry, some spots of three photons and more, and reciprocal axes of each frame."""
     detector, made = named_detector("eiger-4m-report"), []
     with h5py.File(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5") as file:
         axes = [file[f"{name}star_inv_m"][:] * 1e-10 for name in "abc"]
         for n, image in enumerate(file["entry/data/data"]):
             rng = np.random.default_rng(n)
-            counts = rng.binomial(image.astype(int), 0.3)
-            spots, count = label(counts > 0, np.ones((3, 3)))
-            photons = np.bincount(spots.ravel(), counts.ravel(), count + 1)[1:]
-            chosen = rng.choice(np.flatnonzero(photons >= 2), N_PEAKS, replace=False)
-            ss, fs = np.array(center_of_mass(counts, spots, chosen + 1)).T + 0.5
+            spots, count = label(image > 0, np.ones((3, 3)))
+            photons = np.bincount(spots.ravel(), image.ravel(), count + 1)[1:]
+            chosen = rng.choice(np.flatnonzero(photons >= 3), N_PEAKS, replace=False)
+            ss, fs = np.array(center_of_mass(image, spots, chosen + 1)).T + 0.5
             energy, length = file["photon_energy_ev"][n], file["camera_length_m"][n]
             geometry = Geometry(detector, float(length), float(energy))
             made.append((geometry, fs, ss, np.stack([one[n] for one in axes], 1)))
