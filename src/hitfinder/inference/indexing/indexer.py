@@ -13,7 +13,10 @@ from hitfinder.inference.indexing.kernels import fit, log_likelihood, refine, se
 LEAST_PEAKS = 3
 """Peaks without which no orientation is told from another."""
 
-_STRAY = 0.15
+_STRAY = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
+"""Shares of Bragg peaks that belong to something else than the crystal, to choose from."""
+
+_USUAL_STRAY = 0.5
 _SEEDS = 14
 _KEPT = 60
 _MOST_TRIED = 400_000
@@ -34,7 +37,7 @@ class Orientation:
     ----------
     score : float
         Natural log of the likelihood over that of peaks that have nothing to do with the lattice,
-        the best of all orientations: chance reaches some fifteen.
+        the best of all orientations: chance reaches some seventeen.
     axes : ndarray, shape (3, 3)
         Reciprocal axes a*, b*, c* of the conventional cell as columns, in Å⁻¹, without 2π.
     hkl : ndarray of int, shape (n, 3)
@@ -124,23 +127,24 @@ class Indexer:
         pairs, first, last = self._pairs(vectors, likely)
         if len(vectors) < LEAST_PEAKS or not len(pairs):
             return None
-        odds, base = _odds(likely)
+        odds, base = _odds(likely, _USUAL_STRAY)
         best, turns = np.empty(_KEPT), np.zeros((_KEPT, 3, 3))
         lattice = self._reciprocal, self._inverse
         search(
             vectors, odds, pairs, first, last, self._points, self._lengths, self._is_unique,
             *lattice, self._wide, _MOST_TRIED, _ENOUGH - base, best, turns,
         )  # fmt: skip
-        score, turn, gain = -np.inf, None, np.empty(len(vectors))
+        score, turn, stray, gain = -np.inf, None, _USUAL_STRAY, np.empty(len(vectors))
+        tried = [(share, *_odds(likely, share)) for share in _STRAY]
         for k in np.flatnonzero(np.isfinite(best)):
             refined = turns[k]
             for spread in (self._wide, self._narrow):
                 refined = refine(refined, vectors, odds, *lattice, spread, _ROUNDS)
             fit(refined, vectors, *lattice, self._narrow, gain)
-            value = base + log_likelihood(gain, odds)
+            value, share = max((b + log_likelihood(gain, o), share) for share, o, b in tried)
             if value > score:
-                score, turn = value, refined
-        return None if turn is None else self._told(score, turn, np.asarray(q, float), p)
+                score, turn, stray = value, refined, share
+        return None if turn is None else self._told(score, turn, stray, np.asarray(q, float), p)
 
     def _pairs(
         self, q: Floats, probability: Floats
@@ -160,17 +164,17 @@ class Indexer:
         worth = probability[pairs].prod(axis=1) / np.sqrt(n.prod(axis=1))
         return np.ascontiguousarray(pairs[np.argsort(-worth, kind="stable")]), first, last
 
-    def _told(self, score: float, turn: Floats, q: Floats, p: Floats) -> Orientation:
+    def _told(self, score: float, turn: Floats, stray: float, q: Floats, p: Floats) -> Orientation:
         """Put together what is said of all peaks."""
         gain = np.empty(len(q))
         fit(turn, np.ascontiguousarray(q), self._reciprocal, self._inverse, self._narrow, gain)
-        in_lattice = _odds(p)[0] * gain
+        in_lattice = _odds(p, stray)[0] * gain
         axes = turn @ self.lattice.cell.reciprocal
         hkl = np.rint(q @ turn @ np.linalg.inv(self.lattice.cell.reciprocal).T).astype(int)
         return Orientation(float(score), axes, hkl, in_lattice / (1 + in_lattice))
 
 
-def _odds(probability: Floats) -> tuple[Floats, float]:
+def _odds(probability: Floats, stray: float) -> tuple[Floats, float]:
     """Odds of each peak to be one of the crystal's, and the log likelihood if none fits."""
-    rest = 1 - probability + probability * _STRAY
-    return probability * (1 - _STRAY) / rest, float(np.log(rest).sum())
+    rest = 1 - probability + probability * stray
+    return probability * (1 - stray) / rest, float(np.log(rest).sum())
