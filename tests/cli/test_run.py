@@ -398,6 +398,32 @@ def test_an_experiment_outside_the_training_and_an_unknown_model(series, hitfind
     assert not (tmp_path / "b").exists()
 
 
+def test_a_background_outside_the_training_is_told(hitfinder, tmp_path):
+    frames = np.random.default_rng(1).poisson(70, (3, 300, 310)).astype(np.uint16)
+    np.save(tmp_path / "bright.npy", frames)
+    command = (
+        *("run", tmp_path / "bright.npy", "--out", tmp_path / "out", "--beam-center", 150, 150),
+        *(
+            "--photon-energy-ev",
+            6000,
+            "--camera-length-m",
+            0.1,
+            "--geometry",
+            tmp_path / "one.geom",
+        ),
+    )
+    (tmp_path / "one.geom").write_text(
+        "photon_energy = 6000 eV\nclen = 0.1 m\nadu_per_photon = 1\nres = 13333.3\n"
+        "p0/min_fs = 0\np0/max_fs = 309\np0/min_ss = 0\np0/max_ss = 299\n"
+        "p0/fs = x\np0/ss = y\np0/corner_x = -150\np0/corner_y = -150\n"
+    )
+    made = hitfinder(*command)
+    assert made.returncode == 0, made.stderr
+    assert "the background of 3 of 3 frames (70 photons per pixel" in made.stderr
+    made = hitfinder(*command, "--overwrite", "--finder", "likelihood")
+    assert "the background of" not in made.stderr
+
+
 def test_the_run_tells_the_geometry_that_its_water_says(hitfinder, tmp_path):
     sim, out = tmp_path / "sim", tmp_path / "out"
     made = hitfinder(

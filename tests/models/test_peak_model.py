@@ -20,7 +20,11 @@ def table():
     return Calibration(grid, grid, grid, rows, rows, grid, rows, usual, 1.0, grid, grid)
 
 
-RANGES = {"photon_energy_ev": [5000.0, 14000.0], "camera_length_m": [0.08, 0.6]}
+RANGES = {
+    "photon_energy_ev": [5000.0, 14000.0],
+    "camera_length_m": [0.08, 0.6],
+    "background_photons_per_pixel": [1e-4, 30.0],
+}
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,14 @@ def test_a_model_is_not_replaced_unasked(saved, copied, weights):
         peak_model.save(copied, saved, weights, "")
     peak_model.save(copied, saved, weights, "new\n", overwrite=True)
     assert (copied / CARD).read_text() == "new\n"
+
+
+def test_a_background_outside_the_training_is_told(saved):
+    assert saved.outside_background(np.array([0.0001, 0.5, np.nan, 30.0])) is None
+    assert saved.outside_background(np.full(3, np.nan)) is None
+    told = saved.outside_background(np.array([1e-5, 0.5, np.nan, 80.0]))
+    assert told.startswith("the background of 2 of 3 frames (0.5 photons per pixel in the middle")
+    assert "outside the 0.0001 to 30" in told
 
 
 def test_an_experiment_outside_the_training_is_told(saved):

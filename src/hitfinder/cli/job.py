@@ -197,6 +197,12 @@ class _Job:
             "fingerprint": job,
         }
         collected = outputs.write(run)
+        if self.settings.finder.finder == "network":
+            outside = peak_model.load(self.settings.finder.model).outside_background(
+                collected.background
+            )
+            if outside:
+                log.warning("%s; look at its hits, or try --finder likelihood", outside)
         if not interrupted:
             self.store.remove()
         return Result(

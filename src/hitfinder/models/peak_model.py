@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
@@ -74,6 +75,25 @@ class PeakModel:
                     f"network {self.name!r} was trained on"
                 )
         return told
+
+    def outside_background(self, background: NDArray[np.floating]) -> str | None:
+        """Say how many frames have a background outside the range of the training, if any.
+
+        Parameters
+        ----------
+        background : ndarray, shape (n_frames,)
+            Mean background of each frame, in photons per pixel; NaN where there is none.
+        """
+        low, high = self.ranges["background_photons_per_pixel"]
+        known = background[np.isfinite(background)]
+        n = int(((known < low * (1 - _SLACK)) | (known > high * (1 + _SLACK))).sum())
+        if not n:
+            return None
+        return (
+            f"the background of {n} of {len(known)} frames ({np.median(known):.2g} photons per "
+            f"pixel in the middle of all) is outside the {low:g} to {high:g} that the network "
+            f"{self.name!r} was trained on"
+        )
 
     def network_bytes(self) -> bytes:
         """Return the locator as an ONNX model."""

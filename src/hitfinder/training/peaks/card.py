@@ -43,8 +43,8 @@ On frames that neither the fit nor the calibration saw, of the same ranges:
 - Spots under four pixels apart are taken as one, unless a gap divides them.
 - The hit probability supposes that hits and blank frames are equally many, and hits as strong as in
   training: many of those hold a few photons in all.
-- Outside the ranges above nothing is known; `hitfinder run` warns of photon energy and camera
-  length.
+- Outside the ranges above nothing is known; `hitfinder run` warns of photon energy, camera length
+  and background.
 """
 
 
