@@ -107,25 +107,32 @@ class Finder:
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
         return Proposal(
-            found,
-            log_expected,
-            photons,
-            rate,
-            means,
-            self._work,
-            n_chance,
-            crowded,
-            texture,
-            n_read,
+            peaks=found,
+            log_expected=log_expected,
+            photons=photons,
+            rate=rate,
+            profile=means,
+            counts=self._work,
+            n_chance=n_chance,
+            crowded=crowded,
+            texture=texture,
+            n_read=n_read,
         )
 
     def _nothing(self) -> Proposal:
         """Return what a frame without a pixel to read says."""
         unknown = np.full(self.rings.q.size, np.nan)
-        none = np.empty(0)
-        even = np.zeros(self.rings.q.size, bool)
         return Proposal(
-            np.empty(0, PEAK_DTYPE), none, 0, unknown, unknown, self._work, 0.0, even, 0.0, 0
+            peaks=np.empty(0, PEAK_DTYPE),
+            log_expected=np.empty(0),
+            photons=0,
+            rate=unknown,
+            profile=unknown,
+            counts=self._work,
+            n_chance=0.0,
+            crowded=np.zeros(self.rings.q.size, bool),
+            texture=0.0,
+            n_read=0,
         )
 
     def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
