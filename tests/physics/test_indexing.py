@@ -12,11 +12,9 @@ from hitfinder.geometry.named import named_detector
 from hitfinder.inference.indexing.batch import LEAST_SCORE
 from hitfinder.inference.indexing.indexer import Indexer
 
-N_PEAKS = 8
 
-
-@pytest.fixture
-def frames(shared):
+@pytest.fixture(params=[8, 60], ids=["few", "many"])
+def frames(shared, request):
     """Geometry, some spots of three photons and more, and reciprocal axes of each frame."""
     detector, made = named_detector("eiger-4m-report"), []
     with h5py.File(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5") as file:
@@ -25,7 +23,8 @@ def frames(shared):
             rng = np.random.default_rng(n)
             spots, count = label(image > 0, np.ones((3, 3)))
             photons = np.bincount(spots.ravel(), image.ravel(), count + 1)[1:]
-            chosen = rng.choice(np.flatnonzero(photons >= 3), N_PEAKS, replace=False)
+            bright = np.flatnonzero(photons >= 3)
+            chosen = rng.choice(bright, min(request.param, len(bright)), replace=False)
             ss, fs = np.array(center_of_mass(image, spots, chosen + 1)).T + 0.5
             energy, length = file["photon_energy_ev"][n], file["camera_length_m"][n]
             geometry = Geometry(detector, float(length), float(energy))
@@ -40,7 +39,7 @@ def off_by_deg(frames, mirrored=False):
     for geometry, fs, ss, axes in frames:
         q = geometry.scattering_vectors(fs, ss) * ([-1, 1, 1] if mirrored else 1)
         pixel = 75e-6 / (geometry.camera_length_m * geometry.wavelength_a)
-        found = Indexer(lattice, 0.35, pixel).index(q, np.full(N_PEAKS, 0.9))
+        found = Indexer(lattice, 0.35, pixel).index(q, np.full(len(q), 0.9))
         turn = (axes @ back).T @ found.axes @ back
         best = max(np.trace(turn @ symmetry) for symmetry in lattice.rotations)
         out.append((np.degrees(np.arccos(np.clip((best - 1) / 2, -1, 1))), found.score))

@@ -13,7 +13,7 @@ from hitfinder.inference.indexing.indexer import Indexer, Orientation
 
 LEAST_SCORE = 22.0
 """Score from which a frame counts as indexed: of 572 frames whose peaks were turned at random five
-reached 21 and none 22."""
+reached 21 and one 22."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,15 +13,19 @@ from hitfinder.inference.indexing.kernels import fit, log_likelihood, refine, se
 LEAST_PEAKS = 3
 """Peaks without which no orientation is told from another."""
 
-_STRAY = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
-"""Shares of Bragg peaks that belong to something else than the crystal, to choose from."""
+_STRAY = (0.1, 0.25, 0.45, 0.65)
+"""Shares of Bragg peaks that belong to something else than the crystal, to choose from. No higher
+ones: orientations that share a row of lattice points with the true one explain a tenth or two."""
 
 _USUAL_STRAY = 0.5
 _SEEDS = 14
 _KEPT = 60
 _MOST_TRIED = 400_000
-_MOST_PEAKS = 200
-_ENOUGH = 40.0
+_SEARCHED = 60
+"""Likeliest peaks by which orientations are tried; all take part in refining them."""
+
+_ENOUGH, _ENOUGH_SHARE = 40.0, 0.5
+"""Log likelihood, and share of that of peaks which all fit, at which nothing more is tried."""
 _ROUNDS = 4
 _SURE = 0.999
 _MOST_POINTS = 2_000_000
@@ -122,20 +126,22 @@ class Indexer:
             or no two of them can be lattice points.
         """
         p = np.clip(np.nan_to_num(np.asarray(probability, float), nan=self.UNKNOWN), 0, _SURE)
-        chosen = np.sort(np.argsort(-p, kind="stable")[:_MOST_PEAKS])
-        vectors, likely = np.ascontiguousarray(np.asarray(q, float)[chosen]), p[chosen]
-        pairs, first, last = self._pairs(vectors, likely)
+        vectors = np.ascontiguousarray(np.asarray(q, float))
+        pairs, first, last = self._pairs(vectors, p)
         if len(vectors) < LEAST_PEAKS or not len(pairs):
             return None
-        odds, base = _odds(likely, _USUAL_STRAY)
-        best, turns = np.empty(_KEPT), np.zeros((_KEPT, 3, 3))
         lattice = self._reciprocal, self._inverse
+        best, turns = np.empty(_KEPT), np.zeros((_KEPT, 3, 3))
+        some = np.argsort(-p, kind="stable")[:_SEARCHED]
+        odds, base = _odds(p[some], _USUAL_STRAY)
         search(
-            vectors, odds, pairs, first, last, self._points, self._lengths, self._is_unique,
-            *lattice, self._wide, _MOST_TRIED, _ENOUGH - base, best, turns,
+            vectors, vectors[some], odds, pairs, first, last, self._points, self._lengths,
+            self._is_unique, *lattice, self._wide, _MOST_TRIED,
+            max(_ENOUGH - base, _ENOUGH_SHARE * self._attainable(vectors[some], odds)), best, turns,
         )  # fmt: skip
+        odds, _ = _odds(p, _USUAL_STRAY)
         score, turn, stray, gain = -np.inf, None, _USUAL_STRAY, np.empty(len(vectors))
-        tried = [(share, *_odds(likely, share)) for share in _STRAY]
+        tried = [(share, *_odds(p, share)) for share in _STRAY]
         for k in np.flatnonzero(np.isfinite(best)):
             refined = turns[k]
             for spread in (self._wide, self._narrow):
@@ -144,7 +150,7 @@ class Indexer:
             value, share = max((b + log_likelihood(gain, o), share) for share, o, b in tried)
             if value > score:
                 score, turn, stray = value, refined, share
-        return None if turn is None else self._told(score, turn, stray, np.asarray(q, float), p)
+        return None if turn is None else self._told(score, turn, stray, vectors, p)
 
     def _pairs(
         self, q: Floats, probability: Floats
@@ -163,6 +169,14 @@ class Indexer:
         pairs = np.where((n[:, :1] < n[:, 1:]), pairs[:, ::-1], pairs)
         worth = probability[pairs].prod(axis=1) / np.sqrt(n.prod(axis=1))
         return np.ascontiguousarray(pairs[np.argsort(-worth, kind="stable")]), first, last
+
+    def _attainable(self, q: Floats, odds: Floats) -> float:
+        """Log likelihood of an orientation that has every peak on its lattice point."""
+        length = np.linalg.norm(q, axis=1)
+        across, along = (self._wide[k] + self._wide[k + 1] * length for k in (0, 2))
+        volume = abs(np.linalg.det(self._reciprocal))
+        top = volume / ((2 * np.pi) ** 1.5 * across**2 * along)
+        return float(np.log1p(odds * top).sum())
 
     def _told(self, score: float, turn: Floats, stray: float, q: Floats, p: Floats) -> Orientation:
         """Put together what is said of all peaks."""

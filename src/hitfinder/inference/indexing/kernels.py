@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 _FAR = 12.0
 _LEAST_ANGLE = 0.1
+_IN_A_ROW = 0.9999
 
 
 @numba.njit(cache=True, nogil=True)
@@ -91,6 +92,7 @@ def log_likelihood(gain: Floats, odds: Floats) -> float:
 
 @numba.njit(cache=True, nogil=True)
 def search(
+    seeds: Floats,
     q: Floats,
     odds: Floats,
     pairs: NDArray[np.int64],
@@ -107,16 +109,18 @@ def search(
     best: Floats,
     turns: Floats,
 ) -> int:
-    """Try the orientations that bring two peaks onto lattice points, and keep the best.
+    """Try the orientations that bring two seeds onto lattice points, and keep the best.
 
     Parameters
     ----------
+    seeds : ndarray, shape (n_seeds, 3)
+        Scattering vectors to lay on lattice points.
     q, odds, reciprocal, inverse, spread
         As for `fit` and `log_likelihood`.
     pairs : ndarray of int, shape (n_pairs, 2)
-        Peaks to take together, the best pairs first.
-    first, last : ndarray of int, shape (n,)
-        Range of the lattice points that are as long as each peak's vector.
+        Seeds to take together, the best pairs first.
+    first, last : ndarray of int, shape (n_seeds,)
+        Range of the lattice points that are as long as each seed.
     points, lengths : ndarray, shape (n_points, 3) and (n_points,)
         Lattice points by length.
     is_unique : ndarray of bool, shape (n_points,)
@@ -139,8 +143,9 @@ def search(
     worst, n_tried = 0, 0
     for m in range(pairs.shape[0]):
         i, j = pairs[m, 0], pairs[m, 1]
-        one, other = math.sqrt((q[i] ** 2).sum()), math.sqrt((q[j] ** 2).sum())
-        between = math.acos(min(1.0, max(-1.0, (q[i] * q[j]).sum() / (one * other))))
+        c, d = seeds[i], seeds[j]
+        one, other = math.sqrt((c**2).sum()), math.sqrt((d**2).sum())
+        between = math.acos(min(1.0, max(-1.0, (c * d).sum() / (one * other))))
         if between < _LEAST_ANGLE or between > math.pi - _LEAST_ANGLE:
             continue
         reach = 2 * spread[1] + spread[0] * (1 / one + 1 / other)
@@ -155,9 +160,9 @@ def search(
                     + points[a, 1] * points[b, 1]
                     + points[a, 2] * points[b, 2]
                 ) / (lengths[a] * lengths[b])
-                if inner < low or inner > high:
+                if inner < low or inner > high or abs(inner) > _IN_A_ROW:
                     continue
-                _turn_onto(points[a], points[b], q[i], q[j], turn)
+                _turn_onto(points[a], points[b], c, d, turn)
                 fit(turn, q, reciprocal, inverse, spread, gain)
                 value = log_likelihood(gain, odds)
                 n_tried += 1
