@@ -135,6 +135,15 @@ def test_too_few_peaks_have_no_orientation():
     assert indexer.index(row, np.full(4, 0.9)) is None
 
 
+def test_lattice_points_in_a_row_are_no_orientation():
+    lattice = read_lattice(*LATTICES["tetragonal"])
+    a_star = 1 / 68
+    coarse = Indexer(lattice, 1.05 * a_star, 1e-3)
+    angle = np.deg2rad([0.0, 7.0, 14.0])
+    q = a_star * np.stack([np.cos(angle), np.sin(angle), -0.03 + 0 * angle], 1)
+    assert coarse.index(q, np.full(3, 0.9)) is None
+
+
 def test_fit_is_the_density_of_a_normal_distribution():
     lattice, _ = indexer_of("triclinic")
     rng = np.random.default_rng(7)
@@ -177,6 +186,18 @@ def test_further_crystals_are_found_in_what_is_left():
         off = [[off_by_deg(lattice, c.axes, t) for c in one.crystals] for t in true]
         assert np.max(np.min(off, axis=1)) < 0.2
     assert [len(one.crystals) for one in index_frames(indexer, frames)] == [1, 1]
+
+
+def test_the_crystal_that_explains_more_is_taken():
+    lattice, indexer = indexer_of("tetragonal")
+    rng = np.random.default_rng(11)
+    for _ in range(5):
+        more, fewer = random_rotation(rng), random_rotation(rng)
+        q = np.concatenate(
+            [diffracted(lattice, more, rng, 34), diffracted(lattice, fewer, rng, 24)]
+        )
+        found = indexer.index(rng.permutation(q), np.full(58, 0.95))
+        assert off_by_deg(lattice, found.axes, more) < 0.2
 
 
 def test_frames_come_in_order_and_the_same_from_any_number_of_threads():
