@@ -121,6 +121,7 @@ def test_indexing_again_has_to_be_asked_for(indexed, hitfinder):
     again = hitfinder("index", out, "--cell", CELL, "--space-group", GROUP, "--overwrite")
     assert again.returncode == 0
     assert (out / "indexed.sol").read_bytes() == before
+    assert {path.name for path in out.glob("indexed*")} == RESULTS
 
 
 def test_a_new_run_in_the_folder_takes_away_what_was_indexed(frames, indexed, tmp_path, hitfinder):

@@ -171,7 +171,8 @@ def _write(
         "crystals": len(solved),
         "by_chance": by_chance,
     }
-    (run / "indexed.json").unlink(missing_ok=True)
+    for old in ("indexed.json", "indexed.csv"):
+        (run / old).unlink(missing_ok=True)
     write_solutions(run / "indexed.sol", lattice, solved)
     write_lst(run / "indexed.lst", refs)
     rows = _rows(hits, found, least)
