@@ -135,6 +135,14 @@ def test_too_few_peaks_have_no_orientation():
     assert indexer.index(row, np.full(4, 0.9)) is None
 
 
+def test_vectors_have_to_be_finite():
+    _, indexer = indexer_of("tetragonal")
+    q = anywhere(np.random.default_rng(12), 5)
+    q[2, 1] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        indexer.index(q, np.full(5, 0.9))
+
+
 def test_lattice_points_in_a_row_are_no_orientation():
     lattice = read_lattice(*LATTICES["tetragonal"])
     a_star = 1 / 68

@@ -124,9 +124,16 @@ class Indexer:
         Orientation or None
             The likeliest orientation, however little it is worth; None if there are too few peaks
             or no two of them can be lattice points.
+
+        Raises
+        ------
+        ValueError
+            If a vector is not finite, as those of positions on no panel.
         """
         p = np.clip(np.nan_to_num(np.asarray(probability, float), nan=self.UNKNOWN), 0, _SURE)
         vectors = np.ascontiguousarray(np.asarray(q, float))
+        if not np.isfinite(vectors).all():
+            raise ValueError("scattering vectors must be finite")
         pairs, first, last = self._pairs(vectors, p)
         if len(vectors) < LEAST_PEAKS or not len(pairs):
             return None
