@@ -72,6 +72,8 @@ class Geometry:
         for panel in self.detector:
             on = (fs >= panel.fs_start) & (fs < panel.fs_start + panel.n_fs)
             on &= (ss >= panel.ss_start) & (ss < panel.ss_start + panel.n_ss)
+            if not on.any():
+                continue
             place = np.stack(panel.positions(fs[on], ss[on], self.camera_length_m), axis=-1)
             out[on] = place / np.linalg.norm(place, axis=-1, keepdims=True) - [0.0, 0.0, 1.0]
         return out / self.wavelength_a
