@@ -65,6 +65,8 @@ def test_the_demo_finds_what_it_put_in(tmp_path, capsys):
     spots, found = re.search(r"all with a crystal +\S+ +(\d+) +(\d+)", said).groups()
     assert int(spots) > 300
     assert int(found) > 0.97 * int(spots)
+    indexed, hits, right = re.search(r"indexed: (\d+) of (\d+) hits.*; (\d+) within", said).groups()
+    assert int(right) == int(indexed) > 0.8 * int(hits)
     assert (tmp_path / "demo" / "run" / "report.html").exists()
     assert pq.read_table(tmp_path / "demo" / "truth.parquet").num_rows > int(spots)
     with pytest.raises(SystemExit) as stop:

@@ -59,6 +59,16 @@ def test_rotations_map_the_lattice_onto_itself(name):
     )
 
 
+@pytest.mark.parametrize("name", GROUPS)
+def test_angles_are_up_to_the_lattices_rotations(name):
+    lattice = read_lattice(GROUPS[name][0], name)
+    axes, angle = lattice.cell.reciprocal, np.deg2rad(2.0)
+    about_z = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    for turn in lattice.rotations:
+        assert lattice.angle_deg(turn @ axes, axes) < 1e-4
+        assert lattice.angle_deg(about_z @ turn @ axes, axes) == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(
     ("cell", "code"),
     [

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hitfinder.cli.demo_frames import Truth
+    from hitfinder.crystal.lattice import Lattice
 
 EPILOG = """\b
 Example:
@@ -31,6 +32,7 @@ LEAST_PHOTONS = 8
 """Photons of a spot that should be found; weaker ones count neither as missed nor as false."""
 
 TOLERANCE_PX = 3.0
+RIGHT_DEG = 0.5
 
 
 @dataclasses.dataclass
@@ -66,14 +68,17 @@ class Tally:
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demo.")
 def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
-    """Simulate frames of proteinase K, find the hits, and compare with the truth.
+    """Simulate frames of proteinase K, find and index the hits, and compare with the truth.
 
     Half of the frames are blank; the others have crystals at full flux, 30 % and 10 % of it, over
     the water of one pulse and of 100. Written as an Eiger detector would, run as `hitfinder run`
-    would.
+    and `hitfinder index` would.
     """
     from hitfinder.cli.demo_frames import simulate
+    from hitfinder.cli.index import index_run
     from hitfinder.cli.job import run_job
+    from hitfinder.crystal.lattice import read_lattice
+    from hitfinder.crystal.tables import packaged_structure_factors
     from hitfinder.inference.settings import JobSettings
 
     began = time.perf_counter()
@@ -87,6 +92,15 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     if result.interrupted:
         click.get_current_context().exit(130)
     _tell(out / "run", truth, conditions)
+    if result.hits:
+        factors = packaged_structure_factors()
+        lattice = read_lattice(str(factors.cell), factors.space_group_name)
+        indexed = index_run(out / "run", lattice, workers=workers)
+        right = right_orientations(out / "run", truth, lattice)
+        click.echo(
+            f"indexed: {indexed['indexed']} of {indexed['hits']} hits, the unit cell being known; "
+            f"{right} within {RIGHT_DEG:g}° of the truth"
+        )
     click.echo(f"\nreport: {result.page}\ntruth:  {out / 'truth.parquet'}")
     click.echo(f"{time.perf_counter() - began:.0f} s in all")
 
@@ -151,6 +165,22 @@ def judge(run_dir: Path, truth: Truth) -> dict[int, Tally]:
         tally = Tally(1, int(is_hit[index]), len(found), n_spots, n_found, n_false)
         tallies[int(condition)].add(tally)
     return tallies
+
+
+def right_orientations(run_dir: Path, truth: Truth, lattice: Lattice) -> int:
+    """Count the indexed hits whose crystal was simulated in that orientation."""
+    import numpy as np
+    import pyarrow.parquet
+
+    from hitfinder.cli.demo_frames import axes_of
+    from hitfinder.crystal.orientation import COLUMNS
+
+    right = 0
+    for row in pyarrow.parquet.read_table(run_dir / "indexed.parquet").to_pylist():
+        if row["indexed"] and truth.condition[row["frame"]] >= 0:
+            axes = 1e-10 * np.array([row[name] for name in COLUMNS]).reshape(3, 3).T
+            right += lattice.angle_deg(axes, axes_of(row["frame"])) < RIGHT_DEG
+    return right
 
 
 def _compare(found: NDArray[np.float64], spots: NDArray[np.void]) -> tuple[int, int, int]:

@@ -90,13 +90,18 @@ def simulate(
     return truth
 
 
+def axes_of(index: int) -> NDArray[np.float64]:
+    """Return the reciprocal axes of a frame's crystal as columns, in Å⁻¹."""
+    rotation = random_rotation(np.random.default_rng(frame_seed(SEED, index, 2)))
+    return rotation @ packaged_structure_factors().cell.reciprocal
+
+
 def _crystal(geometry: Geometry, index: int) -> BraggSpots:
     """Spots of a crystal in a random orientation, hit in full."""
     factors = packaged_structure_factors()
-    rotation = random_rotation(np.random.default_rng(frame_seed(SEED, index, 2)))
     fluence = FLUX_PHOTONS / (np.pi * BEAM_RADIUS_M**2)
     beam = Beam(tophat(geometry.photon_energy_ev, BANDWIDTH), fluence, geometry.polarisation)
-    crystal = Crystal(rotation @ factors.cell.reciprocal, (CRYSTAL_A, CRYSTAL_A, CRYSTAL_A))
+    crystal = Crystal(axes_of(index), (CRYSTAL_A, CRYSTAL_A, CRYSTAL_A))
     return bragg_spots(factors, geometry, beam, crystal)
 
 
@@ -111,7 +116,6 @@ def _write_spots(path: Path, spots: NDArray[np.void]) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
-    columns = {name: spots[name] for name in spots.dtype.names or ()}
     columns = {name: spots[name] for name in spots.dtype.names or ()}
     with atomic.replacing(path) as part:
         pyarrow.parquet.write_table(pa.table(columns), part)

@@ -87,17 +87,68 @@ def index(
     The unit cell must be known. Every peak counts by its probability, so that few and doubtful
     peaks are enough: often five.
     """
-    from hitfinder.cli.bars import counting
-    from hitfinder.cli.past_run import PastRun
     from hitfinder.crystal.lattice import read_lattice
     from hitfinder.errors import OutputError
-    from hitfinder.inference.indexing.batch import LEAST_SCORE, index_frames
-    from hitfinder.inference.pipeline import default_workers
 
     lattice = read_lattice(cell, space_group)
     if (run / "indexed.json").exists() and not overwrite:
         hint = "Use --overwrite to replace it."
         raise OutputError("the run has been indexed before", str(run / "indexed.json"), hint)
+    counts = index_run(
+        run,
+        lattice,
+        bandwidth=bandwidth,
+        crystals=crystals,
+        least_score=least_score,
+        workers=workers,
+        csv=csv,
+    )
+    n, total, found = counts["indexed"], counts["hits"], counts["crystals"]
+    more = f", {found} crystals" if found > n else ""
+    click.echo(
+        f"{lattice}\n{n} of {total} hits indexed ({100 * n / total:.1f} %){more}; "
+        f"with their peaks turned at random {counts['by_chance']}\n"
+        f"for CrystFEL: {run / 'indexed.sol'}"
+    )
+
+
+def index_run(
+    run: Path,
+    lattice: Lattice,
+    *,
+    bandwidth: float = 0.01,
+    crystals: int = 1,
+    least_score: float | None = None,
+    workers: int | None = None,
+    csv: bool = False,
+) -> dict[str, int]:
+    """Index the hits of a run and write the results to its folder.
+
+    Parameters
+    ----------
+    run : Path
+        The folder.
+    lattice : Lattice
+        Of the crystals.
+    bandwidth, crystals, least_score, workers, csv
+        As the options of the command.
+
+    Returns
+    -------
+    dict of str to int
+        Hits, those that are indexed, crystals in them, and hits that would be with their peaks
+        turned at random.
+
+    Raises
+    ------
+    HitfinderError
+        If the folder holds no hits, or cannot be written to.
+    """
+    from hitfinder.cli.bars import counting
+    from hitfinder.cli.past_run import PastRun
+    from hitfinder.inference.indexing.batch import LEAST_SCORE, index_frames
+    from hitfinder.inference.pipeline import default_workers
+
     hits = PastRun(run).hits()
     least = LEAST_SCORE if least_score is None else least_score
     indexer, peaks = _prepared(hits, lattice, bandwidth)
@@ -113,7 +164,7 @@ def index(
             found.append(one)
             advance(1)
     settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
-    _write(run, hits, lattice, found, settings, csv)
+    return _write(run, hits, lattice, found, settings, csv)
 
 
 def _prepared(
@@ -144,8 +195,8 @@ def _write(
     found: list[IndexedFrame],
     settings: dict[str, Any],
     csv: bool,
-) -> None:
-    """Write the outputs, ``indexed.json`` last, and say what was found."""
+) -> dict[str, int]:
+    """Write the outputs, ``indexed.json`` last, and return what was found."""
     import json
 
     import hitfinder
@@ -185,12 +236,7 @@ def _write(
     }
     with replacing(run / "indexed.json") as part:
         part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    share = 100 * len(refs) / len(found)
-    more = f", {len(solved)} crystals" if len(solved) > len(refs) else ""
-    click.echo(
-        f"{lattice}\n{len(refs)} of {len(found)} hits indexed ({share:.1f} %){more}; "
-        f"with their peaks turned at random {by_chance}\nfor CrystFEL: {run / 'indexed.sol'}"
-    )
+    return counts
 
 
 def _rows(hits: PastHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:

@@ -102,6 +102,19 @@ class Lattice:
         turns = [np.array(op.rot, float) / op.DEN for op in found.sym_ops]
         return np.array([direct @ turn @ np.linalg.inv(direct) for turn in turns])
 
+    def angle_deg(self, axes: NDArray[np.floating], others: NDArray[np.floating]) -> float:
+        """Angle by which two orientations differ, up to the lattice's rotations, in degrees.
+
+        Parameters
+        ----------
+        axes, others : ndarray, shape (3, 3)
+            Reciprocal axes of the conventional cell as columns.
+        """
+        back = np.linalg.inv(self.cell.reciprocal)
+        turn = (np.asarray(others) @ back).T @ np.asarray(axes) @ back
+        best = np.trace(turn @ self.rotations, axis1=1, axis2=2).max()
+        return float(np.degrees(np.arccos(np.clip((best - 1) / 2, -1, 1))))
+
 
 def read_lattice(given: str, space_group_name: str | None = None) -> Lattice:
     """Take a lattice from a file, or from numbers.
