@@ -17,13 +17,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import gemmi
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from hitfinder.crystal.lattice import read_lattice
-from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.crystal.lattice import Lattice, read_lattice
 from hitfinder.evaluate.suite import finders, peers, simulated
 from hitfinder.evaluate.suite.condition import Frames
 from hitfinder.evaluate.suite.measure import rate
@@ -58,32 +56,24 @@ class Exhaustive:
     ----------
     reciprocal : ndarray, shape (3, 3)
         Columns a*, b*, c* of the unturned crystal, in Å⁻¹.
-    symmetry : ndarray, shape (n, 3, 3)
-        Rotations of its point group.
     tried : ndarray of float32, shape (n, 3, 3)
         Orientations to try.
     """
 
     reciprocal: Points
-    symmetry: Points
     tried: NDArray[np.float32]
 
     REFINED, NEAR, NEAR_AT_LAST = 400, 0.3, 0.12
     ROUNDS = (0.35, 0.3, 0.25, 0.2, 0.15, 0.15, 0.15)
 
     @staticmethod
-    def of(factors: StructureFactors, n: int) -> Exhaustive:
+    def of(lattice: Lattice, n: int) -> Exhaustive:
         """Prepare for a crystal, to try `n` random orientations."""
-        reciprocal = factors.cell.reciprocal
-        direct = np.linalg.inv(reciprocal).T
-        operations = gemmi.SpaceGroup(factors.space_group_name).operations().sym_ops
-        turns = [np.array(op.rot, float) / op.DEN for op in operations]
-        symmetry = np.array([direct @ turn @ np.linalg.inv(direct) for turn in turns])
         tried = Rotation.random(n, random_state=1).as_matrix().astype(np.float32)
-        return Exhaustive(reciprocal, symmetry, tried)
+        return Exhaustive(lattice.cell.reciprocal, tried)
 
     def index(self, vectors: Points) -> Points | None:
-        """Return the rotation of the crystal; None from too few peaks.
+        """Return the crystal's reciprocal axes; None from too few peaks.
 
         Parameters
         ----------
@@ -97,7 +87,8 @@ class Exhaustive:
         fit = _nearness(np.abs(h - np.rint(h)).max(axis=1), self.NEAR)
         best = np.argpartition(-fit, self.REFINED)[: self.REFINED]
         refined = [self._refined(self.tried[k].astype(float), vectors, inverse) for k in best]
-        return max(refined, key=lambda turn: self._fit(turn, vectors, inverse))
+        best_turn = max(refined, key=lambda turn: self._fit(turn, vectors, inverse))
+        return best_turn @ self.reciprocal
 
     def _fit(self, turn: Points, vectors: Points, inverse: Points) -> float:
         h = vectors @ (turn @ inverse.T)
@@ -119,14 +110,6 @@ class Exhaustive:
             u, _, v = np.linalg.svd((vectors[use] * weight).T @ ideal)
             turn = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
         return turn
-
-    def is_right(self, turn: Points | None, axes: Points) -> bool:
-        """Whether a rotation gives these reciprocal axes, up to symmetry."""
-        if turn is None:
-            return False
-        true = axes @ np.linalg.inv(self.reciprocal)
-        off = np.trace(true.T @ turn @ self.symmetry, axis1=1, axis2=2)
-        return bool(np.degrees(np.arccos(np.clip((off.max() - 1) / 2, -1, 1))) < RIGHT_DEG)
 
 
 def _nearness(distance: NDArray[np.floating], reach: float) -> NDArray[np.floating]:
@@ -159,9 +142,9 @@ def judged(shots: int, n_orientations: int) -> list[dict[str, Any]]:
     frames = condition(f"flux-{shots}")
     c = frames.condition
     maker = simulated.Maker(simulated.flux_condition(shots), simulated.flux_settings(shots))
-    exhaustive = Exhaustive.of(maker.factors, n_orientations)
-    own = _own_indexer(maker.factors, frames.geometry(0))
-    told: dict[tuple[float, str, str], list[tuple[bool, bool, bool, int]]]
+    lattice = read_lattice(str(maker.factors.cell), maker.factors.space_group_name)
+    exhaustive, own = Exhaustive.of(lattice, n_orientations), _own(lattice, frames.geometry(0))
+    told: dict[tuple[float, str, str], list[tuple[Any, ...]]]
     told = collections.defaultdict(list)
     for index in range(c.n_hits):
         scale = c.scales[index % len(c.scales)]
@@ -170,17 +153,17 @@ def judged(shots: int, n_orientations: int) -> list[dict[str, Any]]:
         axes = maker.axes(index)
         for name, setting, peaks in lists(frames, index):
             q = frames.geometry(index).scattering_vectors(*peaks[:, :2].T)
-            right = exhaustive.is_right(exhaustive.index(q), axes)
-            found = own.index(q, peaks[:, 2])
-            turn = None if found is None else found.axes @ np.linalg.inv(exhaustive.reciprocal)
+            theirs, found = exhaustive.index(q), own.index(q, peaks[:, 2])
+            right = [
+                one is not None and lattice.angle_deg(one, axes) < RIGHT_DEG
+                for one in (theirs, None if found is None else found.axes)
+            ]
             sure = found is not None and found.score >= LEAST_SCORE
-            row = right, exhaustive.is_right(turn, axes), sure, len(peaks)
-            told[scale, name, setting].append(row)
+            told[scale, name, setting].append((*right, sure, len(peaks)))
     return [_row(shots, scale, told) for scale in SCALES[shots]]
 
 
-def _own_indexer(factors: StructureFactors, geometry: Geometry) -> Indexer:
-    lattice = read_lattice(str(factors.cell), factors.space_group_name)
+def _own(lattice: Lattice, geometry: Geometry) -> Indexer:
     pixel = geometry.detector.panels[0].pixel_size_m
     longest = float(np.nanmax(geometry.pixels.q)) / (2 * np.pi)
     return Indexer(lattice, longest, pixel / (geometry.camera_length_m * geometry.wavelength_a))

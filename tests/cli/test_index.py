@@ -66,10 +66,7 @@ def test_orientations_are_those_simulated(frames, indexed):
     for row in np.flatnonzero(good):
         frame = table["frame"][row].as_py()
         assert not shots["blank"][frame].as_py()
-        back = np.linalg.inv(lattice.cell.reciprocal)
-        found, true = axes(table, row) @ back, axes(shots, frame) @ back
-        best = max(np.trace(true.T @ found @ turn) for turn in lattice.rotations)
-        assert np.degrees(np.arccos(np.clip((best - 1) / 2, -1, 1))) < 0.3
+        assert lattice.angle_deg(axes(table, row), axes(shots, frame)) < 0.3
         assert table["score"][row].as_py() >= 22 > table["chance"][row].as_py()
         assert 3 < table["n_indexed"][row].as_py() <= table["n_peaks"][row].as_py()
     assert (out / "indexed.csv").read_text().count("\n") == len(hits) + 1

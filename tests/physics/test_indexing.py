@@ -35,14 +35,12 @@ def frames(shared, request):
 def off_by_deg(frames, mirrored=False):
     """Angle to pattern_sim's orientation up to symmetry, and score, of each frame."""
     lattice = Lattice(packaged_structure_factors().cell, "P", "tetragonal", "c")
-    back, out = np.linalg.inv(lattice.cell.reciprocal), []
+    out = []
     for geometry, fs, ss, axes in frames:
         q = geometry.scattering_vectors(fs, ss) * ([-1, 1, 1] if mirrored else 1)
         pixel = 75e-6 / (geometry.camera_length_m * geometry.wavelength_a)
         found = Indexer(lattice, 0.35, pixel).index(q, np.full(len(q), 0.9))
-        turn = (axes @ back).T @ found.axes @ back
-        best = max(np.trace(turn @ symmetry) for symmetry in lattice.rotations)
-        out.append((np.degrees(np.arccos(np.clip((best - 1) / 2, -1, 1))), found.score))
+        out.append((lattice.angle_deg(found.axes, axes), found.score))
     return np.array(out).T
 
 

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -53,9 +51,7 @@ def anywhere(rng, n):
 
 def off_by_deg(lattice, axes, turn):
     """Angle between orientations, up to the lattice's symmetry."""
-    found = axes @ np.linalg.inv(lattice.cell.reciprocal)
-    best = max(np.trace(turn.T @ found @ symmetry) for symmetry in lattice.rotations)
-    return math.degrees(math.acos(np.clip((best - 1) / 2, -1, 1)))
+    return lattice.angle_deg(axes, turn @ lattice.cell.reciprocal)
 
 
 def indexer_of(name):
