@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from hitfinder.crystal.lattice import Lattice, read_lattice
+from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.evaluate.suite import finders, peers, simulated
 from hitfinder.evaluate.suite.condition import Frames
 from hitfinder.evaluate.suite.measure import rate
@@ -142,10 +142,9 @@ def judged(shots: int, n_orientations: int) -> list[dict[str, Any]]:
     frames = condition(f"flux-{shots}")
     c = frames.condition
     maker = simulated.Maker(simulated.flux_condition(shots), simulated.flux_settings(shots))
-    lattice = read_lattice(str(maker.factors.cell), maker.factors.space_group_name)
+    lattice = lattice_of(maker.factors.cell, maker.factors.space_group_name)
     exhaustive, own = Exhaustive.of(lattice, n_orientations), _own(lattice, frames.geometry(0))
-    told: dict[tuple[float, str, str], list[tuple[Any, ...]]]
-    told = collections.defaultdict(list)
+    told: dict[tuple[float, str, str], list[Any]] = collections.defaultdict(list)
     for index in range(c.n_hits):
         scale = c.scales[index % len(c.scales)]
         if scale not in SCALES[shots]:
@@ -164,9 +163,8 @@ def judged(shots: int, n_orientations: int) -> list[dict[str, Any]]:
 
 
 def _own(lattice: Lattice, geometry: Geometry) -> Indexer:
-    pixel = geometry.detector.panels[0].pixel_size_m
     longest = float(np.nanmax(geometry.pixels.q)) / (2 * np.pi)
-    return Indexer(lattice, longest, pixel / (geometry.camera_length_m * geometry.wavelength_a))
+    return Indexer(lattice, longest, geometry.pixel_inv_a)
 
 
 def _row(shots: int, scale: float, told: dict[tuple[float, str, str], Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hitfinder.crystal.lattice import read_lattice
-from hitfinder.crystal.orientation import COLUMNS
+from hitfinder.crystal.orientation import COLUMNS, from_columns
 
 CELL, GROUP = "60,60,90", "P 43 21 2"
 N_FRAMES = 16
@@ -60,8 +60,7 @@ def test_orientations_are_those_simulated(frames, indexed):
     assert good.sum() >= 0.8 * len(hits) >= 6
 
     def axes(table, row):
-        values = [table[name][row].as_py() for name in COLUMNS]
-        return np.array(values).reshape(3, 3).T * 1e-10
+        return from_columns({name: table[name][row].as_py() for name in COLUMNS})
 
     for row in np.flatnonzero(good):
         frame = table["frame"][row].as_py()

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hitfinder.crystal.orientation import COLUMNS, random_rotation, read_orientations
+from hitfinder.crystal.orientation import (
+    COLUMNS,
+    from_columns,
+    random_rotation,
+    read_orientations,
+    to_columns,
+)
 from hitfinder.errors import ConfigError
 
 
@@ -27,6 +33,16 @@ def test_orientations_from_a_file(tmp_path):
     assert axes[0].T.tolist() == pytest.approx(
         np.array([[0.01, 0.02, 0.03], [0, 0.01, 0], [0, 0, 0.005]])
     )
+
+
+def test_axes_go_to_columns_and_back():
+    axes = np.arange(1.0, 10.0).reshape(3, 3) * 1e-3
+    row = to_columns(axes)
+    assert tuple(row) == COLUMNS
+    assert (row["astar_y"], row["cstar_x"]) == pytest.approx((4e7, 3e7))
+    assert from_columns(row) == pytest.approx(axes)
+    with pytest.raises(KeyError):
+        from_columns({"astar_x": 1.0})
 
 
 @pytest.mark.parametrize(

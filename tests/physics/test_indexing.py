@@ -38,8 +38,7 @@ def off_by_deg(frames, mirrored=False):
     out = []
     for geometry, fs, ss, axes in frames:
         q = geometry.scattering_vectors(fs, ss) * ([-1, 1, 1] if mirrored else 1)
-        pixel = 75e-6 / (geometry.camera_length_m * geometry.wavelength_a)
-        found = Indexer(lattice, 0.35, pixel).index(q, np.full(len(q), 0.9))
+        found = Indexer(lattice, 0.35, geometry.pixel_inv_a).index(q, np.full(len(q), 0.9))
         out.append((lattice.angle_deg(found.axes, axes), found.score))
     return np.array(out).T
 

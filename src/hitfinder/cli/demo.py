@@ -77,7 +77,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     from hitfinder.cli.demo_frames import simulate
     from hitfinder.cli.index import index_run
     from hitfinder.cli.job import run_job
-    from hitfinder.crystal.lattice import read_lattice
+    from hitfinder.crystal.lattice import lattice_of
     from hitfinder.crystal.tables import packaged_structure_factors
     from hitfinder.inference.settings import JobSettings
 
@@ -94,7 +94,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     _tell(out / "run", truth, conditions)
     if result.hits:
         factors = packaged_structure_factors()
-        lattice = read_lattice(str(factors.cell), factors.space_group_name)
+        lattice = lattice_of(factors.cell, factors.space_group_name)
         indexed = index_run(out / "run", lattice, workers=workers)
         right = right_orientations(out / "run", truth, lattice)
         click.echo(
@@ -169,17 +169,16 @@ def judge(run_dir: Path, truth: Truth) -> dict[int, Tally]:
 
 def right_orientations(run_dir: Path, truth: Truth, lattice: Lattice) -> int:
     """Count the indexed hits whose crystal was simulated in that orientation."""
-    import numpy as np
     import pyarrow.parquet
 
     from hitfinder.cli.demo_frames import axes_of
-    from hitfinder.crystal.orientation import COLUMNS
+    from hitfinder.crystal.orientation import from_columns
 
     right = 0
     for row in pyarrow.parquet.read_table(run_dir / "indexed.parquet").to_pylist():
         if row["indexed"] and truth.condition[row["frame"]] >= 0:
-            axes = 1e-10 * np.array([row[name] for name in COLUMNS]).reshape(3, 3).T
-            right += lattice.angle_deg(axes, axes_of(row["frame"])) < RIGHT_DEG
+            off = lattice.angle_deg(from_columns(row), axes_of(row["frame"]))
+            right += off < RIGHT_DEG
     return right
 
 

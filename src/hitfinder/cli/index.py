@@ -183,8 +183,7 @@ def _prepared(
         known = np.isfinite(q).all(axis=1) & q.any(axis=1)
         frames.append(FramePeaks(int(hits.rows[number]), q[known], probability[known]))
         longest = max(longest, float(np.linalg.norm(q[known], axis=1).max(initial=0)))
-        width = geometry.detector.panels[0].pixel_size_m
-        pixel = max(pixel, width / (geometry.camera_length_m * geometry.wavelength_a))
+        pixel = max(pixel, geometry.pixel_inv_a)
     return Indexer(lattice, longest, pixel, bandwidth), frames
 
 
@@ -241,11 +240,10 @@ def _write(
 
 def _rows(hits: PastHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
     """Columns of the table of crystals, a frame at a time."""
-    from hitfinder.crystal.orientation import COLUMNS
+    from hitfinder.crystal.orientation import to_columns
 
     for number, frame in enumerate(found):
         for k, crystal in enumerate(frame.crystals):
-            axes = dict(zip(COLUMNS, 1e10 * crystal.axes.T.ravel(), strict=True))
             row = {
                 "frame": frame.frame,
                 "crystal": k,
@@ -255,4 +253,4 @@ def _rows(hits: PastHits, found: list[IndexedFrame], least: float) -> Iterator[d
                 "n_peaks": len(hits.peaks(number)),
                 "n_indexed": crystal.belongs.sum(),
             }
-            yield {name: [value] for name, value in (row | axes).items()}
+            yield {name: [value] for name, value in (row | to_columns(crystal.axes)).items()}

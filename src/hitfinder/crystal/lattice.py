@@ -137,11 +137,13 @@ def read_lattice(given: str, space_group_name: str | None = None) -> Lattice:
     try:
         if kind == ".cell":
             lattice = _from_cell_file(path)
-            return lattice if space_group_name is None else _of(lattice.cell, space_group_name)
+            return (
+                lattice if space_group_name is None else lattice_of(lattice.cell, space_group_name)
+            )
         if kind not in _STRUCTURES:
-            return _of(Cell.parse(given), space_group_name)
+            return lattice_of(Cell.parse(given), space_group_name)
         cell, name = _from_structure(path)
-        return _of(cell, space_group_name or name)
+        return lattice_of(cell, space_group_name or name)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}", given) from error
     except (ValueError, RuntimeError) as error:
@@ -164,13 +166,19 @@ def _from_structure(path: Path) -> tuple[Cell, str | None]:
     return Cell(*cell.parameters), name
 
 
-def _of(cell: Cell, name: str | None) -> Lattice:
-    """Return the lattice of a cell in a space group."""
-    if name is None:
+def lattice_of(cell: Cell, space_group_name: str | None = None) -> Lattice:
+    """Return the lattice of a cell in a space group; without one, as `read_lattice`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such group, or the cell does not fit it.
+    """
+    if space_group_name is None:
         system = _BY_ROTATIONS[len(Lattice(cell).rotations)]
         centring = "R" if system == "rhombohedral" else "P"
         return Lattice(cell, centring, system, _axis(cell, system) if system in _WITH_AXIS else "")
-    group = space_group(name)
+    group = space_group(space_group_name)
     if not cell.as_gemmi().is_compatible_with_spacegroup(group, CELL_TOLERANCE):
         raise ValueError(f"cell {cell} does not fit space group {group.xhm()}")
     system, centring = group.crystal_system_str(), group.centring_type()

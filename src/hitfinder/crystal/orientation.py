@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,22 @@ from hitfinder.errors import ConfigError
 
 COLUMNS = tuple(f"{axis}star_{x}" for axis in "abc" for x in "xyz")
 """Columns of an orientation table: components of a*, b*, c* in m⁻¹."""
+
+
+def to_columns(axes: NDArray[np.floating]) -> dict[str, float]:
+    """Name the components of reciprocal axes, given as columns in Å⁻¹, in m⁻¹."""
+    return dict(zip(COLUMNS, (np.asarray(axes).T.ravel() * 1e10).tolist(), strict=True))
+
+
+def from_columns(row: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Put reciprocal axes together from a row of `COLUMNS`; columns a*, b*, c* in Å⁻¹.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a column is missing or no number.
+    """
+    return np.array([float(row[name]) for name in COLUMNS]).reshape(3, 3).T * 1e-10
 
 
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -71,7 +89,7 @@ def read_orientations(path: str | Path) -> NDArray[np.float64]:
     for number, row in enumerate(rows):
         values = {str(key).strip(): value for key, value in row.items()}
         try:
-            axes[number] = np.array([float(values[c]) for c in COLUMNS]).reshape(3, 3).T * 1e-10
+            axes[number] = from_columns(values)
         except (TypeError, ValueError) as error:
             raise ConfigError("a value is not a number", f"{where}, row {number + 1}") from error
         lengths = np.linalg.norm(axes[number], axis=0)

@@ -50,6 +50,12 @@ class Geometry:
         """Rows and columns of a frame."""
         return self.detector.shape
 
+    @property
+    def pixel_inv_a(self) -> float:
+        """What a pixel of the first panel spans in reciprocal space near the beam, in Å⁻¹."""
+        width = self.detector.panels[0].pixel_size_m
+        return width / (self.camera_length_m * self.wavelength_a)
+
     @functools.cached_property
     def pixels(self) -> PixelMaps:
         """Per-pixel maps at the pixel centres, computed once."""

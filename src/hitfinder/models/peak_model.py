@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.dataset.manifest import sha256
@@ -68,7 +68,7 @@ class PeakModel:
         for name, unit in (("photon_energy_ev", "eV"), ("camera_length_m", "m")):
             low, high = self.ranges[name]
             value = getattr(geometry, name)
-            if not low * (1 - _SLACK) <= value <= high * (1 + _SLACK):
+            if self._is_outside(name, value):
                 what = name.rsplit("_", 1)[0].replace("_", " ")
                 told.append(
                     f"{what} {value:g} {unit} is outside the {low:g} to {high:g} {unit} that the "
@@ -86,7 +86,7 @@ class PeakModel:
         """
         low, high = self.ranges["background_photons_per_pixel"]
         known = background[np.isfinite(background)]
-        n = int(((known < low * (1 - _SLACK)) | (known > high * (1 + _SLACK))).sum())
+        n = int(self._is_outside("background_photons_per_pixel", known).sum())
         if not n:
             return None
         return (
@@ -94,6 +94,11 @@ class PeakModel:
             f"pixel in the middle of all) is outside the {low:g} to {high:g} that the network "
             f"{self.name!r} was trained on"
         )
+
+    def _is_outside(self, name: str, values: ArrayLike) -> NDArray[np.bool_]:
+        low, high = self.ranges[name]
+        values = np.asarray(values)
+        return (values < low * (1 - _SLACK)) | (values > high * (1 + _SLACK))
 
     def network_bytes(self) -> bytes:
         """Return the locator as an ONNX model."""

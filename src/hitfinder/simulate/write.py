@@ -13,6 +13,7 @@ import numpy as np
 
 import hitfinder
 from hitfinder.atomic import replacing
+from hitfinder.crystal.orientation import COLUMNS, to_columns
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.experiment import Geometry
@@ -55,7 +56,6 @@ CRYSTAL_UNITS = {
 }  # fmt: skip
 """Columns of ``crystals.parquet``, a row per crystal, before its reciprocal axes."""
 
-AXES = tuple(f"{axis}star_{x}" for axis in "abc" for x in "xyz")
 _INTEGERS = {"frame", "crystal", "h", "k", "l", "counts", "n_crystals", "n_spots", "shots"}
 
 
@@ -167,7 +167,7 @@ def _write_frames(
 
 
 def _with_axes(units: dict[str, str]) -> dict[str, str]:
-    return units | dict.fromkeys(AXES, "1/metre")
+    return units | dict.fromkeys(COLUMNS, "1/metre")
 
 
 def _truth_columns(frame: SimulatedFrame) -> dict[str, Any]:
@@ -206,8 +206,8 @@ def _crystal_columns(shot: Shot) -> dict[str, Any]:
 
 def _axes(crystal: ShotCrystal | None) -> dict[str, float]:
     if crystal is None:
-        return dict.fromkeys(AXES, np.nan)
-    return dict(zip(AXES, (crystal.axes.T.ravel() * 1e10).tolist(), strict=True))
+        return dict.fromkeys(COLUMNS, np.nan)
+    return to_columns(crystal.axes)
 
 
 def beam_position(geometry: Geometry) -> tuple[float, float]:

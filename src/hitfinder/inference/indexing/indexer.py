@@ -188,7 +188,7 @@ class Indexer:
     def _told(self, score: float, turn: Floats, stray: float, q: Floats, p: Floats) -> Orientation:
         """Put together what is said of all peaks."""
         gain = np.empty(len(q))
-        fit(turn, np.ascontiguousarray(q), self._reciprocal, self._inverse, self._narrow, gain)
+        fit(turn, q, self._reciprocal, self._inverse, self._narrow, gain)
         in_lattice = _odds(p, stray)[0] * gain
         axes = turn @ self.lattice.cell.reciprocal
         hkl = np.rint(q @ turn @ np.linalg.inv(self.lattice.cell.reciprocal).T).astype(int)
