@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 import hitfinder
-from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.estimate.bins import N_AZIMUTHS, block_sum
-from hitfinder.inference.estimate.estimator import GeometryEstimator
-from hitfinder.inference.estimate.gather import BinSums
-from hitfinder.inference.estimate.ranges import ENERGY_RANGE_EV
-from hitfinder.inference.estimate.run import RunSums
-from hitfinder.inference.finder import Finder
-from hitfinder.simulate.parts import shifted
+from hitfinder.estimate.bins import N_AZIMUTHS, block_sum
+from hitfinder.estimate.estimator import GeometryEstimator
+from hitfinder.estimate.gather import BinSums
+from hitfinder.estimate.ranges import ENERGY_RANGE_EV
+from hitfinder.estimate.run import RunSums
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.simulate.ingredients import shifted
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.water import expected_water
@@ -100,7 +100,7 @@ def estimated(estimate) -> tuple[np.ndarray, ...]:
 def reached(preset: str, energy: float, length: float, n: int, **overrides) -> dict:
     """Errors of single frames, Bragg peaks in every other one, over the bound of each frame."""
     sim = simulator(preset, energy, length, **{"blank_fraction": 0.5, **overrides})
-    estimator, finder = GeometryEstimator(sim.geometry), Finder(sim.geometry)
+    estimator, finder = GeometryEstimator(sim.geometry), LikelihoodFinder(sim.geometry)
     rows, classes, flags, photons, within = [], [], Counter(), [], []
     for frame in sim.frames(n, reuse=True):
         counts, _ = finder.counts_and_background(frame.counts)
@@ -251,7 +251,7 @@ def beam_moved() -> list[dict]:
 def of_runs(energy: float, length: float, numbers: tuple[int, ...]) -> list[dict]:
     """Runs of single shots with Bragg peaks in half of the frames."""
     sim = simulator("single-shot", energy, length, blank_fraction=0.5)
-    estimator, finder = GeometryEstimator(sim.geometry), Finder(sim.geometry)
+    estimator, finder = GeometryEstimator(sim.geometry), LikelihoodFinder(sim.geometry)
     run, rows = RunSums.of(estimator, max(numbers)), []
     for i, frame in enumerate(sim.frames(max(numbers), reuse=True)):
         counts, _ = finder.counts_and_background(frame.counts)
@@ -279,7 +279,7 @@ def of_runs(energy: float, length: float, numbers: tuple[int, ...]) -> list[dict
 def speed(preset: str, repeats: int = 200) -> dict:
     """CPU time of one frame in ms: least and median of many."""
     sim = simulator(preset, 6000, 0.15)
-    finder = Finder(sim.geometry)
+    finder = LikelihoodFinder(sim.geometry)
     sim.geometry.pixels  # noqa: B018 - the finder has computed them already
     start = time.process_time()
     estimator = GeometryEstimator(sim.geometry)

@@ -16,8 +16,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hitfinder.evaluate.suite import catalog, finders, peers, run
-from hitfinder.evaluate.suite.condition import Recipe, prepared
+from hitfinder.suite import catalog, finders, peers, run
+from hitfinder.suite.condition import Recipe, prepared
 from inputs import CACHE, FRAMES, HERE, PEERS, recipes
 from peer import PEERS as PROGRAMS
 from report import RESULTS, results_header, write_json

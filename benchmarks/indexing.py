@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from hitfinder.crystal.lattice import Lattice, lattice_of
-from hitfinder.evaluate.suite import finders, peers, simulated
-from hitfinder.evaluate.suite.condition import Frames
-from hitfinder.evaluate.suite.measure import rate
-from hitfinder.geometry.experiment import Geometry
-from hitfinder.inference.indexing.batch import LEAST_SCORE
-from hitfinder.inference.indexing.indexer import Indexer
-from hitfinder.inference.settings import FinderSettings
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.indexing.batch import LEAST_SCORE
+from hitfinder.indexing.indexer import Indexer
+from hitfinder.suite import finders, peers, simulated
+from hitfinder.suite.condition import Frames
+from hitfinder.suite.measure import rate
 from inputs import PEERS, condition
 from report import results_header, write_json
 
@@ -120,7 +120,7 @@ def lists(frames: Frames, index: int) -> Iterator[tuple[str, str, Points]]:
     """Yield finder, setting and peaks (fs, ss, probability) of a frame."""
     frame, geometry = np.array(frames.frames[index]), frames.geometry(index)
     for finder in (*finders.finders(), *OTHER_LISTS):
-        found = finder.processor(geometry, 0).process(frame).peaks
+        found = finder.processor(geometry, 0)(frame).peaks
         columns = [found[name] for name in ("fs", "ss", "probability")]
         yield finder.name, "default", np.stack(columns, 1).astype(float)
     for name in peers.names(PEERS) if PEERS.is_dir() else ():

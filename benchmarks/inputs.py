@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from hitfinder.evaluate.suite import catalog
-from hitfinder.evaluate.suite.condition import Frames, Recipe, prepared
-from hitfinder.evaluate.suite.thinned import FullFrame
+from hitfinder.suite import catalog
+from hitfinder.suite.condition import Frames, Recipe, prepared
+from hitfinder.suite.thinned import FullFrame
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"

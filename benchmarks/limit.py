@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import poisson
 
-from hitfinder.evaluate.suite import simulated
-from hitfinder.evaluate.suite.condition import Condition
-from hitfinder.evaluate.suite.hits import FALSE_HITS, half_point
-from hitfinder.evaluate.suite.measure import rate
-from hitfinder.evaluate.suite.patternsim import SHOT_PHOTONS, WATER_M
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.water import expected_water
+from hitfinder.suite import simulated
+from hitfinder.suite.condition import Condition
+from hitfinder.suite.hits import FALSE_HITS, half_point
+from hitfinder.suite.measure import rate
+from hitfinder.suite.patternsim import SHOT_PHOTONS, WATER_M
 from inputs import PATTERN_SIM, condition
 from report import results_header, write_json
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hitfinder.dataset.build import build
-from hitfinder.dataset.layout import report_matrix
-from hitfinder.dataset.maker import SimulatedMaker
-from hitfinder.dataset.recipe import Conditions, Recipe
-from hitfinder.dataset.torch import FrameDataset, loader
-from hitfinder.dataset.tree import open_tree
+from hitfinder.study.dataset.build import build
+from hitfinder.study.dataset.layout import report_matrix
+from hitfinder.study.dataset.maker import SimulatedMaker
+from hitfinder.study.dataset.recipe import Conditions, Recipe
+from hitfinder.study.dataset.torch import FrameDataset, loader
+from hitfinder.study.dataset.tree import open_tree
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hitfinder.evaluate.suite.condition import Frames
+from hitfinder.suite.condition import Frames
 
 HERE = Path(__file__).resolve().parent
 VENVS = HERE.parent / ".peers"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hitfinder.evaluate.suite.condition import TRUTH_DTYPE, Condition, Recipe, prepared
-from hitfinder.evaluate.suite.thinned import FullFrame
+from hitfinder.suite.condition import TRUTH_DTYPE, Condition, Recipe, prepared
+from hitfinder.suite.thinned import FullFrame
 from inputs import REAL
 from peer import DIALS, PEAKFINDER8
 

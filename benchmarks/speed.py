@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from hitfinder.evaluate.suite.condition import Frames
 from hitfinder.io.write import NexusWriter
+from hitfinder.suite.condition import Frames
 from inputs import condition
 from peer import DIALS, OM, PEAKFINDER8, Peer, Settings
 from report import results_header, write_json

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hitfinder.evaluate.suite import peers
-from hitfinder.evaluate.suite.condition import Condition, Frames
-from hitfinder.evaluate.suite.judge import Judgement, judge
+from hitfinder.suite import peers
+from hitfinder.suite.condition import Condition, Frames
+from hitfinder.suite.judge import Judgement, judge
 from inputs import PEERS, condition
 from peer import DIALS, PEAKFINDER8, Peer, Settings, grid
 

@@ -15,7 +15,7 @@ from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.beam import Beam, Crystal
 from hitfinder.simulate.bragg import bragg_spots
 from hitfinder.simulate.bruteforce import brute_force_image

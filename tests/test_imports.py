@@ -10,21 +10,27 @@ import pytest
 import hitfinder
 
 PACKAGE = Path(hitfinder.__file__).parent
-LEVELS = (
-    ("units", "errors", "config", "logs", "atomic", "interrupts"),
-    ("geometry",),
-    ("crystal", "io"),
-    ("simulate",),
-    ("dataset",),
-    ("metrics", "models"),
-    ("inference",),
-    ("training",),
-    ("evaluate", "export", "monitor"),
-    ("cli", "__main__"),
+BASE = {
+    "units",
+    "errors",
+    "config",
+    "logs",
+    "atomic",
+    "interrupts",
+    "plugins",
+    "progress",
+    "metrics",
+}
+"""What any room may use."""
+ROOMS = (
+    *("geometry", "crystal", "io", "export", "simulate", "experiment", "finding", "network"),
+    *("estimate", "indexing", "results", "report", "run", "monitor", "study", "suite", "cli"),
+    "__main__",
 )
-LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-MAY_IMPORT_TORCH = {"models", "training", "inference"}
-TORCH_FILE = ("dataset", "torch.py")
+"""A room imports only from rooms before it."""
+ALONE = "study"
+"""Nothing but the command line imports it."""
+MAY_IMPORT_TORCH = ("study", "network/training")
 HEAVY = (
     *("numpy", "scipy", "h5py", "hdf5plugin", "numba", "pyarrow", "matplotlib", "fabio", "gemmi"),
     *("torch", "rich", "pyFAI", "dectris", "PIL"),
@@ -41,28 +47,35 @@ def imported_modules(path):
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            if base == "hitfinder":
-                yield from (f"hitfinder.{alias.name}" for alias in node.names)
+            if base == "hitfinder" or (PACKAGE / "/".join(base.split(".")[1:])).is_dir():
+                yield from (f"{base}.{alias.name}" for alias in node.names)
             else:
                 yield base
 
 
-def part_of(path):
+def room_of(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+def rank(room):
+    return 0 if room in BASE else 1 + ROOMS.index(room)
+
+
 def wrong_imports(path):
-    own = part_of(path)
+    own, place = room_of(path), str(path.relative_to(PACKAGE).with_suffix(""))
     for module in imported_modules(path):
         names = module.split(".")
-        if names[0] == "torch" and own not in MAY_IMPORT_TORCH and path.parts[-2:] != TORCH_FILE:
+        if names[0] == "torch" and not place.startswith(MAY_IMPORT_TORCH):
             yield f"{own} imports torch"
         if names[0] != "hitfinder" or len(names) == 1 or names[1] == "__version__":
             continue
         other = names[1]
-        same_level_package = LEVEL[other] == LEVEL[own] > 0 and LEVEL[own] < LEVEL["cli"]
-        if other != own and (LEVEL[other] > LEVEL[own] or same_level_package):
+        if other == own:
+            continue
+        if rank(other) >= rank(own) > 0 or (rank(own) == 0 < rank(other)):
             yield f"{own} imports {other}"
+        elif other == ALONE and own not in ("cli", "__main__"):
+            yield f"{own} imports {ALONE}"
 
 
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
@@ -70,8 +83,36 @@ SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path):
-    assert part_of(path) in LEVEL, "a new package needs its place in the order"
+    assert room_of(path) in {*BASE, *ROOMS}, "a new room needs its place in the order"
     assert not list(wrong_imports(path))
+
+
+def module_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(["hitfinder", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+def circles(paths):
+    """Return the modules that lead back to themselves by their imports."""
+    modules = {module_of(path): path for path in paths}
+    uses = {}
+    for name, path in modules.items():
+        found = set()
+        for imported in imported_modules(path):
+            while imported and imported not in modules:
+                imported = imported.rpartition(".")[0]
+            found.add(imported)
+        uses[name] = found - {name, "hitfinder", ""}
+    while True:
+        ends = [name for name, used in uses.items() if not used & uses.keys()]
+        if not ends:
+            return sorted(uses)
+        for name in ends:
+            del uses[name]
+
+
+def test_no_file_leads_back_to_itself():
+    assert circles(SOURCES) == []
 
 
 def loaded_by(*arguments):
@@ -96,9 +137,15 @@ def test_the_check_of_the_order_can_fail(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     (tmp_path / "io").mkdir()
     bad = tmp_path / "io" / "bad.py"
-    bad.write_text("from hitfinder.crystal import cell\nfrom ..simulate import x\nimport torch\n")
+    bad.write_text(
+        "from hitfinder.crystal import cell\nfrom ..simulate import x\n"
+        "from hitfinder.study import y\nimport torch\nfrom hitfinder.io import worse\n"
+    )
     assert list(wrong_imports(bad)) == [
-        "io imports crystal",
         "io imports simulate",
+        "io imports study",
         "io imports torch",
     ]
+    worse = tmp_path / "io" / "worse.py"
+    worse.write_text("from hitfinder.io.bad import z\n")
+    assert circles([bad, worse]) == ["hitfinder.io.bad", "hitfinder.io.worse"]

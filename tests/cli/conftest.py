@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 
 SHAPE, N_FRAMES, PER_FILE = (200, 220), 60, 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from hitfinder import logs
-from hitfinder.cli import study_run
+from hitfinder.study import run as study_run
 
 
 def main() -> None:

@@ -8,18 +8,22 @@ import sys
 from pathlib import Path
 
 from hitfinder import logs
-from hitfinder.cli.job import run_job
 from hitfinder.cli.run import tell
-from hitfinder.inference.settings import JobSettings
+from hitfinder.run.job import run_job
+from hitfinder.run.settings import JobSettings
 
 
 def main() -> None:
     master, out, name, frames = sys.argv[1:]
 
     @contextlib.contextmanager
-    def show(n_frames):
-        def stop(counts):
-            if counts.frames >= int(frames):
+    def show(what, total):
+        done = 0
+
+        def stop(n, note=""):
+            nonlocal done
+            done += n
+            if done >= int(frames):
                 print(*(child.pid for child in multiprocessing.active_children()), flush=True)
                 # A terminal sends Ctrl-C to the workers too.
                 send = os.killpg if name == "SIGINT" else os.kill

@@ -97,7 +97,7 @@ def test_what_goes_to_crystfel_is_of_the_indexed_hits(indexed):
 
 
 def test_each_hit_is_taken_at_its_own_photon_energy(frames, run):
-    from hitfinder.cli.past_run import PastRun
+    from hitfinder.results.past_run import PastRun
 
     energies = pq.read_table(frames / "shots.parquet")["photon_energy_ev"].to_numpy()
     hits = PastRun(run).hits()

@@ -61,7 +61,7 @@ def test_training_makes_a_model_that_run_can_use(capsys, tmp_path):
     code, _, err = run(capsys, *arguments)
     assert code == 2
     assert "already" in err
-    from hitfinder.models.peak_model import load
+    from hitfinder.network.model import load
 
     assert load(str(out)).metrics["frames"] == 12
 

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("torch")
 
 from hitfinder.cli.main import main
-from hitfinder.cli.study_run import run_pipeline
-from hitfinder.models import attribute, bundle
-from hitfinder.models.bundle import Bundle
-from hitfinder.models.registry import network
+from hitfinder.study.networks import attribute, bundle
+from hitfinder.study.networks.bundle import Bundle
+from hitfinder.study.networks.registry import network
+from hitfinder.study.run import run_pipeline
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

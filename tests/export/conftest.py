@@ -3,7 +3,7 @@ import pytest
 
 from hitfinder.export.hits import SCORES, Hit
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 
 PEAK = [(name, "f8") for name in ("fs", "ss", "photons", "background", "log_p", "snr", "maximum")]

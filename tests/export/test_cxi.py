@@ -343,7 +343,7 @@ sys.path.insert(0, sys.argv[1])
 from conftest import SHAPE, make_hit
 from hitfinder.export.cxi import write_cxi
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import open_source
 geometry = Geometry(Detector("d", SHAPE, (Panel("p", 0, 0, SHAPE[1], SHAPE[0], 0, 0),)), 0.1, 6e3)
 hits = (make_hit(2 * i + i % 2, 30) for i in range(int(sys.argv[2])))
@@ -390,8 +390,8 @@ def test_stacked_modules_are_copied_as_the_frame_they_make(tmp_path):
 def test_results_of_the_finder_have_the_fields_that_are_written():
     from hitfinder.export.hits import PEAK_DATASETS, SCORES
     from hitfinder.export.tables import FRAME_COLUMNS, PEAK_COLUMNS
-    from hitfinder.inference.peaks import PEAK_DTYPE
-    from hitfinder.inference.store import FRAME_DTYPE
+    from hitfinder.finding.peaks import PEAK_DTYPE
+    from hitfinder.results.store import FRAME_DTYPE
 
     assert set(PEAK_DATASETS.values()) <= set(PEAK_DTYPE.names)
     assert set(PEAK_COLUMNS) - {"frame"} <= set(PEAK_DTYPE.names)

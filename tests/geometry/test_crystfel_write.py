@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError, OutputError
 from hitfinder.geometry.crystfel import extras_of, read_geom, write_geom
-from hitfinder.geometry.crystfel.parts import Flag
+from hitfinder.geometry.crystfel.entries import Flag
 from hitfinder.geometry.crystfel.writer import rectangles
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 
 DATA = Path(__file__).parent / "data"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 
 
 @pytest.fixture

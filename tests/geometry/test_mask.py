@@ -7,7 +7,7 @@ import pytest
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel import write_geom
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import named_detector
 

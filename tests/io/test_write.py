@@ -11,7 +11,7 @@ import pytest
 
 from hitfinder.errors import OutputError
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.nxmx import beam_center
 from hitfinder.io.open import open_source
 from hitfinder.io.write import NexusWriter
@@ -146,7 +146,7 @@ def test_a_kill_leaves_no_finished_file_and_the_next_run_recovers(tmp_path):
     script = """
         import sys, time, numpy as np
         from hitfinder.geometry.detector import Detector, Panel
-        from hitfinder.geometry.experiment import Geometry
+        from hitfinder.geometry.geometry import Geometry
         from hitfinder.io.write import NexusWriter
         detector = Detector("d", (4, 4), (Panel("p", 0, 0, 4, 4, 0, 0),))
         writer = NexusWriter(sys.argv[1], Geometry(detector, 0.1, 6000), "u2", frames_per_file=2)

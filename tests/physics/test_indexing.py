@@ -7,10 +7,10 @@ from scipy.ndimage import center_of_mass, label
 
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.tables import packaged_structure_factors
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.inference.indexing.batch import LEAST_SCORE
-from hitfinder.inference.indexing.indexer import Indexer
+from hitfinder.indexing.batch import LEAST_SCORE
+from hitfinder.indexing.indexer import Indexer
 
 
 @pytest.fixture(params=[8, 60], ids=["few", "many"])

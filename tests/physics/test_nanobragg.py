@@ -13,7 +13,7 @@ import pytest
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
 from hitfinder.simulate.bruteforce import brute_force_image
 from hitfinder.simulate.spectrum import tophat

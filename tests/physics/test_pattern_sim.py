@@ -11,7 +11,7 @@ from scipy.ndimage import label
 
 from hitfinder.crystal.tables import packaged_structure_factors
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
 from hitfinder.simulate.spectrum import tophat
 

@@ -1,7 +1,7 @@
 import pytest
 
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 
 
 @pytest.fixture

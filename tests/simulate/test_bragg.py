@@ -9,7 +9,7 @@ from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.orientation import random_rotation
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
 from hitfinder.simulate.bruteforce import brute_force_image
 from hitfinder.simulate.rng import random_state

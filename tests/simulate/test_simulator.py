@@ -10,7 +10,7 @@ from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.orientation import COLUMNS
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.simulate.parts import shot_spectrum
+from hitfinder.simulate.ingredients import shot_spectrum
 from hitfinder.simulate.presets import PRESETS, build_settings, load_settings, to_toml
 from hitfinder.simulate.shot import draw_shot, hit_fraction
 from hitfinder.simulate.simulator import Simulator

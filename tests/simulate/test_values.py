@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hitfinder.simulate.values import Value, fixed
+from hitfinder.simulate.distributions import Value, fixed
 
 RNG = np.random.default_rng(3)
 

@@ -16,7 +16,7 @@ import pytest
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.geometry.crystfel import read_geom
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate import write
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator

@@ -10,8 +10,8 @@ from hitfinder.cli.options import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
 if TYPE_CHECKING:
-    from hitfinder.dataset.layout import Setting
-    from hitfinder.dataset.recipe import Recipe
+    from hitfinder.study.dataset.layout import Setting
+    from hitfinder.study.dataset.recipe import Recipe
 
 EPILOG = """\b
 Examples:
@@ -80,8 +80,8 @@ def _making(command: Any) -> Any:
 
 
 def _matrix(kind: str, energies: str | None, lengths: str | None) -> tuple[Setting, ...]:
-    from hitfinder.dataset import layout
     from hitfinder.errors import ConfigError
+    from hitfinder.study.dataset import layout
 
     e, d = numbers(energies, "--photon-energy-ev"), numbers(lengths, "--camera-length-m")
     if kind == "report":
@@ -98,8 +98,8 @@ def _matrix(kind: str, energies: str | None, lengths: str | None) -> tuple[Setti
 
 
 def _recipe(given: dict[str, Any], **more: Any) -> Recipe:
-    from hitfinder.dataset.recipe import Conditions, Recipe
     from hitfinder.errors import ConfigError
+    from hitfinder.study.dataset.recipe import Conditions, Recipe
 
     same = ("percent_empty", "protocol", "seed", "detector", "frames_per_file", "label_photons")
     try:
@@ -110,8 +110,8 @@ def _recipe(given: dict[str, Any], **more: Any) -> Recipe:
 
 
 def _build(given: dict[str, Any], settings: tuple[Setting, ...], maker: Any) -> None:
-    from hitfinder.cli.bars import counting
-    from hitfinder.dataset.build import build as run
+    from hitfinder.progress import counting
+    from hitfinder.study.dataset.build import build as run
 
     recipe = maker.recipe
     total = sum(recipe.n_frames(setting) for setting in settings)
@@ -152,8 +152,8 @@ def _build(given: dict[str, Any], settings: tuple[Setting, ...], maker: Any) -> 
 )
 def build(**given: Any) -> None:
     """Simulate frames into a tree. A build that was cut short goes on where it stopped."""
-    from hitfinder.dataset.maker import SimulatedMaker
     from hitfinder.errors import ConfigError
+    from hitfinder.study.dataset.maker import SimulatedMaker
 
     settings = _matrix(given["matrix"], given["photon_energy_ev"], given["camera_length_m"])
     scale = numbers(given["bragg_scale"], "--bragg-scale")
@@ -178,7 +178,7 @@ def build(**given: Any) -> None:
 @click.option("--setting", metavar="NN", help="Setting of files that lie in DIR itself.")
 def import_(source: str, **given: Any) -> None:
     """Make a tree of Bragg-only frames in DIR: peaks/01, ... as pattern_sim's users keep them."""
-    from hitfinder.dataset.importing import ImportedMaker, find_sources
+    from hitfinder.study.dataset.importing import ImportedMaker, find_sources
 
     matrix = _matrix(given["matrix"], given["photon_energy_ev"], given["camera_length_m"])
     settings, sources = find_sources(source, matrix, given["setting"])
@@ -192,9 +192,9 @@ def import_(source: str, **given: Any) -> None:
 @selection_options
 def select(tree: str, out: str, **given: Any) -> None:
     """Make a tree that links to some settings of TREE."""
-    from hitfinder.dataset.select import link_selection
-    from hitfinder.dataset.select import select as choose
-    from hitfinder.dataset.tree import open_tree
+    from hitfinder.study.dataset.select import link_selection
+    from hitfinder.study.dataset.select import select as choose
+    from hitfinder.study.dataset.tree import open_tree
 
     chosen = choose(open_tree(tree, ["peaks_water_overlay"]), selection_from(**given))
     names = link_selection(chosen, out)
@@ -206,9 +206,9 @@ def select(tree: str, out: str, **given: Any) -> None:
 @click.option("--png", metavar="FILE", help="Draw a frame of each setting.")
 def show(tree: str, png: str | None) -> None:
     """Count what each setting of TREE holds."""
-    from hitfinder.dataset.layout import FOLDERS
-    from hitfinder.dataset.show import contact_sheet, holdings
-    from hitfinder.dataset.tree import open_tree
+    from hitfinder.study.dataset.layout import FOLDERS
+    from hitfinder.study.dataset.show import contact_sheet, holdings
+    from hitfinder.study.dataset.tree import open_tree
 
     head = ("setting", "energy (eV)", "length (m)", *FOLDERS, "empty", "unreadable", "MB")
     rows = [
@@ -242,8 +242,8 @@ def validate(tree: str, quick: bool) -> None:
     """Check every file and frame of TREE; exit 1 if anything is wrong."""
     from pathlib import Path
 
-    from hitfinder.dataset.validate import validate as check
     from hitfinder.errors import SourceError
+    from hitfinder.study.dataset.validate import validate as check
 
     if not Path(tree).is_dir():
         raise SourceError("missing-file", "there is no such folder", tree)
@@ -271,9 +271,9 @@ def validate(tree: str, quick: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a split that is there.")
 def split(tree: str, test_fraction: float, seed: int, overwrite: bool) -> None:
     """Divide TREE into a training and a test part, alike in settings and empties."""
-    from hitfinder.dataset.split import read_split
-    from hitfinder.dataset.split import split as divide
-    from hitfinder.dataset.tree import open_tree
+    from hitfinder.study.dataset.split import read_split
+    from hitfinder.study.dataset.split import split as divide
+    from hitfinder.study.dataset.tree import open_tree
 
     whole = open_tree(tree, ["peaks_water_overlay"])
     path = divide(whole, test_fraction, seed, overwrite=overwrite)

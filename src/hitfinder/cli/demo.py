@@ -76,10 +76,10 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     """
     from hitfinder.cli.demo_frames import simulate
     from hitfinder.cli.index import index_run
-    from hitfinder.cli.job import run_job
     from hitfinder.crystal.lattice import lattice_of
     from hitfinder.crystal.tables import packaged_structure_factors
-    from hitfinder.inference.settings import JobSettings
+    from hitfinder.run.job import run_job
+    from hitfinder.run.settings import JobSettings
 
     began = time.perf_counter()
     conditions = list(itertools.product(SHOTS, FLUXES))

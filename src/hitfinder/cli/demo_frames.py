@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hitfinder import atomic
 from hitfinder.crystal.orientation import random_rotation
 from hitfinder.crystal.tables import packaged_structure_factors
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.write import NexusWriter
 from hitfinder.simulate.bragg import Beam, BraggSpots, Crystal, bragg_spots

@@ -79,10 +79,10 @@ def _refuse(given: dict[str, Any], names: tuple[str, ...], why: str) -> None:
 
 
 def _evaluate_suite(given: dict[str, Any]) -> None:
-    from hitfinder.cli.bars import counting
     from hitfinder.errors import ConfigError, OutputError
-    from hitfinder.evaluate.suite import catalog, finders, run
-    from hitfinder.evaluate.suite.thinned import FullFrame
+    from hitfinder.progress import counting
+    from hitfinder.suite import catalog, finders, run
+    from hitfinder.suite.thinned import FullFrame
 
     out = Path(given["out"])
     if any((out / name).exists() for name in run.OUTPUTS) and not given["overwrite"]:
@@ -107,13 +107,13 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
 
 
 def _evaluate_bundle(bundle: str, given: dict[str, Any]) -> None:
-    from hitfinder.cli.extras import require_train_extra
+    from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
-    from hitfinder.cli.bars import counting
-    from hitfinder.evaluate.study import assess
-    from hitfinder.inference.study import Predictor
-    from hitfinder.models.bundle import load
+    from hitfinder.progress import counting
+    from hitfinder.study.assess import assess
+    from hitfinder.study.networks.bundle import load
+    from hitfinder.study.pipeline import Predictor
 
     out = given["out"] or f"{bundle}/evaluation"
     selection = selection_from(

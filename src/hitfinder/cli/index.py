@@ -12,10 +12,10 @@ from hitfinder.cli.options import POSITIVE, FiniteRange
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitfinder.cli.past_run import PastHits
     from hitfinder.crystal.lattice import Lattice
-    from hitfinder.inference.indexing.batch import FramePeaks, IndexedFrame
-    from hitfinder.inference.indexing.indexer import Indexer
+    from hitfinder.indexing.batch import FramePeaks, IndexedFrame
+    from hitfinder.indexing.indexer import Indexer
+    from hitfinder.results.past_run import PastHits
 
 EPILOG = """\b
 Examples:
@@ -144,10 +144,10 @@ def index_run(
     HitfinderError
         If the folder holds no hits, or cannot be written to.
     """
-    from hitfinder.cli.bars import counting
-    from hitfinder.cli.past_run import PastRun
-    from hitfinder.inference.indexing.batch import LEAST_SCORE, index_frames
-    from hitfinder.inference.pipeline import default_workers
+    from hitfinder.indexing.batch import LEAST_SCORE, index_frames
+    from hitfinder.progress import counting
+    from hitfinder.results.past_run import PastRun
+    from hitfinder.run.pipeline import default_workers
 
     hits = PastRun(run).hits()
     least = LEAST_SCORE if least_score is None else least_score
@@ -173,8 +173,8 @@ def _prepared(
     """Return the indexer and the hits' peaks in reciprocal space."""
     import numpy as np
 
-    from hitfinder.inference.indexing.batch import FramePeaks
-    from hitfinder.inference.indexing.indexer import Indexer
+    from hitfinder.indexing.batch import FramePeaks
+    from hitfinder.indexing.indexer import Indexer
 
     frames, longest, pixel = [], 0.0, 0.0
     for number, geometry in enumerate(hits.geometries()):

@@ -15,7 +15,7 @@ def models() -> None:
 @models.command(name="list")
 def list_models() -> None:
     """List the trained models that come with hitfinder."""
-    from hitfinder.models.peak_model import DEFAULT, load, shipped
+    from hitfinder.network.model import DEFAULT, load, shipped
 
     for name in shipped():
         made = load(name)
@@ -35,7 +35,7 @@ def list_models() -> None:
     type=click.Choice(["onnx", "safetensors"]),
     default="onnx",
     show_default=True,
-    help="For an ONNX runtime, or for hitfinder.models.locator.Locator in PyTorch.",
+    help="For an ONNX runtime, or for hitfinder.network.training.architecture.Locator in PyTorch.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 def export(model: str, out: str, kind: str, overwrite: bool) -> None:
@@ -47,14 +47,14 @@ def export(model: str, out: str, kind: str, overwrite: bool) -> None:
 
     from hitfinder.atomic import replacing
     from hitfinder.errors import OutputError
-    from hitfinder.models.peak_model import NETWORK, WEIGHTS, load
+    from hitfinder.network.model import NETWORK, WEIGHTS, load
 
     made = load(model)
     assert made.path is not None
     if Path(out).exists() and not overwrite:
         raise OutputError("the file is there already", out, "Give --overwrite to replace it.")
     if importlib.util.find_spec("torch"):
-        from hitfinder.models.agreement import largest_difference
+        from hitfinder.network.training.agreement import largest_difference
 
         click.echo(f"largest difference between PyTorch and ONNX: {largest_difference(made):.2g}")
     with replacing(out) as part:
@@ -75,12 +75,12 @@ def export(model: str, out: str, kind: str, overwrite: bool) -> None:
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, metavar="N")
 def networks(shape: tuple[int, int], batch_size: int) -> None:
     """List the networks, with their parameters and memory for a frame size."""
-    from hitfinder.cli.extras import require_train_extra
+    from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
     from hitfinder.errors import ConfigError
-    from hitfinder.models.registry import NETWORKS
-    from hitfinder.models.summary import summarise
+    from hitfinder.study.networks.registry import NETWORKS
+    from hitfinder.study.networks.summary import summarise
 
     click.echo(f"frames of {shape[0]} x {shape[1]} pixels, single precision, memory in GB")
     click.echo(f"{'network':<18}{'parameters':>14}{'weights':>9}{'predict':>9}{'train':>9}  ")
@@ -106,8 +106,8 @@ def show(bundle: str) -> None:
     """
     import json
 
-    from hitfinder.models import peak_model
-    from hitfinder.models.bundle import load
+    from hitfinder.network import model as peak_model
+    from hitfinder.study.networks.bundle import load
 
     if bundle in peak_model.shipped() or (Path(bundle) / peak_model.INFO).is_file():
         click.echo(peak_model.load(bundle).card())

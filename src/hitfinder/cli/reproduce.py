@@ -35,15 +35,15 @@ study.html. A run that was cut short goes on with the same command.
 @click.option("--precision", default="32-true", show_default=True, help="16-mixed, ...")
 def reproduce(out: str, scale: str, seed: int, workers: int, **given: Any) -> None:
     """Build the report's data, train its networks in two protocols, and compare."""
-    from hitfinder.cli.extras import require_train_extra
+    from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
     from pathlib import Path
 
-    from hitfinder.evaluate.study import study_page
-    from hitfinder.evaluate.study.plan import SCALES
-    from hitfinder.evaluate.study.reproduce import Study
-    from hitfinder.training.settings import Devices
+    from hitfinder.study.assess import study_page
+    from hitfinder.study.assess.plan import SCALES
+    from hitfinder.study.assess.reproduce import Study
+    from hitfinder.study.training.settings import Devices
 
     count = given["devices"]
     devices = Devices(

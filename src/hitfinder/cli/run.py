@@ -10,8 +10,8 @@ import click
 from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse_all_but
 
 if TYPE_CHECKING:
-    from hitfinder.cli.job import Result
-    from hitfinder.inference.settings import JobSettings
+    from hitfinder.run.job import Result
+    from hitfinder.run.settings import JobSettings
 
 EPILOG = """\b
 Examples:
@@ -43,12 +43,11 @@ FINDER_OPTIONS = (
     "min_peaks",
     "finder",
     "model",
-    "device",
 )
 
 
 TAKEN_BY_PIPELINE = {
-    *("inputs", "out", "pipeline", "device", "camera_length_m", "photon_energy_ev"),
+    *("inputs", "out", "pipeline", "camera_length_m", "photon_energy_ev"),
     *("csv", "resume", "overwrite"),
 }
 
@@ -123,19 +122,14 @@ def finder_options(command: Any) -> Any:
             ),
             click.option(
                 "--finder",
-                type=click.Choice(["network", "likelihood"]),
-                help="Judge candidate peaks by a trained network, or by likelihood alone."
-                "  [default: network]",
+                metavar="NAME",
+                help="Judge candidate peaks by a trained 'network', or by 'likelihood' alone; or"
+                " your own finder as module:Class.  [default: network]",
             ),
             click.option(
                 "--model",
                 metavar="NAME",
                 help="Trained network: a name of 'hitfinder models list', or a folder.",
-            ),
-            click.option(
-                "--device",
-                metavar="NAME",
-                help="Where networks run: cpu, cuda, ...  [default: cpu; --pipeline: any GPU]",
             ),
         )
     ):
@@ -154,7 +148,7 @@ def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings
         Options by name; None, and False for flags, where not given.
     """
     from hitfinder import config
-    from hitfinder.inference.settings import JobSettings
+    from hitfinder.run.settings import JobSettings
 
     settings = config.load(config_file, JobSettings) if config_file else JobSettings()
     place = config.override(
@@ -221,7 +215,7 @@ def tell(result: Result) -> None:
     multiple=True,
     metavar="BUNDLE",
     help="Judge by trained networks instead, as the CXLS report did; once for each network. Goes"
-    " with --device, --photon-energy-ev, --camera-length-m, --csv, --resume and --overwrite alone.",
+    " with --photon-energy-ev, --camera-length-m, --csv, --resume and --overwrite alone.",
 )
 @click.pass_context
 def run(
@@ -246,7 +240,7 @@ def run(
         refuse_all_but(ctx, TAKEN_BY_PIPELINE, "--pipeline")
         result = _run_pipeline(inputs, out, pipeline, resume, overwrite, given)
     else:
-        from hitfinder.cli.job import run_job
+        from hitfinder.run.job import run_job
 
         settings = settings_from(config_file, given)
         result = run_job(inputs, out, settings, resume=resume, overwrite=overwrite)
@@ -263,16 +257,15 @@ def _run_pipeline(
     given: dict[str, Any],
 ) -> Result:
     """Judge the frames by trained networks."""
-    from hitfinder.cli.extras import require_train_extra
+    from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
-    from hitfinder.cli.study_run import run_pipeline
+    from hitfinder.study.run import run_pipeline
 
     return run_pipeline(
         inputs,
         bundles,
         out,
-        device=given["device"] or "auto",
         camera_length_m=given["camera_length_m"],
         photon_energy_ev=given["photon_energy_ev"],
         csv=given["csv"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from hitfinder.dataset.select import Selection
+    from hitfinder.study.dataset.select import Selection
 
 
 def selection_options(command: Any) -> Any:
@@ -38,7 +38,7 @@ def selection_from(
     ConfigError
         If a list holds something that is not a number.
     """
-    from hitfinder.dataset.select import Selection
+    from hitfinder.study.dataset.select import Selection
 
     names = tuple(name.strip() for name in settings.split(",")) if settings else ()
     return Selection(

@@ -116,7 +116,7 @@ def simulate(
         return
     if out is None:
         raise click.UsageError("Missing option '-o' / '--out'.")
-    from hitfinder.cli.bars import counting
+    from hitfinder.progress import counting
     from hitfinder.simulate.workers import available_cores
     from hitfinder.simulate.write import write_simulation
 

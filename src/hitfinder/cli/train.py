@@ -11,7 +11,7 @@ from hitfinder.cli.options import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
 if TYPE_CHECKING:
-    from hitfinder.models.attribute import AttributeConfig
+    from hitfinder.study.networks.attribute import AttributeConfig
 
 ATTRIBUTES = ("peak", "photon_energy", "camera_length", "peak_location")
 LOW_FLUX = "low-flux"
@@ -124,7 +124,7 @@ def train(ctx: click.Context, attribute: str, **given: Any) -> None:
             raise click.UsageError(f"--{name} goes with low-flux")
     config = _config(attribute, given)
     if given["show_config"]:
-        from hitfinder.models import attribute as attributes
+        from hitfinder.study.networks import attribute as attributes
 
         changed = config != attributes.packaged(attribute)
         text = attributes.to_toml(config) if changed else attributes.packaged_text(attribute)
@@ -133,11 +133,11 @@ def train(ctx: click.Context, attribute: str, **given: Any) -> None:
     for name in ("data", "out"):
         if not given[name]:
             raise click.UsageError(f"Missing option '--{name}'.")
-    from hitfinder.cli.extras import require_train_extra
+    from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
-    from hitfinder.training.run import train as run
-    from hitfinder.training.settings import Devices, Training
+    from hitfinder.study.training.run import train as run
+    from hitfinder.study.training.settings import Devices, Training
 
     selection = selection_from(
         given["settings"], given["photon_energy_ev"], given["camera_length_m"]
@@ -175,8 +175,8 @@ def _config(attribute: str, given: dict[str, Any]) -> AttributeConfig:
     """Return the configuration with what the options change."""
     from hitfinder import config
     from hitfinder.errors import ConfigError
-    from hitfinder.models import attribute as attributes
-    from hitfinder.models.recipe import Adam, Optimiser
+    from hitfinder.study.networks import attribute as attributes
+    from hitfinder.study.networks.recipe import Adam, Optimiser
 
     file = given["config_file"]
     settings = attributes.load(file) if file else attributes.packaged(attribute)

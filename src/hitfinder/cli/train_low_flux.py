@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from hitfinder.cli.bars import counting
-from hitfinder.cli.extras import require_train_extra
+from hitfinder.cli.optional import require_train_extra
 from hitfinder.cli.options import refuse_all_but
+from hitfinder.progress import counting
 
 TAKEN = {
     *("attribute", "out", "experiments", "epochs", "batch_size", "learning_rate", "seed"),
@@ -36,9 +36,9 @@ def train_low_flux(ctx: click.Context) -> None:
         raise click.UsageError("Missing option '--out'.")
     require_train_extra()
     from hitfinder import config
-    from hitfinder.models.peak_model import load
-    from hitfinder.training.peaks.fit import Fit
-    from hitfinder.training.peaks.train import PeakTraining, Plan
+    from hitfinder.network.model import load
+    from hitfinder.network.training.fit import Fit
+    from hitfinder.network.training.train import PeakTraining, Plan
 
     fit = config.override(
         Fit(),

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hitfinder.cli.past_run import PastRun
-    from hitfinder.geometry.experiment import Geometry
-    from hitfinder.inference.settings import GeometrySettings
+    from hitfinder.experiment.settings import GeometrySettings
+    from hitfinder.geometry.geometry import Geometry
     from hitfinder.io.source import FrameRef, FrameSource
+    from hitfinder.results.past_run import PastRun
 
 EPILOG = """\b
 Examples:
@@ -75,12 +75,12 @@ def view(
         )
     import numpy as np
 
-    from hitfinder.cli.job import check_readable
-    from hitfinder.cli.past_run import PastRun
     from hitfinder.errors import ConfigError
-    from hitfinder.evaluate.frame_figure import Zoom, draw_frame
-    from hitfinder.inference.setup import read_geometry_file, set_up
+    from hitfinder.experiment.experiment import read_geometry_file, set_up
     from hitfinder.io.open import open_source
+    from hitfinder.report.frame_figure import Zoom, draw_frame
+    from hitfinder.results.past_run import PastRun
+    from hitfinder.run.job import check_readable
 
     past = None if run_dir is None else PastRun(run_dir)
     settings = _geometry_settings(past, given)
@@ -117,10 +117,10 @@ def view(
 
 def _find(geometry: Geometry, counts: NDArray) -> tuple[NDArray[np.void], str]:
     """Find the peaks of a frame; return them, and what to say of them."""
-    from hitfinder.inference.locator import make_finder
-    from hitfinder.inference.settings import FinderSettings
+    from hitfinder.finding.registry import make_finder
+    from hitfinder.finding.settings import FinderSettings
 
-    result = make_finder(geometry, FinderSettings()).process(counts)
+    result = make_finder(geometry, FinderSettings())(counts)
     return result.peaks, f"{len(result.peaks)} peaks, score {result.score:.3g}"
 
 
@@ -145,7 +145,7 @@ def _index(source: FrameSource, ref: FrameRef, frame: int | None) -> int:
 def _geometry_settings(past: PastRun | None, given: dict[str, Any]) -> GeometrySettings:
     """Return the geometry settings of the run, if any, with those given in their place."""
     from hitfinder import config
-    from hitfinder.inference.settings import GeometrySettings
+    from hitfinder.experiment.settings import GeometrySettings
 
     settings = GeometrySettings() if past is None else past.geometry_settings()
     if given["geometry"] is not None:

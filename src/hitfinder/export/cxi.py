@@ -19,7 +19,7 @@ from hitfinder.errors import OutputError
 from hitfinder.export.hits import DISTANCE, ENERGY_EV, ENERGY_J, ORIGIN, RESULT, Hit, Results
 from hitfinder.export.links import FrameLinks
 from hitfinder.geometry.crystfel import Extras, write_geom
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 
 DATA = "/entry_1/data_1/data"

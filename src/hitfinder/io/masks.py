@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.io.values import dataset_at, places
+from hitfinder.io.numbers import dataset_at, places
 
 MASKS = (
     "{detector}/pixel_mask",

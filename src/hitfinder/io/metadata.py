@@ -11,8 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.io.source import Metadata
-from hitfinder.io.values import (
+from hitfinder.io.numbers import (
     Values,
     attribute_values,
     dataset_at,
@@ -20,6 +19,7 @@ from hitfinder.io.values import (
     first_values,
     places,
 )
+from hitfinder.io.source import Metadata
 from hitfinder.units import HC_EV_ANGSTROM
 
 ENERGIES = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import hitfinder
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 
 DATA_PATH = "entry/data/data"
 """Where a data file, and a master's virtual dataset, keep the frames."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from hitfinder.errors import OutputError
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.nxmx import DATA_PATH, Series, write_master
 
 PARTIAL_SUFFIX = ".partial"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.radial import RadialProfile, radial_profile
 from hitfinder.simulate.scatterers import (
     air_profile,

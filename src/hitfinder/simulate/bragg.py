@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.crystal.reflections import StructureFactors
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate import footprint, fringes
 from hitfinder.simulate.beam import Beam, Crystal
 from hitfinder.simulate.noise import poisson_list

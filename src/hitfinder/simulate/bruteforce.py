@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.crystal.reflections import StructureFactors
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.beam import Beam, Crystal
 from hitfinder.simulate.fringes import PARALLELEPIPED, SPHERE, interference
 from hitfinder.simulate.panels import PanelArrays

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.detector import Detector
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

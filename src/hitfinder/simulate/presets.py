@@ -10,8 +10,8 @@ from typing import Any
 
 from hitfinder import config
 from hitfinder.errors import ConfigError
+from hitfinder.simulate.distributions import Value
 from hitfinder.simulate.settings import SimulationSettings
-from hitfinder.simulate.values import Value
 
 _VARIED = {
     "beam": {"photon_energy_ev": "normal:6000,12", "flux": "lognormal:3e8,0.1"},

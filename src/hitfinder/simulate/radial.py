@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.panels import PanelArrays, covers_frame
 
 TABLE_SIZE = 4096

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hitfinder.simulate.beam import Shape
-from hitfinder.simulate.values import Value, fixed
+from hitfinder.simulate.distributions import Value, fixed
 
 POLARISATIONS: dict[str, float | None] = {
     "horizontal": 1.0,

@@ -14,19 +14,19 @@ from hitfinder.crystal.orientation import read_orientations
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.background import background_profile, expected_total
 from hitfinder.simulate.bragg import SPOT_DTYPE, Beam, BraggSpots, Crystal, bragg_spots
 from hitfinder.simulate.effects import BeamStop, DetectorEffects
-from hitfinder.simulate.noise import poisson_frame
-from hitfinder.simulate.panels import PanelArrays
-from hitfinder.simulate.parts import (
+from hitfinder.simulate.ingredients import (
     SERIES_KEY,
     named_or_read,
     shifted,
     shot_spectrum,
     structure_factors,
 )
+from hitfinder.simulate.noise import poisson_frame
+from hitfinder.simulate.panels import PanelArrays
 from hitfinder.simulate.radial import RadialProfile, expected_image
 from hitfinder.simulate.rng import frame_seed, random_state
 from hitfinder.simulate.settings import SimulationSettings

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.noise import poisson
 from hitfinder.simulate.panels import PanelArrays, locate
 from hitfinder.simulate.radial import RadialProfile, polarisation_weights

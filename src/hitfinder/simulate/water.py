@@ -9,7 +9,7 @@ import importlib.resources
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.radial import RadialProfile, expected_image, radial_profile
 from hitfinder.units import AVOGADRO_PER_MOL, CLASSICAL_ELECTRON_RADIUS_M
 

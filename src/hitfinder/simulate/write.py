@@ -16,7 +16,7 @@ from hitfinder.atomic import replacing
 from hitfinder.crystal.orientation import COLUMNS, to_columns
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.crystfel import write_geom
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 from hitfinder.simulate.presets import to_toml
 from hitfinder.simulate.settings import SimulationSettings

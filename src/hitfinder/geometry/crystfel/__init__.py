@@ -1,6 +1,6 @@
 """CrystFEL geometry files: reading, what follows from them, and writing."""
 
-from hitfinder.geometry.crystfel.extras import Extras, extras_of
+from hitfinder.geometry.crystfel.directives import Extras, extras_of
 from hitfinder.geometry.crystfel.geomfile import GeomFile
 from hitfinder.geometry.crystfel.reader import read_geom
 from hitfinder.geometry.crystfel.writer import write_geom

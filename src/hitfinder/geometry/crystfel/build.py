@@ -8,7 +8,7 @@ from typing import Any
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel import text
-from hitfinder.geometry.crystfel.parts import BadRegion, Flag, MaskPlace, PanelEntry
+from hitfinder.geometry.crystfel.entries import BadRegion, Flag, MaskPlace, PanelEntry
 from hitfinder.geometry.crystfel.text import Entry
 from hitfinder.geometry.layout import Dim
 

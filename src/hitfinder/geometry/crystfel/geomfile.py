@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
+from hitfinder.geometry.crystfel.entries import BadRegion, PanelEntry
 from hitfinder.geometry.crystfel.masks import data_masks, file_masks, static_mask
-from hitfinder.geometry.crystfel.parts import BadRegion, PanelEntry
 from hitfinder.geometry.crystfel.stored import value_of
 from hitfinder.geometry.crystfel.text import Quantity
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import Dim, FrameLayout, Slab
 
 _OPTIONS = {
@@ -184,6 +184,10 @@ class GeomFile:
         )
 
     @property
+    def _entries(self) -> list[tuple[PanelEntry, Panel]]:
+        return list(zip(self.panels, self.placed, strict=True))
+
+    @property
     def names_data_masks(self) -> bool:
         """Whether this file says that masks are kept beside the data."""
         return any(place.file is None for panel in self.panels for place in panel.masks)
@@ -206,7 +210,7 @@ class GeomFile:
         GeometryError
             If a mask is not in the file or does not hold the panels' pixels.
         """
-        return data_masks(self, h5file, index, group)
+        return data_masks(self.layout, self._entries, h5file, index, group)
 
     def flagged(self, frame: NDArray[Any]) -> NDArray[np.bool_]:
         """Return True where a count of this frame marks its pixel as bad.
@@ -287,8 +291,8 @@ class GeomFile:
             raise GeometryError(f"{what}, these have {size[0]} x {size[1]}", self.path)
         mask = np.zeros(size, bool)
         within = mask[: needed[0], : needed[1]]
-        within |= static_mask(self)
-        from_files = file_masks(self)
+        within |= static_mask(self.layout, self._entries, self.bad_regions)
+        from_files = file_masks(self.layout, self._entries, self.path)
         if from_files is not None:
             within |= from_files
         limits = [p.max_adu for p in self.panels if p.max_adu is not None]

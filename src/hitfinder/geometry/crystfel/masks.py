@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.crystfel.parts import BadRegion, MaskPlace, PanelEntry
+from hitfinder.geometry.crystfel.entries import BadRegion, MaskPlace, PanelEntry
 from hitfinder.geometry.crystfel.stored import dataset_at, plane_of
 from hitfinder.geometry.detector import Panel
-from hitfinder.geometry.layout import Slab
+from hitfinder.geometry.layout import FrameLayout, Slab
 
-if TYPE_CHECKING:
-    from hitfinder.geometry.crystfel.geomfile import GeomFile
+Placed = Sequence[tuple[PanelEntry, Panel]]
+"""Panels as a geometry file has them, and in the stored frame."""
 
 
-def static_mask(geom: GeomFile) -> NDArray[np.bool_]:
+def static_mask(
+    layout: FrameLayout, placed: Placed, bad_regions: Sequence[BadRegion]
+) -> NDArray[np.bool_]:
     """Mask of bad regions, panels that are left out (``no_index``) and panel edges.
 
     Returns
     -------
-    ndarray of bool, shape of ``geom.layout``
+    ndarray of bool, shape of `layout`
         True where a pixel is to be ignored.
     """
-    mask = np.zeros(geom.layout.shape, bool)
-    for entry, panel in zip(geom.panels, geom.placed, strict=True):
+    mask = np.zeros(layout.shape, bool)
+    for entry, panel in placed:
         view = mask[panel.slices]
         if entry.no_index:
             view[:] = True
@@ -36,7 +38,7 @@ def static_mask(geom: GeomFile) -> NDArray[np.bool_]:
         if edge > 0:
             view[:edge] = view[-edge:] = True
             view[:, :edge] = view[:, -edge:] = True
-        for region in geom.bad_regions:
+        for region in bad_regions:
             if region.in_lab:
                 _mask_lab_region(view, region, panel)
             elif region.panel in (None, entry.name):
@@ -65,7 +67,7 @@ def _mask_lab_region(view: NDArray[np.bool_], region: BadRegion, panel: Panel) -
     view |= inside
 
 
-def file_masks(geom: GeomFile) -> NDArray[np.bool_] | None:
+def file_masks(layout: FrameLayout, placed: Placed, geom_path: str) -> NDArray[np.bool_] | None:
     """Mask from the files that the geometry file names; None if it names none.
 
     A relative name is looked for from the working directory, then from the geometry file's
@@ -78,7 +80,7 @@ def file_masks(geom: GeomFile) -> NDArray[np.bool_] | None:
     """
 
     def read(place: MaskPlace, slab: Slab) -> NDArray[Any]:
-        path = _find_file(place, geom.path)
+        path = _find_file(place, geom_path)
         import h5py
 
         if h5py.is_hdf5(path):
@@ -86,22 +88,26 @@ def file_masks(geom: GeomFile) -> NDArray[np.bool_] | None:
                 return plane_of(h5file, place.location, slab, 0)
         return _plain_image(path, slab)
 
-    return _joined(geom, lambda place: place.file is not None, read)
+    return _joined(layout, placed, lambda place: place.file is not None, read)
 
 
-def data_masks(geom: GeomFile, h5file: Any, index: int, group: str) -> NDArray[np.bool_] | None:
+def data_masks(
+    layout: FrameLayout, placed: Placed, h5file: Any, index: int, group: str
+) -> NDArray[np.bool_] | None:
     """Mask kept in the data file beside frame `index`; None if the geometry file names none."""
 
     def read(place: MaskPlace, slab: Slab) -> NDArray[Any]:
         return plane_of(h5file, place.location.replace("%", group), slab, index)
 
-    return _joined(geom, lambda place: place.file is None, read)
+    return _joined(layout, placed, lambda place: place.file is None, read)
 
 
-def frames_have_masks(geom: GeomFile, h5file: Any, group: str) -> bool:
+def frames_have_masks(
+    layout: FrameLayout, panels: Sequence[PanelEntry], h5file: Any, group: str
+) -> bool:
     """Whether a mask that is kept beside the data is one for each frame."""
-    for slab in geom.layout.slabs:
-        for place in {place for entry in geom.panels for place in entry.masks}:
+    for slab in layout.slabs:
+        for place in {place for entry in panels for place in entry.masks}:
             if place.file is None and slab.frame_axis is not None:
                 stored = dataset_at(h5file, place.location.replace("%", group)).shape
                 if len(stored) == len(slab.dims) and stored[slab.frame_axis] > 1:
@@ -110,14 +116,15 @@ def frames_have_masks(geom: GeomFile, h5file: Any, group: str) -> bool:
 
 
 def _joined(
-    geom: GeomFile,
+    layout: FrameLayout,
+    placed: Placed,
     wanted: Callable[[MaskPlace], bool],
     read: Callable[[MaskPlace, Slab], NDArray[Any]],
 ) -> NDArray[np.bool_] | None:
-    mask = np.zeros(geom.layout.shape, bool)
-    slabs = {(slab.data_path, slab.dims): slab for slab in geom.layout.slabs}
+    mask = np.zeros(layout.shape, bool)
+    slabs = {(slab.data_path, slab.dims): slab for slab in layout.slabs}
     planes: dict[tuple[MaskPlace, Slab], NDArray[np.bool_]] = {}
-    for entry, panel in zip(geom.panels, geom.placed, strict=True):
+    for entry, panel in placed:
         slab = slabs[entry.slab_key]
         for place in entry.masks:
             if not wanted(place):

@@ -18,8 +18,8 @@ from hitfinder.geometry.crystfel.build import (
     note,
     panel_entry,
 )
+from hitfinder.geometry.crystfel.entries import BadRegion, PanelEntry
 from hitfinder.geometry.crystfel.geomfile import GeomFile
-from hitfinder.geometry.crystfel.parts import BadRegion, PanelEntry
 from hitfinder.geometry.crystfel.text import Entry
 
 _TOP_KEY = re.compile(

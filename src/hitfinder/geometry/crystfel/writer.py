@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.crystfel.extras import Extras
+from hitfinder.geometry.crystfel.directives import Extras
 from hitfinder.geometry.detector import Panel, Vector
-from hitfinder.geometry.experiment import Geometry
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import Dim
 
 _MOST_REGIONS = 1000

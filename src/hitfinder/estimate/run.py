@@ -1,0 +1,289 @@
+"""Photon energy and camera length of a whole run, and whether they drift."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from hitfinder.estimate.bins import N_AZIMUTHS
+from hitfinder.estimate.estimator import GeometryEstimator
+from hitfinder.estimate.gather import BinSums
+from hitfinder.estimate.result import GeometryEstimate
+
+N_PARTS = 16
+"""Parts into which a run is cut, to see a drift."""
+
+_N_OWN = 8
+"""Numbers kept of a part besides its bins: frames, frames that are well known, and of the latter
+the sums of C⁻¹ (3), C⁻¹ θ (2) and θᵀ C⁻¹ θ for values θ with covariance C."""
+
+_THIRD = 5
+_WELL_KNOWN = 0.1
+_MOST_FRAMES = 0.5
+_P_DRIFT = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """How photon energy and camera length change in the course of a run.
+
+    Attributes
+    ----------
+    energy_change_ev, length_change_m : float
+        Last third less first third; NaN where either is not known.
+    energy_change_sigma_ev, length_change_sigma_m : float
+        Their standard deviations.
+    change_p : float
+        Chance of such a change, of both together, in a steady run.
+    parts_chi2 : float
+        χ² of the parts of the run against the whole run.
+    parts_freedom : int
+        Its degrees of freedom.
+    parts_p : float
+        Chance of such a χ² in a steady run; NaN without parts that can be compared.
+    frames_chi2 : float
+        χ² of single frames that are well known against the whole run.
+    frames_freedom : int
+        Its degrees of freedom.
+    """
+
+    energy_change_ev: float
+    energy_change_sigma_ev: float
+    length_change_m: float
+    length_change_sigma_m: float
+    change_p: float
+    parts_chi2: float
+    parts_freedom: int
+    parts_p: float
+    frames_chi2: float
+    frames_freedom: int
+
+    @property
+    def drifts(self) -> bool:
+        """Whether either change is beyond chance, less than one in a thousand."""
+        return self.change_p < _P_DRIFT or self.parts_p < _P_DRIFT
+
+
+@dataclasses.dataclass(frozen=True)
+class RunGeometry:
+    """Photon energy and camera length of a run.
+
+    Attributes
+    ----------
+    estimate : GeometryEstimate
+        From all frames together.
+    n_frames : int
+        Frames used: those that look like water.
+    drift : Drift
+        Whether it changed.
+    """
+
+    estimate: GeometryEstimate
+    n_frames: int
+    drift: Drift
+
+
+class RunSums:
+    """What the frames of a run have in the bins, added up in parts by frame number.
+
+    Adding is exact (the likelihood of frames is the product of theirs, and their unknown scales
+    drop out), takes no order, and can be spread over processes and merged.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames in the run; those added are numbered 0 to n_frames - 1.
+    n_rings : int
+        Rings of the estimator's bins.
+    """
+
+    def __init__(self, n_frames: int, n_rings: int) -> None:
+        if n_frames < 1 or n_rings < 1:
+            raise ValueError(f"a run needs frames and rings, got {n_frames} and {n_rings}")
+        self.n_frames, self.n_rings = n_frames, n_rings
+        self._parts: dict[int, NDArray[np.float64]] = {}
+
+    @staticmethod
+    def of(estimator: GeometryEstimator, n_frames: int) -> RunSums:
+        """Start a run of frames of an estimator's detector."""
+        return RunSums(n_frames, estimator.bins.n_rings)
+
+    def add(self, frame: int, sums: BinSums, estimate: GeometryEstimate) -> None:
+        """Add one frame, unless it is not scattered as water scatters.
+
+        Parameters
+        ----------
+        frame : int
+            Number of the frame in the run.
+        sums : BinSums
+            Of the frame.
+        estimate : GeometryEstimate
+            Of the frame.
+        """
+        if not 0 <= frame < self.n_frames:
+            raise ValueError(f"frame must be in 0 to {self.n_frames - 1}, got {frame}")
+        photons = sums.counts.sum()
+        if estimate.flag == "not-water" or photons == 0:
+            return
+        row = self._parts.setdefault(frame * N_PARTS // self.n_frames, np.zeros(self._length))
+        row[0] += 1
+        row[_N_OWN:] += np.concatenate([sums.counts.ravel(), photons * sums.exposure.ravel()])
+        _add_well_known(row, estimate)
+
+    def merge(self, other: RunSums) -> None:
+        """Add what another process has added of the same run.
+
+        Raises
+        ------
+        ValueError
+            If it is another run's.
+        """
+        if (other.n_frames, other.n_rings) != (self.n_frames, self.n_rings):
+            raise ValueError("sums of different runs cannot be added up")
+        for part, row in other._parts.items():
+            self._parts.setdefault(part, np.zeros(self._length))[:] += row
+
+    def to_array(self) -> NDArray[np.float64]:
+        """Return everything as a table, one row for each part that has frames."""
+        rows = [np.concatenate([[part], row]) for part, row in sorted(self._parts.items())]
+        return np.array(rows).reshape(-1, 1 + self._length)
+
+    @staticmethod
+    def from_array(n_frames: int, n_rings: int, table: NDArray[np.float64]) -> RunSums:
+        """Return the sums that `to_array` has written.
+
+        Raises
+        ------
+        ValueError
+            If the table is not one of such a run.
+        """
+        sums = RunSums(n_frames, n_rings)
+        if table.ndim != 2 or table.shape[1] != 1 + sums._length:
+            raise ValueError(f"table of shape {table.shape} is not of a run with {n_rings} rings")
+        sums._parts = {int(row[0]): row[1:].astype(float) for row in table}
+        return sums
+
+    @property
+    def _length(self) -> int:
+        return _N_OWN + 2 * self.n_rings * N_AZIMUTHS
+
+    def _row(self, parts: range) -> NDArray[np.float64]:
+        """Sum of the rows of parts."""
+        rows = [self._parts[part] for part in parts if part in self._parts]
+        return np.sum(rows, axis=0) if rows else np.zeros(self._length)
+
+    def _bins(self, parts: range) -> BinSums:
+        """Photons of parts, and the exposure averaged over the photons."""
+        counts, exposure = self._row(parts)[_N_OWN:].reshape(2, self.n_rings, N_AZIMUTHS)
+        return BinSums(counts, exposure / max(counts.sum(), 1.0))
+
+    @property
+    def total(self) -> BinSums:
+        """All frames added up."""
+        return self._bins(range(N_PARTS))
+
+    def result(self, estimator: GeometryEstimator) -> RunGeometry:
+        """Estimate photon energy and camera length from all frames added so far.
+
+        Parameters
+        ----------
+        estimator : GeometryEstimator
+            One like that of the frames.
+        """
+        if estimator.bins.n_rings != self.n_rings:
+            raise ValueError("the estimator is of another detector than the frames")
+        whole = estimator.estimate_sums(self.total)
+        row = self._row(range(N_PARTS))
+        chi2, freedom = _frames_chi2(row, whole)
+        return RunGeometry(whole, int(row[0]), self._drift(estimator, chi2, freedom))
+
+    def _drift(self, estimator: GeometryEstimator, chi2: float, freedom: int) -> Drift:
+        """Compare parts of the run with one another.
+
+        Frames that scatter by more than their own uncertainty (pulses of varying energy) make
+        the parts uncertain by as much.
+        """
+        excess = max(1.0, chi2 / freedom) if freedom else 1.0
+        parts = [estimator.estimate_sums(self._bins(range(k, k + 1))) for k in sorted(self._parts)]
+        parts_chi2, parts_freedom = _scatter([p for p in parts if p.flag == "ok"], excess)
+        ends = [
+            estimator.estimate_sums(self._bins(at))
+            for at in (range(_THIRD), range(N_PARTS - _THIRD, N_PARTS))
+        ]
+        if not all(end.flag == "ok" for end in ends):
+            change, sigma, change_p = np.full(2, np.nan), np.full(2, np.nan), math.nan
+        else:
+            change = _values(ends[1]) - _values(ends[0])
+            covariance = (ends[0].covariance + ends[1].covariance) * excess
+            sigma = np.sqrt(np.diag(covariance))
+            free = sigma > 0
+            inverse = np.linalg.inv(covariance[np.ix_(free, free)])
+            change_p = float(special.chdtrc(free.sum(), change[free] @ inverse @ change[free]))
+        return Drift(
+            float(change[0]),
+            float(sigma[0]),
+            float(change[1]),
+            float(sigma[1]),
+            change_p,
+            parts_chi2,
+            parts_freedom,
+            float(special.chdtrc(parts_freedom, parts_chi2)) if parts_freedom else math.nan,
+            chi2,
+            freedom,
+        )
+
+
+def _values(estimate: GeometryEstimate) -> NDArray[np.float64]:
+    return np.array([estimate.photon_energy_ev, estimate.camera_length_m])
+
+
+def _inverse(estimate: GeometryEstimate) -> NDArray[np.float64]:
+    """Inverse covariance, 0 for a value that is given."""
+    sigma = np.array([estimate.photon_energy_sigma_ev, estimate.camera_length_sigma_m])
+    free = sigma > 0
+    out = np.zeros((2, 2))
+    out[np.ix_(free, free)] = np.linalg.inv(estimate.covariance[np.ix_(free, free)])
+    return out
+
+
+def _add_well_known(row: NDArray[np.float64], estimate: GeometryEstimate) -> None:
+    """Add a frame to the sums of those whose posterior is narrow, and so nearly Gaussian."""
+    sigma = np.array([estimate.photon_energy_sigma_ev, estimate.camera_length_sigma_m])
+    values = _values(estimate)
+    if estimate.flag != "ok" or not (sigma < _WELL_KNOWN * values).all():
+        return
+    inverse = _inverse(estimate)
+    row[1] += 1
+    row[2:5] += inverse[0, 0], inverse[0, 1], inverse[1, 1]
+    row[5:7] += inverse @ values
+    row[7] += values @ inverse @ values
+
+
+def _frames_chi2(row: NDArray[np.float64], whole: GeometryEstimate) -> tuple[float, int]:
+    """Return χ² of the well-known frames against the whole run, and its degrees of freedom."""
+    n, values = int(row[1]), _values(whole)
+    # A few narrow ones among many wide ones are chosen by chance, and are not typical.
+    if n < max(2, _MOST_FRAMES * row[0]) or not np.isfinite(values).all():
+        return 0.0, 0
+    inverse = row[[2, 3, 3, 4]].reshape(2, 2)
+    chi2 = row[7] - 2 * values @ row[5:7] + values @ inverse @ values
+    return max(float(chi2), 0.0), (n - 1) * int((np.diag(inverse) > 0).sum())
+
+
+def _scatter(parts: list[GeometryEstimate], excess: float) -> tuple[float, int]:
+    """Return χ² of estimates about their weighted mean, and its degrees of freedom."""
+    if len(parts) < 2:
+        return 0.0, 0
+    inverses = [_inverse(part) / excess for part in parts]
+    values = [_values(part) for part in parts]
+    total = np.sum(inverses, axis=0)
+    free = np.diag(total) > 0
+    weighted = np.sum([i @ v for i, v in zip(inverses, values, strict=True)], axis=0)
+    mean = values[0].copy()
+    mean[free] = np.linalg.solve(total[np.ix_(free, free)], weighted[free])
+    chi2 = sum((v - mean) @ i @ (v - mean) for i, v in zip(inverses, values, strict=True))
+    return float(chi2), (len(parts) - 1) * int(free.sum())

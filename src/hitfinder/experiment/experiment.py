@@ -1,0 +1,283 @@
+"""The geometry of a job: from a geometry file, a detector's name, or the frames' own files."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from hitfinder.errors import GeometryError
+from hitfinder.experiment.beam import (
+    FROM_FILE,
+    GIVEN,
+    Values,
+    beam_value,
+    check_beam_centers,
+    fixed_shift,
+    warn_if_they_differ,
+)
+from hitfinder.experiment.masks import masks_of
+from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
+from hitfinder.experiment.settings import GeometrySettings
+from hitfinder.geometry.crystfel import Extras, GeomFile, extras_of, read_geom
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.geometry.mask import read_mask
+from hitfinder.geometry.named import detector_names, named_detector
+from hitfinder.io.framemasks import FrameMasks
+from hitfinder.io.source import FrameSource, Metadata
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """Where the pixels are, and how it is known.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        Detector with its mask, camera length and beam.
+    origin : dict
+        For each property of the geometry, where its value was taken from.
+    source : FrameSource
+        The frames, in photons.
+    adu_per_photon : float
+        Stored value of one photon.
+    photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
+        Those of each frame, NaN where its file says nothing; None if the geometry's hold for all.
+    extras : Extras
+        What CrystFEL is to be told besides the geometry, for frames as they are stored.
+    masks : FrameMasks, optional
+        Masks of frames beyond the geometry's; `source` has them in its counts already.
+    """
+
+    geometry: Geometry
+    origin: dict[str, str]
+    source: FrameSource
+    adu_per_photon: float = 1.0
+    photon_energies_ev: Values | None = None
+    camera_lengths_m: Values | None = None
+    extras: Extras = dataclasses.field(default_factory=Extras)
+    masks: FrameMasks | None = None
+
+    def with_detector(self, detector: Detector, **origin: str) -> Setup:
+        """Return this set-up with another detector, and where that is taken from."""
+        geometry = dataclasses.replace(self.geometry, detector=detector)
+        return dataclasses.replace(self, geometry=geometry, origin={**self.origin, **origin})
+
+    def of_frame(self, index: int) -> tuple[float, float]:
+        """Return the photon energy (eV) and camera length (m) of a frame."""
+        return (
+            _own(self.photon_energies_ev, index, self.geometry.photon_energy_ev),
+            _own(self.camera_lengths_m, index, self.geometry.camera_length_m),
+        )
+
+    def log(self) -> None:
+        """Say what is used and where it comes from."""
+        geometry = self.geometry
+        log.info(
+            "%s, %d x %d pixels (%s); %.6g eV (%s); camera length %.6g mm (%s)",
+            geometry.detector.name,
+            *geometry.shape,
+            self.origin["detector"],
+            geometry.photon_energy_ev,
+            self.origin["photon_energy_ev"],
+            1e3 * geometry.camera_length_m,
+            self.origin["camera_length_m"],
+        )
+        if self.origin.get("beam_center") == "assumed":
+            log.warning("beam centre unknown, taken as the detector's middle; give --beam-center")
+        if self.masks is not None:
+            log.info("frames have different masks, each its own: %s", self.masks.summary)
+        energy, length = geometry.photon_energy_ev, geometry.camera_length_m
+        warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
+        warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
+
+
+def _own(values: Values | None, index: int, common: float) -> float:
+    return common if values is None or np.isnan(values[index]) else float(values[index])
+
+
+def read_geometry_file(settings: GeometrySettings) -> GeomFile | None:
+    """Read the geometry file of the settings, if they name one."""
+    if settings.file is None:
+        return None
+    geom = read_geom(settings.file)
+    for warning in geom.warnings:
+        log.warning("%s", warning)
+    return geom
+
+
+def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSource) -> Setup:
+    """Put together the geometry of a job.
+
+    Parameters
+    ----------
+    settings : GeometrySettings
+        What the user says; it comes before everything else.
+    geom : GeomFile, optional
+        The geometry file, before the files' own description.
+    source : FrameSource
+        Frames, with what their files say.
+
+    Raises
+    ------
+    GeometryError
+        If something is not to be had anywhere, naming the option that gives it, or does not fit
+        the frames.
+    """
+    setup = _from_names(settings, source) if geom is None else _from_geom(settings, geom, source)
+    setup = _with_saturation(_with_masks(setup, settings, geom, source), geom, source)
+    if settings.beam_center is not None:
+        detector = setup.geometry.detector.with_beam_center(*settings.beam_center)
+        setup = setup.with_detector(detector, beam_center=GIVEN)
+    return setup
+
+
+def _with_masks(
+    setup: Setup, settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
+) -> Setup:
+    """Add the masks of the files and of the settings."""
+    detector, names = setup.geometry.detector, []
+    masks = masks_of(source, geom)
+    if masks.common is not None:
+        detector = detector.with_mask(masks.common)
+        names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
+    if masks.vary:
+        setup = dataclasses.replace(setup, source=MaskedSource(setup.source, masks), masks=masks)
+    if settings.mask is not None:
+        detector = detector.with_mask(read_mask(settings.mask, detector.shape))
+        names.append(settings.mask)
+    return setup.with_detector(
+        detector, masked_pixels=" and ".join(names) or setup.origin["detector"]
+    )
+
+
+def _with_saturation(setup: Setup, geom: GeomFile | None, source: FrameSource) -> Setup:
+    """Take the saturation from the files if need be, in photons, and tell CrystFEL of it."""
+    detector, scale, said = setup.geometry.detector, setup.adu_per_photon, source.metadata
+    origin, max_adu = dict[str, str](), None
+    stored = detector.saturation
+    if stored is None and said.saturation is not None:
+        stored, origin = said.saturation, {"saturation": FROM_FILE}
+        # Counts are clipped there, while CrystFEL looks for larger ones.
+        whole = source.dtype.kind in "iu"
+        if not (whole and stored >= np.iinfo(source.dtype).max):
+            max_adu = stored - 1 if whole else float(np.nextafter(np.float32(stored), 0))
+    extras = extras_of(geom, unread_flags(source.dtype, scale), max_adu)
+    if stored is not None:
+        detector = dataclasses.replace(detector, saturation=stored / scale)
+    return dataclasses.replace(setup.with_detector(detector, **origin), extras=extras)
+
+
+def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
+    """Geometry of a geometry file, with what it leaves to the data files read from them."""
+    energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
+    length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
+    geom = dataclasses.replace(
+        geom,
+        shift_x=fixed_shift(geom.shift_x, "detector_shift_x", geom, source),
+        shift_y=fixed_shift(geom.shift_y, "detector_shift_y", geom, source),
+    )
+    polarisation = 1.0 if settings.polarisation is None else settings.polarisation
+    geometry = geom.geometry(
+        energy.used, length.used, shape=source.shape, polarisation=polarisation
+    )
+    origin = {
+        "detector": geom.path,
+        "photon_energy_ev": energy.origin,
+        "camera_length_m": length.origin,
+        "beam_center": geom.path,
+        "polarisation": "assumed" if settings.polarisation is None else GIVEN,
+        "saturation": geom.path,
+    }
+    return Setup(
+        geometry,
+        origin,
+        in_photons(source, geom, geometry.photon_energy_ev),
+        geom.adu_per_photon(geometry.photon_energy_ev) or 1.0,
+        energy.of_frames,
+        length.of_frames,
+    )
+
+
+def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
+    """Geometry of a detector known by name or recognised, placed as its files say."""
+    said = source.metadata
+    origin = {"polarisation": "assumed" if settings.polarisation is None else GIVEN}
+    if settings.detector is not None:
+        detector, origin["detector"] = named_detector(settings.detector), GIVEN
+        if detector.shape != source.shape:
+            raise GeometryError(
+                f"frames are {source.shape[0]} x {source.shape[1]} pixels, detector "
+                f"{detector.name!r} has {detector.shape[0]} x {detector.shape[1]}",
+                source.ref(0).file,
+            )
+    else:
+        detector, origin["detector"] = recognise(source.shape, said)
+    energy = beam_value("photon_energy_ev", settings.photon_energy_ev, None, source)
+    length = beam_value("camera_length_m", settings.camera_length_m, None, source)
+    origin["photon_energy_ev"], origin["camera_length_m"] = energy.origin, length.origin
+    file = source.ref(0).file
+    if energy.used is None:
+        raise GeometryError("the photon energy is not known", file, "Give --photon-energy-ev.")
+    if length.used is None:
+        raise GeometryError("the camera length is not known", file, "Give --camera-length-m.")
+    origin["beam_center"] = "assumed"
+    if settings.beam_center is None:
+        check_beam_centers(source)
+    if said.beam_center is not None:
+        detector = detector.with_beam_center(*said.beam_center)
+        origin["beam_center"] = FROM_FILE
+    polarisation = 1.0 if settings.polarisation is None else settings.polarisation
+    try:
+        geometry = Geometry(detector, length.used, energy.used, polarisation)
+    except ValueError as error:
+        raise GeometryError(str(error), file) from error
+    return Setup(
+        geometry,
+        origin,
+        source,
+        photon_energies_ev=energy.of_frames,
+        camera_lengths_m=length.of_frames,
+    )
+
+
+def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
+    """Tell a detector by the shape of its frames and its description.
+
+    Returns
+    -------
+    detector : Detector
+        A named one of this shape, preferring one that the description names; else one flat panel
+        with the pixel size of the files.
+    origin : str
+        How it was recognised.
+
+    Raises
+    ------
+    GeometryError
+        If no detector is known by this shape and the files give no pixel size.
+    """
+    named = [d for d in map(named_detector, detector_names()) if d.shape == shape]
+    words = _plain(said.detector)
+    named.sort(key=lambda d: _plain(d.name) not in words)
+    if named:
+        return named[0], "recognised by the shape of the frames"
+    rows, columns = shape
+    if said.pixel_size_m is None:
+        raise GeometryError(
+            f"no detector is known with frames of {rows} x {columns} pixels",
+            hint="Give --geometry FILE.geom, or --detector with one of another name.",
+        )
+    panel = Panel(
+        "p0", 0, 0, columns, rows, -columns / 2, -rows / 2, pixel_size_m=said.pixel_size_m
+    )
+    name = said.detector or "unnamed detector"
+    return Detector(name, shape, (panel,)), f"{FROM_FILE}: shape and pixel size"
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())

@@ -1,0 +1,245 @@
+"""Expected background per ring of one frame, robust to the Bragg peaks in it.
+
+Each ring's counts are gathered in a histogram in one pass over the frame; everything robust is
+then done on the histograms, which are small.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hitfinder.finding.poisson import log_tail
+
+EXACT_LEVELS = 64
+"""Counts below this have a histogram level each; above it there are eight levels an octave."""
+
+N_LEVELS = EXACT_LEVELS + 8 * 25
+
+_BLOCK = 32
+_MANY_LIT = 4
+_CLIP_TAIL = math.log(1e-3)
+_SMOOTH_PHOTONS = 400.0
+_SMOOTH_RINGS = 64
+_ITERATIONS = 6
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _level(count: int) -> int:
+    """Histogram level of a count."""
+    if count < EXACT_LEVELS:
+        return count
+    shift = 0
+    top = count
+    while top >= 16:
+        top >>= 1
+        shift += 1
+    return min(N_LEVELS - 1, EXACT_LEVELS + (shift - 3) * 8 + top - 8)
+
+
+@njit(cache=True, nogil=True)
+def load_frame(frame, ring, bad_value, limit, work):
+    """Copy a frame into `work` as int32, marking what is no reading.
+
+    Masked, negative, NaN and `bad_value` pixels become -1; counts above `limit` become `limit`.
+
+    Parameters
+    ----------
+    frame : ndarray, shape (ss, fs)
+        Counts of any real type.
+    ring : ndarray of int16, shape (ss, fs)
+        Ring of each pixel, -1 where masked.
+    bad_value : scalar of the type of `frame`
+        Value that marks a pixel without a reading.
+    limit : scalar of the type of `frame`
+        Largest count kept.
+    work : ndarray of int32, shape (ss, fs)
+        Written: the counts.
+
+    Returns
+    -------
+    photons, n_bad, n_lit, n_full : int
+        Counts on the pixels with a reading, the number of pixels without a reading, the number
+        that read more than zero, and the number that read `limit` or more.
+    """
+    photons = n_bad = n_lit = n_full = 0
+    full = np.int32(limit)
+    for i in range(frame.shape[0]):
+        source, rings, target = frame[i], ring[i], work[i]
+        for j in range(source.size):
+            value = source[j]
+            valid = (rings[j] >= 0) & (value >= 0) & (value != bad_value)
+            target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
+        for j in range(target.size):
+            n_bad += target[j] < 0
+            n_lit += target[j] > 0
+            n_full += target[j] >= full
+            photons += max(target[j], 0)
+    return photons, n_bad, n_lit, n_full
+
+
+@njit(cache=True, nogil=True)
+def fill_histograms(work, ring, rows, histogram, sums):
+    """Gather the counts of the chosen rows in a histogram for each ring.
+
+    Parameters
+    ----------
+    work : ndarray of int32, shape (ss, fs)
+        Counts, -1 where there is no reading.
+    ring : ndarray of int16, shape (ss, fs)
+        Ring of each pixel.
+    rows : ndarray of int
+        Rows to take.
+    histogram, sums : ndarray, shape (n_rings, N_LEVELS)
+        Added to: pixels, and the counts of the levels that hold more than one count. Pixels that
+        read zero are not entered; they follow from the ring's size.
+    """
+    for i in rows:
+        counts, rings = work[i], ring[i]
+        for start in range(0, counts.size, _BLOCK):
+            block, near = counts[start : start + _BLOCK], rings[start : start + _BLOCK]
+            top = n_lit = np.int32(0)
+            for j in range(block.size):
+                top = max(top, block[j])
+                n_lit += np.int32(block[j] > 0)
+            if n_lit == 0:
+                continue
+            if n_lit >= _MANY_LIT and top < EXACT_LEVELS:
+                # Zeros and masked pixels are entered too, and taken out at the end: to ask of
+                # each pixel whether it is lit would take longer.
+                for j in range(block.size):
+                    histogram[max(near[j], 0), max(block[j], 0)] += 1
+                continue
+            for j in range(block.size):
+                count = block[j]
+                if count > 0:
+                    level = _level(count)
+                    histogram[near[j], level] += 1
+                    if level >= EXACT_LEVELS:
+                        sums[near[j], level] += count
+    histogram[:, 0] = 0
+
+
+@njit(cache=True, nogil=True)
+def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
+    """Fit each ring's background rate with its bright pixels clipped.
+
+    The rate is the one whose Poisson law, cut where the clipping cuts it, has the mean that the
+    remaining pixels have. The clipping starts from the median (or, where most pixels read zero,
+    from the ratio of ones to zeros, which bright pixels do not touch) and is repeated.
+
+    Parameters
+    ----------
+    histogram, sums : ndarray, shape (n_rings, N_LEVELS)
+        From `fill_histograms`.
+    n_pixels, weight_sum : ndarray, shape (n_rings,)
+        Pixels with a reading, and the sum of their weights.
+    photons, exposure : ndarray of float64, shape (n_rings,)
+        Written: background photons corrected for the clipping, and the weight they fell on.
+        Their ratio is the rate at weight 1.
+    """
+    for r in range(n_pixels.size):
+        n = n_pixels[r]
+        photons[r] = exposure[r] = 0.0
+        if n <= 0:
+            continue
+        levels = histogram[r]
+        zeros = n - levels.sum()
+        rate = _first_guess(levels, sums[r], zeros, n)
+        kept, counts = zeros, 0.0
+        for _ in range(_ITERATIONS):
+            cut = _clip_count(rate, n)
+            kept, counts = zeros, 0.0
+            for level in range(1, cut if cut < EXACT_LEVELS else N_LEVELS):
+                if levels[level] == 0:
+                    continue
+                inside = level < EXACT_LEVELS
+                mean = float(level) if inside else sums[r, level] / levels[level]
+                if mean >= cut:
+                    break
+                kept += levels[level]
+                counts += levels[level] * mean
+            new = counts / max(kept, 1)
+            new *= _clip_correction(new, cut)
+            if abs(new - rate) <= 1e-4 * rate:
+                rate = new
+                break
+            rate = new
+        photons[r] = rate * kept
+        exposure[r] = kept * weight_sum[r] / n
+
+
+@njit(cache=True, nogil=True)
+def _first_guess(levels, sums, zeros, n):
+    """Median count, or ones over zeros where the median is zero."""
+    if 2 * zeros >= n:
+        return max(levels[1], 1) / zeros
+    below = zeros
+    for level in range(1, N_LEVELS):
+        below += levels[level]
+        if 2 * below >= n:
+            return float(level) if level < EXACT_LEVELS else sums[level] / levels[level]
+    return 0.0
+
+
+@njit(cache=True, nogil=True)
+def _clip_count(rate, n):
+    """Count at and above which a pixel is left out of a ring of n pixels."""
+    log_p = min(_CLIP_TAIL, math.log(0.3 / n))
+    step = max(1, int(0.25 * math.sqrt(rate)))
+    cut = max(2, int(rate + 2.0 * math.sqrt(rate)))
+    while log_tail(cut, rate, math.inf) > log_p:
+        cut += step
+    return cut
+
+
+@njit(cache=True, nogil=True)
+def _clip_correction(mean, cut):
+    """Ratio of a Poisson rate to its mean below `cut`, to first order in what is cut off."""
+    lost = math.exp(log_tail(cut, mean, math.inf))
+    edge = math.exp(log_tail(cut - 1, mean, math.inf))
+    return (1.0 - lost) / max(1.0 - edge, 0.1)
+
+
+@njit(cache=True, nogil=True)
+def smooth_rates(photons, exposure, rate):
+    """Smooth the rates over as many neighbouring rings as their photons need.
+
+    Rings with photons enough keep their own rate, so narrow features of bright frames stay; in
+    sparse frames the window grows until it holds photons enough for a rate good to 5 %.
+
+    Parameters
+    ----------
+    photons, exposure : ndarray of float64, shape (n_rings,)
+        From `ring_rates`.
+    rate : ndarray of float64, shape (n_rings,)
+        Written: background at weight 1, in photons per pixel.
+    """
+    n = photons.size
+    for r in range(n):
+        p, e = photons[r], exposure[r]
+        for h in range(1, _SMOOTH_RINGS):
+            if p >= _SMOOTH_PHOTONS:
+                break
+            if r - h >= 0:
+                p += photons[r - h]
+                e += exposure[r - h]
+            if r + h < n:
+                p += photons[r + h]
+                e += exposure[r + h]
+        rate[r] = p / e if e > 0 else 0.0
+
+
+def new_histograms(n_rings: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the empty histogram and level sums that `fill_histograms` fills."""
+    return np.zeros((n_rings, N_LEVELS), np.int32), np.zeros((n_rings, N_LEVELS), np.int64)
+
+
+def compilable(frame: NDArray) -> NDArray:
+    """Return a frame in a type that Numba knows: single and double precision stay as they are."""
+    if frame.dtype.kind != "f" or frame.dtype in (np.float32, np.float64):
+        return frame
+    return frame.astype(np.float32 if frame.dtype.itemsize < 4 else np.float64)

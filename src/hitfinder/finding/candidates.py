@@ -1,0 +1,216 @@
+"""Pixels worth a closer look: one pass of small windows over a whole frame.
+
+Window sums of 1×1, 3×3 and 5×5 pixels are compared with integer thresholds that follow the
+background ring by ring. The pass works on strips of pixels so that the compiler can vectorise it;
+a strip is looked at pixel by pixel only if one of its sums reaches the strip's lowest threshold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hitfinder.finding.rings import Rings
+from hitfinder.finding.thresholds import (
+    BAND,
+    STRIP,
+    WINDOWS,
+    place_in_ring,
+    ring_thresholds,
+    strip_spans,
+    strip_thresholds,
+    threshold,
+)
+
+_REACH = 2
+_ROWS = 2 * _REACH + 1
+
+
+class CandidateSearch:
+    """Finds the candidates in the frames of one geometry. Not to be shared between threads.
+
+    Parameters
+    ----------
+    rings : Rings
+        Rings of the geometry.
+    log_p : float
+        Natural logarithm of the chance probability at which a window makes a candidate.
+    most : int
+        Candidates kept of a frame, in reading order.
+    """
+
+    def __init__(self, rings: Rings, log_p: float, most: int) -> None:
+        self._rings, self._log_p = rings, log_p
+        self._spans = strip_spans(rings.index, rings.weight)
+        n_bands, n_strips = self._spans[0].shape
+        self._strips = np.empty((3, n_bands, n_strips), np.int32)
+        width = n_strips * STRIP + 2 * _REACH
+        self._room = [np.empty((_ROWS + 2, width), kind) for kind in (np.int16, np.int32)]
+        self._found = np.empty((most, 2), np.int32)
+
+    def find(self, work: NDArray[np.int32], rate: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Find the pixels at the centre of a window that reaches its threshold.
+
+        Parameters
+        ----------
+        work : ndarray of int32, shape (ss, fs)
+            Counts, negative where there is no reading.
+        rate : ndarray of float64, shape (n_rings,)
+            Background at weight 1, in photons per pixel.
+
+        Returns
+        -------
+        ndarray of int32, shape (n, 2)
+            (ss, fs) of the candidates in reading order; overwritten by the next call.
+        """
+        rings = self._rings
+        thresholds = ring_thresholds(rate, rings.weight_range, self._log_p)
+        strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
+        # Half the bits take half the time. Counts are cut where no threshold can tell.
+        room = self._room[0 if thresholds.max() <= largest_count(np.int16) else 1]
+        n = find_candidates(
+            work,
+            rings.index,
+            rings.weight,
+            rings.weight_range,
+            thresholds,
+            self._strips,
+            largest_count(room.dtype),
+            room,
+            self._found,
+        )
+        return self._found[: min(n, len(self._found))]
+
+
+def largest_count(kind: np.typing.DTypeLike) -> int:
+    """Largest count of which 25 can be summed in an integer type."""
+    return int(np.iinfo(kind).max) // WINDOWS[-1]
+
+
+@njit(cache=True, nogil=True)
+def find_candidates(work, ring, weight, weight_range, thresholds, strips, largest, room, found):
+    """Find the pixels at the centre of a window that reaches its threshold.
+
+    Parameters
+    ----------
+    work : ndarray of int32, shape (ss, fs)
+        Counts, negative where there is no reading.
+    ring : ndarray of int16, shape (ss, fs)
+        Ring of each pixel, -1 where masked.
+    weight : ndarray of float32, shape (ss, fs)
+        Relative brightness of each pixel.
+    weight_range : ndarray of float64, shape (2, n_rings)
+        Smallest and largest pixel weight in each ring.
+    thresholds : ndarray of int32, shape (2, 3, n_rings)
+        From `ring_thresholds`.
+    strips : ndarray of int32, shape (3, n_bands, n_strips)
+        From `strip_thresholds`.
+    largest : int
+        Counts are cut to this; no less than the thresholds, no more than `largest_count`.
+    room : ndarray of int16 or int32, shape (7, n_strips * STRIP + 4)
+        Room for five rows of counts, and for their sums column by column.
+    found : ndarray of int32, shape (n, 2)
+        Written: (ss, fs) of the candidates in reading order.
+
+    Returns
+    -------
+    int
+        Number of candidates; those beyond the room in `found` are counted but not written.
+    """
+    kind = room.dtype.type
+    room[:] = 0
+    marks = np.empty(strips.shape[2], np.bool_)
+    count = 0
+    for i in range(-_REACH, work.shape[0]):
+        _enter_row(work, i + _REACH, kind(largest), room)
+        if i < 0:
+            continue
+        _sum_columns(room, i)
+        lows = strips[:, i // BAND]
+        _mark_strips(room, i, lows, largest, marks)
+        for s in np.flatnonzero(marks):
+            count = _look_closely(
+                room, i, s, lows[:, s], ring, weight, weight_range, thresholds, count, found
+            )
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _look_closely(room, i, s, lows, ring, weight, weight_range, thresholds, count, found):
+    """Add the candidates of strip s of row i to the `count` already found, return their number."""
+    start = s * STRIP
+    one = room[i % _ROWS, start + _REACH :]
+    three = room[_ROWS, start + 1 :]
+    five = room[_ROWS + 1, start:]
+    for j in range(min(STRIP, ring.shape[1] - start)):
+        sum9 = three[j] + three[j + 1] + three[j + 2]
+        sum25 = five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4]
+        r = ring[i, start + j]
+        if (one[j] < lows[0] and sum9 < lows[1] and sum25 < lows[2]) or r < 0:
+            continue
+        part = place_in_ring(weight[i, start + j], weight_range[0, r], weight_range[1, r])
+        if (
+            one[j] >= threshold(thresholds, 0, r, part)
+            or sum9 >= threshold(thresholds, 1, r, part)
+            or sum25 >= threshold(thresholds, 2, r, part)
+        ):
+            if count < found.shape[0]:
+                found[count, 0] = i
+                found[count, 1] = start + j
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _mark_strips(room, i, lows, largest, marks):
+    """Say for each strip of row i whether the sums of any window in it reach its thresholds.
+
+    Sums are cast back to their type one by one, without which they are taken at half the speed;
+    the compiler vectorises this loop only in a function of its own.
+    """
+    kind = room.dtype.type
+    for s in range(marks.size):
+        start = s * STRIP
+        one = room[i % _ROWS, start + _REACH : start + _REACH + STRIP]
+        three = room[_ROWS, start + 1 : start + 3 + STRIP]
+        five = room[_ROWS + 1, start : start + 4 + STRIP]
+        low1 = kind(min(lows[0, s], largest + 1))
+        low9 = kind(min(lows[1, s], largest + 1))
+        low25 = kind(min(lows[2, s], largest + 1))
+        reached = False
+        for j in range(STRIP):
+            sum9 = kind(three[j] + three[j + 1] + three[j + 2])
+            sum25 = kind(five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4])
+            reached |= (one[j] >= low1) | (sum9 >= low9) | (sum25 >= low25)
+        marks[s] = reached
+
+
+@njit(cache=True, nogil=True)
+def _enter_row(work, i, largest, room):
+    """Put the counts of row i, cut to what can be summed, in place of the oldest of five rows."""
+    target = room[i % _ROWS, _REACH:]
+    if i >= work.shape[0]:
+        target[:] = 0
+        return
+    row, none = work[i], np.int32(0)
+    for j in range(row.size):
+        target[j] = min(max(row[j], none), largest)
+
+
+@njit(cache=True, nogil=True)
+def _sum_columns(room, i):
+    """Sum the counts of the three and of the five rows around row i, column by column."""
+    kind = room.dtype.type
+    above2, above, here, below, below2 = (
+        room[(i + 3) % _ROWS],
+        room[(i + 4) % _ROWS],
+        room[i % _ROWS],
+        room[(i + 1) % _ROWS],
+        room[(i + 2) % _ROWS],
+    )
+    row_sum3, row_sum5 = room[_ROWS], room[_ROWS + 1]
+    for j in range(here.size):
+        three = kind(above[j] + here[j] + below[j])
+        row_sum3[j] = three
+        row_sum5[j] = kind(three + above2[j] + below2[j])

@@ -1,0 +1,38 @@
+"""The contract of a finder."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.finding.result import FrameResult
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """Finds the peaks of frames of one geometry, one frame a call.
+
+    A class that is registered as a finder is called with a
+    `hitfinder.geometry.geometry.Geometry` and a `hitfinder.finding.settings.FinderSettings`, and
+    gives such an object. It is used by one thread at a time; each worker process builds its own.
+    """
+
+    def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
+        """Find the peaks of one frame and judge it.
+
+        Parameters
+        ----------
+        frame : ndarray, shape of the geometry
+            Photon counts. Negative and NaN pixels, and those at the top of an integer type, have
+            no reading. The array may be overwritten after the call.
+        mask : ndarray of bool, optional
+            Pixels to ignore in this frame, besides those that the geometry masks.
+
+        Returns
+        -------
+        FrameResult
+            Its `peaks` are made by `hitfinder.finding.peaks.peak_table`.
+        """
+        ...

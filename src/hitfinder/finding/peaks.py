@@ -1,0 +1,282 @@
+"""Candidate pixels to Bragg peaks: significance of small windows, extent, position, photons."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from hitfinder.finding.gaps import brightest
+from hitfinder.finding.texture import (
+    N_LOCAL,
+    N_OCTANTS,
+    as_usual,
+    expected,
+    local_background,
+    significance,
+)
+
+PEAK_DTYPE = np.dtype(
+    [
+        ("fs", "f8"),
+        ("ss", "f8"),
+        ("photons", "f4"),
+        ("background", "f4"),
+        ("log_p", "f4"),
+        ("n_pixels", "i4"),
+        ("snr", "f4"),
+        ("maximum", "f4"),
+        ("resolution_a", "f4"),
+        ("probability", "f4"),
+        ("photons_sigma", "f4"),
+    ]
+)
+"""One found peak: position (corner convention, pixels), photons above background and background
+under the peak, natural logarithm of the chance probability, pixels, signal-to-noise ratio,
+brightest pixel (photons), resolution (Å); from a network alone, NaN otherwise: the probability of
+a Bragg peak and the standard deviation of its photons."""
+
+WINDOW_PIXELS = (1, 2, 2, 4, 9, 25)
+"""Pixels in the windows tested: 1×1, 1×2, 2×1, 2×2, 3×3, 5×5."""
+
+MAX_EXTENT = 400
+"""Pixels a peak may hold."""
+
+N_MEASURES = 8
+"""Columns that `collect_peaks` writes."""
+
+_WINDOW_ROWS = np.array([1, 1, 2, 2, 3, 5])
+_WINDOW_COLUMNS = np.array([1, 2, 1, 2, 3, 5])
+_REACH = 2
+
+
+def peak_table(fs: ArrayLike, ss: ArrayLike, **columns: ArrayLike) -> NDArray[np.void]:
+    """Return a peak table; what is not given is unknown.
+
+    Parameters
+    ----------
+    fs, ss : array_like, shape (n,)
+        Positions, in pixels, corner convention.
+    **columns : array_like, shape (n,)
+        Any other columns of `PEAK_DTYPE`.
+    """
+    table = np.zeros(np.asarray(fs).shape, PEAK_DTYPE)
+    for name in PEAK_DTYPE.names or ():
+        if PEAK_DTYPE[name].kind == "f":
+            table[name] = np.nan
+    for name, values in {"fs": fs, "ss": ss, **columns}.items():
+        table[name] = values
+    return table
+
+
+def doubtful(peaks: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say which peaks are likelier false than true, as far as there are probabilities."""
+    return np.asarray(peaks["probability"] < 0.5)
+
+
+@njit(cache=True, nogil=True)
+def best_window(i, j, log_p_max, local, work, position, weight, rate, patch_n, patch_b):
+    """Test the windows around pixel (i, j) and return the one chance explains worst.
+
+    Parameters
+    ----------
+    i, j : int
+        Row and column.
+    log_p_max : float
+        Windows that cannot be as significant as this are passed over.
+    local : ndarray of float64, shape (N_LOCAL,)
+        From `hitfinder.finding.texture.local_background`.
+    work, position, weight, rate
+        As for `hitfinder.finding.texture.neighbourhood`.
+    patch_n, patch_b : ndarray of float64, shape (5, 5)
+        Room to work in.
+
+    Returns
+    -------
+    log_p : float
+        Natural logarithm of the chance probability of the window.
+    row, column, rows, columns : int
+        The window.
+    """
+    n_ss, n_fs = work.shape
+    for k in range(5):
+        for m in range(5):
+            row, column = i + k - _REACH, j + m - _REACH
+            patch_n[k, m] = patch_b[k, m] = 0.0
+            inside = (row >= 0) & (row < n_ss) & (column >= 0) & (column < n_fs)
+            if inside and work[row, column] >= 0:
+                patch_n[k, m] = work[row, column]
+                patch_b[k, m] = expected(row, column, position, weight, rate)
+    best = 0.0
+    where = (i, j, 1, 1)
+    for w in range(_WINDOW_ROWS.size):
+        h, v = _WINDOW_ROWS[w], _WINDOW_COLUMNS[w]
+        first_k, last_k = (2 - h // 2, 2 - h // 2) if h % 2 else (2 - h + 1, 2)
+        first_m, last_m = (2 - v // 2, 2 - v // 2) if v % 2 else (2 - v + 1, 2)
+        for k in range(first_k, last_k + 1):
+            for m in range(first_m, last_m + 1):
+                counts = mean = 0.0
+                for a in range(k, k + h):
+                    for b in range(m, m + v):
+                        counts += patch_n[a, b]
+                        mean += patch_b[a, b]
+                if _least_log_p(counts, local[0] * mean) > log_p_max:
+                    continue
+                log_p = significance(counts, mean, local)
+                if log_p < best:
+                    best = log_p
+                    where = (i + k - _REACH, j + m - _REACH, h, v)
+    return best, where[0], where[1], where[2], where[3]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _least_log_p(counts, mean):
+    """Bound the log probability of a Poisson tail from below (Chernoff's exponent, Stirling)."""
+    if counts <= mean or mean <= 0.0:
+        return 0.0 if counts <= mean else -math.inf
+    return counts - mean - counts * math.log(counts / mean) - 0.5 * math.log(counts) - 1.0
+
+
+@njit(cache=True, nogil=True)
+def test_candidates(candidates, log_p_max, work, position, weight, rate, tested):
+    """Give each candidate the chance probability of its best window against the rings' background.
+
+    Parameters
+    ----------
+    candidates : ndarray of int32, shape (n, 2)
+        (ss, fs) of the candidates.
+    log_p_max : float
+        Candidates less significant than this are dropped.
+    work, position, weight, rate
+        As for `hitfinder.finding.texture.neighbourhood`.
+    tested : ndarray of float64, shape (n,)
+        Written: log chance probability, 0 for the dropped.
+    """
+    patch_n, patch_b, usual = np.empty((5, 5)), np.empty((5, 5)), np.empty(N_LOCAL)
+    as_usual(usual)
+    for c in range(candidates.shape[0]):
+        i, j = candidates[c]
+        log_p = best_window(i, j, log_p_max, usual, work, position, weight, rate, patch_n, patch_b)[
+            0
+        ]
+        tested[c] = log_p if log_p <= log_p_max else 0.0
+
+
+@njit(cache=True, nogil=True)
+def collect_peaks(
+    candidates, log_p_max, variance, work, ring, position, weight, rate, bright, faint, peaks
+):
+    """Turn candidates into separate peaks.
+
+    Each candidate is judged against the background around it. A peak claims the pixels connected
+    to it; later candidates are judged without the claimed pixels, so one spot gives one peak and
+    two close spots give two. Claimed pixels are marked in `work` by -2 less their counts.
+
+    Parameters
+    ----------
+    candidates : ndarray of int32, shape (n, 2)
+        (ss, fs) of the candidates, most significant first.
+    log_p_max : float
+        Least significance of a peak.
+    variance : float
+        Texture of the background, from `texture_variance`.
+    work, ring, position, weight, rate, bright
+        As for `hitfinder.finding.texture.neighbourhood`; `work` is changed.
+    faint : ndarray of int32, shape (n_rings,)
+        Counts at and above which a pixel touching a peak belongs to it.
+    peaks : ndarray of float64, shape (n, N_MEASURES)
+        Written: fs, ss, photons, background, log_p, pixels, brightest pixel, signal-to-noise.
+
+    Returns
+    -------
+    int
+        Number of peaks.
+    """
+    patch_n, patch_b, sums = np.empty((5, 5)), np.empty((5, 5)), np.empty((N_OCTANTS, 4))
+    local, extent = np.empty(N_LOCAL), np.empty((MAX_EXTENT, 2), np.int64)
+    part = np.empty(MAX_EXTENT, np.int64)
+    n_peaks = 0
+    for c in range(candidates.shape[0]):
+        if n_peaks >= peaks.shape[0]:
+            break
+        i, j = candidates[c]
+        if work[i, j] < 0:
+            continue
+        local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local)
+        log_p, row, column, rows, columns = best_window(
+            i, j, log_p_max, local, work, position, weight, rate, patch_n, patch_b
+        )
+        if log_p > log_p_max:
+            continue
+        n = _grow(row, column, rows, columns, work, ring, faint, extent)
+        n = brightest(extent, n, local, work, ring, position, weight, rate, faint, part)
+        _measure(extent[:n], local[0], log_p, work, position, weight, rate, peaks[n_peaks])
+        _claim(extent[:n], work)
+        n_peaks += 1
+    return n_peaks
+
+
+@njit(cache=True, nogil=True)
+def _grow(row, column, rows, columns, work, ring, faint, extent):
+    """List the pixels of a window and the elevated pixels connected to it."""
+    n_ss, n_fs = work.shape
+    n = 0
+    for i in range(max(row, 0), min(row + rows, n_ss)):
+        for j in range(max(column, 0), min(column + columns, n_fs)):
+            if work[i, j] >= 0:
+                extent[n, 0], extent[n, 1] = i, j
+                n += 1
+    done = 0
+    while done < n and n < MAX_EXTENT:
+        i, j = extent[done]
+        done += 1
+        for k in range(max(i - 1, 0), min(i + 2, n_ss)):
+            for m in range(max(j - 1, 0), min(j + 2, n_fs)):
+                if work[k, m] < 0 or work[k, m] < faint[ring[k, m]] or n >= MAX_EXTENT:
+                    continue
+                known = False
+                for e in range(n):
+                    if extent[e, 0] == k and extent[e, 1] == m:
+                        known = True
+                        break
+                if not known:
+                    extent[n, 0], extent[n, 1] = k, m
+                    n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _measure(extent, factor, log_p, work, position, weight, rate, peak):
+    """Sum and centroid of the counts above background; pixel centres are at +0.5."""
+    total = mean = top = 0.0
+    moment = moment_fs = moment_ss = 0.0
+    for e in range(extent.shape[0]):
+        i, j = extent[e]
+        n = work[i, j]
+        background = factor * expected(i, j, position, weight, rate)
+        total += n
+        mean += background
+        top = max(top, float(n))
+        above = max(n - background, 0.0)
+        moment += above
+        moment_fs += above * (j + 0.5)
+        moment_ss += above * (i + 0.5)
+    if moment > 0:
+        peak[0], peak[1] = moment_fs / moment, moment_ss / moment
+    peak[2], peak[3], peak[4] = total - mean, mean, log_p
+    peak[5], peak[6] = extent.shape[0], top
+    peak[7] = (total - mean) / math.sqrt(max(total, 1.0))
+
+
+@njit(cache=True, nogil=True)
+def _claim(extent, work):
+    """Mark a peak's pixels and their neighbours as used: n counts become -2 - n."""
+    n_ss, n_fs = work.shape
+    for e in range(extent.shape[0]):
+        i, j = extent[e]
+        for k in range(max(i - 1, 0), min(i + 2, n_ss)):
+            for m in range(max(j - 1, 0), min(j + 2, n_fs)):
+                if work[k, m] >= 0:
+                    work[k, m] = -2 - work[k, m]

@@ -1,0 +1,88 @@
+"""What a finder says of a frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What was found in one frame. A finder has to tell the first three, the rest if it can.
+
+    Attributes
+    ----------
+    score : float
+        Minus log10 of the share of blank frames that look at least as good.
+    hit : bool
+        Whether the frame is a hit under the settings.
+    peaks : ndarray of PEAK_DTYPE
+        Peaks, most significant first.
+    photons : int
+        Counts on all unmasked pixels.
+    background_per_pixel : float
+        Mean expected background, in photons per pixel; NaN if no pixel has a reading.
+    resolution_a : float
+        Resolution within which 95 % of the peaks lie, in Å; NaN without peaks.
+    profile : ndarray
+        Expected background per pixel in each of `hitfinder.finding.rings.Rings`, in photons; NaN
+        if no pixel has a reading; empty if the finder estimates none.
+    hit_probability : float
+        Of the frame holding a crystal's peaks; NaN without a network or a pixel with a reading.
+    counts : ndarray of int32, optional
+        The frame as `Proposal.counts` has it; overwritten by the next call.
+    """
+
+    score: float
+    hit: bool
+    peaks: NDArray[np.void]
+    photons: int = 0
+    background_per_pixel: float = math.nan
+    resolution_a: float = math.nan
+    profile: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
+    hit_probability: float = math.nan
+    counts: NDArray[np.int32] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Proposal:
+    """Everything in a frame that may be a peak, most of it chance.
+
+    Attributes
+    ----------
+    peaks : ndarray of PEAK_DTYPE
+        Most significant first; resolution not filled in.
+    log_expected : ndarray of float64
+        Natural log of the chance peaks expected at or beyond each.
+    photons : int
+        Counts on all unmasked pixels.
+    rate : ndarray, shape (n_rings,)
+        Background per pixel at weight 1 (`Rings.weight`), in photons.
+    profile : ndarray, shape (n_rings,)
+        Mean expected background per pixel in each ring, in photons.
+    counts : ndarray of int32, shape of the geometry
+        Counts; -1 where there is no reading, -2 - n for n counts that belong to a peak.
+        Overwritten by the next frame.
+    n_chance : float
+        Peaks expected by chance among those proposed.
+    crowded : ndarray of bool, shape (n_rings,)
+        Rings that hold no peaks, as they hold too many (`hitfinder.finding.crowded`).
+    texture : float
+        Variance of the background about its rings' average, relative to it.
+    n_read : int
+        Unmasked pixels with a reading; without any, there are no peaks and the rates are NaN.
+    """
+
+    peaks: NDArray[np.void]
+    log_expected: NDArray[np.float64]
+    photons: int
+    rate: NDArray[np.float64]
+    profile: NDArray[np.float64]
+    counts: NDArray[np.int32]
+    n_chance: float
+    crowded: NDArray[np.bool_]
+    texture: float
+    n_read: int

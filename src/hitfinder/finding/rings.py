@@ -1,0 +1,99 @@
+"""Pixels sorted into rings of equal scattering vector: the static half of the background."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.geometry import Geometry
+
+MAX_RINGS = 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rings:
+    """Rings of the detector and the relative brightness of the pixels in them.
+
+    Attributes
+    ----------
+    index : ndarray of int16, shape of the frame
+        Ring of each pixel, -1 where masked.
+    position : ndarray of float32, shape of the frame
+        Radial position in units of rings; ring i is centred at i + 0.5.
+    weight : ndarray of float32, shape of the frame
+        Solid angle times polarisation, 1 at most; 0 where masked.
+    n_pixels : ndarray of int64, shape (n_rings,)
+        Pixels in each ring.
+    weight_sum : ndarray of float64, shape (n_rings,)
+        Sum of the weights in each ring.
+    weight_range : ndarray of float64, shape (2, n_rings)
+        Smallest and largest weight in each ring.
+    q : ndarray of float64, shape (n_rings,)
+        Scattering vector 4π sin θ / λ at the centre of each ring, in Å⁻¹.
+    """
+
+    index: NDArray[np.int16]
+    position: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    n_pixels: NDArray[np.int64]
+    weight_sum: NDArray[np.float64]
+    weight_range: NDArray[np.float64]
+    q: NDArray[np.float64]
+
+    def mean(self, profile: NDArray[np.float64]) -> float:
+        """Return the mean over all unmasked pixels of what each ring has on average."""
+        return float(profile @ self.n_pixels / self.n_pixels.sum())
+
+    @staticmethod
+    def of(geometry: Geometry, width_px: float = 2.0) -> Rings:
+        """Sort the unmasked pixels of a geometry into rings.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Pixels, mask and beam.
+        width_px : float
+            Width of a ring near the beam axis, in pixels.
+        """
+        maps = geometry.pixels
+        mask = geometry.detector.full_mask | ~np.isfinite(maps.q)
+        if mask.all():
+            empty = np.zeros(1)
+            return Rings(
+                np.full(geometry.shape, -1, np.int16),
+                np.zeros(geometry.shape, np.float32),
+                np.zeros(geometry.shape, np.float32),
+                np.zeros(1, np.int64),
+                empty,
+                np.zeros((2, 1)),
+                empty,
+            )
+        pixel = geometry.detector.panels[0].pixel_size_m
+        step = 2 * np.pi / geometry.wavelength_a * width_px * pixel / geometry.camera_length_m
+        q_max = float(maps.q[~mask].max())
+        step = max(step, q_max / (MAX_RINGS - 1))
+        n_rings = int(q_max / step) + 1
+        position = np.nan_to_num(maps.q / np.float32(step))
+        index = np.where(mask, -1, np.minimum(position, n_rings - 1)).astype(np.int16)
+        weight = np.nan_to_num(maps.solid_angle * maps.polarisation)
+        weight[mask] = 0
+        weight /= weight.max()
+        good = ~mask
+        rings = index[good].astype(np.intp)
+        weight_range = np.array([np.full(n_rings, np.inf), np.zeros(n_rings)])
+        np.minimum.at(weight_range[0], rings, weight[good])
+        np.maximum.at(weight_range[1], rings, weight[good])
+        weight_range[0] = np.minimum(weight_range[0], weight_range[1])
+        return Rings(
+            index=index,
+            position=position.astype(np.float32),
+            weight=weight.astype(np.float32),
+            n_pixels=np.bincount(rings, minlength=n_rings),
+            weight_sum=np.bincount(rings, weights=weight[good], minlength=n_rings).astype(
+                np.float64
+            ),
+            weight_range=weight_range,
+            q=np.asarray((np.arange(n_rings) + 0.5) * step, np.float64),
+        )

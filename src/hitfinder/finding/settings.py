@@ -1,0 +1,53 @@
+"""What a user may choose about finding peaks and hits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class FinderSettings:
+    """What the user may choose; the defaults suit every background and flux.
+
+    Parameters
+    ----------
+    false_peaks : float
+        False peaks allowed per blank frame; of the likelihood finder also their share in any frame.
+    peak_probability : float
+        Probability from which peaks are kept in a hit (network). One with three to five of these is
+        filled up to six with the likeliest others, down to a third of it.
+    false_hits : float
+        Share of blank frames that may be called hits.
+    hit_threshold : float, optional
+        Least score of a hit; by default minus log10 of `false_hits`.
+    min_peaks : int
+        Least number of peaks of a hit.
+    finder : str
+        Who judges candidates: a trained ``network``, their ``likelihood`` alone, another name of
+        `hitfinder.finding.registry.FINDERS`, or ``module:Class``.
+    model : str
+        Trained model: name of one that comes with the package, or a folder.
+    """
+
+    false_peaks: float = 0.02
+    peak_probability: float = 0.3
+    false_hits: float = 0.01
+    hit_threshold: float | None = None
+    min_peaks: int = 0
+    finder: str = "network"
+    model: str = "low-flux"
+
+    def __post_init__(self) -> None:
+        for name in ("false_peaks", "peak_probability", "false_hits"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.hit_threshold is not None and not math.isfinite(self.hit_threshold):
+            raise ValueError(f"hit_threshold must be finite, got {self.hit_threshold}")
+        if self.min_peaks < 0:
+            raise ValueError(f"min_peaks must not be negative, got {self.min_peaks}")
+
+    @property
+    def least_score(self) -> float:
+        """Score a frame needs to be a hit."""
+        return -math.log10(self.false_hits) if self.hit_threshold is None else self.hit_threshold

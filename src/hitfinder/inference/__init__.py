@@ -1,1 +1,0 @@
-"""Background, candidate peaks, frame scores, and the pipeline."""

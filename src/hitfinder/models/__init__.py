@@ -1,1 +1,0 @@
-"""Networks, their attribute configurations, and trained bundles."""

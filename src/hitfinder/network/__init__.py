@@ -1,0 +1,1 @@
+"""The networks that judge candidate peaks: a model is a folder, loading gives the same answers."""

@@ -1,0 +1,98 @@
+"""What the locator network sees of a candidate: counts and expected background around it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from hitfinder.finding.gaps import LEAST_PHOTONS, is_gap
+from hitfinder.finding.result import Proposal
+from hitfinder.finding.rings import Rings
+from hitfinder.finding.texture import expected
+from hitfinder.network.channels import SIZE
+
+_CLOSE_PX = 6.0
+
+
+@njit(cache=True, nogil=True)
+def cut_out(work, ring, position, weight, rate, fs, ss, counts, background):  # type: ignore[no-untyped-def]
+    """Copy the surroundings of each candidate.
+
+    Parameters
+    ----------
+    work : ndarray of int32, shape (ss, fs)
+        Counts as in `hitfinder.finding.likelihood.Proposal.counts`.
+    ring, position, weight, rate
+        As for `hitfinder.finding.texture.neighbourhood`.
+    fs, ss : ndarray of float64, shape (n,)
+        Positions (pixels, corner convention); the pixel that holds one is the crop's middle.
+    counts : ndarray of int32, shape (n, SIZE, SIZE)
+        Written: counts, -1 where there is no reading.
+    background : ndarray of float32, shape (n, SIZE, SIZE)
+        Written: expected photons, 0 where there is no reading.
+    """
+    n_ss, n_fs = work.shape
+    half = SIZE // 2
+    for c in range(fs.size):
+        i, j = math.floor(ss[c]), math.floor(fs[c])
+        for a in range(SIZE):
+            for b in range(SIZE):
+                k, m = i + a - half, j + b - half
+                counts[c, a, b], background[c, a, b] = -1, 0.0
+                if 0 <= k < n_ss and 0 <= m < n_fs and ring[k, m] >= 0:
+                    n = max(work[k, m], -2 - work[k, m])
+                    if n >= 0:
+                        counts[c, a, b] = n
+                        background[c, a, b] = expected(k, m, position, weight, rate)
+
+
+def crops_of(proposed: Proposal, rings: Rings) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Cut out the surroundings of the peaks a finder proposes.
+
+    Returns
+    -------
+    counts : ndarray of int32, shape (n, SIZE, SIZE)
+        -1 where there is no reading.
+    background : ndarray of float32, shape (n, SIZE, SIZE)
+        Expected photons.
+    """
+    n = len(proposed.peaks)
+    counts = np.empty((n, SIZE, SIZE), np.int32)
+    background = np.empty((n, SIZE, SIZE), np.float32)
+    cut_out(
+        proposed.counts, rings.index, rings.position, rings.weight, proposed.rate,
+        np.ascontiguousarray(proposed.peaks["fs"]), np.ascontiguousarray(proposed.peaks["ss"]),
+        counts, background,
+    )  # fmt: skip
+    _hide_neighbours(proposed, counts, background)
+    return counts, background
+
+
+def _hide_neighbours(
+    proposed: Proposal, counts: NDArray[np.int32], background: NDArray[np.float32]
+) -> None:
+    """Take from the crops of two spots close together the pixels that are nearer to the other.
+
+    The locator gives the spot in the middle of what it sees; of two spots it would give one twice.
+    """
+    peaks = proposed.peaks
+    bright = np.flatnonzero(peaks["photons"] >= LEAST_PHOTONS)
+    places = np.stack([peaks["ss"], peaks["fs"]], 1)
+    pairs = bright[cKDTree(places[bright]).query_pairs(_CLOSE_PX, output_type="ndarray")]
+    offset = np.arange(SIZE) - SIZE // 2 + 0.5
+    for pair in pairs:
+        one, other = pair[np.argsort(-peaks["photons"][pair])]
+        if not is_gap(proposed.counts, *places[other], *places[one]):
+            continue
+        for own, apart in ((one, other), (other, one)):
+            ss, fs = np.floor(places[own])[:, None] + offset
+            squared = [
+                np.add.outer((ss - place[0]) ** 2, (fs - place[1]) ** 2)
+                for place in places[[own, apart]]
+            ]
+            hidden = squared[1] < squared[0]
+            counts[own][hidden], background[own][hidden] = -1, 0.0

@@ -1,0 +1,186 @@
+"""The network finder: the likelihood finder proposes, the locator judges."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.result import FrameResult, Proposal
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.network.channels import CHANNELS, SIZE, channels, radial_direction, root_of_window
+from hitfinder.network.crops import crops_of
+from hitfinder.network.evidence import (
+    frame_evidence,
+    peak_probabilities,
+    ratios_and_chance,
+    strength_bins,
+)
+from hitfinder.network.model import PeakModel, load
+from hitfinder.network.onnx import INPUT
+
+log = logging.getLogger(__name__)
+
+_BATCH = 512
+_FARTHEST_PX = 4.0
+_SAME_PX = 2.0
+_INSIDE = 1e-3
+_SOME, _ENOUGH, _WEAKER = 3, 6, 1 / 3
+"""A hit with some peaks is filled up to enough for an indexer, down to this part of the least
+probability of the others."""
+
+
+class NetworkFinder:
+    """Finds peaks in the frames of one geometry with a trained network, on the CPU.
+
+    The likelihood finder proposes candidates, of which `hitfinder.finding.score.CHANCE_LIMIT`
+    are chance; the locator gives each the odds of being a Bragg peak, its position and photons. A
+    peak that is not proposed is lost: it has less significance than twenty chance peaks of a blank
+    frame have. Not to be shared between threads.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Detector, mask, camera length and beam.
+    settings : FinderSettings
+        What to call a peak and a hit, and which model to use.
+
+    Raises
+    ------
+    hitfinder.network.model.ModelError
+        If the model cannot be used.
+    """
+
+    def __init__(self, geometry: Geometry, settings: FinderSettings | None = None) -> None:
+        self.finder = LikelihoodFinder(geometry, settings)
+        self.model = load(self.finder.settings.model)
+        self._session = _session(self.model)
+        self._maps = np.empty((_BATCH, len(CHANNELS), SIZE, SIZE), np.float32)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Geometry of the frames."""
+        return self.finder.geometry
+
+    @property
+    def settings(self) -> FinderSettings:
+        """What is called a peak and a hit."""
+        return self.finder.settings
+
+    def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
+        """Find the peaks of one frame and judge it.
+
+        Parameters and errors are those of a `LikelihoodFinder`. Peaks have a probability; the
+        result has a hit probability, where hits and blank frames are taken to be equally likely
+        beforehand.
+        """
+        proposed = self.finder.propose(frame, mask)
+        if not proposed.n_read:
+            return self.finder.result(proposed, proposed.peaks, 0.0)
+        background = self.finder.rings.mean(proposed.profile)
+        calibration = self.model.calibration
+        peaks, logit = distinct(*self._judged(proposed))
+        ratio, n_chance = ratios_and_chance(
+            calibration, logit, background, proposed.texture, proposed.n_read, proposed.n_chance
+        )
+        evidence = frame_evidence(ratio, n_chance)
+        log_odds = calibration.hit_log_odds(evidence)
+        usual = calibration.log_usual_strengths(background)
+        strength = strength_bins(peaks["log_p"])
+        probability = peak_probabilities(ratio, n_chance, log_odds, strength, usual)
+        peaks["probability"] = calibration.peak_probability(probability)
+        value = -calibration.log_blank_share(evidence, background) / math.log(10)
+        expected = calibration.log_chance(logit, background, n_chance)
+        is_hit = value >= self.settings.least_score
+        kept = peaks[self._kept(peaks["probability"].astype(float), expected, is_hit)]
+        result = self.finder.result(proposed, kept, value)
+        return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
+
+    def _kept(
+        self, probability: NDArray[np.float64], log_expected: NDArray[np.float64], is_hit: bool
+    ) -> NDArray[np.intp]:
+        """Choose the peaks to keep, likeliest first.
+
+        Parameters
+        ----------
+        probability : ndarray, shape (n,)
+            Of each candidate to be a peak.
+        log_expected : ndarray, shape (n,)
+            Log of the chance candidates with odds as high.
+        is_hit : bool
+            Whether the frame is one, as far as its score tells.
+        """
+        order = np.argsort(-probability, kind="stable")
+        # What a blank frame would hardly show is kept in any frame.
+        keep = log_expected <= math.log(self.settings.false_peaks)
+        if is_hit:
+            least = self.settings.peak_probability
+            keep |= probability >= least
+            if keep.sum() >= _SOME:
+                best = order[:_ENOUGH]
+                keep[best[probability[best] >= _WEAKER * least]] = True
+        return order[keep[order]]
+
+    def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+        """Return the candidates as the network sees them, likeliest first, and their logits."""
+        peaks = proposed.peaks.copy()
+        counts, background = crops_of(proposed, self.finder.rings)
+        i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
+        pixels = self.geometry.pixels
+        direction = radial_direction(pixels.x[i, j], pixels.y[i, j])
+        texture = np.full(len(peaks), proposed.texture, np.float32)
+        answers = [np.empty((0, 6), np.float32)]
+        for start in range(0, len(peaks), _BATCH):
+            part = slice(start, start + _BATCH)
+            maps = self._maps[: len(counts[part])]
+            channels(counts[part], background[part], direction[part], texture[part], maps)
+            answers.append(self._session.run(None, {INPUT: maps})[0][:, :, 0, 0])
+        logit, d_fs, d_ss, _, root, log_sigma = np.concatenate(answers).T
+        root = np.maximum(root + root_of_window(counts, background), 0)
+        near = np.hypot(d_fs, d_ss) < _FARTHEST_PX
+        n_ss, n_fs = self.geometry.shape
+        peaks["fs"][near] = np.clip(j + 0.5 + d_fs, 0, n_fs - _INSIDE)[near]
+        peaks["ss"][near] = np.clip(i + 0.5 + d_ss, 0, n_ss - _INSIDE)[near]
+        peaks["photons"] = root**2
+        peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
+        order = np.argsort(-logit, kind="stable")
+        return peaks[order], logit[order]
+
+
+def distinct(
+    peaks: NDArray[np.void], logit: NDArray[np.float32]
+) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+    """Drop every peak that the network has put where a likelier one is.
+
+    Parameters
+    ----------
+    peaks : ndarray of PEAK_DTYPE
+        Likeliest first.
+    logit : ndarray, shape of `peaks`
+        Their log odds.
+    """
+    if len(peaks) < 2:
+        return peaks, logit
+    pairs = cKDTree(np.stack([peaks["fs"], peaks["ss"]], 1)).query_pairs(_SAME_PX)
+    keep = np.ones(len(peaks), bool)
+    for one, other in sorted(pairs):
+        keep[other] &= not keep[one]
+    return peaks[keep], logit[keep]
+
+
+def _session(model: PeakModel):  # type: ignore[no-untyped-def]
+    """Start the runtime on one core: frames are spread over processes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.network_bytes(), options, providers=["CPUExecutionProvider"]
+    )

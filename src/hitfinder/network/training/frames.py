@@ -1,0 +1,181 @@
+"""Training frames: background of any level and texture, Bragg photons apart from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.crystal.orientation import random_rotation
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.network.training.experiment import Experiment, log_uniform
+from hitfinder.simulate.beam import Beam, Crystal
+from hitfinder.simulate.bragg import BraggSpots, bragg_spots
+from hitfinder.simulate.noise import poisson_frame
+from hitfinder.simulate.radial import expected_image, radial_profile
+from hitfinder.simulate.rng import random_state
+from hitfinder.simulate.scatterers import ice_cross_section_per_m3, protein_cross_section_per_m3
+from hitfinder.simulate.spectrum import tophat
+from hitfinder.simulate.water import WaterScattering
+
+BACKGROUND = (1e-4, 30.0)
+"""Range of the mean background, in photons per pixel."""
+
+BRIGHT_SPOT = (1.0, 300.0)
+"""Range of the photons of a bright spot (the 90th percentile of a frame) over no background."""
+
+BLANK_SHARE = 0.3
+"""Share of frames without a crystal."""
+
+_SATURATED = 0.03
+_MOST_CRYSTALS = 6
+_AREA_PX = 9.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingFrame:
+    """A frame and the truth about it.
+
+    Attributes
+    ----------
+    counts : ndarray of uint16
+        Photons of everything.
+    bragg : ndarray of uint16
+        Photons of Bragg spots among them.
+    spots : ndarray, shape (n, 3)
+        Of each spot that gave a photon: fs, ss (pixels, corner convention), photons.
+    background : float
+        Mean background, in photons per pixel.
+    saturation : float, optional
+        Counts at which pixels stop.
+    """
+
+    counts: NDArray[np.uint16]
+    bragg: NDArray[np.uint16]
+    spots: NDArray[np.float64]
+    background: float
+    saturation: float | None
+
+
+def draw_frame(
+    experiment: Experiment, rng: np.random.Generator, blank_share: float = BLANK_SHARE
+) -> TrainingFrame:
+    """Draw one frame of an experiment; `blank_share` of them have no crystal."""
+    level = log_uniform(rng, *BACKGROUND)
+    expected = _background(experiment.geometry, rng)
+    expected *= np.float32(level / max(float(expected.mean()), 1e-30))
+    state = random_state(np.random.SeedSequence(int(rng.integers(1 << 62))))
+    counts = poisson_frame(expected, state, np.empty(expected.shape, np.uint16))
+    bragg = np.zeros(expected.shape, np.uint16)
+    spots = [np.empty((0, 3))]
+    if rng.random() >= blank_share:
+        bright = log_uniform(rng, *BRIGHT_SPOT) * (1 + math.sqrt(_AREA_PX * level))
+        for found in _spots(experiment, rng):
+            if not len(found):
+                continue
+            scale = bright / float(np.percentile(found.table["photons"], 90))
+            photons = found.count(bragg, state, scale)
+            seen = photons > 0
+            table = found.table[seen]
+            spots.append(np.stack([table["fs"], table["ss"], photons[seen]], 1))
+    counts += bragg
+    saturation = None
+    if rng.random() < _SATURATED:
+        saturation = float(max(2, np.ceil(np.quantile(counts, 0.9999))))
+        np.minimum(counts, np.uint16(saturation), out=counts)
+    return TrainingFrame(counts, bragg, np.concatenate(spots), level, saturation)
+
+
+def _spots(experiment: Experiment, rng: np.random.Generator) -> list[BraggSpots]:
+    """Spots of any strength of one crystal or a few, more where each gives few."""
+    geometry = experiment.geometry
+    edge = experiment.size_um * 1e4
+    beam = Beam(
+        tophat(geometry.photon_energy_ev, experiment.bandwidth),
+        1e30,
+        geometry.polarisation,
+        experiment.divergence_rad,
+    )
+    reciprocal = experiment.factors.cell.reciprocal
+    wanted = log_uniform(rng, 1, 60)
+    found: list[BraggSpots] = []
+    while sum(map(len, found)) < wanted and len(found) < _MOST_CRYSTALS:
+        axes = random_rotation(rng) @ reciprocal
+        crystal = Crystal(axes, (edge, edge, edge), mosaicity_rad=experiment.mosaicity_rad)
+        spots = bragg_spots(experiment.factors, geometry, beam, crystal, psf_px=experiment.psf_px)
+        found.append(spots)
+    return found
+
+
+def _background(geometry: Geometry, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the expected background up to a factor: liquid, ice, air, shadows, texture."""
+    water = WaterScattering(float(rng.uniform(2, 60))).cross_section_per_m3
+    liquid, flat, ice, forward, protein = rng.random(5) * (
+        rng.random(5) < (0.9, 0.3, 0.1, 0.4, 0.2)
+    )
+    width, rise = log_uniform(rng, 0.003, 0.05), log_uniform(rng, 0.02, 0.3)
+
+    def photons_per_sr(q: NDArray[np.float64]) -> NDArray[np.float64]:
+        wet = water(q)
+        total = (liquid + 0.02) * wet / wet.mean() + 0.5 * forward / (1 + (q / rise) ** 2)
+        if protein:
+            solution = protein_cross_section_per_m3(q, 50.0, 30.0)
+            total = total + protein * solution / solution.max()
+        if ice:
+            rings = ice_cross_section_per_m3(q, width)
+            total = total + 3 * ice * rings / max(float(rings.mean()), 1e-30)
+        return total
+
+    image = expected_image(
+        geometry, radial_profile(geometry, photons_per_sr), geometry.polarisation
+    )
+    image += np.float32(0.3 * flat * float(image.mean()))
+    if rng.random() < 0.5:
+        image *= _texture(image.shape, rng, log_uniform(rng, 0.01, 0.4))
+    if rng.random() < 0.2:
+        image *= _shadow(image.shape, rng)
+    return image
+
+
+def _texture(
+    shape: tuple[int, int], rng: np.random.Generator, spread: float
+) -> NDArray[np.float32]:
+    """Return a smooth random factor around 1, `spread` the deviation of its logarithm."""
+    step = log_uniform(rng, 12, 300)
+    rows, columns = (int(n / step) + 3 for n in shape)
+    coarse = np.exp(spread * rng.standard_normal((rows, columns))).astype(np.float32)
+    return _enlarged(coarse, shape, np.float32(step))
+
+
+@numba.njit(cache=True, nogil=True)
+def _enlarged(coarse, shape, step):  # type: ignore[no-untyped-def]
+    """Interpolate a coarse grid linearly to the pixels."""
+    out = np.empty(shape, np.float32)
+    line = np.empty(coarse.shape[1], np.float32)
+    for i in range(shape[0]):
+        row = int(i / step)
+        part = np.float32(i / step - row)
+        for m in range(line.size):
+            line[m] = coarse[row, m] + part * (coarse[row + 1, m] - coarse[row, m])
+        for j in range(shape[1]):
+            column = int(j / step)
+            along = np.float32(j / step - column)
+            out[i, j] = line[column] + along * (line[column + 1] - line[column])
+    return out
+
+
+def _shadow(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return a factor that falls across a blurred straight edge, or in a disc."""
+    ss, fs = np.ogrid[: shape[0], : shape[1]]
+    at, angle = rng.random(2) * shape, rng.uniform(0, 2 * math.pi)
+    if rng.random() < 0.5:
+        distance = (ss - at[0]) * math.sin(angle) + (fs - at[1]) * math.cos(angle)
+    else:
+        distance = np.hypot(ss - at[0], fs - at[1]) - rng.uniform(20, 300)
+    blur, through = log_uniform(rng, 0.5, 30), rng.uniform(0, 0.9)
+    return (through + (1 - through) / (1 + np.exp(-np.clip(distance / blur, -60, 60)))).astype(
+        np.float32
+    )

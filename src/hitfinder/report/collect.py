@@ -1,0 +1,146 @@
+"""What the report shows of a run, gathered from its parts one at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.report.detector_view import DetectorView
+from hitfinder.results.store import OK, PENDING, Part
+
+RESOLUTION_BINS = 60
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pick:
+    """A frame for the gallery.
+
+    Attributes
+    ----------
+    index : int
+        Frame index.
+    score : float
+        Its score.
+    peaks : structured ndarray
+        Its peaks.
+    """
+
+    index: int
+    score: float
+    peaks: NDArray[np.void]
+
+
+class Collector:
+    """Gathers figures over all frames; what it keeps does not grow with the peaks.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the run.
+    geometry : Geometry
+        Where the pixels are.
+    view : DetectorView
+        Picture on which the positions of peaks are gathered.
+    gallery : int
+        Best hits, and nearest misses, to pick.
+
+    Attributes
+    ----------
+    hit, ok : ndarray of bool, shape (n_frames,)
+        Whether a frame is a hit; whether it was processed.
+    score : ndarray of float32, shape (n_frames,)
+        Score; NaN where not processed.
+    n_peaks : ndarray of int32, shape (n_frames,)
+        Peaks per frame.
+    statuses : dict
+        Number of frames by status.
+    messages : dict
+        By status, the first message and the frame it is about.
+    powder : ndarray, shape of `view`
+        Photons in the peaks of hits, by position.
+    inverse_d_edges, inverse_d_counts : ndarray
+        Histogram of the peaks of hits over 1/d, in Å⁻¹.
+    best, misses : list of Pick
+        Hits of the highest scores and other frames of the highest scores, best first.
+    """
+
+    def __init__(
+        self, n_frames: int, geometry: Geometry, view: DetectorView, gallery: int = 12
+    ) -> None:
+        self._gallery, self._view = gallery, view
+        self.hit, self.ok = np.zeros((2, n_frames), bool)
+        self.score = np.full(n_frames, np.nan, np.float32)
+        self.background = np.full(n_frames, np.nan, np.float32)
+        self.n_peaks = np.zeros(n_frames, np.int32)
+        self.statuses: dict[str, int] = {}
+        self.messages: dict[str, tuple[int, str]] = {}
+        self.powder = np.zeros(view.shape)
+        q = geometry.pixels.q
+        top = float(np.nanmax(q)) / (2 * np.pi) if np.isfinite(q).any() else 1.0
+        self.inverse_d_edges = np.linspace(0, top, RESOLUTION_BINS + 1)
+        self.inverse_d_counts = np.zeros(RESOLUTION_BINS, np.int64)
+        self._profile: NDArray[np.float64] | None = None
+        self.seconds = 0.0
+        self.total_peaks = 0
+        self.best: list[Pick] = []
+        self.misses: list[Pick] = []
+
+    def add(self, part: Part) -> None:
+        """Take in a chunk; chunks come in frame order."""
+        rows, here = part.rows, slice(part.start, part.start + len(part.rows))
+        self.ok[here] = rows["status"] == OK
+        self.hit[here], self.score[here] = rows["hit"], rows["score"]
+        self.n_peaks[here] = rows["n_peaks"]
+        self.background[here] = rows["background_per_pixel"]
+        self.seconds += float(rows["seconds"].sum())
+        self.total_peaks += len(part.peaks)
+        for status, count in zip(*np.unique(rows["status"], return_counts=True), strict=True):
+            self.statuses[str(status)] = self.statuses.get(str(status), 0) + int(count)
+        for index, text in part.problems.items():
+            self.messages.setdefault(str(rows["status"][index - part.start]), (index, text))
+        if part.profile.shape[1]:
+            self._profile = part.profile + (0 if self._profile is None else self._profile)
+        self._add_peaks(part)
+        self._pick(part)
+
+    @property
+    def pending(self) -> int:
+        """Frames not processed yet."""
+        return len(self.ok) - sum(self.statuses.values()) + self.statuses.get(PENDING, 0)
+
+    @property
+    def profile(self) -> NDArray[np.float64]:
+        """Mean expected background per radial bin, NaN where there never was one."""
+        if self._profile is None:
+            return np.empty(0)
+        total, n = self._profile
+        return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+
+    def _add_peaks(self, part: Part) -> None:
+        peaks = part.peaks[np.repeat(part.rows["hit"], part.rows["n_peaks"])]
+        with np.errstate(divide="ignore"):
+            inverse_d = 1 / peaks["resolution_a"].astype(float)
+        counts, _ = np.histogram(inverse_d[np.isfinite(inverse_d)], self.inverse_d_edges)
+        self.inverse_d_counts += counts
+        at = self._view.place(peaks["fs"], peaks["ss"])
+        on = np.isfinite(at).all(axis=1)
+        cells = at[on].astype(int)
+        rows, columns = (np.clip(cells[:, k], 0, self.powder.shape[1 - k] - 1) for k in (1, 0))
+        np.add.at(self.powder, (rows, columns), np.maximum(peaks["photons"][on], 0))
+
+    def _pick(self, part: Part) -> None:
+        ends = np.cumsum(part.rows["n_peaks"])
+        for picked, wanted in (
+            (self.best, part.rows["hit"]),
+            (self.misses, ~part.rows["hit"] & (part.rows["status"] == OK)),
+        ):
+            candidates = np.flatnonzero(wanted)
+            order = np.argsort(-part.rows["score"][candidates], kind="stable")
+            for row in candidates[order][: self._gallery]:
+                peaks = part.peaks[ends[row] - part.rows["n_peaks"][row] : ends[row]].copy()
+                picked.append(Pick(part.start + int(row), float(part.rows["score"][row]), peaks))
+            picked.sort(key=lambda pick: (-pick.score, -len(pick.peaks), pick.index))
+            del picked[self._gallery :]

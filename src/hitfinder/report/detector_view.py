@@ -1,0 +1,190 @@
+"""A detector as it is looked at: panels in their places, coarse pixels, resolution rings."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.geometry.geometry import Geometry
+
+Points = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DetectorView:
+    """Places stored-frame pixels on a picture.
+
+    A detector of one panel is shown as it is stored, fs to the right and ss down. Panels of
+    different directions are put where they are in the lab, x to the right and y up.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        What is shown.
+    pitch_px : float
+        Pixels of the detector along a pixel of the picture.
+    axes : ndarray, shape (2, 2)
+        Unit vectors of the picture's columns and rows in lab x, y.
+    origin : ndarray, shape (2,)
+        Lab position along the axes of the picture's upper left corner, in m.
+    shape : tuple of int
+        Rows and columns of the picture.
+    """
+
+    geometry: Geometry
+    pitch_px: float
+    axes: NDArray[np.float64]
+    origin: NDArray[np.float64]
+    shape: tuple[int, int]
+
+    @staticmethod
+    def of(geometry: Geometry, pitch_px: float) -> DetectorView:
+        """Look at a geometry in pixels of `pitch_px` detector pixels."""
+        axes = _axes(geometry)
+        pitch_m = pitch_px * geometry.detector.panels[0].pixel_size_m
+        corners = []
+        for panel in geometry.detector:
+            fs = panel.fs_start + np.array([0, panel.n_fs, 0, panel.n_fs])
+            ss = panel.ss_start + np.array([0, 0, panel.n_ss, panel.n_ss])
+            x, y, _ = panel.positions(fs, ss, geometry.camera_length_m)
+            corners.append(np.stack([x, y], 1) @ axes.T)
+        low = np.concatenate(corners).min(axis=0)
+        extent = np.concatenate(corners).max(axis=0) - low
+        columns, rows = (max(1, math.ceil(e / pitch_m - 1e-6)) for e in extent)
+        return DetectorView(geometry, pitch_px, axes, low, (rows, columns))
+
+    @functools.cached_property
+    def cells(self) -> NDArray[np.int32]:
+        """Number of the picture's pixel that each stored pixel falls on, -1 on no panel."""
+        cells = np.full(self.geometry.shape, -1, np.int32)
+        for panel in self.geometry.detector:
+            rows, columns = panel.slices
+            ss = np.arange(rows.start, rows.stop)[:, None] + 0.5
+            fs = np.arange(columns.start, columns.stop)[None, :] + 0.5
+            x, y, _ = panel.positions(fs, ss, self.geometry.camera_length_m)
+            column, row = (
+                np.clip(((a[0] * x + a[1] * y - o) / self.pitch_m).astype(np.int32), 0, n - 1)
+                for a, o, n in zip(self.axes, self.origin, self.shape[::-1], strict=True)
+            )
+            cells[panel.slices] = row * self.shape[1] + column
+        return cells
+
+    @property
+    def pitch_m(self) -> float:
+        """Size of a pixel of the picture on the detector, in m."""
+        return self.pitch_px * self.geometry.detector.panels[0].pixel_size_m
+
+    def place(self, fs: NDArray, ss: NDArray) -> Points:
+        """Return where stored-frame positions (corner convention) are on the picture.
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+            Column and row, upper left corner at (0, 0); NaN for positions on no panel.
+        """
+        fs, ss = np.asarray(fs, float), np.asarray(ss, float)
+        out = np.full((fs.size, 2), np.nan)
+        for panel in self.geometry.detector:
+            on = (fs >= panel.fs_start) & (fs < panel.fs_start + panel.n_fs)
+            on &= (ss >= panel.ss_start) & (ss < panel.ss_start + panel.n_ss)
+            x, y, _ = panel.positions(fs[on], ss[on], self.geometry.camera_length_m)
+            out[on] = (np.stack([x, y], 1) @ self.axes.T - self.origin) / self.pitch_m
+        return out
+
+    def mean_image(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Points:
+        """Return the mean of the unmasked pixels in each pixel of the picture.
+
+        Parameters
+        ----------
+        frame : ndarray, shape of the geometry
+            Counts. Negative and NaN ones, and the top of an integer type, are no readings.
+        mask : ndarray of bool, optional
+            Pixels to leave out; by default the detector's.
+
+        Returns
+        -------
+        ndarray of float, shape `shape`
+            NaN where there are no pixels.
+        """
+        mask = self.geometry.detector.full_mask if mask is None else mask
+        use = ~mask & (self.cells >= 0)
+        # Values that mark a pixel without a reading, as the finder has them.
+        use &= frame >= 0
+        if frame.dtype.kind in "iu":
+            use &= frame != np.iinfo(frame.dtype).max
+        return self._mean(self.cells[use], frame[use])
+
+    def unbin(self, binned: NDArray, size: int, mask: NDArray[np.bool_]) -> Points:
+        """Return the picture of a frame that was summed in bins of `size` pixels a side.
+
+        Parameters
+        ----------
+        binned : ndarray, 2-D
+            Sums over the unmasked pixels of each bin.
+        size : int
+            Pixels along a side of a bin.
+        mask : ndarray of bool, shape of the geometry
+            What was masked.
+
+        Returns
+        -------
+        ndarray of float, shape `shape`
+            Counts per unmasked pixel, NaN where there are none.
+        """
+        good = (~mask).astype(np.int64)
+        summed = np.add.reduceat(good, np.arange(0, good.shape[0], size), axis=0)
+        n_good = np.add.reduceat(summed, np.arange(0, good.shape[1], size), axis=1)
+        row, column = np.nonzero(n_good)
+        ss = np.minimum(row * size + size // 2, good.shape[0] - 1)
+        fs = np.minimum(column * size + size // 2, good.shape[1] - 1)
+        at = self.cells[ss, fs]
+        means = binned[row, column] / n_good[row, column]
+        return self._mean(at[at >= 0], means[at >= 0])
+
+    def ring(self, resolution_a: float) -> tuple[float, float, float] | None:
+        """Return a resolution ring as (column, row, radius) on the picture.
+
+        The ring is that of a plane across the beam at the camera length. None if the resolution
+        cannot be reached (2θ of 90° and more).
+        """
+        sine = self.geometry.wavelength_a / (2 * resolution_a)
+        if not sine < math.sqrt(0.5):
+            return None
+        column, row = -self.origin / self.pitch_m
+        radius = self.geometry.camera_length_m * math.tan(2 * math.asin(sine)) / self.pitch_m
+        return float(column), float(row), radius
+
+    def rings(self, n_rings: int = 4) -> list[tuple[float, tuple[float, float, float]]]:
+        """Return round resolutions, evenly spread over the picture, and their rings."""
+        corners = [(0, 0), (0, self.shape[0]), (self.shape[1], 0), (self.shape[1], self.shape[0])]
+        centre = -self.origin / self.pitch_m
+        farthest = max(math.dist(centre, corner) for corner in corners) * self.pitch_m
+        chosen: dict[float, tuple[float, float, float]] = {}
+        for step in range(1, n_rings + 1):
+            radius = farthest * 0.92 * step / n_rings
+            theta = 0.5 * math.atan2(radius, self.geometry.camera_length_m)
+            exact = self.geometry.wavelength_a / (2 * math.sin(theta))
+            resolution = float(f"{exact:.2g}")
+            if ring := self.ring(resolution):
+                chosen[resolution] = ring
+        return list(chosen.items())
+
+    def _mean(self, at: NDArray[np.int32], values: NDArray) -> Points:
+        n_cells = self.shape[0] * self.shape[1]
+        count = np.bincount(at, minlength=n_cells)
+        total = np.bincount(at, weights=values, minlength=n_cells)
+        with np.errstate(invalid="ignore"):
+            return np.where(count, total / count, np.nan).reshape(self.shape)
+
+
+def _axes(geometry: Geometry) -> NDArray[np.float64]:
+    panels = geometry.detector.panels
+    if len({(p.fs_vector, p.ss_vector) for p in panels}) > 1:
+        return np.array([[1.0, 0.0], [0.0, -1.0]])
+    fs = np.array(panels[0].fs_vector[:2])
+    ss = np.array(panels[0].ss_vector[:2])
+    return np.stack([fs / np.hypot(*fs), ss / np.hypot(*ss)])

@@ -1,0 +1,276 @@
+"""The report of a run: one HTML file that holds everything it shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+
+from hitfinder import atomic
+from hitfinder.metrics.classification import wilson_interval
+from hitfinder.report import charts
+from hitfinder.report.collect import Collector
+from hitfinder.report.detector_view import DetectorView
+from hitfinder.report.page import card, page, section, side_by_side, table
+from hitfinder.report.pictures import Shot, picture
+from hitfinder.report.svg import number
+from hitfinder.results.store import OK, PENDING
+
+STATUS_MEANING = {
+    "pending": "not processed: the run was interrupted; --resume completes it",
+    "missing-file": "the file does not exist",
+    "missing-source": "a linked data file does not exist",
+    "truncated": "the file ends too early",
+    "wrong-shape": "the frame does not have the shape of the others",
+    "missing-filter": "a compression filter is not installed",
+    "no-frames": "the file holds no frames",
+    "unreadable": "the file cannot be read",
+    "worker-died": "the process that worked on it died twice",
+    "failed": "an error inside the program; please report it",
+}
+
+_FAR_SIGMAS, _FAR_SHARE = 5.0, 0.02
+"""How far an estimate must be from what was used to be pointed out: in standard deviations, and
+relatively, as the estimate supposes that liquid water is all that scatters."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What a report shows.
+
+    Attributes
+    ----------
+    run : mapping
+        What ``run.json`` holds.
+    collected : Collector
+        Figures over all frames.
+    view : DetectorView
+        Picture the collector gathered positions on.
+    image : ndarray, shape of `view`, or None
+        Counts per pixel, summed over the frames.
+    bin_q : ndarray
+        Scattering vector of the bins of the collector's profile, in Å⁻¹.
+    threshold : float
+        Score a hit needs.
+    best, misses : sequence of Shot
+        Gallery.
+    """
+
+    run: Mapping[str, Any]
+    collected: Collector
+    view: DetectorView
+    image: NDArray[np.floating] | None
+    bin_q: NDArray[np.float64]
+    threshold: float
+    best: Sequence[Shot]
+    misses: Sequence[Shot]
+
+    def html(self) -> str:
+        """Return the page."""
+        names = self.run["inputs"]
+        title = Path(names[0]).name if names else "run"
+        if len(names) > 1:
+            title += f" and {len(names) - 1} more"
+        parts = [self._cards(), self._overview(), self._patterns(), self._gallery()]
+        parts += [self._problems(), self._settings()]
+        versions = ", ".join(f"{name} {v}" for name, v in self.run["versions"].items())
+        return page(f"{title} – hitfinder", self._header(title), "".join(parts), escape(versions))
+
+    def write(self, path: Path) -> None:
+        """Write the page, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        with atomic.replacing(path) as part:
+            part.write_text(self.html(), encoding="utf-8")
+
+    def _header(self, title: str) -> str:
+        geometry, links = self.run["geometry"], []
+        for name, text in (
+            *(("time", "Hit rate"), ("pattern", "Pattern"), ("best", "Best hits")),
+            *(("misses", "Nearest misses"), ("problems", "Problems"), ("settings", "Settings")),
+        ):
+            links.append(f'<a href="#{name}">{text}</a>')
+        rows, columns = geometry["shape"]
+        lines = [
+            f"{geometry['detector']}, {columns} × {rows} pixels · "
+            f"{number(geometry['photon_energy_ev'], 5)} eV · camera length "
+            f"{number(1e3 * geometry['camera_length_m'], 5)} mm",
+            f"{self.run['started']} · hitfinder {self.run['versions']['hitfinder']}",
+        ]
+        lead = "".join(f'<p class="lead">{escape(line)}</p>' for line in lines)
+        alert = ""
+        if not self.run["complete"]:
+            alert = (
+                '<p class="alert">The run was interrupted: '
+                f"{number(self.collected.pending)} frames are not processed yet. "
+                "The same command with <code>--resume</code> completes it.</p>"
+            )
+        return f"<h1>{escape(title)}</h1>{lead}{alert}<nav>{''.join(links)}</nav>"
+
+    def _cards(self) -> str:
+        c = self.collected
+        n_ok, n_hits = int(c.ok.sum()), int(c.hit.sum())
+        low, high = (100 * float(v) for v in wilson_interval(n_hits, n_ok, 0.68))
+        rate = f"{100 * n_hits / n_ok:.3g} %" if n_ok else "–"
+        n_bad = len(c.ok) - n_ok - c.pending
+        median = float(np.median(c.n_peaks[c.hit])) if n_hits else float("nan")
+        known = c.background[c.ok & np.isfinite(c.background)]
+        background = float(known.mean()) if known.size else float("nan")
+        speed = self.run["timings"]["frames_per_second"]
+        cards = [
+            card(number(n_ok), f"frames processed of {number(len(c.ok))}"),
+            card(number(n_hits), "hits", "good" if n_hits else ""),
+            card(
+                rate,
+                f"hit rate (68 %: {number(low, 2)} – {number(high, 2)} %)" if n_ok else "hit rate",
+            ),
+            card(number(median), "peaks in the median hit"),
+            card(number(background, 2), "background photons per pixel"),
+            card(number(speed, 3) if speed else "–", "frames per second"),
+            card(number(n_bad), "frames without a result", "warn" if n_bad else ""),
+            *self._estimates(),
+        ]
+        return f'<div class="cards" id="summary">{"".join(cards)}</div>'
+
+    def _estimates(self) -> list[str]:
+        """Photon energy and camera length that the water in the frames says, if it says any."""
+        told = self.run.get("estimated_geometry")
+        if not told or told["flag"] != "ok":
+            return []
+        cards = []
+        for name, unit, scale, what in (
+            ("photon_energy", "ev", 1.0, "eV"),
+            ("camera_length", "m", 1e3, "mm"),
+        ):
+            value, sigma = told[f"{name}_{unit}"], told[f"{name}_sigma_{unit}"]
+            used = self.run["geometry"][f"{name}_{unit}"]
+            off = abs(value - used) > max(_FAR_SIGMAS * sigma, _FAR_SHARE * used)
+            text = f"{what} {name.replace('_', ' ')} by the water ({scale * used:.5g} used)"
+            digits = f"{scale * value:.4g} ± {scale * sigma:.1g}"
+            cards.append(card(digits, text, "warn" if off else ""))
+        if told["drift"]["drifts"]:
+            cards.append(card("drift", "of photon energy or camera length in the run", "warn"))
+        return cards
+
+    def _overview(self) -> str:
+        c = self.collected
+        false_hits = self.run["settings"].get("finder.false_hits")
+        stated = f" Of frames without a crystal, {false_hits:.2g} reach it." if false_hits else ""
+        time = section("time", "Hit rate over the run", charts.hit_rate(c), "Band: 68 % interval.")
+        return time + side_by_side(
+            section("peaks", "Peaks per hit", charts.peaks_per_hit(c), "All frames that are hits."),
+            section(
+                "scores",
+                "Scores",
+                charts.scores(c, self.threshold),
+                "Frames at and beyond the threshold are hits (green)." + stated,
+            ),
+            section(
+                "resolution",
+                "Resolution of the peaks",
+                charts.resolution(c),
+                "Peaks of hits against 1/d.",
+            ),
+            section(
+                "profile",
+                "Radial profile",
+                charts.radial_profile(self.bin_q, c.profile),
+                "Mean background without peaks.",
+            ),
+        )
+
+    def _patterns(self) -> str:
+        c, nothing = self.collected, charts.EMPTY
+        summed = nothing if self.image is None else picture(self.view, self.image, None, "photons")
+        # A spot of one pixel would hardly be seen.
+        powder = maximum_filter(c.powder, 3)
+        if self.image is not None:
+            powder[np.isnan(self.image)] = np.nan
+        spots = picture(self.view, powder, None, "photons") if c.powder.any() else nothing
+        return side_by_side(
+            section(
+                "pattern",
+                "Summed pattern",
+                summed,
+                f"Counts per pixel, all {number(int(c.ok.sum()))} frames added up.",
+            ),
+            section("powder", "Peak positions", spots, "Photons in the peaks of all hits."),
+        )
+
+    def _gallery(self) -> str:
+        out = []
+        for name, heading, shots, note in (
+            (
+                "best",
+                "Best hits",
+                self.best,
+                "Hits of the highest scores; peaks are circled, those likelier false than true in"
+                " dots.",
+            ),
+            (
+                "misses",
+                "Nearest misses",
+                self.misses,
+                "Frames of the highest scores that are not hits.",
+            ),
+        ):
+            figures = "".join(shot.figure() for shot in shots)
+            content = f'<div class="gallery">{figures}</div>' if figures else charts.EMPTY
+            out.append(section(name, heading, content, note))
+        return "".join(out)
+
+    def _problems(self) -> str:
+        c = self.collected
+        bad = {s: n for s, n in c.statuses.items() if s not in (OK, PENDING)}
+        if c.pending:
+            bad[PENDING] = c.pending
+        if not bad:
+            none = '<p class="note">None: every frame could be read.</p>'
+            return section("problems", "Problems", none)
+        rows = []
+        for status, count in sorted(bad.items(), key=lambda item: -item[1]):
+            index, message = c.messages.get(status, (None, ""))
+            first = f"frame {index}: {message}" if index is not None else ""
+            rows.append((status, number(count), STATUS_MEANING.get(status, ""), first))
+        listed = table(("status", "frames", "meaning", "first"), rows, {1})
+        return section("problems", "Problems", listed)
+
+    def _settings(self) -> str:
+        geometry, origin = self.run["geometry"], self.run["origin"]
+        used = [
+            (name.replace("_", " "), _shown(value), origin.get(name, ""))
+            for name, value in geometry.items()
+        ]
+        settings = [(k, _shown(v)) for k, v in self.run["settings"].items() if v is not None]
+        timings = [(k.replace("_", " "), _shown(v)) for k, v in self.run["timings"].items()]
+        inputs = [(name,) for name in self.run["inputs"][:50]]
+        if len(self.run["inputs"]) > 50:
+            inputs.append((f"and {len(self.run['inputs']) - 50} more",))
+        return (
+            section("geometry", "Geometry", table(("", "value", "taken from"), used))
+            + side_by_side(
+                section("settings", "Settings", table(("setting", "value"), settings)),
+                section("timings", "Timings", table(("", ""), timings)),
+            )
+            + section("inputs", "Input", table(("file",), inputs))
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_shown(v) for v in value)
+    if isinstance(value, (int, float)):
+        return number(value, 6)
+    return "–" if value is None else str(value)

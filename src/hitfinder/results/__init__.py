@@ -1,0 +1,1 @@
+"""Results that merge, the store of a job, and finished runs."""

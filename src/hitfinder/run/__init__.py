@@ -1,0 +1,1 @@
+"""A job: settings, workers, chunks, hot pixels, outputs."""

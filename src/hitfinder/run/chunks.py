@@ -1,0 +1,145 @@
+"""Finding the peaks in a chunk of frames: what a worker does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.estimate.estimator import GeometryEstimator
+from hitfinder.estimate.run import RunSums
+from hitfinder.finding.peaks import PEAK_DTYPE
+from hitfinder.finding.registry import make_finder
+from hitfinder.finding.result import FrameResult
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.source import FrameSource
+from hitfinder.results.binned import add_binned, bin_size, binned_shape, counts_below
+from hitfinder.results.store import FAILED, OK, Part, empty_rows
+
+log = logging.getLogger(__name__)
+
+Span = tuple[int, int]
+"""First frame of a chunk and the one after its last."""
+
+ESTIMATED = (
+    "photon_energy_ev",
+    "photon_energy_sigma_ev",
+    "photon_energy_low_ev",
+    "photon_energy_high_ev",
+    "camera_length_m",
+    "camera_length_sigma_m",
+    "camera_length_low_m",
+    "camera_length_high_m",
+)
+"""Columns of a frame that `hitfinder.estimate` fills."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a worker needs to work on any chunk.
+
+    Attributes
+    ----------
+    source : FrameSource
+        Frames; not read from yet, so that it can be pickled.
+    geometry : Geometry
+        Geometry with every mask that holds for all frames.
+    settings : FinderSettings
+        How peaks are found.
+    estimate : bool
+        Whether to estimate photon energy and camera length from the frames.
+    """
+
+    source: FrameSource
+    geometry: Geometry
+    settings: FinderSettings
+    estimate: bool = True
+
+
+class ChunkFinder:
+    """Find the peaks in chunks of frames, keeping buffers and maps from one to the next."""
+
+    def __init__(self, task: Task) -> None:
+        self._source = task.source
+        self._finder = make_finder(task.geometry, task.settings)
+        self._estimator = None
+        if task.estimate and not task.geometry.detector.full_mask.all():
+            self._estimator = GeometryEstimator(task.geometry)
+        self._buffer = np.empty(task.source.shape, task.source.dtype)
+        detector = task.geometry.detector
+        self._mask = detector.full_mask
+        self._limit = counts_below(self._buffer.dtype, detector.saturation)
+        self._bin = bin_size(task.source.shape)
+
+    def find(self, span: Span) -> tuple[Part, NDArray]:
+        """Process the frames of a chunk.
+
+        Returns
+        -------
+        part : Part
+            Results, with a row for frames that could not be read too.
+        image : ndarray, 2-D
+            Binned sum of the frames.
+        """
+        start, stop = span
+        rows = empty_rows(stop - start, OK)
+        peaks: list[NDArray] = []
+        problems: dict[int, str] = {}
+        profile = np.zeros((2, 0))
+        run = RunSums.of(self._estimator, len(self._source)) if self._estimator else None
+        kind = np.int64 if self._buffer.dtype.kind in "iub" else np.float64
+        image = np.zeros(binned_shape(self._source.shape, self._bin), kind)
+        for index in range(start, stop):
+            began = time.perf_counter()
+            row = rows[index - start : index - start + 1]
+            try:
+                result = self._find_one(index, row, image)
+                if run is not None and np.isfinite(row["background_per_pixel"][0]):
+                    self._estimate_one(index, row, run, result)
+                peaks.append(result.peaks)
+                if result.profile.size:
+                    finite = np.isfinite(result.profile)
+                    added = np.stack([np.where(finite, result.profile, 0), finite])
+                    profile = added + (profile if profile.size else 0)
+            except SourceError as error:
+                row[:] = empty_rows(1, error.status)
+                problems[index] = str(error)
+            except Exception as error:
+                # One frame that cannot be treated must not cost the other hundred thousand.
+                log.debug("frame %d", index, exc_info=True)
+                row[:] = empty_rows(1, FAILED)
+                problems[index] = f"{type(error).__name__}: {error}"
+            row["seconds"] = time.perf_counter() - began
+        joined = np.concatenate(peaks) if peaks else np.empty(0, PEAK_DTYPE)
+        geometry = np.zeros((0, 0)) if run is None else run.to_array()
+        return Part(start, rows, joined, profile, problems, geometry), image
+
+    def _find_one(self, index: int, row: NDArray[np.void], image: NDArray) -> FrameResult:
+        """Process one frame into its row."""
+        frame = self._source.read(index, out=self._buffer)
+        result = self._finder(frame)
+        add_binned(frame, self._mask, self._limit, self._bin, image)
+        row["hit"], row["score"] = result.hit, result.score
+        row["n_peaks"], row["photons"] = len(result.peaks), result.photons
+        row["background_per_pixel"] = result.background_per_pixel
+        row["resolution_a"] = result.resolution_a
+        row["hit_probability"] = result.hit_probability
+        return result
+
+    def _estimate_one(
+        self, index: int, row: NDArray[np.void], run: RunSums, result: FrameResult
+    ) -> None:
+        """Estimate photon energy and camera length from the frame that was just processed."""
+        if self._estimator is None or result.counts is None:
+            return
+        sums = self._estimator.sums(result.counts)
+        estimate = self._estimator.estimate_sums(sums)
+        run.add(index, sums, estimate)
+        for name in ESTIMATED:
+            row[name] = getattr(estimate, name)
+        row["geometry"] = estimate.flag

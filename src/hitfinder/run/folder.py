@@ -1,0 +1,162 @@
+"""The output folder of a job: new, to be gone on with, or to be replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hitfinder
+from hitfinder import config
+from hitfinder.errors import OutputError
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.source import FrameSource
+from hitfinder.results.store import PARTS, Store
+from hitfinder.run.settings import JobSettings
+
+OUTPUTS = (
+    *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
+    *("hits.geom", "report.html", "run.json"),
+    *("indexed.parquet", "indexed.csv", "indexed.lst", "indexed.sol", "indexed.json"),
+)
+"""Files that a job writes, and those that go with its results."""
+
+
+def fingerprint(source: FrameSource, geometry: Geometry, settings: JobSettings) -> dict[str, Any]:
+    """Describe everything that the results of a job depend on, to be compared later."""
+    return {
+        **inputs_fingerprint(source),
+        "geometry": _digest(geometry),
+        "hot_pixel_frames": settings.hot_pixel_frames,
+        **config.flatten(settings.finder, "finder."),
+    }
+
+
+def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:
+    """Describe the frames of a job: which, in which order, in which state of their files."""
+    refs = hashlib.sha256()
+    files: dict[str, None] = {}
+    for index in range(len(source)):
+        ref = source.ref(index)
+        files.setdefault(os.path.realpath(ref.file))
+        refs.update(f"{ref.file} {ref.event}\n".encode("utf-8", "surrogateescape"))
+    for linked in source.contents.linked_files:
+        files.setdefault(os.path.realpath(linked.path))
+    return {
+        "hitfinder version": hitfinder.__version__,
+        "number of frames": len(source),
+        **{f"input {file}": _state(file) for file in files},
+        "order of the frames": refs.hexdigest(),
+    }
+
+
+def _state(file: str) -> str:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return "missing"
+    return f"{found.st_size} bytes, changed at {found.st_mtime_ns}"
+
+
+def _digest(geometry: Geometry) -> str:
+    detector = geometry.detector
+    numbers = (
+        *(detector.shape, detector.panels, detector.saturation),
+        *(geometry.camera_length_m, geometry.photon_energy_ev, geometry.polarisation),
+    )
+    digest = hashlib.sha256(repr(numbers).encode())
+    digest.update(np.packbits(detector.full_mask).tobytes())
+    return digest.hexdigest()
+
+
+def open_folder(out: Path, job: dict[str, Any], resume: bool, overwrite: bool) -> Store | None:
+    """Make the output folder ready for a job.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    job : dict
+        What `fingerprint` says of the job.
+    resume : bool
+        Go on with the unfinished job in the folder, if there is one.
+    overwrite : bool
+        Replace the results in the folder.
+
+    Returns
+    -------
+    Store or None
+        Where to keep results, locked; None if the job in the folder is the same and complete.
+
+    Raises
+    ------
+    OutputError
+        If the folder is not empty and neither flag is given, holds another job, is in use, or
+        cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        present = {path.name for path in out.iterdir()}
+    except OSError as error:
+        raise OutputError(f"cannot be used as a folder ({error.strerror})", str(out)) from error
+    if present and not (resume or overwrite):
+        hint = "Use --resume to complete the run in it, --overwrite to replace its results."
+        raise OutputError("the folder is not empty", str(out), hint)
+    if resume and not overwrite and (finished := _finished(out)) is not None:
+        _compare(finished, job, out)
+        return None
+    if resume and not overwrite and present and PARTS not in present:
+        hint = "Use --overwrite, or another folder."
+        raise OutputError("there is no unfinished run in the folder", str(out), hint)
+    store = Store(out)
+    try:
+        _fill(store, out, job, fresh=overwrite)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _fill(store: Store, out: Path, job: dict[str, Any], fresh: bool) -> None:
+    before = None if fresh else store.load_job()
+    if before is not None:
+        _compare(before, job, out)
+        store.resume()
+        return
+    for name in OUTPUTS:
+        (out / name).unlink(missing_ok=True)
+    store.clear()
+    store.save_job(job)
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    """Return the fingerprint of the complete job in a folder, if there is one."""
+    try:
+        run = json.loads((out / "run.json").read_bytes())
+        return run["fingerprint"] if run["complete"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+    """Raise OutputError, naming what differs, if two jobs are not the same."""
+    differences = []
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name), now.get(name)
+        if old == new:
+            continue
+        if name.startswith("input "):
+            how = "is new" if name not in before else "is gone" if name not in now else "changed"
+            differences.append(f"{name} {how}")
+        elif isinstance(old, str) and len(old) == 64:
+            differences.append(f"the {name} differs")
+        else:
+            differences.append(f"{name} was {old}, is {new}")
+    if differences:
+        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
+        what = "the run in this folder is another one: " + "; ".join(differences[:3]) + more
+        raise OutputError(what, str(out), "Use the same input and settings, or --overwrite.")

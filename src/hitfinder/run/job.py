@@ -1,0 +1,288 @@
+"""A whole job, from inputs to the files in the output folder; what `hitfinder run` runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import logging
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import hitfinder
+from hitfinder import config, logs
+from hitfinder.errors import SourceError
+from hitfinder.experiment.experiment import Setup, read_geometry_file, set_up
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.open import open_source
+from hitfinder.io.source import FrameSource
+from hitfinder.network import model as peak_model
+from hitfinder.progress import Advance, counting
+from hitfinder.results.store import Store
+from hitfinder.run.folder import fingerprint, open_folder
+from hitfinder.run.outputs import REPORT, Outputs
+from hitfinder.run.pipeline import Pipeline, default_workers, try_out
+from hitfinder.run.settings import JobSettings
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("numpy", "numba", "h5py", "hdf5plugin", "scipy", "pyarrow", "onnxruntime")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a job ended.
+
+    Attributes
+    ----------
+    page : Path
+        What to look at first.
+    frames, processed, hits, peaks : int
+        Frames of the inputs, frames with results, hits, peaks of all frames.
+    interrupted : bool
+        Whether it was stopped before all frames were done.
+    was_complete : bool
+        Whether the folder held all results before.
+    """
+
+    page: Path
+    frames: int = 0
+    processed: int = 0
+    hits: int = 0
+    peaks: int = 0
+    interrupted: bool = False
+    was_complete: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether there are frames that could not be processed."""
+        return not (self.interrupted or self.was_complete) and self.processed < self.frames
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return 130 if self.interrupted else 1 if self.unreadable else 0
+
+
+def run_job(
+    inputs: Sequence[str],
+    out: Path,
+    settings: JobSettings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
+) -> Result:
+    """Find the hits and peaks in frames and write them to a folder.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Files, folders, patterns or lists.
+    out : Path
+        Output folder.
+    settings : JobSettings
+        Everything that can be set.
+    resume, overwrite : bool
+        Go on with the job in the folder; replace the results in it.
+    show : callable
+        As `hitfinder.progress.counting`, which is the default.
+
+    Returns
+    -------
+    Result
+        How it ended; after Ctrl-C too, when the outputs hold what was finished.
+
+    Raises
+    ------
+    HitfinderError
+        If inputs, geometry or folder cannot be used; no output is written then.
+    """
+    geom = read_geometry_file(settings.geometry)
+    stored = open_source(inputs, layout=geom.layout if geom else None)
+    check_readable(stored)
+    setup = set_up(settings.geometry, geom, stored)
+    setup.log()
+    check_model(settings.finder, setup.geometry)
+    try_out(setup.source, setup.geometry, settings.finder)
+    stored.close()
+    job = fingerprint(stored, setup.geometry, settings)
+    store = open_folder(out, job, resume, overwrite)
+    if store is None:
+        log.info("the run in %s is complete already", out)
+        return Result(out / REPORT, was_complete=True)
+    with store:
+        return _Job(list(map(str, inputs)), out, settings, stored, setup, store).run(job, show)
+
+
+def check_readable(source: FrameSource) -> None:
+    """Report what is known to be wrong with the inputs, or odd about what they say of the beam.
+
+    Raises
+    ------
+    SourceError
+        If no frame is readable.
+    """
+    problems = source.problems
+    if not source.n_readable:
+        if problems:
+            raise problems[0]
+        raise SourceError("no-frames", "there is no frame", source.ref(0).file)
+    logs.warn_of_first(log, problems, "problems with the inputs")
+    for note in source.metadata.notes:
+        log.warning("%s: %s", source.ref(0).file, note)
+
+
+def check_model(settings: FinderSettings, geometry: Geometry) -> None:
+    """Warn if the network of the settings was not trained for such an experiment.
+
+    Raises
+    ------
+    hitfinder.network.model.ModelError
+        If it cannot be used.
+    """
+    if settings.finder != "network":
+        return
+    for outside in peak_model.load(settings.model).outside(geometry):
+        log.warning("%s; --finder likelihood does without the network", outside)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Job:
+    inputs: list[str]
+    out: Path
+    settings: JobSettings
+    stored: FrameSource
+    setup: Setup
+    store: Store
+
+    def run(self, job: dict[str, Any], show: Callable[..., Any]) -> Result:
+        began, started = time.perf_counter(), datetime.datetime.now().astimezone()
+        before = self.store.counts.frames
+        if before:
+            log.info("going on after %d of %d frames", before, len(self.stored))
+        n_workers = self.settings.workers or default_workers()
+        geometry, interrupted = self._find(n_workers, show)
+        finding = time.perf_counter() - began
+        if interrupted:
+            log.warning("interrupted; writing what was found so far")
+        outputs = Outputs(self.out, self.store, self.stored, self.setup, geometry, self.settings)
+        done = self.store.counts.frames - before
+        run = {
+            "started": started.isoformat(sep=" ", timespec="seconds"),
+            "complete": not interrupted,
+            "inputs": self.inputs,
+            "directory": os.getcwd(),
+            "versions": _versions(),
+            "geometry": self._geometry(geometry),
+            "origin": self.setup.origin,
+            "settings": config.flatten(self.settings),
+            "timings": {
+                "seconds": round(finding, 3),
+                "frames_in_this_session": done,
+                "frames_per_second": round(done / finding, 3) if finding else None,
+                "workers": n_workers,
+            },
+            "fingerprint": job,
+        }
+        collected = outputs.write(run)
+        if self.settings.finder.finder == "network":
+            outside = peak_model.load(self.settings.finder.model).outside_background(
+                collected.background
+            )
+            if outside:
+                log.warning("%s; look at its hits, or try --finder likelihood", outside)
+        if not interrupted:
+            self.store.remove()
+        return Result(
+            self.out / REPORT,
+            len(collected.ok),
+            int(collected.ok.sum()),
+            int(collected.hit.sum()),
+            collected.total_peaks,
+            interrupted,
+        )
+
+    def _find(self, n_workers: int, show: Callable[..., Any]) -> tuple[Geometry, bool]:
+        """Process the frames; return the geometry with hot pixels masked, and if cut short."""
+        geometry, settings = self.setup.geometry, self.settings
+        pipeline = Pipeline(
+            self.setup.source,
+            geometry,
+            settings.finder,
+            self.store,
+            settings.hot_pixel_frames,
+            settings.estimate,
+        )
+        hot: NDArray[np.bool_] | None = None
+        interrupted = False
+        try:
+            with terminate_as_interrupt(), show("frames", len(self.stored)) as advance:
+                hot = pipeline.run(n_workers, advance)
+        except KeyboardInterrupt:
+            interrupted = True
+            hot = self.store.load_array("hot")
+        if hot is not None:
+            geometry = dataclasses.replace(geometry, detector=geometry.detector.with_mask(hot))
+        return geometry, interrupted
+
+    def _geometry(self, geometry: Geometry) -> dict[str, Any]:
+        detector, first = geometry.detector, geometry.detector.panels[0]
+        described: dict[str, Any] = {
+            "detector": detector.name,
+            "shape": list(detector.shape),
+            "photon_energy_ev": geometry.photon_energy_ev,
+            "camera_length_m": geometry.camera_length_m,
+            "polarisation": geometry.polarisation,
+            "pixel_size_m": first.pixel_size_m,
+            "saturation": detector.saturation,
+            "masked_pixels": int(self.setup.geometry.detector.full_mask.sum()),
+            "hot_pixels": int(detector.full_mask.sum())
+            - int(self.setup.geometry.detector.full_mask.sum()),
+        }
+        if len(detector.panels) == 1:
+            described["beam_center"] = [round(float(c), 4) for c in beam_center(geometry)]
+        return described
+
+
+def beam_center(geometry: Geometry) -> NDArray[np.float64]:
+    """Return where the beam axis meets the first panel's plane, (fs, ss) in pixels."""
+    panel = geometry.detector.panels[0]
+    steps = np.array([panel.fs_vector[:2], panel.ss_vector[:2]]).T
+    at = np.linalg.solve(steps, [-panel.corner_x, -panel.corner_y])
+    return at + np.array([panel.fs_start, panel.ss_start])
+
+
+def _versions() -> dict[str, str]:
+    versions = {"hitfinder": hitfinder.__version__, "python": platform.python_version()}
+    return versions | {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+@contextlib.contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Treat the signal with which batch systems end a job (SIGTERM) like Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

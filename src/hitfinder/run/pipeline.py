@@ -1,0 +1,133 @@
+"""From a source of frames to results on disk: learn hot pixels, then every chunk in a worker."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.finding.registry import make_finder
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.source import FrameSource
+from hitfinder.progress import Advance
+from hitfinder.results.store import Part, Store
+from hitfinder.run.chunks import Span, Task
+from hitfinder.run.hotpixels import learn_hot_pixels
+from hitfinder.run.workers import Pool
+
+log = logging.getLogger(__name__)
+
+SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 8, 256, 512
+"""Frames in a chunk, within limits such that a job has about so many chunks."""
+
+
+def chunk_spans(n_frames: int) -> list[Span]:
+    """Cut frames into chunks, the same way for any number of workers.
+
+    Small chunks lose little when a job is killed; large ones keep the number of files down.
+    """
+    size = int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+    return [(start, min(start + size, n_frames)) for start in range(0, n_frames, size)]
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> None:
+    """Process an empty frame: what is wrong with the settings shows before anything is done.
+
+    It also compiles, or loads what was compiled before, once for all workers.
+
+    Raises
+    ------
+    HitfinderError
+        If there can be no such finder.
+    """
+    make_finder(geometry, settings)(np.zeros(source.shape, source.dtype))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Finds the peaks of all frames of a source and keeps the results in a store.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Frames; must not have been read from yet.
+    geometry : Geometry
+        Geometry with every mask but the learnt one.
+    settings : FinderSettings
+        How peaks are found.
+    store : Store
+        Where results are kept; chunks that are there already are not done again.
+    hot_pixel_frames : int
+        Frames from which hot pixels are learnt, evenly spaced; 0 to learn none.
+    estimate : bool
+        Whether to estimate photon energy and camera length from the frames.
+    """
+
+    source: FrameSource
+    geometry: Geometry
+    settings: FinderSettings
+    store: Store
+    hot_pixel_frames: int = 64
+    estimate: bool = True
+
+    def hot_pixels(self) -> NDArray[np.bool_]:
+        """Learn, or load from the store, the pixels that are hot; shape of a frame."""
+        known = self.store.load_array("hot")
+        if known is not None:
+            return known
+        if not self.hot_pixel_frames:
+            hot = np.zeros(self.source.shape, bool)
+        else:
+            # Reading opens files, and workers need a source that is not open.
+            with copy.deepcopy(self.source) as source:
+                hot = learn_hot_pixels(source, self.geometry, self.hot_pixel_frames)
+        self.store.save_array("hot", hot)
+        return hot
+
+    def run(self, n_workers: int, advance: Advance) -> NDArray[np.bool_]:
+        """Process the frames that are not done yet.
+
+        Parameters
+        ----------
+        n_workers : int
+            Processes; the results do not depend on it.
+        advance : Advance
+            Told of the frames that are done, once at the start and then by the chunk.
+
+        Returns
+        -------
+        ndarray of bool
+            The hot pixels that were masked.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; what was finished before is in the store.
+        HitfinderError
+            If results cannot be written or no worker can work.
+        """
+        advance(self.store.counts.frames, str(self.store.counts))
+        hot = self.hot_pixels()
+        log.info("hot pixels masked: %d", hot.sum())
+        geometry = dataclasses.replace(
+            self.geometry, detector=self.geometry.detector.with_mask(hot)
+        )
+        spans = [s for s in chunk_spans(len(self.source)) if s[0] not in self.store.done]
+
+        def keep(part: Part, image: NDArray) -> None:
+            self.store.add(part, image)
+            advance(len(part.rows), str(self.store.counts))
+
+        task = Task(self.source, geometry, self.settings, self.estimate)
+        Pool(task, min(n_workers, len(spans))).run(spans, keep)
+        return hot

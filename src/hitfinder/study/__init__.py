@@ -1,0 +1,1 @@
+"""The study of Everett and Kurth (2024): data sets, networks, training, assessment."""

@@ -1,0 +1,254 @@
+"""Run the study: build the data, train every network, judge it, write the page.
+
+Every step leaves its result on disk and is not done again, so a run that was cut short goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hitfinder
+from hitfinder.atomic import replacing
+from hitfinder.errors import OutputError
+from hitfinder.study.assess import assess, figures
+from hitfinder.study.assess.plan import PROTOCOLS, Job, Scale, jobs, trees
+from hitfinder.study.assess.predictions import classify
+from hitfinder.study.dataset import manifest
+from hitfinder.study.dataset.build import build
+from hitfinder.study.dataset.layout import OVERLAY, PEAKS
+from hitfinder.study.dataset.maker import SimulatedMaker
+from hitfinder.study.dataset.select import Selection
+from hitfinder.study.dataset.split import SPLIT, read_split, split
+from hitfinder.study.dataset.tree import Tree, open_tree
+from hitfinder.study.networks import bundle as bundles
+from hitfinder.study.pipeline import Answer, Pipeline, Predictor
+from hitfinder.study.training.data import limited
+from hitfinder.study.training.run import WORK, train
+from hitfinder.study.training.settings import Devices, Training
+
+log = logging.getLogger(__name__)
+
+SETTINGS, RESULTS = "reproduce.json", "results.json"
+N_EXAMPLES = 6
+PIPELINE = ("peak-binary", "photon_energy-linear", "camera_length-linear", "peak_location-heatmap")
+"""Networks of the report's pipeline."""
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass
+class Study:
+    """Where the study is kept and how it is run.
+
+    Parameters
+    ----------
+    out : Path
+        Its folder.
+    scale : Scale
+        Its size.
+    seed : int
+        Fixes data and trainings.
+    devices : Devices
+        Where to train.
+    workers : int
+        Processes that build and read frames.
+    say : callable
+        Told what is being done.
+    """
+
+    out: Path
+    scale: Scale
+    seed: int = 0
+    devices: Devices = dataclasses.field(default_factory=Devices)
+    workers: int = 0
+    say: Say = log.info
+
+    def run(self) -> dict[str, Any]:
+        """Do whatever is left to do, and return all results."""
+        started = time.monotonic()
+        self._prepare()
+        self._build()
+        listed = jobs(self.scale)
+        judged = []
+        for number, job in enumerate(listed, 1):
+            self.say(f"{number}/{len(listed)} {job.name}")
+            self._train(job)
+            judged.append(self._judge(job))
+        results = {
+            "scale": self.scale.name,
+            "made_by": f"hitfinder {hitfinder.__version__}",
+            "networks": judged,
+            "empties": {protocol: self._empties(protocol) for protocol in PROTOCOLS},
+            "photons": {name: self._photons(name) for name in trees(self.scale, self.seed)},
+            "pipeline": {protocol: self._examples(protocol) for protocol in PROTOCOLS},
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        _write_json(self.out / RESULTS, results)
+        return results
+
+    def _prepare(self) -> None:
+        asked = {"scale": dataclasses.asdict(self.scale), "seed": self.seed}
+        asked = json.loads(json.dumps(asked))
+        path = self.out / SETTINGS
+        if path.is_file():
+            if json.loads(path.read_text(encoding="utf-8")) != asked:
+                hint = "Choose another folder."
+                raise OutputError("there is a study of another scale or seed", str(self.out), hint)
+            return
+        if self.out.exists() and any(self.out.iterdir()):
+            hint = "Choose another folder."
+            raise OutputError("something else is there already", str(self.out), hint)
+        self.out.mkdir(parents=True, exist_ok=True)
+        _write_json(path, asked)
+
+    def tree(self, name: str) -> Path:
+        """Return the folder of a tree."""
+        return self.out / "data" / name
+
+    def network(self, job: Job) -> Path:
+        """Return the folder of a trained network."""
+        return self.out / "networks" / job.name
+
+    def _build(self) -> None:
+        for name, (settings, recipe) in trees(self.scale, self.seed).items():
+            root = self.tree(name)
+            made = manifest.read(root)
+            if made is None or not made.is_complete:
+                self.say(f"building {name}")
+                build(root, settings, recipe, SimulatedMaker(recipe), workers=self.workers)
+            if not (root / SPLIT).exists():
+                split(open_tree(root), seed=self.seed)
+
+    def _train(self, job: Job) -> None:
+        out = self.network(job)
+        if (out / bundles.INFO).exists():
+            return
+        training = Training(
+            str(self.tree(job.tree)),
+            seed=self.seed,
+            validation_fraction=job.validation_fraction,
+            limit=job.limit,
+        )
+        train(
+            job.config,
+            training,
+            out,
+            devices=self.devices,
+            workers=self.workers,
+            resume=(out / WORK).exists(),
+            progress_bar=False,
+        )
+
+    def _judge(self, job: Job) -> dict[str, Any]:
+        """Evaluate a network on the test frames of its own tree."""
+        out = self.network(job)
+        if not (out / "evaluation" / assess.PAGE).exists():
+            predictor = Predictor(bundles.load(out))
+            found = assess.assess(predictor, self._test(job, job.tree), workers=self.workers)
+            if job.attribute == "peak" and job.protocol == "paper":
+                fresh = self._test(job, f"realistic-{job.flux}")
+                judged = assess.metrics.of_classes(
+                    job.config, classify(predictor, fresh, workers=self.workers), fresh.settings
+                )
+                kept = ("confusion", "found_without_false_alarm")
+                found.metrics["fresh_noise"] = {name: judged[name] for name in kept}
+            assess.write(found, out / "evaluation")
+        text = (out / "evaluation" / assess.METRICS).read_text(encoding="utf-8")
+        made = bundles.load(out)
+        return {
+            "name": job.name,
+            "protocol": job.protocol,
+            "flux": job.flux,
+            **json.loads(text),
+            "epochs": made.provenance["epochs_run"],
+            "train_frames": made.provenance["train_frames"],
+            "train_seconds": made.provenance["seconds"],
+        }
+
+    def _test(self, job: Job, name: str) -> Tree:
+        made = bundles.load(self.network(job))
+        tree = assess.open_part(made, self.tree(name), "test", Selection())
+        return limited(tree, job.limit, self.seed) if job.limit else tree
+
+    def _empties(self, protocol: str) -> dict[str, int]:
+        """Count how many test empties are, pixel by pixel, also in the training part."""
+        tree = open_tree(self.tree(f"{protocol}-normal"), [OVERLAY])
+        seen = {}
+        for name, part in read_split(tree).items():
+            empty = part.take(part.attributes.peak == 0)
+            images = (empty.read(OVERLAY, i) for i in range(len(empty)))
+            seen[name] = [hash(image.tobytes()) for image in images]
+        shared = sum(image in set(seen["train"]) for image in seen["test"])
+        distinct = len(set(seen["train"]) | set(seen["test"]))
+        return {
+            "test": len(seen["test"]),
+            "also_in_training": shared,
+            "all": len(seen["train"]) + len(seen["test"]),
+            "distinct": distinct,
+        }
+
+    def _photons(self, name: str) -> dict[str, float]:
+        """Count the Bragg photons of the test frames with peaks."""
+        test = read_split(open_tree(self.tree(name), [OVERLAY, PEAKS]))["test"]
+        test = test.take(test.attributes.peak == 1)
+        photons = [int(test.read(PEAKS, i).sum(dtype=np.int64)) for i in range(len(test))]
+        return {
+            "frames": len(photons),
+            "without": photons.count(0),
+            "median": float(np.median(photons)),
+        }
+
+    def _examples(self, protocol: str) -> list[dict[str, Any]]:
+        """Run the pipeline on a few test frames, and draw them."""
+        folder = self.out / "networks" / f"{protocol}-normal"
+        pipeline = Pipeline.load([folder / name for name in PIPELINE])
+        test = read_split(open_tree(self.tree(f"{protocol}-normal")))["test"]
+        rng = np.random.default_rng(self.seed)
+        chosen = [
+            int(i)
+            for kind in (1, 0)
+            for i in rng.permutation(np.flatnonzero(test.attributes.peak == kind))[
+                : N_EXAMPLES // 2
+            ]
+        ]
+        return [self._example(pipeline, test, index, protocol) for index in chosen]
+
+    def _example(self, pipeline: Pipeline, test: Tree, index: int, protocol: str) -> dict[str, Any]:
+        image = test.read(OVERLAY, index)
+        answer = pipeline.run(image)
+        attributes = test.attributes
+        truth = "no peaks"
+        if attributes.peak[index]:
+            energy, length = attributes.photon_energy[index], attributes.clen[index]
+            truth = f"{energy / 1000:g} keV, {length:g} m"
+        name = f"pipeline-{protocol}-{index}.png"
+        title = f"{test.frame_name(index)}\nanswer: {answer_text(answer)}"
+        with replacing(self.out / name) as part:
+            part.write_bytes(figures.frame(image, title))
+        return {
+            "frame": test.frame_name(index),
+            "truth": truth,
+            "answer": answer_text(answer),
+            "picture": name,
+        }
+
+
+def answer_text(answer: Answer | None) -> str:
+    """Return the pipeline's answer as a person reads it."""
+    if answer is None:
+        return "None"
+    values = f"{answer.photon_energy_ev / 1000:g} keV, {answer.camera_length_m:g} m"
+    return f"{values}, {len(answer.peaks)} peaks"
+
+
+def _write_json(path: Path, values: Any) -> None:
+    with replacing(path) as part:
+        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

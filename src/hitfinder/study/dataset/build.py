@@ -1,0 +1,269 @@
+"""Build a tree: draw frames, write the four folders, note what made them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder import interrupts
+from hitfinder.atomic import sha256
+from hitfinder.errors import OutputError
+from hitfinder.study.dataset import manifest
+from hitfinder.study.dataset.framefile import Attributes, Spots
+from hitfinder.study.dataset.framewriter import FrameFileWriter
+from hitfinder.study.dataset.labels import label_map
+from hitfinder.study.dataset.layout import FOLDERS, LABELS, OVERLAY, PEAKS, WATER, Setting
+from hitfinder.study.dataset.manifest import FileRecord, Journal, Manifest
+from hitfinder.study.dataset.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MadeFrame:
+    """One frame in its parts.
+
+    Parameters
+    ----------
+    bragg, water : ndarray of uint16, shape (rows, columns)
+        Photons of the Bragg peaks and of the water; the frame is their sum.
+    photon_energy_ev, camera_length_m : float
+        What the frame's attributes say.
+    spots : Spots
+        True spots.
+    extra : dict of float
+        Further numbers of the shot, the same names for every frame.
+    """
+
+    bragg: NDArray[np.uint16]
+    water: NDArray[np.uint16]
+    photon_energy_ev: float
+    camera_length_m: float
+    spots: Spots
+    extra: dict[str, float]
+
+
+class Maker(Protocol):
+    """Makes frames; pickled to the workers, so it sets up in the process that uses it."""
+
+    def frame(self, setting: Setting, number: int, has_peaks: bool) -> MadeFrame:
+        """Return frame `number` of a setting, the same whenever it is asked for."""
+
+    def water(self, setting: Setting) -> NDArray[np.uint16]:
+        """Return the one water image of a setting, for the report's protocol."""
+
+
+Progress = Callable[[int], None]
+"""Called with the number of frames done since the last call."""
+
+
+def build(
+    root: str | Path,
+    settings: tuple[Setting, ...],
+    recipe: Recipe,
+    maker: Maker,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda n: None,
+) -> Manifest:
+    """Build a tree, or go on with one that was cut short.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder for the tree; made if need be.
+    settings : tuple of Setting
+        Energies and camera lengths.
+    recipe : Recipe
+        How many frames, and how they are made.
+    maker : Maker
+        Makes the frames.
+    workers : int
+        Processes; the frames do not depend on it.
+    progress : callable
+        Told of frames done.
+
+    Raises
+    ------
+    OutputError
+        If there is a finished tree, one of another recipe, or files of unknown origin.
+    """
+    root = Path(root)
+    plan = Manifest(recipe.as_dict(), settings)
+    _prepare(root, plan)
+    journal = Journal(root)
+    for setting in settings:
+        for folder in FOLDERS:
+            (root / folder / setting.name).mkdir(parents=True, exist_ok=True)
+    for setting in settings if recipe.protocol == "paper" else ():
+        if not journal.has(root, [_shared_water_path(setting)]):
+            journal.add([_write_shared_water(root, setting, maker)])
+    jobs = [(s, number) for s in settings for number in range(1, recipe.n_files(s) + 1)]
+    todo = [job for job in jobs if not journal.has(root, _paths(*job, recipe))]
+    if len(todo) < len(jobs):
+        log.info("%d of %d files are there already", len(jobs) - len(todo), len(jobs))
+        progress(sum(len(_rows(*job, recipe)) for job in set(jobs) - set(todo)))
+    with _runner(workers) as run:
+        for records in run(_write_files, [(root, *job, recipe, maker) for job in todo]):
+            journal.add(records)
+            progress(records[0].n_frames)
+    # The manifest is written last: a tree that has its files listed is complete.
+    done = dataclasses.replace(
+        plan, files=tuple(journal.records[p] for p in sorted(journal.records))
+    )
+    done.write(root)
+    journal.remove()
+    return done
+
+
+def _prepare(root: Path, plan: Manifest) -> None:
+    """Make the folder, or see that what is there is the same tree, unfinished."""
+    there = manifest.read(root)
+    if there is None:
+        taken = [folder for folder in FOLDERS if (root / folder).exists()]
+        if taken:
+            what = f"there is a folder {taken[0]!r} but no {manifest.MANIFEST}"
+            raise OutputError(what, str(root), "Choose another folder.")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot be made ({error.strerror})", str(root)) from error
+        plan.write(root)
+    elif there.is_complete:
+        hint = "Choose another folder, or remove this one first."
+        raise OutputError("there is a finished tree already", str(root), hint)
+    elif (there.recipe, there.settings, there.made_by) != (
+        plan.recipe,
+        plan.settings,
+        plan.made_by,
+    ):
+        what = f"there is an unfinished tree of another recipe{_difference(there, plan)}"
+        raise OutputError(what, str(root), "Give the same options, or choose another folder.")
+
+
+def _difference(there: Manifest, plan: Manifest) -> str:
+    keys = [key for key, value in plan.recipe.items() if there.recipe.get(key) != value]
+    if keys:
+        return f" ({keys[0]}: {there.recipe.get(keys[0])} there, {plan.recipe[keys[0]]} asked for)"
+    return " (other settings)" if there.settings != plan.settings else f" (by {there.made_by})"
+
+
+def _rows(setting: Setting, number: int, recipe: Recipe) -> range:
+    """Frames of file `number`, counted from 1."""
+    first = (number - 1) * recipe.frames_per_file
+    return range(first, min(first + recipe.frames_per_file, recipe.n_frames(setting)))
+
+
+def _paths(setting: Setting, number: int, recipe: Recipe) -> list[str]:
+    """Return the files that one job writes, relative to the tree."""
+    name = setting.file_name(number)
+    return [f"{folder}/{setting.name}/{name}" for folder in _folders(recipe)]
+
+
+def _folders(recipe: Recipe) -> tuple[str, ...]:
+    """Return the folders that hold a frame for every frame."""
+    return tuple(f for f in FOLDERS if f != WATER or recipe.protocol == "realistic")
+
+
+def _shared_water_path(setting: Setting) -> str:
+    return f"{WATER}/{setting.name}/{setting.water_file_name}"
+
+
+@contextlib.contextmanager
+def _runner(workers: int) -> Iterator[Callable]:
+    if workers <= 1:
+        yield lambda function, jobs: map(function, jobs)
+        return
+    # Started anew, not forked: the parent may hold threads and open HDF5 files.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield lambda function, jobs: _as_completed(pool, function, jobs)
+        except BaseException:
+            with interrupts.held():
+                pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _as_completed(
+    pool: concurrent.futures.Executor, function: Callable, jobs: list[tuple]
+) -> Iterator[list[FileRecord]]:
+    with interrupts.held():
+        futures = [pool.submit(interrupts.interruptible, function, job) for job in jobs]
+    for future in concurrent.futures.as_completed(futures):
+        yield future.result()
+
+
+def _write_files(job: tuple[Path, Setting, int, Recipe, Maker]) -> list[FileRecord]:
+    """Write file `number` of a setting in each folder; return their records."""
+    root, setting, number, recipe, maker = job
+    paths = dict(zip(_folders(recipe), _paths(setting, number, recipe), strict=True))
+    numbers = _rows(setting, number, recipe)
+    peak = recipe.has_peaks(setting)[numbers.start : numbers.stop]
+    single = recipe.frames_per_file == 1
+    with contextlib.ExitStack() as stack:
+        writers = {
+            folder: stack.enter_context(FrameFileWriter(root / path, single=single))
+            for folder, path in paths.items()
+        }
+        made = []
+        for n, has_peaks in zip(numbers, peak, strict=True):
+            frame = maker.frame(setting, n, bool(has_peaks))
+            images: dict[str, NDArray] = {
+                PEAKS: frame.bragg,
+                LABELS: label_map(frame.bragg, recipe.label_photons),
+                OVERLAY: add_counts(frame.bragg, frame.water),
+                WATER: frame.water,
+            }
+            for folder, writer in writers.items():
+                writer.append(images[folder])
+            made.append(dataclasses.replace(frame, bragg=_NO_PIXELS, water=_NO_PIXELS))
+        _describe(writers, made, peak)
+    return [FileRecord(path, len(numbers), sha256(root / path)) for path in paths.values()]
+
+
+_NO_PIXELS = np.empty((0, 0), np.uint16)
+
+
+def add_counts(bragg: NDArray[np.uint16], water: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the sum of two images, full pixels staying full."""
+    total = bragg + water
+    total[total < water] = np.iinfo(np.uint16).max
+    return total
+
+
+def _describe(
+    writers: dict[str, FrameFileWriter], made: list[MadeFrame], peak: NDArray[np.bool_]
+) -> None:
+    """Add attributes, spots and shot numbers to the files.
+
+    The attribute ``peak`` of a water or label image tells what the frame it goes with holds.
+    """
+    attributes = Attributes(
+        np.array([frame.camera_length_m for frame in made]),
+        np.array([frame.photon_energy_ev for frame in made]),
+        peak.astype(np.int8),
+    )
+    extra = {name: np.array([frame.extra[name] for frame in made]) for name in made[0].extra}
+    spots = Spots.joined(frame.spots for frame in made)
+    for folder, writer in writers.items():
+        writer.describe(attributes, spots if folder == PEAKS else None, extra)
+
+
+def _write_shared_water(root: Path, setting: Setting, maker: Maker) -> FileRecord:
+    """Write the one water image of a setting."""
+    path = _shared_water_path(setting)
+    energy, length = setting.photon_energy_ev[0], setting.camera_length_m[0]
+    with FrameFileWriter(root / path, single=True) as writer:
+        writer.append(maker.water(setting))
+        writer.describe(Attributes(np.array([length]), np.array([energy]), np.zeros(1, np.int8)))
+    return FileRecord(path, 1, sha256(root / path))

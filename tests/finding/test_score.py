@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hitfinder.finding import score
+from hitfinder.finding.likelihood import LikelihoodFinder
+
+
+def test_expected_chance_peaks_fall_and_go_on_in_proportion():
+    chance = score.chance_peaks(np.array([0.01, 1.0]), np.array([10_000, 10_000]))
+    assert np.all(np.diff(chance) <= 0)
+    beyond = score.expected_beyond(np.array([-40.0, -41.0, -50.0]), chance)
+    assert np.diff(beyond) == pytest.approx([-1.0, -9.0])
+
+
+def test_false_discovery_rate_is_that_of_benjamini_and_hochberg():
+    p = np.sort(np.random.default_rng(0).uniform(size=50)) ** 3
+    n_tests = 50
+    kept = score.keep_at_false_discovery_rate(np.log(p * n_tests), 0.2)
+    adjusted = stats.false_discovery_control(p, method="bh")
+    assert kept == np.count_nonzero(adjusted <= 0.2) > 0
+
+
+def test_many_weak_peaks_count_as_one_strong_one():
+    one_weak = score.frame_score(np.log([0.5]))
+    ten_weak = score.frame_score(np.log(np.full(10, 0.5)))
+    assert one_weak < 1
+    assert ten_weak > 4
+    assert score.frame_score(np.array([])) == 0.0
+
+
+def test_score_is_the_share_of_chance_lists_that_look_as_good():
+    rng = np.random.default_rng(1)
+    scores = []
+    for _ in range(4000):
+        n = rng.poisson(score.CHANCE_LIMIT)
+        scores.append(score.frame_score(np.log(np.sort(rng.uniform(0, score.CHANCE_LIMIT, n)))))
+    for level in (1.0, 1.5, 2.0):
+        share = np.mean(np.array(scores) >= level)
+        assert share == pytest.approx(10**-level, abs=4 * math.sqrt(10**-level / 4000))
+
+
+def test_score_goes_on_smoothly_beyond_the_table():
+    grid = [score.calibrated(s) for s in np.arange(2, 8, 0.1)]
+    steps = np.diff(grid)
+    assert np.all(steps > 0)
+    assert steps.max() < 0.25
+
+
+@pytest.mark.parametrize("level", [0.004, 0.2, 4.0])
+def test_blank_frames_give_the_stated_false_rates(small_geometry, water_like, level):
+    finder = LikelihoodFinder(small_geometry)
+    rng = np.random.default_rng(7)
+    n_frames = 400
+    n_peaks = n_hits = 0
+    for _ in range(n_frames):
+        result = finder(rng.poisson(water_like * level).astype(np.uint16))
+        n_peaks += len(result.peaks)
+        n_hits += result.hit
+    stated = finder.settings
+    assert n_hits <= n_frames * stated.false_hits + 3 * math.sqrt(n_frames * stated.false_hits)
+    allowed = n_frames * stated.false_peaks
+    assert 0.1 * allowed <= n_peaks <= 1.5 * allowed + 3 * math.sqrt(allowed)
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_surprise_is_that_of_the_least_likely_number_of_peaks(n):
+    expected = np.sort(np.random.default_rng(n).exponential(n / 6, n))
+    least = stats.poisson.sf(np.arange(n), expected).min()
+    found = score.frame_score(np.log(expected))
+    assert found == pytest.approx(score.calibrated(-np.log10(least)), rel=1e-6)

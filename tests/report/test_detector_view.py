@@ -1,0 +1,125 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.report.detector_view import DetectorView
+from hitfinder.results.binned import add_binned, binned_shape, counts_below
+
+
+@pytest.fixture
+def single():
+    panel = Panel("p0", 0, 0, 50, 40, -25.0, -20.0)
+    mask = np.zeros((40, 50), bool)
+    mask[:4] = True
+    return Geometry(Detector("one", (40, 50), (panel,), mask), 0.01, 6000.0)
+
+
+@pytest.fixture
+def turned():
+    """Two panels of 10 x 20 stored one above the other; the second is turned by 90 degrees."""
+    first = Panel("a", 0, 0, 20, 10, 5.0, 5.0)
+    second = Panel("b", 0, 10, 20, 10, -5.0, 5.0, (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0))
+    return Geometry(Detector("two", (20, 20), (first, second)), 0.01, 6000.0)
+
+
+def test_one_panel_is_shown_as_it_is_stored(single):
+    view = DetectorView.of(single, 2)
+    assert view.shape == (20, 25)
+    frame = np.arange(40 * 50).reshape(40, 50)
+    image = view.mean_image(frame)
+    expected = frame.reshape(20, 2, 25, 2).mean(axis=(1, 3))
+    assert np.isnan(image[:2]).all()
+    np.testing.assert_allclose(image[2:], expected[2:])
+    np.testing.assert_allclose(view.place(np.array([7.0]), np.array([30.0])), [[3.5, 15.0]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "marker"), [("u2", 65535), ("i4", -2), ("f4", np.nan), ("f8", -1.0)]
+)
+def test_pixels_without_a_reading_are_left_out(single, dtype, marker):
+    frame = np.full((40, 50), 3, dtype)
+    frame[10, 10:12] = marker
+    frame[11, 11] = marker
+    image = DetectorView.of(single, 1).mean_image(frame)
+    assert np.isnan(image[10, 10:12]).all()
+    assert np.isnan(image[11, 11])
+    assert (DetectorView.of(single, 2).mean_image(frame)[5, 5]) == 3
+    assert np.nansum(image) == 3 * (36 * 50 - 3)
+
+
+def test_one_panel_is_shown_as_it_is_stored_whatever_its_direction(single):
+    panel = dataclasses.replace(
+        single.detector.panels[0],
+        fs_vector=(-1.0, 0.0, 0.0),
+        ss_vector=(0.0, -1.0, 0.0),
+        corner_x=25.0,
+        corner_y=20.0,
+    )
+    detector = dataclasses.replace(single.detector, panels=(panel,))
+    view = DetectorView.of(dataclasses.replace(single, detector=detector), 1)
+    frame = np.arange(2000.0).reshape(40, 50)
+    np.testing.assert_array_equal(view.mean_image(frame)[4:], frame[4:])
+
+
+def test_panels_are_put_in_their_places(turned):
+    view = DetectorView.of(turned, 1)
+    frame = np.zeros((20, 20))
+    frame[0, 0] = 1  # first panel: at x 5.5, y 5.5 pixels
+    frame[10, 3] = 2  # second panel, 3 along fs = y 8.5, 0 along ss = x -5.5
+    image = view.mean_image(frame)
+    # x to the right from -15, y upwards to 25.
+    assert view.shape == (20, 40)
+    assert image[25 - 6, 15 + 5] == 1
+    assert image[25 - 9, 15 - 6] == 2
+    assert np.isnan(image[0, 39])
+    column, row = view.place(np.array([3.5]), np.array([10.5]))[0]
+    assert (column, row) == pytest.approx((9.5, 16.5))
+    assert np.isnan(view.place(np.array([3.5]), np.array([99.0]))).all()
+
+
+def test_rings_are_where_the_geometry_has_that_resolution(single):
+    view = DetectorView.of(single, 0.5)
+    rings = view.rings()
+    assert len(rings) >= 3
+    for resolution, (column, row, radius) in rings:
+        fs, ss = (column + 0.6 * radius) * 0.5, (row + 0.8 * radius) * 0.5
+        if 0 <= fs < 50 and 0 <= ss < 40:
+            found = single.resolution_a(np.array([fs]), np.array([ss]))
+            assert found[0] == pytest.approx(resolution, rel=1e-6)
+    assert view.ring(0.5) is None
+
+
+def test_binned_sums_become_means_per_unmasked_pixel(single):
+    mask = single.detector.full_mask
+    frame = np.random.default_rng(1).poisson(3.0, (40, 50)).astype(np.uint16)
+    for size in (1, 3):
+        total = np.zeros(binned_shape(frame.shape, size), np.int64)
+        add_binned(frame, mask, counts_below(frame.dtype, None), size, total)
+        image = DetectorView.of(single, size).unbin(total, size, mask)
+        expected = DetectorView.of(single, size).mean_image(frame, mask)
+        np.testing.assert_allclose(image, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "saturation", "expected"),
+    [
+        (np.float64, 50.0, [[1.0, 4.0], [2.0, 1.0]]),
+        (np.float32, None, [[51.0, 4.0], [2.0, 1.0]]),
+        (np.int32, 49.5, [[1.0, 4.0], [2.0, 1.0]]),
+        (np.int16, None, [[51.0, 4.0], [2.0, 1.0]]),
+        (np.uint8, None, [[51.0, 4.0], [2.0, 1.0]]),
+        (np.uint64, 1e30, [[51.0, 4.0], [2.0, 1.0]]),
+    ],
+)
+def test_binned_sums_leave_out_masked_saturated_and_missing_pixels(dtype, saturation, expected):
+    dtype = np.dtype(dtype)
+    frame = np.array([[1, 0, 0], [50, 2, 4], [1, 1, 1]], dtype)
+    frame[0, 1:] = {"f": np.nan, "i": -3}.get(dtype.kind) or np.iinfo(dtype).max
+    mask = np.zeros((3, 3), bool)
+    mask[1, 1] = True
+    total = np.zeros((2, 2), np.float64 if dtype.kind == "f" else np.int64)
+    add_binned(frame, mask, counts_below(dtype, saturation), 2, total)
+    assert total.tolist() == expected

@@ -1,0 +1,92 @@
+"""`hitfinder evaluate --suite`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from hitfinder.cli.evaluate import evaluate
+from hitfinder.errors import HitfinderError
+from hitfinder.suite import catalog, patternsim, simulated
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(evaluate, list(map(str, arguments)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give a BUNDLE and --data, or --suite"),
+        (["peak", "--suite", "low-flux"], "not both"),
+        (["--suite", "low-flux"], "Give --out"),
+        (["--suite", "low-flux", "--data", "d", "--out", "o"], "--data does not go with --suite"),
+        (["peak", "--data", "d", "--quick"], "--quick goes with --suite only"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments, message):
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "bright"], "no suite is called 'bright'; known: low-flux"),
+        (["--suite", "low-flux", "--finder", "x"], "no finder is called 'x'"),
+        (["--suite", "low-flux", "--only", "x"], "no condition's name starts with 'x'"),
+        (["--suite", "low-flux", "--pattern-sim", "none.h5"], "none.h5: is no file"),
+        (["--suite", "low-flux", "--only", "flux-1", "--peers", "none"], "no such folder of peers"),
+    ],
+)
+def test_what_does_not_exist_is_named_and_nothing_is_written(arguments, message, tmp_path):
+    done = invoke(*arguments, "--out", tmp_path / "out")
+    assert isinstance(done.exception, HitfinderError)
+    assert message in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_suite_is_judged_and_not_replaced_unasked(small_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "recipes", lambda *given: [small_recipe()])
+    monkeypatch.setattr(catalog, "series", lambda *given: [])
+    out = tmp_path / "out"
+    done = invoke("--suite", "low-flux", "--out", out)
+    assert done.exit_code == 0, done.exception
+    assert "left out: frames of CrystFEL's pattern_sim" in done.output
+    assert json.loads((out / "results.json").read_text())["finders"][0] == "likelihood"
+    again = invoke("--suite", "low-flux", "--out", out)
+    assert "Use --overwrite" in str(again.exception)
+    assert invoke("--suite", "low-flux", "--out", out, "--overwrite").exit_code == 0
+
+
+def test_names_of_conditions_are_theirs_alone():
+    names = [r.condition.name for r in catalog.recipes("low-flux")]
+    assert len(set(names)) == len(names) > 15
+    quick = catalog.recipes("low-flux", quick=True, only=["flux-100"])
+    assert [r.condition.name for r in quick] == ["flux-100"]
+    assert quick[0].condition.n_hits == catalog.QUICK_HITS * len(simulated.SCALES)
+
+
+def test_simulated_hits_hold_the_photons_of_their_scale():
+    recipe = simulated.flux_recipe(1)
+    groups = len(recipe.condition.groups)
+    sums = [
+        [recipe.hit(None, k * groups + g)[1]["photons"].sum() for k in range(4)] for g in range(3)
+    ]
+    full, tenth, _ = (sum(each) / 4 for each in sums)
+    assert 3e3 < full < 1e5
+    assert 0.02 < tenth / full < 0.5
+    assert recipe.blank(None, 0).sum() == pytest.approx(8.7e3, rel=0.1)
+
+
+def test_bragg_frames_of_the_wrong_shape_are_refused(tmp_path):
+    import h5py
+    import numpy as np
+
+    path = tmp_path / "frames.h5"
+    with h5py.File(path, "w") as file:
+        file["entry/data/data"] = np.zeros((2, 10, 10))
+        file["photon_energy_ev"] = file["camera_length_m"] = [6000.0, 7000.0]
+    with pytest.raises(HitfinderError, match="holds frames of shape"):
+        patternsim.recipes(path)

@@ -1,0 +1,77 @@
+"""Spots of a full frame, and of a real one, thinned."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hitfinder.errors import HitfinderError, SourceError
+from hitfinder.suite import thinned
+from hitfinder.suite.fullspots import full_spots, read_seen
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "real"
+PILATUS = REAL / "DLS_I03_smargon_0001.cbf.gz"
+PLACES = [(20, 30), (60, 80), (90, 15)]
+
+
+@pytest.fixture
+def counts():
+    rng = np.random.default_rng(0)
+    out = rng.poisson(0.5, (120, 100))
+    for row, column in PLACES:
+        out[row : row + 2, column : column + 2] += rng.poisson(15, (2, 2))
+    return out
+
+
+def test_planted_spots_are_certain_and_noise_is_not(counts):
+    spots = full_spots(counts, np.zeros(counts.shape, bool), {}, 3.0)
+    certain = spots.table[spots.table["certain"]]
+    at = sorted(zip(np.rint(certain["ss"] - 1), np.rint(certain["fs"] - 1), strict=True))
+    assert at == sorted(PLACES)
+    assert np.all(np.abs(certain["photons"] - 60) < 30)
+
+
+def test_a_spot_no_other_finder_saw_is_not_certain_and_what_they_saw_is_no_false_peak(counts):
+    seen = {"other": np.array([[31.0, 21.0], [50.0, 50.0]])}
+    spots = full_spots(counts, np.zeros(counts.shape, bool), seen, 3.0)
+    assert spots.table["certain"].sum() == 1
+    last = spots.table[-1]
+    assert (last["fs"], last["ss"], last["photons"]) == (50, 50, 0)
+
+
+def test_nothing_is_found_where_nothing_is():
+    spots = full_spots(np.zeros((40, 40), int), np.zeros((40, 40), bool), {}, 3.0)
+    assert len(spots.table) == 0
+
+
+def test_thinned_spots_hold_the_share_of_their_photons(counts):
+    spots = full_spots(counts, np.zeros(counts.shape, bool), {}, 3.0)
+    rng = np.random.default_rng(1)
+    mean = np.mean([spots.net_photons(rng.binomial(counts, 0.1), 0.1) for _ in range(400)], 0)
+    assert mean == pytest.approx(0.1 * spots.table["photons"], abs=0.6)
+
+
+def test_a_list_of_peaks_with_other_columns_is_refused(tmp_path):
+    path = tmp_path / "seen.csv"
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(SourceError, match="Columns: finder, fs, ss"):
+        read_seen(path)
+
+
+@pytest.mark.skipif(not PILATUS.exists(), reason="the real frames are not here")
+def test_a_measured_frame_becomes_conditions():
+    full = thinned.FullFrame(PILATUS)
+    assert full.geometry.detector.name == "pilatus-6m"
+    assert full.geometry.photon_energy_ev == pytest.approx(12700, abs=1)
+    assert 150 < full.spots.table["certain"].sum() < 500
+    recipes = thinned.recipes(full)
+    assert [r.condition.groups for r in recipes] == [("3 %",), ("1 %",), ("0.3 %",)]
+    frame, spots = recipes[0].hit(np.random.default_rng(0), 0)
+    assert frame.sum() == pytest.approx(0.03 * full.counts.sum(), rel=0.02)
+    assert spots["must"].any()
+
+
+def test_a_file_that_says_nothing_of_its_geometry_is_refused(tmp_path):
+    np.save(tmp_path / "frame.npy", np.zeros((1, 195, 487), np.uint16))
+    with pytest.raises(HitfinderError):
+        thinned.FullFrame(tmp_path / "frame.npy")

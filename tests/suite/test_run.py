@@ -1,0 +1,95 @@
+"""A whole suite on small frames: our finder and another program's answers, files and page."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from hitfinder.suite import finders, measure, peers, run
+from hitfinder.suite.condition import prepared
+from hitfinder.suite.judge import near
+
+SPOTS = np.array([[60.5, 40.5], [300.5, 100.5], [420.5, 150.5]])
+
+
+@pytest.fixture
+def blind(recipe, tmp_path):
+    """A program that sees the first spot of every hit, and one false peak in every fourth frame."""
+    made = prepared(recipe, tmp_path / "frames")
+    rows = [[0, k, 60.5, 40.5, 9.0] for k in range(6)]
+    rows += [[0, k, 200, 20, 5.0] for k in range(6, 26, 4)]
+    peers.write(tmp_path / "peers", "blind", made, [{"snr": 1}], np.array(rows))
+    return tmp_path / "peers"
+
+
+@pytest.fixture
+def results(recipe, blind, tmp_path):
+    done = []
+    out = run.run(
+        "low-flux", [recipe], [], finders.finders(), tmp_path / "frames", blind, done.append
+    )
+    assert sum(done) == run.n_frames([recipe], [], finders.finders())
+    return out
+
+
+def test_what_is_measured_is_what_was_planted(results):
+    (condition,) = results["conditions"]
+    ours, other = (condition["finders"][name] for name in ("likelihood", "blind"))
+    bright = ours["groups"][0]
+    assert bright["n_spots"] == 9
+    assert bright["recall"]["value"] == 1
+    assert bright["position"]["median_px"] < 0.2
+    assert bright["hits"]["efficiency"]["value"] == bright["hits"]["decided"]["value"] == 1
+    assert ours["false_per_frame"] <= 0.1
+    seen = other["groups"][0]
+    assert seen["recall"]["value"] == pytest.approx(1 / 3, abs=1e-3)
+    # Its false peaks are the weaker ones: 0.25 a blank are too many, unless they are dropped.
+    assert seen["recall_by_settings"]["value"] == 0
+    assert "false_per_frame" not in other
+
+
+def test_probabilities_are_held_against_the_truth(recipe, tmp_path):
+    made = prepared(recipe, tmp_path)
+    found = finders.search(finders.LIKELIHOOD, made, lambda n: None)
+    listed = list(zip(found.peaks[-1], made.is_hit, strict=True))
+    lists = [p[:, :1] * 0 + 0.9 for p in found.peaks[-1]]
+    sure = finders.Found(
+        **{
+            **vars(found),
+            "hit_probability": made.is_hit.astype(float),
+            "peak_probability": [p.ravel() for p in lists],
+        }
+    )
+    measured = measure.measured(made, sure)
+    assert measured["hit_reliability"]["error"] == 0
+    # The most permissive setting gives peaks of noise besides, which are not true.
+    true = np.concatenate([near(p[:, :2], SPOTS, 4.0) & hit for p, hit in listed])
+    assert measured["peak_reliability"]["error"] == pytest.approx(abs(true.mean() - 0.9), abs=1e-4)
+    assert 0.1 < true.mean() < 0.85
+
+
+def test_files_are_written_and_the_page_needs_no_others(results, tmp_path):
+    page = run.write(results, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / run.RESULTS).read_text()) == results
+    text = page.read_text()
+    assert "blind" in text
+    assert "a small detector" in text
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {
+        "hits.png",
+        "photons.png",
+        "curves.png",
+        "reliability.png",
+    }
+
+
+def test_frames_without_a_folder_are_not_kept(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run.run("low-flux", [recipe], [], finders.finders(), None, None, lambda n: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_finders_are_refused_by_name():
+    with pytest.raises(ValueError, match="no finder is called 'oracle'; known: likelihood"):
+        finders.named(["oracle"])
