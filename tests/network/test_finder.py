@@ -218,7 +218,7 @@ for name in ("torch", "lightning", "safetensors", "onnx"):
 import numpy as np
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.network.finder import make_finder
+from hitfinder.finding.registry import make_finder
 from hitfinder.finding.settings import FinderSettings
 geometry = Geometry(named_detector("eiger-x-500k"), 0.1, 6000.0)
 frame = np.zeros(geometry.shape, np.uint16)
