@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hitfinder.suite import catalog, finders, peers, run
-from hitfinder.suite.condition import Recipe, prepared
+from hitfinder.suite.condition import ConditionRecipe, prepared
 from inputs import CACHE, FRAMES, HERE, PEERS, recipes
 from peer import PEERS as PROGRAMS
 from report import RESULTS, results_header, write_json
@@ -32,7 +32,7 @@ KEPT_IN = RESULTS / "finder.json"
 KEPT = ("setting", "recall_by_settings", "recall_default", "position", "hits")
 
 
-def run_peers(chosen: list[Recipe]) -> None:
+def run_peers(chosen: list[ConditionRecipe]) -> None:
     """Let every installed peer answer the conditions it has not answered yet."""
     installed = [program for program in PROGRAMS if program.available()]
     for program in PROGRAMS:

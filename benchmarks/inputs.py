@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from hitfinder.suite import catalog
-from hitfinder.suite.condition import Frames, Recipe, prepared
+from hitfinder.suite.condition import ConditionRecipe, Frames, prepared
 from hitfinder.suite.thinned import FullFrame
 
 HERE = Path(__file__).resolve().parent
@@ -23,7 +23,7 @@ REAL = {
 
 
 @functools.cache
-def recipes(only: tuple[str, ...] = ()) -> list[Recipe]:
+def recipes(only: tuple[str, ...] = ()) -> list[ConditionRecipe]:
     real = [FullFrame(path, seen) for path, seen in REAL.items()]
     return catalog.recipes("low-flux", PATTERN_SIM, real, only=only)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hitfinder.suite.condition import TRUTH_DTYPE, Condition, Recipe, prepared
+from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe, prepared
 from hitfinder.suite.thinned import FullFrame
 from inputs import REAL
 from peer import DIALS, PEAKFINDER8
@@ -39,7 +39,7 @@ SETTINGS = {
 def seen(full: FullFrame) -> dict[str, np.ndarray]:
     """Positions (fs, ss) each finder reports."""
     condition = Condition("full", full.name, "", "real", ("1",), 1, 0, 0.0)
-    recipe = Recipe(
+    recipe = ConditionRecipe(
         condition,
         [full.geometry],
         np.uint16,

@@ -149,3 +149,39 @@ def test_the_check_of_the_order_can_fail(tmp_path, monkeypatch):
     worse = tmp_path / "io" / "worse.py"
     worse.write_text("from hitfinder.io.bad import z\n")
     assert circles([bad, worse]) == ["hitfinder.io.bad", "hitfinder.io.worse"]
+
+
+VAGUE = {
+    *("parts", "extras", "values", "sound", "counts", "setup", "local", "weak", "tell", "own"),
+    *("utils", "util", "helpers", "misc", "common", "legacy"),
+}
+"""Names of modules that say nothing of what is in them."""
+
+
+def repeated_classes(paths):
+    """Return the names that top-level classes of several modules share, with these modules."""
+    where = {}
+    for path in paths:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                where.setdefault(node.name, []).append(path.name)
+    return {name: sorted(files) for name, files in where.items() if len(files) > 1}
+
+
+STILL_REPEATED = {"Answer", "Maker", "Part", "Pipeline", "Shot", "Spots", "_Worker"}
+"""Names that are still to be told apart."""
+
+
+def test_a_class_name_occurs_once():
+    assert set(repeated_classes(SOURCES)) <= STILL_REPEATED
+
+
+def test_modules_have_names_that_tell():
+    names = {name for path in SOURCES for name in path.relative_to(PACKAGE).with_suffix("").parts}
+    assert not names & VAGUE
+
+
+def test_a_repeated_class_name_is_seen(tmp_path):
+    for name, text in (("a.py", "class One: pass"), ("b.py", "class One: pass\nclass Two: pass")):
+        (tmp_path / name).write_text(text)
+    assert repeated_classes(tmp_path.iterdir()) == {"One": ["a.py", "b.py"]}

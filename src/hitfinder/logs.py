@@ -19,7 +19,7 @@ class _StandardError(logging.StreamHandler):
         return sys.stderr
 
 
-class _Lines(logging.Formatter):
+class _MessageFormat(logging.Formatter):
     def __init__(self, detailed: bool) -> None:
         super().__init__("%(asctime)s %(name)s: %(message)s" if detailed else "%(message)s")
 
@@ -48,7 +48,7 @@ def configure(verbosity: int = 0) -> None:
     """
     logger = logging.getLogger("hitfinder")
     logger.handlers[:] = [_StandardError()]
-    logger.handlers[0].setFormatter(_Lines(detailed=verbosity >= 1))
+    logger.handlers[0].setFormatter(_MessageFormat(detailed=verbosity >= 1))
     logger.setLevel(level(verbosity))
     logger.propagate = False
 

@@ -43,7 +43,7 @@ def counting(what: str, total: int) -> Iterator[Advance]:
         with _bar(what, total) as advance:
             yield advance
     else:
-        yield _Lines(what, total)
+        yield _LoggedCount(what, total)
 
 
 def _silent(n: int, note: str = "") -> None:
@@ -79,7 +79,7 @@ def _bar(what: str, total: int) -> Iterator[Advance]:
         yield advance
 
 
-class _Lines:
+class _LoggedCount:
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._rate = what, total, _Rate()
         self._next = time.monotonic() + SECONDS_BETWEEN_LINES

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from hitfinder.experiment.experiment import read_geometry_file, set_up
+from hitfinder.experiment.experiment import experiment_of, read_geometry_file
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.crystfel import read_geom
@@ -70,7 +70,7 @@ def test_what_crystfel_is_told_is_what_the_run_used(tmp_path, hitfinder):
 
     settings = GeometrySettings(file=str(tmp_path / "a.geom"))
     geom = read_geometry_file(settings)
-    used = set_up(settings, geom, open_source(files, layout=geom.layout))
+    used = experiment_of(settings, geom, open_source(files, layout=geom.layout))
     finder = LikelihoodFinder(used.geometry)
     with h5py.File(out / "hits.cxi") as cxi:
         frames = cxi["entry_1/result_1/frame"][:].tolist()

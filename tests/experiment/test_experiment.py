@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import ConfigError, GeometryError
-from hitfinder.experiment.experiment import read_geometry_file, recognise, set_up
+from hitfinder.experiment.experiment import experiment_of, read_geometry_file, recognise
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.crystfel import write_geom
@@ -39,7 +39,7 @@ def master(geometry, tmp_path):
 def setup(path, **given):
     settings = GeometrySettings(**given)
     geom = read_geometry_file(settings)
-    return set_up(settings, geom, open_source(path, layout=geom.layout if geom else None))
+    return experiment_of(settings, geom, open_source(path, layout=geom.layout if geom else None))
 
 
 def beam(made):
@@ -243,9 +243,9 @@ def test_a_named_detector_needs_a_place(caplog):
     ):
         given = {"photon_energy_ev": 6000.0, "camera_length_m": 0.1, missing: None}
         with pytest.raises(GeometryError, match=option):
-            set_up(GeometrySettings(**given), None, frames)
+            experiment_of(GeometrySettings(**given), None, frames)
     settings = GeometrySettings(photon_energy_ev=6000.0, camera_length_m=0.1)
-    made = set_up(settings, None, frames)
+    made = experiment_of(settings, None, frames)
     assert made.geometry.detector.name == "pilatus-100k"
     logging.getLogger("hitfinder").propagate = True
     made.log()
@@ -370,7 +370,7 @@ def test_crystfel_is_told_which_values_are_no_readings(tmp_path, dtype, scale, l
         **{"p0/adu_per_photon": scale},
     )
     made = setup(stack, file=geom)
-    assert [line[:25] for line in made.extras.lines] == [line[:25] for line in lines]
+    assert [line[:25] for line in made.directives.lines] == [line[:25] for line in lines]
     assert made.geometry.detector.saturation == 900 / scale, "peaks are found in photons"
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError, OutputError
-from hitfinder.geometry.crystfel import extras_of, read_geom, write_geom
+from hitfinder.geometry.crystfel import directives_of, read_geom, write_geom
 from hitfinder.geometry.crystfel.entries import Flag
 from hitfinder.geometry.crystfel.writer import rectangles
 from hitfinder.geometry.detector import Detector, Panel
@@ -237,8 +237,8 @@ b/corner_y = 0
 def test_what_is_said_besides_the_geometry_is_kept(tmp_path):
     (tmp_path / "given.geom").write_text(GIVEN)
     given = read_geom(tmp_path / "given.geom")
-    extras = extras_of(given, [Flag("equal", 65535.0), Flag("morethan", 60000.0)], 500.0)
-    write_geom(tmp_path / "a.geom", given.geometry(), data_path="/data", extras=extras)
+    directives = directives_of(given, [Flag("equal", 65535.0), Flag("morethan", 60000.0)], 500.0)
+    write_geom(tmp_path / "a.geom", given.geometry(), data_path="/data", directives=directives)
     geom = read_geom(tmp_path / "a.geom")
     assert not geom.warnings
     assert geom.bandwidth == 0.003
@@ -253,8 +253,10 @@ def test_what_is_said_besides_the_geometry_is_kept(tmp_path):
 
 
 def test_saturation_is_written_where_the_file_gives_none(tmp_path):
-    extras = extras_of(None, max_adu=499.0)
-    write_geom(tmp_path / "a.geom", Geometry(two_panels(), 1, 1000), data_path="/d", extras=extras)
+    directives = directives_of(None, max_adu=499.0)
+    write_geom(
+        tmp_path / "a.geom", Geometry(two_panels(), 1, 1000), data_path="/d", directives=directives
+    )
     assert [panel.max_adu for panel in read_geom(tmp_path / "a.geom").panels] == [499, 499]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.suite.condition import TRUTH_DTYPE, Condition, Recipe, prepared
+from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe, prepared
 
 SPOTS = np.array([[60.5, 40.5], [300.5, 100.5], [420.5, 150.5]])
 GEOMETRY = Geometry(named_detector("pilatus-100k"), 0.1, 8000.0)
@@ -40,7 +40,7 @@ def make_recipe(photons=40, **changes):
     def blank(rng, number):
         return rng.poisson(0.01, GEOMETRY.shape)
 
-    return Recipe(condition, [GEOMETRY], np.uint16, hit, blank)
+    return ConditionRecipe(condition, [GEOMETRY], np.uint16, hit, blank)
 
 
 @pytest.fixture

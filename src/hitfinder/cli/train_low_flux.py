@@ -37,11 +37,11 @@ def train_low_flux(ctx: click.Context) -> None:
     require_train_extra()
     from hitfinder import config
     from hitfinder.network.model import load
-    from hitfinder.network.training.fit import Fit
+    from hitfinder.network.training.fit import FitSettings
     from hitfinder.network.training.train import PeakTraining, Plan
 
     fit = config.override(
-        Fit(),
+        FitSettings(),
         epochs=given["epochs"],
         batch_size=given["batch_size"],
         learning_rate=given["learning_rate"],

@@ -76,7 +76,7 @@ def view(
     import numpy as np
 
     from hitfinder.errors import ConfigError
-    from hitfinder.experiment.experiment import read_geometry_file, set_up
+    from hitfinder.experiment.experiment import experiment_of, read_geometry_file
     from hitfinder.io.open import open_source
     from hitfinder.report.frame_figure import Zoom, draw_frame
     from hitfinder.results.past_run import PastRun
@@ -95,20 +95,20 @@ def view(
     with open_source(ref.file, layout=geom.layout if geom else None) as stored:
         check_readable(stored)
         index = _index(stored, ref, None if row is not None else frame)
-        setup = set_up(settings, geom, stored)
-        counts = setup.source.read(index)
+        experiment = experiment_of(settings, geom, stored)
+        counts = experiment.source.read(index)
         ref = stored.ref(index)
     if past is not None:
         peaks = past.peaks(past.row(ref) if row is None else row)
         found = f"{len(peaks)} peaks of the run"
     else:
-        peaks, found = _find(setup.geometry, counts)
+        peaks, found = _find(experiment.geometry, counts)
     name = f"{ref.file} {ref.event}".rstrip()
     out = out or Path(f"{Path(ref.file).stem}_{index}.png")
     try:
         area = Zoom(*zoom) if zoom else None
         n_shown = draw_frame(
-            out, np.asarray(counts), setup.geometry, peaks, f"{name}\n{found}", area
+            out, np.asarray(counts), experiment.geometry, peaks, f"{name}\n{found}", area
         )
     except ValueError as error:
         raise ConfigError(str(error), "--zoom") from error

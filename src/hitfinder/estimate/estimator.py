@@ -15,7 +15,7 @@ from hitfinder.estimate.grid import SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M, Grid
 from hitfinder.estimate.intervals import likelihood_intervals, moments
 from hitfinder.estimate.model import WaterModel
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M, limits_of, prior_sigma
-from hitfinder.estimate.result import Fit, Flag, GeometryEstimate, goodness_of_fit
+from hitfinder.estimate.result import Flag, GeometryEstimate, GoodnessOfFit, goodness_of_fit
 from hitfinder.geometry.geometry import Geometry
 
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
@@ -246,11 +246,11 @@ class GeometryEstimator:
         seen = sums.counts.sum(1)
         return seen, expected * (seen.sum() / max(expected.sum(), 1e-300))
 
-    def _fit(self, sums: BinSums, x: NDArray[np.float64]) -> Fit:
+    def _fit(self, sums: BinSums, x: NDArray[np.float64]) -> GoodnessOfFit:
         return goodness_of_fit(*self._rings(sums, x), 3 - int(self._known.sum()))
 
     def _result(
-        self, nodes: NDArray[np.float64] | None, fit: Fit, photons: float
+        self, nodes: NDArray[np.float64] | None, fit: GoodnessOfFit, photons: float
     ) -> GeometryEstimate:
         """Put an estimate together; without nodes, the values are outside the range."""
         if fit.p < _BAD_FIT or nodes is None:

@@ -94,7 +94,7 @@ class GeometryEstimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class GoodnessOfFit:
     """How well expected photons fit those counted.
 
     Attributes
@@ -117,7 +117,7 @@ _SIGNIFICANT = 1e-3
 
 def goodness_of_fit(
     counts: NDArray[np.float64], expected: NDArray[np.float64], n_fitted: int
-) -> Fit:
+) -> GoodnessOfFit:
     """Compare the photons of rings, neighbours joined up to ten expected photons.
 
     Pearson's χ² twice: as it is, for the excess; and with a relative error of 2 % added in each
@@ -138,11 +138,11 @@ def goodness_of_fit(
     seen, model = seen[model > 0], model[model > 0]
     freedom = len(model) - n_fitted
     if len(model) < _LEAST_GROUPS:
-        return Fit(math.nan, 1.0)
+        return GoodnessOfFit(math.nan, 1.0)
     squares = (seen - model) ** 2
     pure = float((squares / model).sum())
     tolerant = float((squares / (model + (_TOLERANCE * model) ** 2)).sum())
     significant = special.chdtrc(freedom, pure) < _SIGNIFICANT
-    return Fit(
+    return GoodnessOfFit(
         float(special.chdtrc(freedom, tolerant)), max(1.0, pure / freedom) if significant else 1.0
     )

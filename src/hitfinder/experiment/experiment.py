@@ -20,7 +20,7 @@ from hitfinder.experiment.beam import (
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
 from hitfinder.experiment.settings import GeometrySettings
-from hitfinder.geometry.crystfel import Extras, GeomFile, extras_of, read_geom
+from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of, read_geom
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import read_mask
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Setup:
+class Experiment:
     """Where the pixels are, and how it is known.
 
     Attributes
@@ -47,7 +47,7 @@ class Setup:
         Stored value of one photon.
     photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
         Those of each frame, NaN where its file says nothing; None if the geometry's hold for all.
-    extras : Extras
+    directives : Directives
         What CrystFEL is to be told besides the geometry, for frames as they are stored.
     masks : FrameMasks, optional
         Masks of frames beyond the geometry's; `source` has them in its counts already.
@@ -59,11 +59,11 @@ class Setup:
     adu_per_photon: float = 1.0
     photon_energies_ev: Values | None = None
     camera_lengths_m: Values | None = None
-    extras: Extras = dataclasses.field(default_factory=Extras)
+    directives: Directives = dataclasses.field(default_factory=Directives)
     masks: FrameMasks | None = None
 
-    def with_detector(self, detector: Detector, **origin: str) -> Setup:
-        """Return this set-up with another detector, and where that is taken from."""
+    def with_detector(self, detector: Detector, **origin: str) -> Experiment:
+        """Return this experiment with another detector, and where that is taken from."""
         geometry = dataclasses.replace(self.geometry, detector=detector)
         return dataclasses.replace(self, geometry=geometry, origin={**self.origin, **origin})
 
@@ -110,7 +110,9 @@ def read_geometry_file(settings: GeometrySettings) -> GeomFile | None:
     return geom
 
 
-def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSource) -> Setup:
+def experiment_of(
+    settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
+) -> Experiment:
     """Put together the geometry of a job.
 
     Parameters
@@ -128,36 +130,42 @@ def set_up(settings: GeometrySettings, geom: GeomFile | None, source: FrameSourc
         If something is not to be had anywhere, naming the option that gives it, or does not fit
         the frames.
     """
-    setup = _from_names(settings, source) if geom is None else _from_geom(settings, geom, source)
-    setup = _with_saturation(_with_masks(setup, settings, geom, source), geom, source)
+    experiment = (
+        _from_names(settings, source) if geom is None else _from_geom(settings, geom, source)
+    )
+    experiment = _with_saturation(_with_masks(experiment, settings, geom, source), geom, source)
     if settings.beam_center is not None:
-        detector = setup.geometry.detector.with_beam_center(*settings.beam_center)
-        setup = setup.with_detector(detector, beam_center=GIVEN)
-    return setup
+        detector = experiment.geometry.detector.with_beam_center(*settings.beam_center)
+        experiment = experiment.with_detector(detector, beam_center=GIVEN)
+    return experiment
 
 
 def _with_masks(
-    setup: Setup, settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
-) -> Setup:
+    experiment: Experiment, settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
+) -> Experiment:
     """Add the masks of the files and of the settings."""
-    detector, names = setup.geometry.detector, []
+    detector, names = experiment.geometry.detector, []
     masks = masks_of(source, geom)
     if masks.common is not None:
         detector = detector.with_mask(masks.common)
         names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
     if masks.vary:
-        setup = dataclasses.replace(setup, source=MaskedSource(setup.source, masks), masks=masks)
+        experiment = dataclasses.replace(
+            experiment, source=MaskedSource(experiment.source, masks), masks=masks
+        )
     if settings.mask is not None:
         detector = detector.with_mask(read_mask(settings.mask, detector.shape))
         names.append(settings.mask)
-    return setup.with_detector(
-        detector, masked_pixels=" and ".join(names) or setup.origin["detector"]
+    return experiment.with_detector(
+        detector, masked_pixels=" and ".join(names) or experiment.origin["detector"]
     )
 
 
-def _with_saturation(setup: Setup, geom: GeomFile | None, source: FrameSource) -> Setup:
+def _with_saturation(
+    experiment: Experiment, geom: GeomFile | None, source: FrameSource
+) -> Experiment:
     """Take the saturation from the files if need be, in photons, and tell CrystFEL of it."""
-    detector, scale, said = setup.geometry.detector, setup.adu_per_photon, source.metadata
+    detector, scale, said = experiment.geometry.detector, experiment.adu_per_photon, source.metadata
     origin, max_adu = dict[str, str](), None
     stored = detector.saturation
     if stored is None and said.saturation is not None:
@@ -166,13 +174,13 @@ def _with_saturation(setup: Setup, geom: GeomFile | None, source: FrameSource) -
         whole = source.dtype.kind in "iu"
         if not (whole and stored >= np.iinfo(source.dtype).max):
             max_adu = stored - 1 if whole else float(np.nextafter(np.float32(stored), 0))
-    extras = extras_of(geom, unread_flags(source.dtype, scale), max_adu)
+    directives = directives_of(geom, unread_flags(source.dtype, scale), max_adu)
     if stored is not None:
         detector = dataclasses.replace(detector, saturation=stored / scale)
-    return dataclasses.replace(setup.with_detector(detector, **origin), extras=extras)
+    return dataclasses.replace(experiment.with_detector(detector, **origin), directives=directives)
 
 
-def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Setup:
+def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Experiment:
     """Geometry of a geometry file, with what it leaves to the data files read from them."""
     energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
     length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
@@ -193,7 +201,7 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         "polarisation": "assumed" if settings.polarisation is None else GIVEN,
         "saturation": geom.path,
     }
-    return Setup(
+    return Experiment(
         geometry,
         origin,
         in_photons(source, geom, geometry.photon_energy_ev),
@@ -203,7 +211,7 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
     )
 
 
-def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
+def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     """Geometry of a detector known by name or recognised, placed as its files say."""
     said = source.metadata
     origin = {"polarisation": "assumed" if settings.polarisation is None else GIVEN}
@@ -236,7 +244,7 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Setup:
         geometry = Geometry(detector, length.used, energy.used, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), file) from error
-    return Setup(
+    return Experiment(
         geometry,
         origin,
         source,

@@ -18,7 +18,7 @@ from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
 from hitfinder.export.hits import DISTANCE, ENERGY_EV, ENERGY_J, ORIGIN, RESULT, Hit, Results
 from hitfinder.export.links import FrameLinks
-from hitfinder.geometry.crystfel import Extras, write_geom
+from hitfinder.geometry.crystfel import Directives, write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 
@@ -123,7 +123,7 @@ def write_cxi_geom(
     summary: CxiSummary,
     *,
     adu_per_photon: float = 1,
-    extras: Extras | None = None,
+    directives: Directives | None = None,
     comments: Iterable[str] = (),
 ) -> None:
     """Write the geometry file that belongs to a CXI file of hits.
@@ -141,7 +141,7 @@ def write_cxi_geom(
         What `write_cxi` returned.
     adu_per_photon : float
         Stored counts per photon.
-    extras : Extras, optional
+    directives : Directives, optional
         What CrystFEL is to be told besides.
     comments : iterable of str
         Lines to begin the file with.
@@ -164,7 +164,7 @@ def write_cxi_geom(
         photon_energy=(
             f"{ENERGY_EV} eV" if summary.photon_energy_ev is None else summary.photon_energy_ev
         ),
-        extras=extras,
+        directives=directives,
         comments=comments,
     )
 

@@ -31,7 +31,7 @@ SENSOR_MATERIAL, SENSOR_THICKNESS_M = "Si", 450e-6
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
+class DataFiles:
     """The data files a master describes.
 
     Parameters
@@ -57,7 +57,7 @@ class Series:
         return sum(length for _, length in self.files)
 
 
-def write_master(master: h5py.File, geometry: Geometry, series: Series) -> None:
+def write_master(master: h5py.File, geometry: Geometry, series: DataFiles) -> None:
     """Fill an empty HDF5 file with the master of a series.
 
     Parameters
@@ -66,7 +66,7 @@ def write_master(master: h5py.File, geometry: Geometry, series: Series) -> None:
         File to fill.
     geometry : Geometry
         Detector, camera length and beam.
-    series : Series
+    series : DataFiles
         The data files.
     """
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -99,7 +99,7 @@ def write_master(master: h5py.File, geometry: Geometry, series: Series) -> None:
             _put(group, name, value)
 
 
-def _write_links(entry: h5py.Group, shape: tuple[int, int], series: Series) -> None:
+def _write_links(entry: h5py.Group, shape: tuple[int, int], series: DataFiles) -> None:
     """Link the data files, and join them in one virtual dataset."""
     data = _group(entry, "data", "NXdata")
     data.attrs["signal"] = "data"
@@ -122,7 +122,7 @@ def _write_beam(instrument: h5py.Group, geometry: Geometry) -> None:
     _put(beam, "incident_polarization_stokes", [1.0, 2 * fraction - 1, 0.0, 0.0])
 
 
-def _write_detector(instrument: h5py.Group, geometry: Geometry, series: Series) -> None:
+def _write_detector(instrument: h5py.Group, geometry: Geometry, series: DataFiles) -> None:
     """Write NXdetector with its modules, the mask and the maker's own fields."""
     detector = geometry.detector
     group = _group(instrument, "detector", "NXdetector")
@@ -155,7 +155,7 @@ def _write_detector(instrument: h5py.Group, geometry: Geometry, series: Series) 
         _write_module(group, name, panel)
 
 
-def _write_specific(group: h5py.Group, geometry: Geometry, series: Series) -> None:
+def _write_specific(group: h5py.Group, geometry: Geometry, series: DataFiles) -> None:
     """Write the fields that Eiger files keep outside the NXmx definition."""
     specific = _group(group, "detectorSpecific", "NXcollection")
     _put(specific, "photon_energy", geometry.photon_energy_ev, "eV")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from hitfinder.errors import OutputError
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.io.nxmx import DATA_PATH, Series, write_master
+from hitfinder.io.nxmx import DATA_PATH, DataFiles, write_master
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -210,7 +210,7 @@ class NexusWriter:
             return
         self._closed = True
         numbers = range(1, len(self._lengths) + 1)
-        series = Series(
+        series = DataFiles(
             files=tuple((self.data_file(n).name, self._lengths[n - 1]) for n in numbers),
             dtype=self._dtype,
             frame_time_s=self._frame_time_s,

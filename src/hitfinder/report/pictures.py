@@ -24,7 +24,7 @@ MOST_CIRCLES = 400
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shot:
+class GalleryFrame:
     """A frame of the gallery as it is shown.
 
     Attributes
@@ -53,7 +53,7 @@ class Shot:
 
 def take_shots(
     picks: Sequence[Pick], source: FrameSource, view: DetectorView, mask: NDArray[np.bool_]
-) -> list[Shot]:
+) -> list[GalleryFrame]:
     """Read the frames of the gallery again and draw them.
 
     Parameters
@@ -75,7 +75,7 @@ def take_shots(
             drawn = picture(view, image, pick.peaks)
         except SourceError as error:
             drawn = f'<p class="note">cannot be read any more: {escape(str(error))}</p>'
-        shots.append(Shot(pick, f"{ref.file} {ref.event}".rstrip(), drawn))
+        shots.append(GalleryFrame(pick, f"{ref.file} {ref.event}".rstrip(), drawn))
     return shots
 
 

@@ -18,7 +18,7 @@ from hitfinder.report import charts
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.page import card, page, section, side_by_side, table
-from hitfinder.report.pictures import Shot, picture
+from hitfinder.report.pictures import GalleryFrame, picture
 from hitfinder.report.svg import number
 from hitfinder.results.store import OK, PENDING
 
@@ -58,7 +58,7 @@ class Report:
         Scattering vector of the bins of the collector's profile, in Å⁻¹.
     threshold : float
         Score a hit needs.
-    best, misses : sequence of Shot
+    best, misses : sequence of GalleryFrame
         Gallery.
     """
 
@@ -68,8 +68,8 @@ class Report:
     image: NDArray[np.floating] | None
     bin_q: NDArray[np.float64]
     threshold: float
-    best: Sequence[Shot]
-    misses: Sequence[Shot]
+    best: Sequence[GalleryFrame]
+    misses: Sequence[GalleryFrame]
 
     def html(self) -> str:
         """Return the page."""

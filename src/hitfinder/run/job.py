@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import hitfinder
 from hitfinder import config, logs
 from hitfinder.errors import SourceError
-from hitfinder.experiment.experiment import Setup, read_geometry_file, set_up
+from hitfinder.experiment.experiment import Experiment, experiment_of, read_geometry_file
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import open_source
@@ -113,18 +113,18 @@ def run_job(
     geom = read_geometry_file(settings.geometry)
     stored = open_source(inputs, layout=geom.layout if geom else None)
     check_readable(stored)
-    setup = set_up(settings.geometry, geom, stored)
-    setup.log()
-    check_model(settings.finder, setup.geometry)
-    try_out(setup.source, setup.geometry, settings.finder)
+    experiment = experiment_of(settings.geometry, geom, stored)
+    experiment.log()
+    check_model(settings.finder, experiment.geometry)
+    try_out(experiment.source, experiment.geometry, settings.finder)
     stored.close()
-    job = fingerprint(stored, setup.geometry, settings)
+    job = fingerprint(stored, experiment.geometry, settings)
     store = open_folder(out, job, resume, overwrite)
     if store is None:
         log.info("the run in %s is complete already", out)
         return Result(out / REPORT, was_complete=True)
     with store:
-        return _Job(list(map(str, inputs)), out, settings, stored, setup, store).run(job, show)
+        return _Job(list(map(str, inputs)), out, settings, stored, experiment, store).run(job, show)
 
 
 def check_readable(source: FrameSource) -> None:
@@ -165,7 +165,7 @@ class _Job:
     out: Path
     settings: JobSettings
     stored: FrameSource
-    setup: Setup
+    experiment: Experiment
     store: Store
 
     def run(self, job: dict[str, Any], show: Callable[..., Any]) -> Result:
@@ -178,7 +178,9 @@ class _Job:
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
-        outputs = Outputs(self.out, self.store, self.stored, self.setup, geometry, self.settings)
+        outputs = Outputs(
+            self.out, self.store, self.stored, self.experiment, geometry, self.settings
+        )
         done = self.store.counts.frames - before
         run = {
             "started": started.isoformat(sep=" ", timespec="seconds"),
@@ -187,7 +189,7 @@ class _Job:
             "directory": os.getcwd(),
             "versions": _versions(),
             "geometry": self._geometry(geometry),
-            "origin": self.setup.origin,
+            "origin": self.experiment.origin,
             "settings": config.flatten(self.settings),
             "timings": {
                 "seconds": round(finding, 3),
@@ -217,9 +219,9 @@ class _Job:
 
     def _find(self, n_workers: int, show: Callable[..., Any]) -> tuple[Geometry, bool]:
         """Process the frames; return the geometry with hot pixels masked, and if cut short."""
-        geometry, settings = self.setup.geometry, self.settings
+        geometry, settings = self.experiment.geometry, self.settings
         pipeline = Pipeline(
-            self.setup.source,
+            self.experiment.source,
             geometry,
             settings.finder,
             self.store,
@@ -248,9 +250,9 @@ class _Job:
             "polarisation": geometry.polarisation,
             "pixel_size_m": first.pixel_size_m,
             "saturation": detector.saturation,
-            "masked_pixels": int(self.setup.geometry.detector.full_mask.sum()),
+            "masked_pixels": int(self.experiment.geometry.detector.full_mask.sum()),
             "hot_pixels": int(detector.full_mask.sum())
-            - int(self.setup.geometry.detector.full_mask.sum()),
+            - int(self.experiment.geometry.detector.full_mask.sum()),
         }
         if len(detector.panels) == 1:
             described["beam_center"] = [round(float(c), 4) for c in beam_center(geometry)]

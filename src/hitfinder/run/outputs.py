@@ -15,7 +15,7 @@ from hitfinder import atomic
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.run import RunSums
 from hitfinder.estimate.temperature import fit_temperature
-from hitfinder.experiment.experiment import Setup
+from hitfinder.experiment.experiment import Experiment
 from hitfinder.export import tables
 from hitfinder.export.cxi import write_cxi, write_cxi_geom
 from hitfinder.export.hits import Hit
@@ -52,7 +52,7 @@ class Outputs:
         What was found.
     stored : FrameSource
         The frames as they are stored.
-    setup : Setup
+    experiment : Experiment
         How the geometry came to be.
     geometry : Geometry
         Geometry with every mask, hot pixels too.
@@ -63,7 +63,7 @@ class Outputs:
     out: Path
     store: Store
     stored: FrameSource
-    setup: Setup
+    experiment: Experiment
     geometry: Geometry
     settings: JobSettings
 
@@ -156,7 +156,7 @@ class Outputs:
             for row in np.flatnonzero(part.rows["hit"]):
                 found, index = part.rows[row], part.start + int(row)
                 peaks = part.peaks[ends[row] - found["n_peaks"] : ends[row]]
-                energy, length = self.setup.of_frame(index)
+                energy, length = self.experiment.of_frame(index)
                 yield Hit(index, peaks, found, energy, length)
 
     def _write_cxi(self) -> None:
@@ -167,7 +167,7 @@ class Outputs:
             self.geometry,
             self._hits(),
             copy_frames=copy,
-            mask_of=None if self.setup.masks is None else self.setup.masks.of,
+            mask_of=None if self.experiment.masks is None else self.experiment.masks.of,
         )
         if summary.n_copied and not copy:
             log.info(
@@ -178,8 +178,8 @@ class Outputs:
             self.out / "hits.geom",
             self.geometry,
             summary,
-            adu_per_photon=self.setup.adu_per_photon,
-            extras=self.setup.extras,
+            adu_per_photon=self.experiment.adu_per_photon,
+            directives=self.experiment.directives,
             comments=["Goes with hits.cxi, written by hitfinder."],
         )
 
@@ -187,7 +187,7 @@ class Outputs:
         mask = self.geometry.detector.full_mask
         small = DetectorView.of(self.geometry, max(1.0, max(self.geometry.shape) / THUMBNAIL_PX))
         image = self.store.image
-        with self.setup.source as source:
+        with self.experiment.source as source:
             best = take_shots(collected.best, source, small, mask)
             misses = take_shots(collected.misses, source, small, mask)
         if image is not None:

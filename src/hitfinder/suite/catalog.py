@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hitfinder.suite import patternsim, precision, simulated, thinned
-from hitfinder.suite.condition import Recipe
+from hitfinder.suite.condition import ConditionRecipe
 
 SUITES = ("low-flux",)
 QUICK_HITS, QUICK_BLANKS = 4, 40
@@ -18,7 +18,7 @@ def recipes(
     real: Sequence[thinned.FullFrame] = (),
     quick: bool = False,
     only: Sequence[str] = (),
-) -> list[Recipe]:
+) -> list[ConditionRecipe]:
     """Return the conditions of a suite, in the order of the report.
 
     Parameters
@@ -57,7 +57,9 @@ def recipes(
     return chosen
 
 
-def series(quick: bool = False, only: Sequence[str] = ()) -> list[tuple[precision.Series, int]]:
+def series(
+    quick: bool = False, only: Sequence[str] = ()
+) -> list[tuple[precision.PrecisionSeries, int]]:
     """Return the series by which energies and lengths are judged, and their frames."""
     n = precision.QUICK_FRAMES if quick else precision.N_FRAMES
     return [(one, n) for one in precision.SERIES if _asked(one.name, only)]

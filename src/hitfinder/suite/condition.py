@@ -86,7 +86,7 @@ MakeBlank = Callable[[np.random.Generator, int], NDArray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class ConditionRecipe:
     """A condition and how to make its frames.
 
     Parameters
@@ -109,7 +109,7 @@ class Recipe:
     hit: MakeHit
     blank: MakeBlank | None = None
 
-    def reduced(self, hits_per_group: int, n_blanks: int) -> Recipe:
+    def reduced(self, hits_per_group: int, n_blanks: int) -> ConditionRecipe:
         """Return the recipe of no more frames than these."""
         condition = self.condition.reduced(hits_per_group, n_blanks)
         return dataclasses.replace(self, condition=condition)
@@ -158,7 +158,7 @@ class Frames:
         return self.truth[self.truth["frame"] == index]
 
 
-def prepared(recipe: Recipe, cache: Path) -> Frames:
+def prepared(recipe: ConditionRecipe, cache: Path) -> Frames:
     """Make a condition's folder in `cache` unless it is there, and open it."""
     condition = recipe.condition
     folder = cache / condition.name
@@ -180,7 +180,7 @@ def prepared(recipe: Recipe, cache: Path) -> Frames:
     )
 
 
-def _meta(recipe: Recipe) -> dict[str, Any]:
+def _meta(recipe: ConditionRecipe) -> dict[str, Any]:
     """Return what other environments need: beam centre, pixel size, numbers of frames."""
     geometries = []
     for geometry in recipe.geometries:
@@ -207,7 +207,7 @@ def _known(path: Path) -> dict[str, Any] | None:
     return known
 
 
-def _make(recipe: Recipe, folder: Path) -> str:
+def _make(recipe: ConditionRecipe, folder: Path) -> str:
     """Make frames, mask and truth; return the digest of the first and last frame and the truth."""
     condition = recipe.condition
     shape = recipe.geometries[0].shape

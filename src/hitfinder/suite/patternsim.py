@@ -14,7 +14,7 @@ from hitfinder.errors import SourceError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.simulate.water import expected_water
-from hitfinder.suite.condition import TRUTH_DTYPE, Condition, Recipe
+from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
 from hitfinder.suite.simulated import FALSE_LIMITS, SHOTS, shot_text
 
 SHOT_PHOTONS, WATER_M = 3e8, 10e-6
@@ -22,7 +22,7 @@ FLUXES = (1.0, 0.1, 0.03, 0.01)
 _DETECTOR = "eiger-4m-report"
 
 
-def recipes(path: str | Path) -> list[Recipe]:
+def recipes(path: str | Path) -> list[ConditionRecipe]:
     """Return the conditions of a file of Bragg photons: its first frame, and all of them.
 
     Parameters
@@ -80,7 +80,7 @@ class _Bragg:
         fluxes: tuple[float, ...],
         n_hits: int,
         n_blanks: int,
-    ) -> Recipe:
+    ) -> ConditionRecipe:
         """Return the condition of some of the frames, thinned to each of the fluxes."""
 
         def hit(rng: np.random.Generator, number: int) -> tuple[NDArray, NDArray]:
@@ -107,7 +107,9 @@ class _Bragg:
             scales=fluxes,
             shots=shots,
         )
-        return Recipe(condition, [self.geometries[k] for k in frames], np.uint16, hit, blank)
+        return ConditionRecipe(
+            condition, [self.geometries[k] for k in frames], np.uint16, hit, blank
+        )
 
 
 def labelled_spots(

@@ -38,7 +38,7 @@ _STEP = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
+class PrecisionSeries:
     """Frames of known energy and length, half of them with a crystal.
 
     Parameters
@@ -56,14 +56,14 @@ class Series:
 
 SERIES = (
     *(
-        Series(
+        PrecisionSeries(
             f"geometry-{n}",
             f"6-8 keV, 0.15-0.35 m; {shot_text(n)} of water",
             {**_NINE, "background.shots": n},
         )
         for n in (1, 100, 2000)
     ),
-    Series(
+    PrecisionSeries(
         "geometry-many",
         "5-12 keV, 0.10-0.30 m; 2,000 shots of water",
         {**_MANY, "background.shots": 2000},
@@ -122,12 +122,12 @@ def bound(geometry: Geometry, flux_photons: float, water_m: float) -> NDArray[np
     return np.sqrt(np.diag(np.linalg.inv(information)))[:2] * (energy, length)
 
 
-def measured(series: Series, n: int, progress: Callable[[int], object]) -> dict[str, Any]:
+def measured(series: PrecisionSeries, n: int, progress: Callable[[int], object]) -> dict[str, Any]:
     """Estimate the geometry of every frame of a series, and compare with the truth.
 
     Parameters
     ----------
-    series : Series
+    series : PrecisionSeries
         What to simulate.
     n : int
         Frames.

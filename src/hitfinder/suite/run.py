@@ -17,10 +17,10 @@ import numpy as np
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.suite import figures, peers, report
-from hitfinder.suite.condition import Recipe, prepared
+from hitfinder.suite.condition import ConditionRecipe, prepared
 from hitfinder.suite.finders import NamedFinder, from_answer, search
 from hitfinder.suite.measure import measured
-from hitfinder.suite.precision import Series
+from hitfinder.suite.precision import PrecisionSeries
 from hitfinder.suite.precision import measured as measured_geometry
 
 RESULTS, PAGE = "results.json", "suite.html"
@@ -30,8 +30,8 @@ Progress = Callable[[int], object]
 
 def run(
     suite: str,
-    recipes: Sequence[Recipe],
-    series: Sequence[tuple[Series, int]],
+    recipes: Sequence[ConditionRecipe],
+    series: Sequence[tuple[PrecisionSeries, int]],
     finders: Sequence[NamedFinder],
     frames: Path | None,
     peers_folder: Path | None,
@@ -43,9 +43,9 @@ def run(
     ----------
     suite : str
         Its name.
-    recipes : sequence of Recipe
+    recipes : sequence of ConditionRecipe
         The conditions.
-    series : sequence of (Series, int)
+    series : sequence of (PrecisionSeries, int)
         Frames of known photon energy and camera length, and how many of them.
     finders : sequence of NamedFinder
         Finders of ours.
@@ -88,8 +88,8 @@ def run(
 
 
 def n_frames(
-    recipes: Sequence[Recipe],
-    series: Sequence[tuple[Series, int]],
+    recipes: Sequence[ConditionRecipe],
+    series: Sequence[tuple[PrecisionSeries, int]],
     finders: Sequence[NamedFinder],
 ) -> int:
     """Return how many frames a run will search."""
@@ -107,7 +107,7 @@ def _folder(frames: Path | None) -> Iterator[Path]:
 
 
 def _judged(
-    recipe: Recipe,
+    recipe: ConditionRecipe,
     finders: Sequence[NamedFinder],
     others: Sequence[str],
     cache: Path,

@@ -16,7 +16,7 @@ from hitfinder.geometry.named import named_detector
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.simulator import Simulator
-from hitfinder.suite.condition import TRUTH_DTYPE, Condition, Recipe
+from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
 
 SHOTS = (1, 100, 2000)
 SCALES = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001)
@@ -106,7 +106,7 @@ VARIATIONS: dict[str, dict[str, tuple[str, Settings]]] = {
 detector and proteinase K."""
 
 
-def flux_recipe(shots: int) -> Recipe:
+def flux_recipe(shots: int) -> ConditionRecipe:
     """Return proteinase K at 6 keV and 0.15 m, its Bragg photons scaled down, under water."""
     return simulated(flux_condition(shots), flux_settings(shots))
 
@@ -133,7 +133,7 @@ def flux_condition(shots: int) -> Condition:
     )
 
 
-def variation_recipes() -> list[Recipe]:
+def variation_recipes() -> list[ConditionRecipe]:
     """Return the conditions that differ from the plain one in one thing each."""
     out = []
     for family, conditions in VARIATIONS.items():
@@ -160,7 +160,7 @@ def shot_text(n: int) -> str:
     return "1 shot" if n == 1 else f"{n:,} shots"
 
 
-def simulated(condition: Condition, settings: Settings) -> Recipe:
+def simulated(condition: Condition, settings: Settings) -> ConditionRecipe:
     """Return the recipe of simulated frames, a group for each Bragg scale of the condition.
 
     Parameters
@@ -171,7 +171,7 @@ def simulated(condition: Condition, settings: Settings) -> Recipe:
         What differs from the preset ``report``, by dotted name.
     """
     maker = Maker(condition, settings)
-    return Recipe(condition, [maker.geometry()], np.uint16, maker.hit, maker.blank)
+    return ConditionRecipe(condition, [maker.geometry()], np.uint16, maker.hit, maker.blank)
 
 
 class Maker:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.experiment.experiment import set_up
+from hitfinder.experiment.experiment import experiment_of
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import open_source
-from hitfinder.suite.condition import TRUTH_DTYPE, Condition, Recipe
+from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
 from hitfinder.suite.fullspots import Spots, full_spots, read_seen
 
 POLARISATION = 0.99
@@ -77,14 +77,16 @@ class FullFrame:
         try:
             if len(source) != 1:
                 raise SourceError("wrong-shape", f"holds {len(source)} frames, not one", str(path))
-            setup = set_up(GeometrySettings(polarisation=POLARISATION), None, source)
-            data = setup.source.read(0)
+            experiment = experiment_of(GeometrySettings(polarisation=POLARISATION), None, source)
+            data = experiment.source.read(0)
         finally:
             source.close()
-        beam = setup.geometry.detector.panels[0]
-        mask = setup.geometry.detector.full_mask | _unusable(data, (-beam.corner_x, -beam.corner_y))
-        detector = dataclasses.replace(setup.geometry.detector, mask=mask)
-        self.geometry: Geometry = dataclasses.replace(setup.geometry, detector=detector)
+        beam = experiment.geometry.detector.panels[0]
+        mask = experiment.geometry.detector.full_mask | _unusable(
+            data, (-beam.corner_x, -beam.corner_y)
+        )
+        detector = dataclasses.replace(experiment.geometry.detector, mask=mask)
+        self.geometry: Geometry = dataclasses.replace(experiment.geometry, detector=detector)
         self.counts: NDArray[np.int64] = np.where(mask, 0, data).astype(np.int64)
         self._seen = read_seen(seen) if seen else {}
 
@@ -110,7 +112,7 @@ def _unusable(data: NDArray, beam: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray(mask)
 
 
-def recipes(full: FullFrame, doses: tuple[Dose, ...] = DOSES) -> list[Recipe]:
+def recipes(full: FullFrame, doses: tuple[Dose, ...] = DOSES) -> list[ConditionRecipe]:
     """Return a condition for each dose at which a spot is bright enough to be asked for."""
     certain = full.spots.table["certain"]
     brightest = full.spots.table["photons"][certain].max(initial=0)
@@ -119,7 +121,7 @@ def recipes(full: FullFrame, doses: tuple[Dose, ...] = DOSES) -> list[Recipe]:
     return [_recipe(full, dose) for dose in some]
 
 
-def _recipe(full: FullFrame, dose: Dose) -> Recipe:
+def _recipe(full: FullFrame, dose: Dose) -> ConditionRecipe:
     def hit(rng: np.random.Generator, number: int) -> tuple[NDArray, NDArray]:
         spots = full.spots
         frame = rng.binomial(full.counts, dose.share)
@@ -141,4 +143,4 @@ def _recipe(full: FullFrame, dose: Dose) -> Recipe:
         min_photons=dose.min_photons,
         tolerance_px=TOLERANCE_PX,
     )
-    return Recipe(condition, [full.geometry], np.uint8, hit)
+    return ConditionRecipe(condition, [full.geometry], np.uint8, hit)

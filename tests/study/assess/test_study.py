@@ -14,7 +14,7 @@ pytest.importorskip("lightning")
 
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.study.assess import assess, metrics, study_page
-from hitfinder.study.assess.plan import SCALES, Effort, Scale, jobs
+from hitfinder.study.assess.plan import SCALES, Effort, StudyScale, jobs
 from hitfinder.study.assess.predictions import Classified, Located
 from hitfinder.study.assess.reproduce import Study
 from hitfinder.study.dataset.select import Selection
@@ -155,7 +155,7 @@ def study(tmp_path_factory):
     names = ("base", "binary", "binary-parameters", "dual-input", "linear", "heatmap", "resnet50")
     efforts = dict.fromkeys(names, Effort(epochs=1)) | {"dncnn": Effort(epochs=1, limit=4)}
     efforts["resnet50"] = Effort(epochs=1, limit=4)
-    scale = Scale("small", 32, 5, 5, 400, 100, 16, efforts)
+    scale = StudyScale("small", 32, 5, 5, 400, 100, 16, efforts)
     out = tmp_path_factory.mktemp("study") / "study"
     said = []
     study = Study(out, scale, 1, Devices("cpu", 1), say=said.append)

@@ -1,8 +1,8 @@
 """CrystFEL geometry files: reading, what follows from them, and writing."""
 
-from hitfinder.geometry.crystfel.directives import Extras, extras_of
+from hitfinder.geometry.crystfel.directives import Directives, directives_of
 from hitfinder.geometry.crystfel.geomfile import GeomFile
 from hitfinder.geometry.crystfel.reader import read_geom
 from hitfinder.geometry.crystfel.writer import write_geom
 
-__all__ = ["Extras", "GeomFile", "extras_of", "read_geom", "write_geom"]
+__all__ = ["Directives", "GeomFile", "directives_of", "read_geom", "write_geom"]

@@ -10,7 +10,7 @@ from hitfinder.geometry.crystfel.geomfile import GeomFile
 
 
 @dataclasses.dataclass(frozen=True)
-class Extras:
+class Directives:
     """Lines of a geometry file beyond the geometry.
 
     Parameters
@@ -25,9 +25,9 @@ class Extras:
     panel_lines: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
-def extras_of(
+def directives_of(
     geom: GeomFile | None, flags: Iterable[Flag] = (), max_adu: float | None = None
-) -> Extras:
+) -> Directives:
     """Keep what a geometry file says besides the geometry.
 
     Its bandwidth, the groups of its panels, the values that mark bad pixels and its saturation
@@ -62,7 +62,7 @@ def extras_of(
     top += map(_flag_line, common)
     if max_adu is not None:
         top.append(f"max_adu = {max_adu:.15g}")
-    return Extras(tuple(top), own)
+    return Directives(tuple(top), own)
 
 
 def _flag_line(flag: Flag) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.crystfel.directives import Extras
+from hitfinder.geometry.crystfel.directives import Directives
 from hitfinder.geometry.detector import Panel, Vector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import Dim
@@ -33,7 +33,7 @@ def write_geom(
     adu_per_photon: float = 1,
     clen: float | str | None = None,
     photon_energy: float | str | None = None,
-    extras: Extras | None = None,
+    directives: Directives | None = None,
     comments: Iterable[str] = (),
 ) -> None:
     """Write a geometry as a CrystFEL geometry file.
@@ -63,7 +63,7 @@ def write_geom(
         given.
     photon_energy : float or str, optional
         Photon energy in eV, or its HDF5 path and unit; the geometry's if not given.
-    extras : Extras, optional
+    directives : Directives, optional
         What to write besides.
     comments : iterable of str
         Lines to begin the file with.
@@ -93,11 +93,11 @@ def write_geom(
         lines += [f"mask_file = {mask_file}"] if mask_file else []
     if peak_list:
         lines += [f"peak_list = {peak_list}", "peak_list_type = cxi"]
-    extras = extras or Extras()
-    lines += extras.lines
+    directives = directives or Directives()
+    lines += directives.lines
     for panel in geometry.detector:
         lines += ["", *_panel_lines(panel)]
-        lines += [f"{panel.name}/{line}" for line in extras.panel_lines.get(panel.name, ())]
+        lines += [f"{panel.name}/{line}" for line in directives.panel_lines.get(panel.name, ())]
     if not mask_path and geometry.detector.mask is not None:
         lines += ["", *_region_lines(geometry)]
     with replacing(path) as part:

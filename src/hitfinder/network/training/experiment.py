@@ -29,7 +29,7 @@ _OWN_CRYSTAL = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Experiment:
+class DrawnExperiment:
     """What a few frames have in common.
 
     Attributes
@@ -65,7 +65,9 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def draw_experiment(rng: np.random.Generator, edge_px: tuple[int, int] = EDGE_PX) -> Experiment:
+def draw_experiment(
+    rng: np.random.Generator, edge_px: tuple[int, int] = EDGE_PX
+) -> DrawnExperiment:
     """Draw an experiment; the sides of its frames are in the range `edge_px`.
 
     Half of the detectors have a point spread, half of the crystals mosaicity, so that spots of
@@ -91,7 +93,7 @@ def draw_experiment(rng: np.random.Generator, edge_px: tuple[int, int] = EDGE_PX
         return Geometry(Detector("drawn", shape, (panel,), mask), length, energy, polarisation)
 
     geometry = place(center, tilt)
-    return Experiment(
+    return DrawnExperiment(
         geometry,
         place(center + slip, np.zeros(2)),
         _draw_crystal(rng, geometry),

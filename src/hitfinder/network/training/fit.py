@@ -20,7 +20,7 @@ _WEIGHTS = {"found": 1.0, "place": 0.1, "photons": 0.05}
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class FitSettings:
     """How the locator is fitted.
 
     Parameters
@@ -84,7 +84,7 @@ def batch_of(
 
 def fit(
     examples: Examples,
-    settings: Fit,
+    settings: FitSettings,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
     device: str = "cpu",
@@ -95,7 +95,7 @@ def fit(
     ----------
     examples : Examples
         What to learn from.
-    settings : Fit
+    settings : FitSettings
         How.
     seed : int
         Fixes weights and order.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.crystal.orientation import random_rotation
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.network.training.experiment import Experiment, log_uniform
+from hitfinder.network.training.experiment import DrawnExperiment, log_uniform
 from hitfinder.simulate.beam import Beam, Crystal
 from hitfinder.simulate.bragg import BraggSpots, bragg_spots
 from hitfinder.simulate.noise import poisson_frame
@@ -61,7 +61,7 @@ class TrainingFrame:
 
 
 def draw_frame(
-    experiment: Experiment, rng: np.random.Generator, blank_share: float = BLANK_SHARE
+    experiment: DrawnExperiment, rng: np.random.Generator, blank_share: float = BLANK_SHARE
 ) -> TrainingFrame:
     """Draw one frame of an experiment; `blank_share` of them have no crystal."""
     level = log_uniform(rng, *BACKGROUND)
@@ -89,7 +89,7 @@ def draw_frame(
     return TrainingFrame(counts, bragg, np.concatenate(spots), level, saturation)
 
 
-def _spots(experiment: Experiment, rng: np.random.Generator) -> list[BraggSpots]:
+def _spots(experiment: DrawnExperiment, rng: np.random.Generator) -> list[BraggSpots]:
     """Spots of any strength of one crystal or a few, more where each gives few."""
     geometry = experiment.geometry
     edge = experiment.size_um * 1e4

@@ -25,7 +25,7 @@ from hitfinder.network.training.calibrate import calibrate, evidence_of, probabi
 from hitfinder.network.training.devices import device_name
 from hitfinder.network.training.examples import LEARNT, Examples, Sample, simulate_examples
 from hitfinder.network.training.experiment import CAMERA_LENGTH_M, CELL_A, PHOTON_ENERGY_EV
-from hitfinder.network.training.fit import Fit, answers, fit, truth_of
+from hitfinder.network.training.fit import FitSettings, answers, fit, truth_of
 from hitfinder.network.training.frames import BACKGROUND, BLANK_SHARE, BRIGHT_SPOT
 
 RANGES = {
@@ -55,13 +55,13 @@ class Plan:
     experiments : int
         Imaginary experiments of twelve frames to learn from; half as many more serve for
         calibration, a tenth for the metrics.
-    fit : Fit
+    fit : FitSettings
         How the locator is fitted.
     """
 
     seed: int = 0
     experiments: int = 1800
-    fit: Fit = dataclasses.field(default_factory=Fit)
+    fit: FitSettings = dataclasses.field(default_factory=FitSettings)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -70,7 +70,7 @@ def few_frames(epochs: int, limit: int = 0) -> Effort:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
+class StudyScale:
     """A size of the study.
 
     Parameters
@@ -102,7 +102,7 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(
+    "small": StudyScale(
         name="small",
         bin=16,
         frames=240,
@@ -120,7 +120,7 @@ SCALES = {
             "dncnn": Effort(epochs=1, limit=8),
         },
     ),
-    "full": Scale(
+    "full": StudyScale(
         name="full",
         bin=1,
         frames=10_000,
@@ -186,7 +186,7 @@ NETWORKS: tuple[tuple[Attribute, str], ...] = (
 """The report's networks, and what it used them for."""
 
 
-def trees(scale: Scale, seed: int) -> dict[str, tuple[tuple[Setting, ...], Recipe]]:
+def trees(scale: StudyScale, seed: int) -> dict[str, tuple[tuple[Setting, ...], Recipe]]:
     """Return the trees of the study by name: settings and recipe."""
     made = {}
     for protocol in PROTOCOLS:
@@ -205,7 +205,7 @@ def trees(scale: Scale, seed: int) -> dict[str, tuple[tuple[Setting, ...], Recip
     return made
 
 
-def jobs(scale: Scale) -> list[Job]:
+def jobs(scale: StudyScale) -> list[Job]:
     """Return every network to train, those at normal flux first."""
     listed = [
         _job(scale, name, network, protocol, flux)
@@ -228,13 +228,13 @@ def jobs(scale: Scale) -> list[Job]:
     return listed
 
 
-def _job(scale: Scale, name: Attribute, network: str, protocol: Protocol, flux: str) -> Job:
+def _job(scale: StudyScale, name: Attribute, network: str, protocol: Protocol, flux: str) -> Job:
     effort = scale.efforts.get(network, Effort())
     config = _config(scale, name, network)
     return Job(name, network, f"{protocol}-{flux}", protocol, flux, config, effort.limit)
 
 
-def _config(scale: Scale, name: Attribute, network: str) -> AttributeConfig:
+def _config(scale: StudyScale, name: Attribute, network: str) -> AttributeConfig:
     """Return the report's settings, with what is changed.
 
     Energy and camera length: with plain gradient descent on raw counts the outcome depends on the

@@ -19,7 +19,7 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
 from hitfinder.study.assess import assess, figures
-from hitfinder.study.assess.plan import PROTOCOLS, Job, Scale, jobs, trees
+from hitfinder.study.assess.plan import PROTOCOLS, Job, StudyScale, jobs, trees
 from hitfinder.study.assess.predictions import classify
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.build import build
@@ -52,7 +52,7 @@ class Study:
     ----------
     out : Path
         Its folder.
-    scale : Scale
+    scale : StudyScale
         Its size.
     seed : int
         Fixes data and trainings.
@@ -65,7 +65,7 @@ class Study:
     """
 
     out: Path
-    scale: Scale
+    scale: StudyScale
     seed: int = 0
     devices: Devices = dataclasses.field(default_factory=Devices)
     workers: int = 0

@@ -10,7 +10,7 @@ from typing import Any
 from hitfinder.atomic import replacing
 from hitfinder.report import page
 from hitfinder.study.assess.assess import image, percent
-from hitfinder.study.assess.plan import FLUXES, PROTOCOLS, Scale
+from hitfinder.study.assess.plan import FLUXES, PROTOCOLS, StudyScale
 from hitfinder.study.networks import attribute
 
 PAGE = "study.html"
@@ -68,7 +68,7 @@ REPORT = (
 )
 
 
-def write(out: str | Path, results: dict[str, Any], scale: Scale) -> Path:
+def write(out: str | Path, results: dict[str, Any], scale: StudyScale) -> Path:
     """Write the page into the folder of a study.
 
     Returns
@@ -82,7 +82,7 @@ def write(out: str | Path, results: dict[str, Any], scale: Scale) -> Path:
     return out / PAGE
 
 
-def html(out: Path, results: dict[str, Any], scale: Scale) -> str:
+def html(out: Path, results: dict[str, Any], scale: StudyScale) -> str:
     """Return the page, with its figures in it."""
     by_name = {network["name"]: network for network in results["networks"]}
     header = (
