@@ -96,14 +96,14 @@ def test_batches_are_taken_one_at_a_time(tmp_path, monkeypatch):
             yield frames(2, i)
 
     written = []
-    real = tables._gathered
+    flush = tables.TableWriter.flush
 
-    def watched(schema, made):
-        for table in real(schema, made):
+    def watched(writer):
+        if writer._waiting:
             written.append(len(alive))
-            yield table
+        flush(writer)
 
-    monkeypatch.setattr(tables, "_gathered", watched)
+    monkeypatch.setattr(tables.TableWriter, "flush", watched)
     tables.write_table(tmp_path / "f.parquet", tables.frame_schema(), batches())
     assert written == [1, 2, 3, 4, 5]
 

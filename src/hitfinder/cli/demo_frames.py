@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder import atomic
 from hitfinder.crystal.orientation import random_rotation
 from hitfinder.crystal.tables import packaged_structure_factors
+from hitfinder.export.tables import schema_of, write_table
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.write import NexusWriter
@@ -29,8 +29,14 @@ CRYSTAL_A, WATER_M = 1e5, 10e-6
 FRAMES_PER_FILE = 100
 SEED = 20240229
 
-SPOT_DTYPE = np.dtype([("frame", "i8"), ("fs", "f8"), ("ss", "f8"), ("photons", "i8")])
-"""A spot: its frame, position (corner convention, pixels) and the photons counted of it."""
+SPOT_COLUMNS = {
+    "frame": ("int64", "1", "number of the frame, from 0"),
+    "fs": ("float64", "pixel", "position along fast scan; the first pixel's centre is 0.5"),
+    "ss": ("float64", "pixel", "position along slow scan; the first pixel's centre is 0.5"),
+    "photons": ("int64", "photon", "photons counted of the spot"),
+}
+"""Columns of ``truth.parquet``, a row per spot: type, unit, meaning."""
+SPOT_DTYPE = np.dtype([(name, kind) for name, (kind, _, _) in SPOT_COLUMNS.items()])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +92,8 @@ def simulate(
                 listed.append(_listed(index, spots.table, photons))
             writer.write(frame)
     truth = Truth(number, np.concatenate(listed))
-    _write_spots(master.parent.parent / "truth.parquet", truth.spots)
+    columns = {name: truth.spots[name] for name in SPOT_COLUMNS}
+    write_table(master.parent.parent / "truth.parquet", schema_of(SPOT_COLUMNS), [columns])
     return truth
 
 
@@ -110,12 +117,3 @@ def _listed(index: int, table: NDArray[np.void], photons: NDArray[np.int64]) -> 
     spots["frame"], spots["fs"], spots["ss"] = index, table["fs"], table["ss"]
     spots["photons"] = photons
     return spots[photons > 0]
-
-
-def _write_spots(path: Path, spots: NDArray[np.void]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    columns = {name: spots[name] for name in spots.dtype.names or ()}
-    with atomic.replacing(path) as part:
-        pyarrow.parquet.write_table(pa.table(columns), part)

@@ -77,17 +77,17 @@ Columns = Mapping[str, Any]
 
 def index_schema() -> pa.Schema:
     """Return the schema of the table of crystals, as `frame_schema`."""
-    return _schema(INDEX_COLUMNS)
+    return schema_of(INDEX_COLUMNS)
 
 
 def frame_schema() -> pa.Schema:
     """Return the schema of the frame table, units and meanings in the fields' metadata."""
-    return _schema(FRAME_COLUMNS)
+    return schema_of(FRAME_COLUMNS)
 
 
 def peak_schema() -> pa.Schema:
     """Return the schema of the peak table, units and meanings in the fields' metadata."""
-    return _schema(PEAK_COLUMNS)
+    return schema_of(PEAK_COLUMNS)
 
 
 def frame_columns(refs: Sequence[FrameRef], rows: NDArray[np.void]) -> dict[str, Any]:
@@ -117,6 +117,75 @@ def peak_columns(frames: NDArray[np.integer], peaks: NDArray[np.void]) -> dict[s
     return {"frame": frames} | {name: peaks[name] for name in PEAK_COLUMNS if name != "frame"}
 
 
+class TableWriter:
+    """Takes the rows of a table in batches of any size; `table_writer` makes one.
+
+    Attributes
+    ----------
+    rows : int
+        Rows taken in.
+    """
+
+    def __init__(self, schema: pa.Schema, writers: Sequence[Any]) -> None:
+        self.rows = 0
+        self._schema, self._writers = schema, writers
+        self._waiting: list[pa.RecordBatch] = []
+
+    def add(self, columns: Columns) -> None:
+        """Take in columns by name, of one length; not-a-number stands for no value."""
+        import pyarrow as pa
+
+        arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in self._schema]
+        self._waiting.append(pa.record_batch(arrays, schema=self._schema))
+        self.rows += self._waiting[-1].num_rows
+        if sum(batch.num_rows for batch in self._waiting) >= ROWS_PER_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait, as one row group."""
+        import pyarrow as pa
+
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting).combine_chunks()
+            for writer in self._writers:
+                writer.write_table(table)
+        self._waiting = []
+
+
+@contextlib.contextmanager
+def table_writer(
+    path: str | os.PathLike[str], schema: pa.Schema, *, csv: bool = False
+) -> Iterator[TableWriter]:
+    """Open a table as Parquet that appears under its name, whole, when the block ends well.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.parquet`` file.
+    schema : pyarrow.Schema
+        Of `schema_of`.
+    csv : bool
+        Whether to write the same as CSV beside it, ending in ``.csv``.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    with contextlib.ExitStack() as stack:
+        part = stack.enter_context(replacing(path))
+        writers = [stack.enter_context(pyarrow.parquet.ParquetWriter(part, schema))]
+        if csv:
+            part = stack.enter_context(replacing(Path(path).with_suffix(".csv")))
+            writers.append(stack.enter_context(pyarrow.csv.CSVWriter(part, schema)))
+        writer = TableWriter(schema, writers)
+        yield writer
+        writer.flush()
+
+
 def write_table(
     path: str | os.PathLike[str],
     schema: pa.Schema,
@@ -124,19 +193,14 @@ def write_table(
     *,
     csv: bool = False,
 ) -> int:
-    """Write a table as Parquet, whole or not at all.
+    """Write a table as Parquet, whole or not at all; see `table_writer`.
 
     Parameters
     ----------
-    path : path-like
-        The ``.parquet`` file.
-    schema : pyarrow.Schema
-        `frame_schema`, `peak_schema` or `index_schema`.
+    path, schema, csv
+        As for `table_writer`.
     batches : iterable of mapping
-        Columns by name, of any number of rows each; taken one at a time. Not-a-number stands for
-        no value.
-    csv : bool
-        Whether to write the same as CSV beside it, ending in ``.csv``.
+        Columns by name, of any number of rows each; taken one at a time.
 
     Returns
     -------
@@ -148,24 +212,21 @@ def write_table(
     OutputError
         If a file cannot be written.
     """
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    rows = 0
-    with contextlib.ExitStack() as stack:
-        part = stack.enter_context(replacing(path))
-        writers = [stack.enter_context(pyarrow.parquet.ParquetWriter(part, schema))]
-        if csv:
-            part = stack.enter_context(replacing(Path(path).with_suffix(".csv")))
-            writers.append(stack.enter_context(pyarrow.csv.CSVWriter(part, schema)))
-        for table in _gathered(schema, batches):
-            rows += table.num_rows
-            for writer in writers:
-                writer.write_table(table)
-    return rows
+    with table_writer(path, schema, csv=csv) as writer:
+        for batch in batches:
+            writer.add(batch)
+    return writer.rows
 
 
-def _schema(columns: Mapping[str, tuple[str, str, str]]) -> pa.Schema:
+def schema_of(columns: Mapping[str, tuple[str, str, str]]) -> pa.Schema:
+    """Return the schema of columns given by type, unit and meaning.
+
+    Parameters
+    ----------
+    columns : mapping of str to (str, str, str)
+        By name, the Arrow type (the name of a function of pyarrow), and what is kept in the
+        field's metadata: unit and meaning.
+    """
     import pyarrow as pa
 
     return pa.schema(
@@ -174,18 +235,3 @@ def _schema(columns: Mapping[str, tuple[str, str, str]]) -> pa.Schema:
             for name, (kind, unit, meaning) in columns.items()
         ]
     )
-
-
-def _gathered(schema: pa.Schema, batches: Iterable[Columns]) -> Iterator[pa.Table]:
-    """Put batches together to tables of at least `ROWS_PER_GROUP` rows; the last may be less."""
-    import pyarrow as pa
-
-    waiting: list[pa.Table] = []
-    for batch in batches:
-        arrays = [pa.array(batch[f.name], f.type, from_pandas=True) for f in schema]
-        waiting.append(pa.table(arrays, schema=schema))
-        if sum(table.num_rows for table in waiting) >= ROWS_PER_GROUP:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.crystal.orientation import COLUMNS, to_columns
 from hitfinder.errors import ConfigError
+from hitfinder.export.tables import schema_of, table_writer
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOGGER = logging.getLogger("hitfinder.simulate")
-
-ROWS_PER_GROUP = 1 << 15
 
 TRUTH_UNITS = {
     "frame": "1", "crystal": "1", "h": "1", "k": "1", "l": "1", "fs": "pixel", "ss": "pixel",
@@ -48,7 +46,7 @@ SHOT_UNITS = {
     "shots": "1", "bragg_scale": "1", "hit_fraction": "1", "size_um": "micrometre",
 }  # fmt: skip
 """Columns of ``shots.parquet``, a row per frame, and their units, before the reciprocal axes of
-the first crystal (``astar_x`` ... ``cstar_z``, m⁻¹; not a number in a blank)."""
+the first crystal (``astar_x`` ... ``cstar_z``, m⁻¹; no value in a blank)."""
 
 CRYSTAL_UNITS = {
     "frame": "1", "crystal": "1", "size_um": "micrometre", "mosaicity_deg": "degree",
@@ -153,7 +151,7 @@ def _write_frames(
     names = ("truth", "shots", "crystals")
     with contextlib.ExitStack() as stack:
         truth, shots, crystals = (
-            stack.enter_context(_table(folder / f"{name}.parquet", columns))
+            stack.enter_context(table_writer(folder / f"{name}.parquet", _schema(columns)))
             for name, columns in zip(names, units, strict=True)
         )
         frames = stack.enter_context(simulated_frames(simulator, n, workers))
@@ -223,49 +221,7 @@ def beam_position(geometry: Geometry) -> tuple[float, float]:
     return found
 
 
-@dataclasses.dataclass
-class _Table:
-    """Rows gathered until there are enough to write."""
-
-    schema: pa.Schema
-    writer: Any
-    waiting: list[Any] = dataclasses.field(default_factory=list)
-    rows: int = 0
-
-    def add(self, columns: dict[str, Any]) -> None:
-        import pyarrow as pa
-
-        arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
-        batch = pa.record_batch(arrays, schema=self.schema)
-        self.waiting.append(batch)
-        self.rows += batch.num_rows
-        if self.rows >= ROWS_PER_GROUP:
-            self.flush()
-
-    def flush(self) -> None:
-        import pyarrow as pa
-
-        if self.waiting:
-            table = pa.Table.from_batches(self.waiting).combine_chunks()
-            self.writer.write_table(table)
-        self.waiting, self.rows = [], 0
-
-
-@contextlib.contextmanager
-def _table(path: Path, units: dict[str, str]) -> Iterator[_Table]:
-    """Open a Parquet table that appears under its name when the block ends well."""
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    def kind(name: str, unit: str) -> Any:
-        if unit == "bool":
-            return pa.bool_()
-        return pa.int64() if name in _INTEGERS else pa.float64()
-
-    schema = pa.schema(
-        [pa.field(name, kind(name, unit), metadata={"unit": unit}) for name, unit in units.items()]
-    )
-    with replacing(path) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
-        table = _Table(schema, writer)
-        yield table
-        table.flush()
+def _schema(units: dict[str, str]) -> pa.Schema:
+    kinds = {name: "int64" if name in _INTEGERS else "float64" for name in units}
+    kinds |= {name: "bool_" for name, unit in units.items() if unit == "bool"}
+    return schema_of({name: (kinds[name], unit, "") for name, unit in units.items()})
