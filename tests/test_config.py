@@ -95,3 +95,60 @@ def test_flatten_names_every_setting():
         "beam_center": [1.0, 2.0],
         "tags": [],
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """Written as one string, such as ``2 x 3``."""
+
+    rows: int
+    columns: int
+
+    @classmethod
+    def from_setting(cls, given):
+        rows, cross, columns = str(given).partition(" x ")
+        if not cross:
+            raise ValueError(f"{given!r} is no ROWS x COLUMNS")
+        return cls(int(rows), int(columns))
+
+    def to_setting(self):
+        return f"{self.rows} x {self.columns}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    name: str
+    edge: Edge = Edge(1, 1)
+    job: Job | None = None
+
+
+def test_what_is_needed_and_left_out_is_named(tmp_path):
+    (tmp_path / "p.toml").write_text('edge = "2 x 3"')
+    with pytest.raises(ConfigError, match=r"p\.toml: 'name' is missing"):
+        config.load(tmp_path / "p.toml", Picture)
+
+
+def test_a_setting_that_reads_itself(tmp_path):
+    assert config.build(Picture, {"name": "a", "edge": "2 x 3"}, "x").edge == Edge(2, 3)
+    with pytest.raises(ConfigError, match="x: 'edge': 5 is no ROWS x COLUMNS"):
+        config.build(Picture, {"name": "a", "edge": 5}, "x")
+
+
+def test_written_settings_are_read_back(tmp_path):
+    job = Job(Finder(false_hits=1e-5), csv=True, beam_center=(10.0, 0.1), tags=('a "b"\\\n', "µ"))
+    picture = Picture("one", Edge(4, 5), job)
+    text = config.to_toml(picture)
+    assert text.startswith('name = "one"\nedge = "4 x 5"\n\n[job]\ncsv = true\n')
+    (tmp_path / "p.toml").write_text(text)
+    assert config.load(tmp_path / "p.toml", Picture) == picture
+
+
+@pytest.mark.parametrize("text", ["csv = " + "9" * 5000, "csv = " + "[" * 5000])
+def test_toml_that_python_cannot_take_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path, text)
+
+
+def test_a_number_beyond_floats_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="must be a finite number, got 100"):
+        load(tmp_path, "[finder]\nfalse_hits = 1" + "0" * 400)

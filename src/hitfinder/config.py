@@ -1,20 +1,35 @@
-"""Settings as dataclasses, filled from TOML files and checked by name and type."""
+"""Settings as dataclasses, filled from TOML files and checked by name and type.
+
+A class whose settings are not written field by field has the methods ``from_setting``, a class
+method that makes one from what a file holds or raises ValueError, and ``to_setting``, which gives
+it back.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import functools
 import math
 import tomllib
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from hitfinder.errors import ConfigError
 
+if TYPE_CHECKING:
+    import cattrs
+
 T = TypeVar("T")
+
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string"}
+
+
+class _WrongKindError(ValueError):
+    """A value of the wrong kind; the text follows the name of the setting."""
 
 
 def load(path: str | Path, cls: type[T]) -> T:
@@ -37,17 +52,28 @@ def load(path: str | Path, cls: type[T]) -> T:
     ConfigError
         If the file cannot be read, holds an unknown key, or a value of the wrong type or range.
     """
+    return build(cls, read_toml(path), str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is no TOML.
+    """
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file)
+            return tomllib.load(file)
     except OSError as error:
         raise ConfigError(error.strerror or str(error), str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # A whole number of thousands of digits is a plain ValueError.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not valid TOML: {error}", str(path)) from error
-    return build(cls, table, str(path))
 
 
-def build(cls: type[T], table: Mapping[str, Any], where: str, prefix: str = "") -> T:
+def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     """Fill a settings dataclass from a mapping, refusing what it does not know.
 
     Parameters
@@ -58,25 +84,18 @@ def build(cls: type[T], table: Mapping[str, Any], where: str, prefix: str = "") 
         Values by field name.
     where : str
         The file the values come from, for messages.
-    prefix : str
-        Dotted path of `table` in the file, ending in a dot, for messages.
 
     Raises
     ------
     ConfigError
-        If a key is unknown, or a value is of the wrong type or refused by the dataclass.
+        If a key is unknown or missing, or a value is of the wrong type or refused by the dataclass.
     """
-    hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
-    values = {}
-    for key, value in table.items():
-        if key not in names:
-            raise ConfigError(f"unknown setting {prefix + key!r}", where, _suggestion(key, names))
-        values[key] = _convert(value, hints[key], where, prefix + key)
+    import cattrs
+
     try:
-        return cls(**values)
-    except ValueError as error:
-        raise ConfigError(str(error), f"{where}, [{prefix[:-1]}]" if prefix else where) from error
+        return _converter().structure(table, cls)
+    except cattrs.BaseValidationError as error:
+        _explain(error, where)
 
 
 def override(settings: T, **given: Any) -> T:
@@ -106,44 +125,130 @@ def flatten(settings: object, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _suggestion(key: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(sorted(names))}"
+def to_toml(settings: object) -> str:
+    """Return settings as TOML that `load` reads back to the same; what is None is left out."""
+    import tomlkit
+
+    return tomlkit.dumps(_table(settings, tomlkit.document()))
 
 
-def _convert(value: Any, hint: Any, where: str, name: str) -> Any:
-    """Return `value` as the type `hint`, or raise ConfigError."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        hint = next(a for a in arguments if a is not type(None))
-        return _convert(value, hint, where, name)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{name!r} must be a table, got {value!r}", where)
-        return build(typing.cast(type, hint), value, where, name + ".")
-    if origin is tuple:
-        return _convert_tuple(value, arguments, where, name)
-    if origin is typing.Literal:
-        if value not in arguments:
-            options = ", ".join(map(repr, arguments))
-            raise ConfigError(f"{name!r} must be one of {options}, got {value!r}", where)
-        return value
-    if hint is float and type(value) is int:
-        value = float(value)
+def _table(settings: object, table: Any) -> Any:
+    """Fill a TOML table; tables in it come last, as TOML has it."""
+    import tomlkit
+
+    given = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    nested = {}
+    for name, value in given.items():
+        if hasattr(value, "to_setting"):
+            plain = value.to_setting()
+            table[name] = tomlkit.inline_table() | plain if isinstance(plain, dict) else plain
+        elif dataclasses.is_dataclass(value):
+            nested[name] = value
+        elif value is not None:
+            table[name] = value
+    for name, value in nested.items():
+        if len(table):
+            table.add(tomlkit.nl())
+        table[name] = _table(value, tomlkit.table())
+    return table
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    """Return what fills dataclasses: it turns nothing but whole numbers and lists into others."""
+    import cattrs
+    from cattrs.gen import make_dict_structure_fn
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def of_dataclass(cls: Any, converter: Any) -> Callable[[Any, Any], Any]:
+        fill = make_dict_structure_fn(cls, converter)
+
+        def structure(value: Any, cls: Any) -> Any:
+            if not isinstance(value, Mapping):
+                raise _WrongKindError(f"must be a table, got {value!r}")
+            return fill(value, cls)
+
+        return structure
+
+    converter.register_structure_hook_factory(dataclasses.is_dataclass, of_dataclass)
+    converter.register_structure_hook_func(
+        lambda cls: hasattr(cls, "from_setting"), lambda value, cls: cls.from_setting(value)
+    )
+    converter.register_structure_hook_func(
+        lambda cls: typing.get_origin(cls) is tuple,
+        lambda value, cls: _tuple(value, typing.get_args(cls), converter),
+    )
+    converter.register_structure_hook_func(
+        lambda cls: typing.get_origin(cls) is typing.Literal,
+        lambda value, cls: _choice(value, typing.get_args(cls)),
+    )
+    for cls in _PLAIN:
+        converter.register_structure_hook(cls, _plain)
+    return converter
+
+
+def _plain(value: Any, cls: type[Any]) -> Any:
+    if cls is float and type(value) is int:
+        with contextlib.suppress(OverflowError):
+            value = float(value)
     # TOML spells nan and inf, and no setting has a use for either.
-    if type(value) is not hint or (hint is float and not math.isfinite(value)):
-        what = _NAMES.get(hint, str(hint))
-        raise ConfigError(f"{name!r} must be {what}, got {value!r}", where)
+    if type(value) is not cls or (cls is float and not math.isfinite(value)):
+        raise _WrongKindError(f"must be {_PLAIN[cls]}, got {value!r}")
     return value
 
 
-def _convert_tuple(value: Any, arguments: tuple, where: str, name: str) -> tuple:
-    any_length = len(arguments) == 2 and arguments[1] is Ellipsis
-    if not isinstance(value, list) or not (any_length or len(value) == len(arguments)):
-        length = "" if any_length else f" of {len(arguments)} values"
-        raise ConfigError(f"{name!r} must be a list{length}, got {value!r}", where)
-    hints = arguments[:1] * len(value) if any_length else arguments
-    return tuple(_convert(v, h, where, name) for v, h in zip(value, hints, strict=True))
+def _tuple(value: Any, hints: tuple, converter: cattrs.Converter) -> tuple:
+    any_length = len(hints) == 2 and hints[1] is Ellipsis
+    if not isinstance(value, (list, tuple)) or not (any_length or len(value) == len(hints)):
+        length = "" if any_length else f" of {len(hints)} values"
+        raise _WrongKindError(f"must be a list{length}, got {value!r}")
+    hints = hints[:1] * len(value) if any_length else hints
+    return tuple(converter.structure(v, hint) for v, hint in zip(value, hints, strict=True))
 
 
-_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string"}
+def _choice(value: Any, options: tuple) -> Any:
+    if value not in options:
+        raise _WrongKindError(f"must be one of {', '.join(map(repr, options))}, got {value!r}")
+    return value
+
+
+def _explain(error: Any, where: str, prefix: str = "") -> NoReturn:
+    """Raise the first of the errors of a table as one line.
+
+    Parameters
+    ----------
+    error : cattrs.ClassValidationError
+        The errors of the table: those of its values, with their names, and its own.
+    where : str
+        The file.
+    prefix : str
+        Dotted name of the table, ending in a dot.
+    """
+    import cattrs
+
+    of_values, of_table = error.group_exceptions()
+    for wrong in of_table:
+        # First, as a name that is misspelt is also one that is missing.
+        if isinstance(wrong, cattrs.ForbiddenExtraKeysError):
+            key = min(wrong.extra_fields)
+            names = [field.name for field in dataclasses.fields(wrong.cl) if field.init]
+            hint = _suggestion(key, names)
+            raise ConfigError(f"unknown setting {prefix + key!r}", where, hint) from wrong
+    for wrong, note in of_values:
+        name = prefix + note.name
+        if isinstance(wrong, cattrs.ClassValidationError):
+            _explain(wrong, where, f"{name}.")
+        if isinstance(wrong, KeyError):
+            raise ConfigError(f"{name!r} is missing", where) from wrong
+        between = " " if isinstance(wrong, _WrongKindError) else ": "
+        raise ConfigError(f"{name!r}{between}{wrong}", where) from wrong
+    if isinstance(of_table[0], ValueError):
+        place = f"{where}, [{prefix[:-1]}]" if prefix else where
+        raise ConfigError(str(of_table[0]), place) from of_table[0]
+    raise of_table[0]
+
+
+def _suggestion(key: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(sorted(names))}"

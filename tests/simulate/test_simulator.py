@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hitfinder.config import to_toml
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.orientation import COLUMNS
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.simulate.ingredients import shot_spectrum
-from hitfinder.simulate.presets import PRESETS, build_settings, load_settings, to_toml
+from hitfinder.simulate.presets import PRESETS, build_settings, load_settings
 from hitfinder.simulate.shot import draw_shot, hit_fraction
 from hitfinder.simulate.simulator import Simulator
 

@@ -20,8 +20,8 @@ RNG = np.random.default_rng(3)
     ],
 )
 def test_ways_to_give_a_value(given, value):
-    assert Value.parse(given) == value
-    assert Value.parse(str(value)) == value
+    assert Value.from_setting(given) == value
+    assert Value.from_setting(str(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_ways_to_give_a_value(given, value):
 )  # fmt: skip
 def test_what_is_no_value(given):
     with pytest.raises(ValueError):
-        Value.parse(given)
+        Value.from_setting(given)
 
 
 @pytest.mark.parametrize(

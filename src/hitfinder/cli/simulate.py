@@ -108,10 +108,12 @@ def simulate(
     **given: Any,
 ) -> None:
     """Simulate frames with known Bragg peaks, water background and counting noise."""
-    from hitfinder.simulate.presets import load_settings, to_toml
+    from hitfinder.simulate.presets import load_settings
 
     settings = load_settings(config_file, preset, _overrides(settings_given, given))
     if show_settings:
+        from hitfinder.config import to_toml
+
         click.echo(to_toml(settings), nl=False)
         return
     if out is None:
@@ -161,7 +163,7 @@ def _overrides(settings_given: tuple[str, ...], given: dict[str, Any]) -> dict[s
             raise ConfigError(f"{text!r} is not KEY=VALUE", "--set")
         try:
             overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             overrides[key.strip()] = value.strip()
     return overrides
 

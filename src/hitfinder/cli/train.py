@@ -124,10 +124,11 @@ def train(ctx: click.Context, attribute: str, **given: Any) -> None:
             raise click.UsageError(f"--{name} goes with low-flux")
     config = _config(attribute, given)
     if given["show_config"]:
+        from hitfinder.config import to_toml
         from hitfinder.study.networks import attribute as attributes
 
         changed = config != attributes.packaged(attribute)
-        text = attributes.to_toml(config) if changed else attributes.packaged_text(attribute)
+        text = to_toml(config) if changed else attributes.packaged_text(attribute)
         click.echo(text, nl=False)
         return
     for name in ("data", "out"):

@@ -66,7 +66,7 @@ class Value:
         return numbers if self.kind == "fixed" else f"{self.kind}:{numbers}"
 
     @staticmethod
-    def parse(given: float | str | list | Mapping[str, Any] | Value) -> Value:
+    def from_setting(given: float | str | list | Mapping[str, Any] | Value) -> Value:
         """Read a value from a setting or an option.
 
         Parameters
@@ -95,6 +95,11 @@ class Value:
         if isinstance(given, (list, tuple)) and len(given) == 2:
             return _checked("uniform", given, given)
         raise ValueError(f"{given!r} is not {_HINT}")
+
+    def to_setting(self) -> float | dict[str, list[float]]:
+        """Return what `from_setting` reads back to the same."""
+        numbers = [float(number) for number in self.arguments]
+        return numbers[0] if self.kind == "fixed" else {self.kind: numbers}
 
     @property
     def is_fixed(self) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hitfinder import config
 from hitfinder.errors import ConfigError
-from hitfinder.simulate.distributions import Value
 from hitfinder.simulate.settings import SimulationSettings
 
 _VARIED = {
@@ -58,7 +55,7 @@ def load_settings(
         If anything is unknown, of the wrong type, or impossible.
     """
     where = str(path) if path else "settings"
-    table = _read(path) if path else {}
+    table = config.read_toml(path) if path else {}
     name = preset or table.pop("preset", "single-shot")
     table.pop("preset", None)
     if name not in PRESETS:
@@ -81,18 +78,7 @@ def build_settings(table: Mapping[str, Any], where: str = "settings") -> Simulat
     ConfigError
         As for `load_settings`.
     """
-    parsed = _parse_values(SimulationSettings, table, where)
-    return config.build(SimulationSettings, parsed, where)
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not valid TOML: {error}", str(path)) from error
+    return config.build(SimulationSettings, table, where)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,54 +88,3 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         is_table = both and key in ("beam", "crystal", "background", "detector")
         merged[key] = _merge(merged[key], value) if is_table else value
     return merged
-
-
-def _parse_values(cls: type, table: Mapping[str, Any], where: str, prefix: str = "") -> dict:
-    """Turn what is given for a drawn parameter into the table of a `Value`."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    parsed: dict[str, Any] = {}
-    for key, value in table.items():
-        default = fields[key].default if key in fields else None
-        if isinstance(default, Value):
-            try:
-                read = Value.parse(value)
-            except ValueError as error:
-                raise ConfigError(f"{prefix + key!r}: {error}", where) from error
-            parsed[key] = {"kind": read.kind, "arguments": list(read.arguments)}
-        elif dataclasses.is_dataclass(default) and isinstance(value, Mapping):
-            parsed[key] = _parse_values(type(default), value, where, f"{prefix}{key}.")
-        else:
-            parsed[key] = list(value) if isinstance(value, tuple) else value
-    return parsed
-
-
-def to_toml(settings: SimulationSettings) -> str:
-    """Write settings as TOML that `load_settings` reads back to the same settings."""
-    lines, tables = [], []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, Value):
-            tables.append(f"\n[{field.name}]")
-            tables += [
-                f"{f.name} = {_toml(getattr(value, f.name))}"
-                for f in dataclasses.fields(value)
-                if getattr(value, f.name) is not None
-            ]
-        else:
-            lines.append(f"{field.name} = {_toml(value)}")
-    return "\n".join([*lines, *tables]) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Value):
-        numbers = [_toml(float(v)) for v in value.arguments]
-        is_fixed = value.kind == "fixed"
-        return numbers[0] if is_fixed else f"{{ {value.kind} = [{', '.join(numbers)}] }}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, tuple):
-        return f"[{', '.join(_toml(v) for v in value)}]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hitfinder
+from hitfinder import config
 from hitfinder.atomic import replacing
 from hitfinder.crystal.orientation import COLUMNS, to_columns
 from hitfinder.errors import ConfigError
@@ -18,7 +19,6 @@ from hitfinder.export.tables import schema_of, table_writer
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
-from hitfinder.simulate.presets import to_toml
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.shot import Shot, ShotCrystal
 from hitfinder.simulate.simulator import TRUTH_DTYPE, SimulatedFrame, Simulator
@@ -124,7 +124,7 @@ def write_simulation(
         )
         with replacing(folder / "settings.toml") as part:
             part.write_text(
-                f"# hitfinder {hitfinder.__version__}: {n} frames\n" + to_toml(settings)
+                f"# hitfinder {hitfinder.__version__}: {n} frames\n" + config.to_toml(settings)
             )
     return master
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError
 from hitfinder.study.networks import attribute
 from hitfinder.study.networks.attribute import ATTRIBUTES, AttributeConfig
@@ -98,6 +99,6 @@ def test_configuration_goes_through_toml_unchanged(tmp_path):
     for name in ATTRIBUTES:
         config = attribute.packaged(name)
         path = tmp_path / f"{name}.toml"
-        path.write_text(attribute.to_toml(config))
+        path.write_text(to_toml(config))
         assert attribute.load(path) == config
     assert isinstance(config, AttributeConfig)

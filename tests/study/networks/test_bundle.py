@@ -181,7 +181,7 @@ def test_a_bundle_that_cannot_be_written_whole_is_none(tmp_path, saved, model, m
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hitfinder.study.networks.attribute.to_toml", full)
+    monkeypatch.setattr("hitfinder.study.networks.bundle.to_toml", full)
     with pytest.raises(OutputError, match="No space left"):
         bundle.save(saved.path, saved, arrays(model), overwrite=True)
     with pytest.raises(BundleError, match="no bundle"):

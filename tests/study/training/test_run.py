@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from hitfinder.config import to_toml
 from hitfinder.errors import (
     ConfigError,
     HitfinderError,
@@ -153,7 +154,7 @@ def test_a_killed_training_is_resumed_to_the_same_weights(data, tmp_path, name):
         early_stopping=Stopping(3, min_delta=1.0),
     )
     whole = run(settings, data, tmp_path / "whole")
-    (tmp_path / "config.toml").write_text(attribute.to_toml(settings))
+    (tmp_path / "config.toml").write_text(to_toml(settings))
     arguments = [str(tmp_path / "config.toml"), str(data), str(tmp_path / "cut")]
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tomllib
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -188,22 +186,3 @@ def load(path: str | Path) -> AttributeConfig:
         If the file cannot be read or a value is unknown, of the wrong type or impossible.
     """
     return config.load(path, AttributeConfig)
-
-
-def to_toml(settings: AttributeConfig) -> str:
-    """Return a configuration as TOML that `load` reads back to the same."""
-    return "\n".join(_toml_lines(settings, "")) + "\n"
-
-
-def _toml_lines(settings: object, table: str) -> Iterator[str]:
-    nested = []
-    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            nested.append((f"{table}.{field.name}".lstrip("."), value))
-        elif value is not None:
-            # JSON spells strings, numbers, booleans and lists as TOML does.
-            yield f"{field.name} = {json.dumps(value)}"
-    for name, value in nested:
-        yield f"\n[{name}]"
-        yield from _toml_lines(value, name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing, sha256
+from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.network.tensors import check_finite, read_weights, write_weights
 from hitfinder.study.networks import attribute
@@ -136,7 +137,7 @@ def save(
         # Without its description, the old bundle is none; with it, the new one is whole.
         (path / INFO).unlink(missing_ok=True)
         write_weights(path / WEIGHTS, weights)
-        _write(path / CONFIG, attribute.to_toml(bundle.config))
+        _write(path / CONFIG, to_toml(bundle.config))
         _write(path / HISTORY, history)
         hashes = {name: sha256(path / name) for name in (WEIGHTS, CONFIG)}
         _write(path / INFO, json.dumps(_info(bundle, hashes), indent=2, allow_nan=False) + "\n")

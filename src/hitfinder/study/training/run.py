@@ -19,9 +19,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import hitfinder
 from hitfinder.atomic import replacing
+from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.study.dataset import manifest
-from hitfinder.study.networks import attribute, bundle
+from hitfinder.study.networks import bundle
 from hitfinder.study.networks.attribute import AttributeConfig
 from hitfinder.study.networks.bundle import Bundle
 from hitfinder.study.training import checkpoint
@@ -141,7 +142,7 @@ def _prepare(out: Path, config: AttributeConfig, training: Training, resume: boo
     if getattr(rank_zero_only, "rank", 0) != 0:
         return work  # the first process has seen to it
     asked = {
-        "config": attribute.to_toml(config),
+        "config": to_toml(config),
         "training": json.loads(json.dumps(dataclasses.asdict(training))),
     }
     if (out / bundle.INFO).exists():
