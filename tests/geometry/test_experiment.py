@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 
@@ -36,3 +39,56 @@ def test_places_on_no_panel_have_no_scattering_vector(geometry):
 def test_a_pixel_spans_as_much_as_its_neighbours_vectors_differ(geometry):
     one, other = geometry.scattering_vectors([40.0, 41.0], [60.0, 60.0])
     assert np.linalg.norm(other - one) == pytest.approx(geometry.pixel_inv_a, rel=1e-4)
+
+
+def test_the_beam_meets_a_tilted_panel_where_its_plane_is_on_the_axis():
+    # Turned by t about y, a step along fs goes cos(t) across the beam: x = -a + fs cos(t) = 0.
+    t, a, b = 0.3, 70.0, 25.0
+    panel = Panel("p", 5, 3, 200, 100, -a, -b, (math.cos(t), 0.0, math.sin(t)))
+    detector = Detector("tilted", (110, 210), (panel,))
+    fs, ss = detector.beam_center
+    assert (fs, ss) == pytest.approx((5 + a / math.cos(t), 3 + b))
+    x, y, z = panel.positions(np.array(fs), np.array(ss), 0.1)
+    assert (x, y) == pytest.approx((0, 0), abs=1e-12)
+    assert z == pytest.approx(0.1 + 75e-6 * a * math.tan(t))
+
+
+def quarters(gap):
+    """Four panels about the axis as a pinwheel, each turned by a quarter from the one before.
+
+    The axis passes `gap` pixels from the nearest corner of each, except that the third is moved
+    over it by 30 pixels along each axis.
+    """
+    turns = [((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (-1, 0, 0)), ((-1, 0, 0), (0, -1, 0))]
+    panels = []
+    for n, (fs, ss) in enumerate([*turns, ((0, -1, 0), (1, 0, 0))]):
+        start = -30 if n == 2 else gap
+        corner = [start * (f + s) for f, s in zip(fs, ss, strict=True)]
+        pixel = 150e-6 if n == 2 else 75e-6
+        panels.append(Panel(f"q{n}", 0, 100 * n, 100, 100, *corner[:2], fs, ss, pixel))
+    return panels
+
+
+def test_the_beam_meets_the_panel_that_holds_it():
+    detector = Detector("four", (400, 100), tuple(quarters(4.0)))
+    assert detector.beam_center == pytest.approx((30, 230))
+
+
+def test_a_beam_between_panels_is_told_in_those_of_the_nearest():
+    first, second, _, fourth = quarters(4.0)
+    panels = (first, fourth, dataclasses.replace(second, corner_x=-3.0, corner_y=2.0))
+    # x = -3 - ss and y = 2 + fs are both 0 there; the others are sqrt(32) pixels away.
+    assert Detector("three", (400, 100), panels).beam_center == pytest.approx((-2, 100 - 3))
+
+
+def test_a_panel_along_the_beam_meets_no_axis(geometry):
+    edge = Panel("e", 0, 0, 10, 10, 5.0, 5.0, (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+    assert Detector("edge", (10, 10), (edge,)).beam_center is None
+    flat = Panel("f", 0, 10, 10, 10, -4.0, -3.0)
+    assert Detector("both", (20, 10), (edge, flat)).beam_center == (4, 13)
+
+
+@pytest.mark.parametrize("place", [(20.5, 30.0), (60.0, 120.0), (105.0, 130.0), (50.0, 79.9)])
+def test_the_beam_is_where_it_was_put(geometry, place):
+    moved = geometry.detector.with_beam_center(*place)
+    assert moved.beam_center == pytest.approx(place)

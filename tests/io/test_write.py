@@ -12,7 +12,6 @@ import pytest
 from hitfinder.errors import OutputError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.io.nxmx import beam_center
 from hitfinder.io.open import open_source
 from hitfinder.io.write import NexusWriter
 
@@ -112,7 +111,7 @@ def test_dependency_chains_end_at_the_sample_and_add_up_to_the_panel_corner(tmp_
 
 def test_beam_center_undoes_with_beam_center():
     detector = geometry().detector.with_beam_center(7.25, 3.75)
-    assert beam_center(detector) == pytest.approx((7.25, 3.75))
+    assert detector.beam_center == pytest.approx((7.25, 3.75))
 
 
 def test_masked_pixels_can_be_stored_as_the_detector_stores_them(tmp_path):

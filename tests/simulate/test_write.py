@@ -16,12 +16,11 @@ import pytest
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.geometry.crystfel import read_geom
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate import write
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.workers import simulated_frames
-from hitfinder.simulate.write import beam_position, write_simulation
+from hitfinder.simulate.write import write_simulation
 
 RANDOM = {
     "crystal.structure": "random",
@@ -240,4 +239,4 @@ def test_a_worker_that_dies_is_reported(tmp_path):
 def test_beam_position_is_where_it_was_put(fs, ss):
     panel = Panel("p", 0, 0, 60, 50, -30, -25, fs_vector=(0.8, 0.6, 0.0), ss_vector=(-0.6, 0.8, 0))
     detector = Detector("d", (50, 60), (panel,)).with_beam_center(fs, ss)
-    assert beam_position(Geometry(detector, 0.1, 6000)) == pytest.approx((fs, ss))
+    assert detector.beam_center == pytest.approx((fs, ss))

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Vector = tuple[float, float, float]
 
+_PARALLEL = 1e-6
+"""Area of a pixel as the beam sees it, in pixels, below which a panel is parallel to the beam."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -72,6 +75,38 @@ class Panel:
             self.fs_start <= fs < self.fs_start + self.n_fs
             and self.ss_start <= ss < self.ss_start + self.n_ss
         )
+
+    def distance_px(self, fs: float, ss: float) -> float:
+        """Distance in the stored frame of a position (corner convention) from this panel."""
+        return float(np.hypot(*np.subtract((fs, ss), self._nearest(fs, ss))))
+
+    def _nearest(self, fs: float, ss: float) -> tuple[float, float]:
+        """Return the position on this panel that is nearest to one of the stored frame."""
+        return (
+            min(max(fs, self.fs_start), self.fs_start + self.n_fs),
+            min(max(ss, self.ss_start), self.ss_start + self.n_ss),
+        )
+
+    def beam_position(self) -> tuple[tuple[float, float], float] | None:
+        """Return where the beam axis (x = y = 0) meets the plane of this panel.
+
+        Returns
+        -------
+        place : tuple of float
+            Stored-frame coordinates (fs, ss), corner convention, which may lie beside the panel.
+        distance : float
+            How far the axis passes the panel, measured across the beam, in m; 0 on it.
+
+        None for a panel whose plane is parallel to the beam.
+        """
+        steps = np.array([self.fs_vector[:2], self.ss_vector[:2]]).T
+        if abs(np.linalg.det(steps)) < _PARALLEL:
+            return None
+        df, ds = np.linalg.solve(steps, [-self.corner_x, -self.corner_y])
+        place = self.fs_start + float(df), self.ss_start + float(ds)
+        fs, ss = self._nearest(*place)
+        x, y, _ = self.positions(np.array(fs), np.array(ss), 0.0)
+        return place, 0.0 if self.contains(*place) else float(np.hypot(x, y))
 
     def positions(
         self, fs: NDArray[np.floating], ss: NDArray[np.floating], camera_length_m: float
@@ -153,13 +188,25 @@ class Detector:
         joined = mask.astype(bool) if self.mask is None else self.mask | mask.astype(bool)
         return dataclasses.replace(self, mask=joined)
 
+    @property
+    def beam_center(self) -> tuple[float, float] | None:
+        """Where the beam axis (x = y = 0) meets the detector, (fs, ss) in pixels.
+
+        Coordinates are those of the stored frame, corner convention. On a detector of several
+        panels they are those of the panel that the axis hits. If it hits none, they continue the
+        panel that it passes nearest: the point is where the axis meets that panel's plane. None if
+        all panels are parallel to the beam.
+        """
+        found = [at for at in (panel.beam_position() for panel in self.panels) if at is not None]
+        return min(found, key=lambda at: at[1])[0] if found else None
+
     def with_beam_center(self, fs: float, ss: float) -> Detector:
         """Shift all panels so that the beam axis meets the frame at (fs, ss).
 
         Coordinates follow the corner convention and are those of the panel that holds them, or
-        of the first panel's plane if none does.
+        of the plane of the panel that is nearest to them in the stored frame.
         """
-        panel = next((p for p in self.panels if p.contains(fs, ss)), self.panels[0])
+        panel = min(self.panels, key=lambda p: (not p.contains(fs, ss), p.distance_px(fs, ss)))
         x, y, _ = panel.positions(np.array(fs), np.array(ss), 0.0)
         dx, dy = float(x) / panel.pixel_size_m, float(y) / panel.pixel_size_m
         moved = tuple(

@@ -127,13 +127,12 @@ def _write_detector(instrument: h5py.Group, geometry: Geometry, series: DataFile
     detector = geometry.detector
     group = _group(instrument, "detector", "NXdetector")
     pixel = detector.panels[0].pixel_size_m
-    fs, ss = beam_center(detector)
     bits = 8 * series.dtype.itemsize
     _put(group, "description", detector.name)
     _put(group, "detector_distance", geometry.camera_length_m, "m")
     _put(group, "distance", geometry.camera_length_m, "m")
-    _put(group, "beam_center_x", fs, "pixel")
-    _put(group, "beam_center_y", ss, "pixel")
+    for axis, place in zip("xy", detector.beam_center or (), strict=False):
+        _put(group, f"beam_center_{axis}", place, "pixel")
     _put(group, "x_pixel_size", pixel, "m")
     _put(group, "y_pixel_size", pixel, "m")
     _put(group, "bit_depth_image", np.int32(bits))
@@ -209,22 +208,6 @@ def _place(
     dataset.attrs["offset"] = np.zeros(3)
     dataset.attrs["offset_units"] = "m"
     dataset.attrs["depends_on"] = depends_on
-
-
-def beam_center(detector: Detector) -> tuple[float, float]:
-    """Return where the beam axis meets the frame, (fs, ss) in pixels, corner convention.
-
-    The panel that the axis hits decides, or the first panel's plane if it hits none.
-    """
-    places = []
-    for panel in detector.panels:
-        steps = np.array([panel.fs_vector[:2], panel.ss_vector[:2]]).T
-        df, ds = np.linalg.solve(steps, [-panel.corner_x, -panel.corner_y])
-        fs, ss = panel.fs_start + float(df), panel.ss_start + float(ds)
-        if panel.contains(fs, ss):
-            return fs, ss
-        places.append((fs, ss))
-    return places[0]
 
 
 def pixel_mask(detector: Detector) -> NDArray[np.uint32]:

@@ -242,29 +242,20 @@ class _Job:
 
     def _geometry(self, geometry: Geometry) -> dict[str, Any]:
         detector, first = geometry.detector, geometry.detector.panels[0]
-        described: dict[str, Any] = {
+        center = detector.beam_center
+        return {
             "detector": detector.name,
             "shape": list(detector.shape),
             "photon_energy_ev": geometry.photon_energy_ev,
             "camera_length_m": geometry.camera_length_m,
             "polarisation": geometry.polarisation,
+            "beam_center": None if center is None else [round(place, 4) for place in center],
             "pixel_size_m": first.pixel_size_m,
             "saturation": detector.saturation,
             "masked_pixels": int(self.experiment.geometry.detector.full_mask.sum()),
             "hot_pixels": int(detector.full_mask.sum())
             - int(self.experiment.geometry.detector.full_mask.sum()),
         }
-        if len(detector.panels) == 1:
-            described["beam_center"] = [round(float(c), 4) for c in beam_center(geometry)]
-        return described
-
-
-def beam_center(geometry: Geometry) -> NDArray[np.float64]:
-    """Return where the beam axis meets the first panel's plane, (fs, ss) in pixels."""
-    panel = geometry.detector.panels[0]
-    steps = np.array([panel.fs_vector[:2], panel.ss_vector[:2]]).T
-    at = np.linalg.solve(steps, [-panel.corner_x, -panel.corner_y])
-    return at + np.array([panel.fs_start, panel.ss_start])
 
 
 def _versions() -> dict[str, str]:

@@ -178,7 +178,7 @@ def _truth_columns(frame: SimulatedFrame) -> dict[str, Any]:
 def _shot_columns(frame: SimulatedFrame, geometry: Geometry) -> dict[str, Any]:
     shot = frame.shot
     first = shot.crystals[0] if shot.crystals else None
-    fs, ss = beam_position(geometry)
+    fs, ss = geometry.detector.beam_center or (np.nan, np.nan)
     row = {name: getattr(shot, name) for name in SHOT_UNITS if hasattr(shot, name)} | {
         "blank": shot.is_blank,
         "n_crystals": len(shot.crystals),
@@ -206,19 +206,6 @@ def _axes(crystal: ShotCrystal | None) -> dict[str, float]:
     if crystal is None:
         return dict.fromkeys(COLUMNS, np.nan)
     return to_columns(crystal.axes)
-
-
-def beam_position(geometry: Geometry) -> tuple[float, float]:
-    """Return where the beam axis meets the plane of the panel it hits, or of the first (fs, ss)."""
-    found = (0.0, 0.0)
-    for panel in reversed(geometry.detector.panels):
-        steps = np.array([panel.fs_vector[:2], panel.ss_vector[:2]]).T
-        offset = np.linalg.solve(steps, [-panel.corner_x, -panel.corner_y])
-        fs, ss = panel.fs_start + float(offset[0]), panel.ss_start + float(offset[1])
-        if panel.contains(fs, ss):
-            return fs, ss
-        found = (fs, ss)
-    return found
 
 
 def _schema(units: dict[str, str]) -> pa.Schema:

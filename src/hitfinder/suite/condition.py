@@ -184,14 +184,14 @@ def _meta(recipe: ConditionRecipe) -> dict[str, Any]:
     """Return what other environments need: beam centre, pixel size, numbers of frames."""
     geometries = []
     for geometry in recipe.geometries:
-        panel = geometry.detector.panels[0]
+        fs, ss = geometry.detector.beam_center or (None, None)
         geometries.append(
             {
                 "photon_energy_ev": geometry.photon_energy_ev,
                 "camera_length_m": geometry.camera_length_m,
-                "beam_fs": -panel.corner_x,
-                "beam_ss": -panel.corner_y,
-                "pixel_m": panel.pixel_size_m,
+                "beam_fs": fs,
+                "beam_ss": ss,
+                "pixel_m": geometry.detector.panels[0].pixel_size_m,
             }
         )
     return {"format": FORMAT, **dataclasses.asdict(recipe.condition), "geometries": geometries}

@@ -81,11 +81,9 @@ class FullFrame:
             data = experiment.source.read(0)
         finally:
             source.close()
-        beam = experiment.geometry.detector.panels[0]
-        mask = experiment.geometry.detector.full_mask | _unusable(
-            data, (-beam.corner_x, -beam.corner_y)
-        )
-        detector = dataclasses.replace(experiment.geometry.detector, mask=mask)
+        detector = experiment.geometry.detector
+        mask = detector.full_mask | _unusable(data, detector.beam_center or (np.nan, np.nan))
+        detector = dataclasses.replace(detector, mask=mask)
         self.geometry: Geometry = dataclasses.replace(experiment.geometry, detector=detector)
         self.counts: NDArray[np.int64] = np.where(mask, 0, data).astype(np.int64)
         self._seen = read_seen(seen) if seen else {}
