@@ -20,7 +20,6 @@ BASE = {
     "plugins",
     "progress",
     "metrics",
-    "lazy",
 }
 """What any room may use."""
 ROOMS = (

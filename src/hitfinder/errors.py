@@ -1,8 +1,53 @@
 """The errors a user can meet: what is wrong, where, and how to mend it."""
 
+from __future__ import annotations
+
+import unicodedata
+
+MOST_SHOWN = 400
+"""Characters of each part of an error that are shown; the middle of a longer one is left out."""
+
+_UNSHOWN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+"""Unicode categories of what a terminal obeys or cannot show: control characters, signs that turn
+the direction of text, halves of characters, and ends of lines."""
+
+
+def harmless(text: str, kept: str = "") -> str:
+    r"""Return a text as it can be shown: control characters are spelled out, as in ``\x1b``.
+
+    File names, and what files say of themselves, may hold sequences that a terminal obeys. Bytes of
+    a name that are no text are spelled out too.
+
+    Parameters
+    ----------
+    text : str
+        What is to be shown.
+    kept : str
+        Control characters that are meant.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in kept or c.isprintable() else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    if unicodedata.category(character) not in _UNSHOWN:
+        return character
+    code = ord(character)
+    # A byte that is no text, as Python keeps it in names of files.
+    code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _one_part(text: str) -> str:
+    if len(text) <= MOST_SHOWN:
+        return harmless(text)
+    half = MOST_SHOWN // 2
+    return harmless(f"{text[:half]} ... {text[-half:]}")
+
 
 class HitfinderError(Exception):
-    """An error to be shown to the user as one clear line.
+    """An error to be shown to the user as one clear line, whatever is in its parts.
 
     Parameters
     ----------
@@ -16,8 +61,8 @@ class HitfinderError(Exception):
 
     def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         self.what, self.where, self.hint = what, where, hint
-        text = f"{where}: {what}" if where else what
-        super().__init__(f"{text}. {hint}" if hint else text)
+        text = ": ".join(_one_part(part) for part in (where, what) if part)
+        super().__init__(f"{text}. {harmless(hint)}" if hint else text)
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.what, self.where, self.hint)

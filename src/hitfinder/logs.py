@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from hitfinder.errors import harmless
+
 
 class _StandardError(logging.StreamHandler):
     """Write to whatever `sys.stderr` is at the time, so that a progress bar can stand below."""
@@ -24,7 +26,7 @@ class _MessageFormat(logging.Formatter):
         super().__init__("%(asctime)s %(name)s: %(message)s" if detailed else "%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = harmless(super().format(record), kept="\n")
         if record.levelno >= logging.WARNING:
             return f"hitfinder: {record.levelname.lower()}: {text}"
         return text

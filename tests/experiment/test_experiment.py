@@ -354,9 +354,11 @@ def test_a_mask_that_does_not_fit_is_warned_of(tmp_path, caplog):
     ("dtype", "scale", "lines"),
     [
         (np.uint16, 1, ("flag_equal = 65535", "max_adu = 899")),
-        (np.int32, 1, ("flag_equal = 2147483647", "flag_lessthan = 0", "max_adu = 899")),
-        (np.float32, 1, ("flag_lessthan = -0.5", "max_adu = 899.99993896484")),
-        (np.int32, 25, ("flag_equal = 2147483647", "max_adu = 899")),
+        (np.uint32, 1, ("flag_morethan = 2147483000", "max_adu = 899")),
+        (np.int32, 1, ("flag_morethan = 2147483000", "flag_lessthan = 0", "max_adu = 899")),
+        (np.int64, 1, ("flag_morethan = 2147483000", "flag_lessthan = 0", "max_adu = 899")),
+        (np.float32, 1, ("flag_lessthan = -1", "flag_equal = -1", "max_adu = 899.99993896484")),
+        (np.int32, 25, ("flag_morethan = 2147483000", "max_adu = 899")),
     ],
 )
 def test_crystfel_is_told_which_values_are_no_readings(tmp_path, dtype, scale, lines):

@@ -205,9 +205,11 @@ def test_energy_and_distance_of_each_frame(tmp_path, master, geometry):
     geom = read_geom(tmp_path / "hits.geom")
     assert geom.unresolved == (
         "/LCLS/photon_energy_eV",
-        "/entry_1/instrument_1/detector_1/distance",
+        "/LCLS/camera_length_mm",
     )
     with h5py.File(tmp_path / "hits.cxi") as h5file:
+        distance = h5file["/entry_1/instrument_1/detector_1/distance"]
+        assert (list(distance), distance.attrs["units"]) == ([0.15, 0.151], "m")
         first, second = (geom.resolve(h5file, k).geometry() for k in (0, 1))
         joule = h5file["/entry_1/instrument_1/source_1/energy"][:]
     assert (first.photon_energy_ev, second.photon_energy_ev) == (6100, 6000)
@@ -249,8 +251,8 @@ def test_geometry_file_finds_all_it_names(tmp_path, master, geometry, frames):
     write_cxi_geom(tmp_path / "hits.geom", geometry, summary, adu_per_photon=2)
     text = (tmp_path / "hits.geom").read_text()
     for line in (
-        "photon_energy = 6000 eV",
-        "clen = 0.15 m",
+        "photon_energy = 6000",
+        "clen = 0.15",
         "adu_per_photon = 2",
         "data = /entry_1/data_1/data",
         "dim0 = %",

@@ -1,13 +1,18 @@
 import json
 import pickle
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel import read_geom
+from hitfinder.geometry.crystfel.entries import PanelEntry
+from hitfinder.geometry.crystfel.overlaps import overlapping
 from hitfinder.geometry.layout import Slab
 
 DATA = Path(__file__).parent / "data"
@@ -185,6 +190,19 @@ def test_camera_length_units(tmp_path, text, length):
         ("res = 10000", "res = 10000\nmask_file = bad.h5", ("no location of the mask",)),
         ("res = 10000", "res = 10000\npeak_list_type = hdf5", ("cxi, list3",)),
         ("res = 10000", "res = 10000\nno_index = yes", ("'no_index = yes'",)),
+        ("res = 10000", "res = 1_0000", ("'res = 1_0000'", "not a number")),
+        ("res = 10000", "res = 10000\nmax_adu = -inf", ("not a finite number",)),
+        ("res = 10000", "res = 10000\nmax_adu = nan", ("not a number",)),
+        ("res = 10000", "res = 10000\ndim999999999999 = ss", ("16 axes at most", ":6:")),
+        ("res = 10000", f"res = 10000\ndim{'9' * 5000} = ss", ("16 axes at most", ":6:")),
+        ("res = 10000", f"res = 10000\ndim2 = {'9' * 5000}", ("not ss, fs, % or a number",)),
+        ("res = 10000", f"res = 10000\nmask = /m\nmask_bad = 0x{'f' * 17}", ("64 bits",)),
+        ("res = 10000", "res = 10000\ncoffset = 1e400", ("not a finite number",)),
+        ("p/fs = x", "p/fs = 1e400x", ("not a finite direction",)),
+        ("p/fs = x", "p/fs = x\0", ("not 'name = value'", ":10:")),
+        ("p/max_fs = 9", "p/max_fs = 999999999", ("pixels are more than any frame has",)),
+        ("p/max_fs = 9", "p/max_fs = 1e300", ("pixels are more than any frame has",)),
+        ("p/max_fs = 9", f"p/max_fs = {'9' * 5000}", ("not a finite number",)),
     ],
 )
 def test_unusable_lines_are_quoted_with_their_place(tmp_path, old, new, words):
@@ -231,6 +249,55 @@ def test_mask_bits_without_a_mask_are_reported(tmp_path):
 def test_overlapping_panels_are_reported(tmp_path):
     geom = read(tmp_path, BASE.replace("p/", "q/"))
     assert "panels 'p' and 'q' share pixels" in geom.warnings[0]
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 6)] * 2), min_size=2, max_size=12
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_overlaps_are_those_that_pixels_show(boxes):
+    panels = [make_panel(f"p{i}", *box) for i, box in enumerate(boxes)]
+    found = [(one.name, two.name) for one, two in overlapping(panels)]
+    claimed = np.zeros((20, 20), int)
+    for panel in panels:
+        claimed[panel.min_ss : panel.max_ss + 1, panel.min_fs : panel.max_fs + 1] += 1
+    assert bool(found) == bool((claimed > 1).any())
+    for one, two in found:
+        a, b = (next(p for p in panels if p.name == name) for name in (one, two))
+        assert a.min_fs <= b.max_fs
+        assert b.min_fs <= a.max_fs
+        assert a.min_ss <= b.max_ss
+        assert b.min_ss <= a.max_ss
+
+
+def make_panel(name, fs, ss, n_fs, n_ss):
+    ranges = (fs, fs + n_fs - 1, ss, ss + n_ss - 1)
+    return PanelEntry(name, *ranges, 0.0, 0.0, (1.0, 0, 0), (0, 1.0, 0), 1e4)
+
+
+def test_many_panels_are_looked_through_quickly():
+    side = 100
+    panels = [make_panel(f"p{k}", 3 * (k % side), 3 * (k // side), 3, 3) for k in range(side**2)]
+    began = time.process_time()
+    assert not list(overlapping(panels))
+    assert time.process_time() - began < 2
+
+
+def test_more_panels_than_any_detector_has_are_refused(tmp_path):
+    text = "".join(f"q{k}/min_fs = 0\n" for k in range(10_001))
+    refuse(tmp_path, text, "more than 10000 panels")
+
+
+def test_a_limit_that_is_infinite_is_none(tmp_path):
+    geom = read(tmp_path, "p/max_adu = inf\n")
+    assert geom.panels[0].max_adu is None
+    assert geom.geometry().detector.saturation is None
+    region = "bad_a/min_x = -inf\nbad_a/max_x = inf\nbad_a/min_y = -inf\nbad_a/max_y = -0.6\n"
+    mask = read(tmp_path, region).geometry().detector.mask
+    assert mask.any(axis=1).tolist() == [True, True, False, False, False]
+    assert mask[:2].all()
 
 
 def test_windows_line_ends(tmp_path):
@@ -436,6 +503,13 @@ def test_group_of_the_frame_goes_into_paths(tmp_path, cxi):
     line = "photon_energy = /%/energy keV"
     geom = read(tmp_path, "", base=BASE.replace("photon_energy = 9000 eV", line))
     assert geom.resolve(cxi, 0, "tag-7").photon_energy_ev == pytest.approx(7500)
+
+
+def test_each_percent_sign_of_a_path_takes_its_own_name(tmp_path, cxi):
+    cxi["/run/3/shots/b-7/energy"] = 7.5
+    line = "photon_energy = /run/%/shots/%/energy keV"
+    geom = read(tmp_path, "", base=BASE.replace("photon_energy = 9000 eV", line))
+    assert geom.resolve(cxi, 0, "3/b-7").photon_energy_ev == pytest.approx(7500)
 
 
 def test_mask_beside_the_data_is_that_of_the_frame(cxi):

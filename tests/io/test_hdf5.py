@@ -256,6 +256,25 @@ def test_groups_of_a_frame_each(tmp_path):
     assert source.index_of("ev2//") == 1
 
 
+def test_groups_within_groups(tmp_path):
+    stack = counts(4)
+    held = {
+        f"run/{a}/shots/{b}/data": stack[2 * i + k]
+        for i, a in enumerate(("1", "2"))
+        for k, b in enumerate("xy")
+    }
+    held |= {"run/3/other/z/data": stack[0], "run/4/shots/w/nothing": stack[0]}
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        for place, frame in held.items():
+            file[place] = frame
+    layout = FrameLayout((Slab("/run/%/shots/%/data", ("ss", "fs"), 0, 20, 24),))
+    source = open_source(path, layout=layout)
+    np.testing.assert_array_equal(np.stack(list(source)), stack)
+    assert [source.ref(i).event for i in range(4)] == ["1/x//", "1/y//", "2/x//", "2/y//"]
+    assert source.ref(2).group == "2/x"
+
+
 @pytest.mark.parametrize(
     ("make", "status", "words"),
     [

@@ -14,6 +14,7 @@ from hitfinder.errors import GeometryError, SourceError
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.crystfel.stored import of_frame, values_of
 from hitfinder.geometry.crystfel.text import Quantity
+from hitfinder.geometry.layout import filled
 from hitfinder.io.handles import POOL
 from hitfinder.io.source import FrameSource
 
@@ -148,7 +149,7 @@ def _read(quantity: Quantity, file: str, group: str) -> Values | None:
         if not h5py.is_hdf5(file):
             return None
         with POOL.visit():
-            stored = values_of(POOL.file(file), quantity.location.replace("%", group))
+            stored = values_of(POOL.file(file), filled(quantity.location, group))
     except (SourceError, OSError):
         # Why the frames cannot be read is told for each of them.
         return None

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
-from hitfinder.export.hits import DISTANCE, ENERGY_EV, ENERGY_J, ORIGIN, RESULT, Hit, Results
+from hitfinder.export.hits import (
+    DISTANCE,
+    DISTANCE_MM,
+    ENERGY_EV,
+    ENERGY_J,
+    ORIGIN,
+    RESULT,
+    Hit,
+    Results,
+)
 from hitfinder.export.links import FrameLinks
 from hitfinder.geometry.crystfel import Directives, write_geom
 from hitfinder.geometry.geometry import Geometry
@@ -160,10 +169,8 @@ def write_cxi_geom(
         mask_bad=1,
         peak_list=RESULT,
         adu_per_photon=adu_per_photon,
-        clen=f"{DISTANCE} m" if summary.camera_length_m is None else summary.camera_length_m,
-        photon_energy=(
-            f"{ENERGY_EV} eV" if summary.photon_energy_ev is None else summary.photon_energy_ev
-        ),
+        clen=DISTANCE_MM if summary.camera_length_m is None else summary.camera_length_m,
+        photon_energy=(ENERGY_EV if summary.photon_energy_ev is None else summary.photon_energy_ev),
         directives=directives,
         comments=comments,
     )
@@ -264,7 +271,7 @@ def _write_rest(h5file: h5py.File, geometry: Geometry) -> None:
     detector["x_pixel_size"] = detector["y_pixel_size"] = pixel
     data = h5file["/entry_1/data_1"]
     data["experiment_identifier"] = h5py.SoftLink(ORIGIN)
-    units = {ENERGY_EV: "eV", ENERGY_J: "J", DISTANCE: "m"}
+    units = {ENERGY_EV: "eV", ENERGY_J: "J", DISTANCE: "m", DISTANCE_MM: "mm"}
     units |= {f"{RESULT}/resolution_a": "angstrom", f"{RESULT}/photons": "photon"}
     for path, unit in units.items():
         h5file[path].attrs["units"] = unit

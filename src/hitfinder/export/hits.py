@@ -16,6 +16,9 @@ from hitfinder.io.source import FrameSource
 
 RESULT = "/entry_1/result_1"
 DISTANCE = "/entry_1/instrument_1/detector_1/distance"
+DISTANCE_MM = "/LCLS/camera_length_mm"
+"""The same in mm: what programs take a camera length for that they find at a path without unit."""
+
 ENERGY_EV = "/LCLS/photon_energy_eV"
 ENERGY_J = "/entry_1/instrument_1/source_1/energy"
 ORIGIN = "/entry_1/experiment_identifier"
@@ -102,7 +105,7 @@ class Results:
         self._grow(f"{RESULT}/frame", np.int64)
         for path in (f"{RESULT}/file", f"{RESULT}/event", ORIGIN):
             self._grow(path, h5py.string_dtype())
-        for path in (ENERGY_EV, ENERGY_J, DISTANCE):
+        for path in (ENERGY_EV, ENERGY_J, DISTANCE, DISTANCE_MM):
             self._grow(path, np.float64)
 
     def _grow(self, path: str, dtype: Any, columns: int | None = None) -> None:
@@ -144,6 +147,7 @@ class Results:
         self._extend(ENERGY_EV, energies)
         self._extend(ENERGY_J, energies * JOULE_PER_EV)
         self._extend(DISTANCE, lengths)
+        self._extend(DISTANCE_MM, 1e3 * lengths)
 
     def _add_peaks(self, peaks: Sequence[NDArray[np.void]]) -> None:
         counts = np.array([len(found) for found in peaks])

@@ -10,6 +10,39 @@ from hitfinder.errors import GeometryError
 Dim = int | Literal["%", "ss", "fs"]
 """One axis of a dataset: a fixed index, the frame (``%``), or a pixel axis."""
 
+MOST_PIXELS = 1 << 28
+"""Pixels beyond which a frame's stated size is taken for an error; the largest detectors have some
+2·10⁷."""
+
+
+def check_frame_size(shape: tuple[int, int], where: str) -> None:
+    """Refuse a size that no frame has, before memory is asked for.
+
+    Raises
+    ------
+    GeometryError
+        If there are more than `MOST_PIXELS`.
+    """
+    if shape[0] * shape[1] > MOST_PIXELS:
+        what = f"{shape[0]:.6g} x {shape[1]:.6g} pixels are more than any frame has"
+        raise GeometryError(what, where)
+
+
+def filled(path: str, group: str) -> str:
+    """Put the names of a frame's groups in place of each ``%`` of a path.
+
+    Parameters
+    ----------
+    path : str
+        HDF5 path.
+    group : str
+        Names separated by slashes, as a CrystFEL event has them before its ``//``. Left over
+        names count for nothing, a ``%`` without a name stays.
+    """
+    pieces, names = path.split("%"), group.split("/") if group else []
+    fillers = [*names[: len(pieces) - 1], *["%"] * (len(pieces) - 1 - len(names))]
+    return pieces[0] + "".join(a + b for a, b in zip(fillers, pieces[1:], strict=True))
+
 
 @dataclasses.dataclass(frozen=True)
 class Slab:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from hitfinder.errors import SourceError
-from hitfinder.geometry.layout import Dim, FrameLayout, Slab
+from hitfinder.geometry.layout import Dim, FrameLayout, Slab, filled
 from hitfinder.io import metadata as fields
 from hitfinder.io.chunks import Axis
 from hitfinder.io.eiger import data_links, open_eiger
@@ -75,7 +75,7 @@ def _open_plain(file: str, path: str) -> Hdf5Source:
     kind, shape = format_name(handle), fields.shape_announced(handle)
     groups = _frame_groups(handle, (path,))
     label = path + _channel_note(handle, path)
-    tables = [locate(file, path.replace("%", group, 1)) for group in groups]
+    tables = [locate(file, filled(path, group)) for group in groups]
     table = FrameTable.joined(tables)
     return Hdf5Source(
         file,
@@ -114,7 +114,7 @@ def _open_layout(file: str, layout: FrameLayout, paths: tuple[str, ...]) -> Hdf5
     for path in paths:
         slabs = tuple(s for s in layout.slabs if s.data_path == path) or layout.slabs
         axes = _axes(slabs)
-        tables = [locate(file, path.replace("%", group, 1), axes) for group in groups]
+        tables = [locate(file, filled(path, group), axes) for group in groups]
         if "%" in path:
             events = _events(groups, tables)
         planes.append(Plane(FrameTable.joined(tables), slabs))
@@ -150,20 +150,41 @@ def _axes(slabs: tuple[Slab, ...]) -> tuple[Axis, ...]:
 
 
 def _frame_groups(handle: h5py.File, paths: tuple[str, ...]) -> list[str]:
-    """Return the names that ``%`` stands for, sorted; one empty name without a ``%``."""
-    if not any("%" in path for path in paths):
+    """Return the names that each ``%`` stands for, sorted; one empty name without a ``%``.
+
+    Several ``%`` of a path give names separated by slashes, as in a CrystFEL event.
+    """
+    pattern = max(paths, key=lambda path: path.count("%"))
+    if "%" not in pattern:
         return [""]
-    pattern = next(path for path in paths if "%" in path)
-    parent, _, rest = pattern.partition("%")
-    group = handle.get(parent.rstrip("/") or "/")
-    rest = rest.lstrip("/")
-    names = list(group) if isinstance(group, h5py.Group) else []
-    found = [
-        n for n in names if isinstance(group[n], h5py.Group) and (not rest or rest in group[n])
-    ]
+    found = list(_names_for(handle, "", pattern.split("%")))
     if not found:
         raise SourceError("no-frames", f"there is no dataset {pattern}", handle.filename)
-    return sorted(found)
+    return found
+
+
+def _names_for(handle: h5py.File, start: str, pieces: list[str]) -> Iterator[str]:
+    """Find what stands between the pieces of a path, the first of which follows `start`."""
+    parent, (after, *more) = start + pieces[0], pieces[1:]
+    group = _get(handle, parent.rstrip("/") or "/")
+    if not isinstance(group, h5py.Group) or not parent.endswith("/"):
+        return
+    for name in sorted(group):
+        path = f"{parent}{name}"
+        if not isinstance(_get(handle, path), h5py.Group):
+            continue
+        if more:
+            yield from (f"{name}/{inner}" for inner in _names_for(handle, path, [after, *more]))
+        elif not after.strip("/") or _get(handle, path + after) is not None:
+            yield name
+
+
+def _get(handle: h5py.File, path: str) -> object:
+    """Return what is at a path; None if there is nothing, or a link leads nowhere."""
+    try:
+        return handle.get(path)
+    except (KeyError, OSError, RuntimeError):
+        return None
 
 
 def format_name(handle: h5py.File) -> str:

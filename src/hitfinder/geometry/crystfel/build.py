@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -86,7 +87,7 @@ def panel_entry(name: str, found: Found, where: str) -> PanelEntry:
         dims=_dims(name, found, where),
         adu_per_photon=may("adu_per_photon", text.positive),
         adu_per_ev=may("adu_per_eV", text.positive),
-        max_adu=may("max_adu", text.number),
+        max_adu=may("max_adu", _saturation),
         no_index=may("no_index", text.switch, False),
         mask_edge_pixels=may("mask_edge_pixels", text.whole, 0),
         masks=_masks(found),
@@ -110,7 +111,7 @@ def _dims(name: str, found: Found, where: str) -> tuple[Dim, ...]:
     dims: dict[int, Dim | None] = {0: "ss", 1: "fs"}
     for key, entry in found.items():
         if re.fullmatch(r"dim\d+", key):
-            dims[int(key[3:])] = text.axis(entry)
+            dims[text.axis_number(entry)] = text.axis(entry)
     listed = [dims.get(axis) for axis in range(max(dims) + 1)]
     right = None not in listed and listed.count("%") <= 1
     if not right or listed.count("ss") != 1 or listed.count("fs") != 1:
@@ -118,6 +119,12 @@ def _dims(name: str, found: Found, where: str) -> tuple[Dim, ...]:
         hint = "ss and fs are needed once each, % at most once, and no axis may be left out"
         raise GeometryError(f"panel {name!r} has dimensions {shown}", where, hint)
     return tuple(d for d in listed if d is not None)
+
+
+def _saturation(entry: Entry) -> float | None:
+    """Return the limit of the counts; None for infinity, which is none."""
+    value = text.limit(entry)
+    return None if value == math.inf else text.number(entry)
 
 
 def idle_mask_bits(found: Found) -> list[Entry]:
@@ -154,7 +161,7 @@ def bad_region(name: str, found: Found, where: str) -> BadRegion:
         what = "mixes fs/ss and x/y" if in_lab else "has no bounds"
         raise GeometryError(f"bad region {name!r} {what}", where)
     lab = in_lab.pop()
-    axes, parse = (("x", "y"), text.number) if lab else (("fs", "ss"), text.whole)
+    axes, parse = (("x", "y"), text.limit) if lab else (("fs", "ss"), text.whole)
     bounds: list[float] = []
     for key in (f"{end}_{axis}" for end in ("min", "max") for axis in axes):
         if key not in found:

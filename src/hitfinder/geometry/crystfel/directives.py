@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 from hitfinder.geometry.crystfel.entries import Flag
 from hitfinder.geometry.crystfel.geomfile import GeomFile
+
+HIGHEST_FLAG = 2_147_483_000.0
+"""CrystFEL keeps flags as signed integers of 32 bits, by way of single precision, and compares in
+single precision: it takes 2147483645 for -2147483648, and 4294967295 too (datatemplate.c,
+add_flag_value; image.c, mark_flagged_pixels; CrystFEL 0.12)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +57,33 @@ def directives_of(
             top.append(f"bandwidth = {geom.bandwidth:.15g}")
         top += geom.groups
         for panel in geom.panels:
-            lines = [_flag_line(flag) for flag in dict.fromkeys(panel.flags) if flag not in common]
+            flags = (flag for flag in panel.flags if flag not in common)
+            lines = [line for flag in flags for line in _flag_lines(flag)]
             if panel.max_adu is not None:
                 lines.append(f"max_adu = {panel.max_adu:.15g}")
                 max_adu = None
-            own[panel.name] = tuple(lines)
+            own[panel.name] = tuple(dict.fromkeys(lines))
     if len(set(own.values())) == 1:
         top += next(iter(own.values()))
         own = {}
-    top += map(_flag_line, common)
+    top += dict.fromkeys(line for flag in common for line in _flag_lines(flag))
     if max_adu is not None:
         top.append(f"max_adu = {max_adu:.15g}")
     return Directives(tuple(top), own)
 
 
-def _flag_line(flag: Flag) -> str:
-    return f"flag_{flag.kind} = {flag.value:.15g}"
+def _flag_lines(flag: Flag) -> tuple[str, ...]:
+    """Write a flag so that CrystFEL marks what it says.
+
+    Of values beyond its range it can mark only all together, which no count reaches. Its flags are
+    whole, but it rounds counts before it finds them equal: less than -0.5 is less than or equal
+    to -1.
+    """
+    kind, value = flag.kind, flag.value
+    if abs(value) > HIGHEST_FLAG:
+        if kind == "equal":
+            kind = "morethan" if value > 0 else "lessthan"
+        return (f"flag_{kind} = {math.copysign(HIGHEST_FLAG, value):.15g}",)
+    if kind == "lessthan" and value % 1 == 0.5:
+        return tuple(f"flag_{kind} = {math.floor(value)}" for kind in ("lessthan", "equal"))
+    return (f"flag_{kind} = {value:.15g}",)

@@ -17,7 +17,7 @@ from hitfinder.geometry.crystfel.stored import value_of
 from hitfinder.geometry.crystfel.text import Quantity
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.geometry.layout import Dim, FrameLayout, Slab
+from hitfinder.geometry.layout import Dim, FrameLayout, Slab, filled
 
 _OPTIONS = {
     "photon energy": "give it with --photon-energy-ev",
@@ -148,7 +148,7 @@ class GeomFile:
         index : int
             Frame; a value kept once stands for all frames.
         group : str
-            Name of the frame's group, put in place of ``%`` in paths.
+            Names of the frame's groups, put in place of ``%`` in paths.
 
         Returns
         -------
@@ -161,10 +161,10 @@ class GeomFile:
             If a path is not in the file, or holds no number for this frame.
         """
 
-        def filled(q: Quantity | None) -> Quantity | None:
+        def known(q: Quantity | None) -> Quantity | None:
             if q is None or q.value is not None or q.location is None:
                 return q
-            stored = value_of(h5file, q.location.replace("%", group), index)
+            stored = value_of(h5file, filled(q.location, group), index)
             try:
                 return dataclasses.replace(q, value=q.convert(stored))
             except ValueError as error:
@@ -173,14 +173,14 @@ class GeomFile:
         panels = self.panels
         if self.clen is not None and self.clen.value is None:
             # A camera length in the data file is the same for all panels, so one read does.
-            clen = filled(self.clen)
+            clen = known(self.clen)
             panels = tuple(dataclasses.replace(p, clen=clen) for p in panels)
         return dataclasses.replace(
             self,
             panels=panels,
-            photon_energy=filled(self.photon_energy),
-            shift_x=filled(self.shift_x),
-            shift_y=filled(self.shift_y),
+            photon_energy=known(self.photon_energy),
+            shift_x=known(self.shift_x),
+            shift_y=known(self.shift_y),
         )
 
     @property

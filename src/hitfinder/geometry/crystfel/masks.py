@@ -13,7 +13,7 @@ from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel.entries import BadRegion, MaskPlace, PanelEntry
 from hitfinder.geometry.crystfel.stored import dataset_at, plane_of
 from hitfinder.geometry.detector import Panel
-from hitfinder.geometry.layout import FrameLayout, Slab
+from hitfinder.geometry.layout import FrameLayout, Slab, filled
 
 Placed = Sequence[tuple[PanelEntry, Panel]]
 """Panels as a geometry file has them, and in the stored frame."""
@@ -30,6 +30,9 @@ def static_mask(
         True where a pixel is to be ignored.
     """
     mask = np.zeros(layout.shape, bool)
+    of_panel: dict[str | None, list[BadRegion]] = {}
+    for region in bad_regions:
+        of_panel.setdefault(None if region.in_lab else region.panel, []).append(region)
     for entry, panel in placed:
         view = mask[panel.slices]
         if entry.no_index:
@@ -38,10 +41,10 @@ def static_mask(
         if edge > 0:
             view[:edge] = view[-edge:] = True
             view[:, :edge] = view[:, -edge:] = True
-        for region in bad_regions:
+        for region in (*of_panel.get(None, ()), *of_panel.get(entry.name, ())):
             if region.in_lab:
                 _mask_lab_region(view, region, panel)
-            elif region.panel in (None, entry.name):
+            else:
                 _mask_data_region(view, region, entry)
     return mask
 
@@ -97,7 +100,7 @@ def data_masks(
     """Mask kept in the data file beside frame `index`; None if the geometry file names none."""
 
     def read(place: MaskPlace, slab: Slab) -> NDArray[Any]:
-        return plane_of(h5file, place.location.replace("%", group), slab, index)
+        return plane_of(h5file, filled(place.location, group), slab, index)
 
     return _joined(layout, placed, lambda place: place.file is None, read)
 
@@ -109,7 +112,7 @@ def frames_have_masks(
     for slab in layout.slabs:
         for place in {place for entry in panels for place in entry.masks}:
             if place.file is None and slab.frame_axis is not None:
-                stored = dataset_at(h5file, place.location.replace("%", group)).shape
+                stored = dataset_at(h5file, filled(place.location, group)).shape
                 if len(stored) == len(slab.dims) and stored[slab.frame_axis] > 1:
                     return True
     return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,17 @@ from hitfinder.geometry.crystfel.build import (
 )
 from hitfinder.geometry.crystfel.entries import BadRegion, PanelEntry
 from hitfinder.geometry.crystfel.geomfile import GeomFile
+from hitfinder.geometry.crystfel.overlaps import overlapping
 from hitfinder.geometry.crystfel.text import Entry
+from hitfinder.geometry.layout import check_frame_size
+
+Corner = tuple[int, int]
+
+MOST_PANELS = 10_000
+"""More than any detector has: AGIPD 1M has 128, LPD 256."""
+
+MOST_BYTES = 1 << 26
+"""Size of a geometry file, beyond which it is none."""
 
 _TOP_KEY = re.compile(
     "photon_energy|wavelength|electron_voltage|bandwidth|detector_shift_[xy]"
@@ -53,13 +63,20 @@ def read_geom(path: str | os.PathLike[str]) -> GeomFile:
     """
     name = str(path)
     try:
+        if Path(path).stat().st_size > MOST_BYTES:
+            raise GeometryError("is too large for a geometry file", name)
         content = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise GeometryError(f"cannot be read ({error.strerror})", name) from error
+    except (OSError, ValueError) as error:
+        raise GeometryError(f"cannot be read ({_reason(error)})", name) from error
     statements = _Statements(name)
     for entry in text.entries(content, name):
         statements.take(entry)
     return statements.geom_file()
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read; a ValueError is of a path that is none."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 class _Statements:
@@ -94,6 +111,8 @@ class _Statements:
             note(self.regions.setdefault(entry.owner, {}), entry)
         elif entry.owner:
             if entry.owner not in self.panels:
+                if len(self.panels) >= MOST_PANELS:
+                    raise GeometryError(f"describes more than {MOST_PANELS} panels", self.path)
                 self.first[entry.owner] = entry
                 self.panels[entry.owner] = dict(self.defaults)
                 self.without_panel.clear()
@@ -125,10 +144,11 @@ class _Statements:
             bad_region(name, found, self.first[name].where) for name, found in self.regions.items()
         )
         self._check_camera_lengths(panels)
-        self._check_overlaps(panels)
-        for region in regions:
-            self._check_region(region, panels)
-        return GeomFile(
+        for one, two in overlapping(panels):
+            what = f"panels {one.name!r} and {two.name!r} share pixels"
+            self.warnings.append(f"{self.first[two.name].where}: {what}")
+        self._check_regions(regions, panels)
+        geom = GeomFile(
             self.path,
             panels,
             regions,
@@ -141,6 +161,8 @@ class _Statements:
             groups=tuple(self.groups),
             warnings=tuple(self.warnings),
         )
+        check_frame_size(geom.layout.shape, self.path)
+        return geom
 
     def _value(self, key: str, parse: Callable[[Entry], Any]) -> Any:
         return parse(self.top[key]) if key in self.top else None
@@ -158,34 +180,30 @@ class _Statements:
             what = "panels take their camera length (clen) from different places"
             raise GeometryError(what, self.path, "give one clen, and coffset for each panel")
 
-    def _check_overlaps(self, panels: tuple[PanelEntry, ...]) -> None:
-        for i, one in enumerate(panels):
-            for two in panels[:i]:
-                if (
-                    one.slab_key == two.slab_key
-                    and one.min_fs <= two.max_fs
-                    and two.min_fs <= one.max_fs
-                    and one.min_ss <= two.max_ss
-                    and two.min_ss <= one.max_ss
-                ):
-                    what = f"panels {two.name!r} and {one.name!r} share pixels"
-                    self.warnings.append(f"{self.first[one.name].where}: {what}")
+    def _check_regions(
+        self, regions: tuple[BadRegion, ...], panels: tuple[PanelEntry, ...]
+    ) -> None:
+        bounds: dict[str | None, tuple[Corner, Corner]] = {p.name: _bounds([p]) for p in panels}
+        bounds[None] = _bounds(panels)
+        several = len({p.slab_key for p in panels}) > 1
+        for region in regions:
+            if region.in_lab:
+                continue
+            where, name = self.first[region.name].where, f"bad region {region.name!r}"
+            if region.panel is None and several:
+                raise GeometryError(f"{name} does not say on which panel", where)
+            if region.panel not in bounds:
+                what = f"{name} is on panel {region.panel!r}, which does not exist"
+                raise GeometryError(what, where)
+            first, last = bounds[region.panel]
+            if any(region.low[i] < first[i] or region.high[i] > last[i] for i in (0, 1)):
+                self.warnings.append(f"{where}: {name} counts only where it is on its panel")
 
-    def _check_region(self, region: BadRegion, panels: tuple[PanelEntry, ...]) -> None:
-        if region.in_lab:
-            return
-        where = self.first[region.name].where
-        if region.panel is None and len({p.slab_key for p in panels}) > 1:
-            raise GeometryError(f"bad region {region.name!r} does not say on which panel", where)
-        on = [p for p in panels if region.panel in (None, p.name)]
-        if not on:
-            what = f"bad region {region.name!r} is on panel {region.panel!r}, which does not exist"
-            raise GeometryError(what, where)
-        first = min(p.min_fs for p in on), min(p.min_ss for p in on)
-        last = max(p.max_fs for p in on), max(p.max_ss for p in on)
-        if any(region.low[i] < first[i] or region.high[i] > last[i] for i in (0, 1)):
-            what = f"bad region {region.name!r} counts only where it is on its panel"
-            self.warnings.append(f"{where}: {what}")
+
+def _bounds(panels: Sequence[PanelEntry]) -> tuple[Corner, Corner]:
+    """Return the first and the last (fs, ss) of panels."""
+    first = min(p.min_fs for p in panels), min(p.min_ss for p in panels)
+    return first, (max(p.max_fs for p in panels), max(p.max_ss for p in panels))
 
 
 def _peak_list_type(entry: Entry) -> str:

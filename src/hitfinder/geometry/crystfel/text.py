@@ -18,6 +18,12 @@ _TERM = re.compile(r"([+-]?)(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|)
 
 Kind = Literal["length", "energy", "wavelength"]
 
+MOST_AXES = 16
+"""Axes that a dataset may have; CrystFEL's own limit."""
+
+_MOST_DIGITS = 12
+"""Digits of a whole number that can stand for a place in a dataset."""
+
 # In m, eV and Å.
 _UNITS: dict[Kind, dict[str, float]] = {
     "length": {"m": 1.0, "mm": 1e-3},
@@ -65,7 +71,7 @@ def entries(text: str, file: str) -> Iterator[Entry]:
             continue
         key, equals, value = line.partition("=")
         where = f"{file}:{number}"
-        if not equals or not key.strip():
+        if not equals or not key.strip() or "\0" in line:
             raise GeometryError(f"not 'name = value': {line!r}", where)
         owner, slash, name = (part.strip() for part in key.partition("/"))
         if slash and not (owner and name):
@@ -75,12 +81,28 @@ def entries(text: str, file: str) -> Iterator[Entry]:
 
 def number(entry: Entry) -> float:
     """Value of an entry as a finite number without unit."""
+    value = _float(entry)
+    if not math.isfinite(value):
+        raise entry.error("not a finite number")
+    return value
+
+
+def limit(entry: Entry) -> float:
+    """Value of an entry as a number, or infinity where there is no limit."""
+    value = _float(entry)
+    if math.isnan(value):
+        raise entry.error("not a number")
+    return value
+
+
+def _float(entry: Entry) -> float:
     try:
         value = float(entry.value)
     except ValueError:
         raise entry.error("not a number") from None
-    if not math.isfinite(value):
-        raise entry.error("not a finite number")
+    if "_" in entry.value:
+        # A thousand to Python as 1_000, one to the programs that these files are made for.
+        raise entry.error("not a number")
     return value
 
 
@@ -102,7 +124,7 @@ def positive(entry: Entry) -> float:
 
 def axis(entry: Entry) -> Dim:
     """Value of an entry as what an axis of a dataset stands for."""
-    if entry.value.isdecimal():
+    if entry.value.isdecimal() and len(entry.value) <= _MOST_DIGITS:
         return int(entry.value)
     if entry.value not in ("%", "ss", "fs"):
         raise entry.error("not ss, fs, % or a number")
@@ -116,12 +138,29 @@ def path(entry: Entry) -> str:
     return entry.value
 
 
+def axis_number(entry: Entry) -> int:
+    """Return the number of the axis that an entry ``dim0``, ``dim1`` … speaks of."""
+    digits = entry.key.removeprefix("dim")
+    if len(digits) > _MOST_DIGITS or int(digits) >= MOST_AXES:
+        raise entry.error(f"a dataset has {MOST_AXES} axes at most")
+    return int(digits)
+
+
 def bits(entry: Entry) -> int:
-    """Value of an entry as a bit pattern, decimal or ``0x`` hexadecimal."""
+    """Value of an entry as a pattern of 64 bits, decimal or ``0x`` hexadecimal.
+
+    Returns
+    -------
+    int
+        As a signed number.
+    """
     try:
-        return int(entry.value, 0)
+        value = int(entry.value, 0)
     except ValueError:
-        return whole(entry)
+        value = whole(entry)
+    if not -(2**63) <= value < 2**64:
+        raise entry.error("a mask has 64 bits at most")
+    return value - 2**64 if value >= 2**63 else value
 
 
 def switch(entry: Entry) -> bool:
@@ -142,6 +181,8 @@ def direction(entry: Entry) -> Vector:
             raise entry.error("not a direction", "write it as -0.999x +0.01y -0.002z")
         sums[term[3]] += float((term[1] or "+") + (term[2] or "1"))
         at = term.end()
+    if not all(map(math.isfinite, sums.values())):
+        raise entry.error("not a finite direction")
     return sums["x"], sums["y"], sums["z"]
 
 
@@ -212,9 +253,12 @@ def quantity(entry: Entry, kind: Kind) -> Quantity:
     if literal is None:
         return result
     try:
-        return dataclasses.replace(result, value=result.convert(float(literal[1])))
+        value = result.convert(float(literal[1]))
     except ValueError as error:
         raise entry.error(str(error)) from None
+    if not math.isfinite(value):
+        raise entry.error("not a finite number")
+    return dataclasses.replace(result, value=value)
 
 
 def length_m(entry: Entry) -> float:

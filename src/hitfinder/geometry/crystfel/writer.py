@@ -38,6 +38,9 @@ def write_geom(
 ) -> None:
     """Write a geometry as a CrystFEL geometry file.
 
+    Lengths and energies have no unit, as cfelpyutils wants it: CrystFEL takes such numbers as m and
+    eV, and those at a path in the data file as mm and eV.
+
     Parameters
     ----------
     path : path-like
@@ -59,10 +62,9 @@ def write_geom(
     adu_per_photon : float
         Stored counts per photon.
     clen : float or str, optional
-        Camera length in m, or its HDF5 path and unit, as ``"/path mm"``; the geometry's if not
-        given.
+        Camera length in m, or the HDF5 path of one in mm; the geometry's if not given.
     photon_energy : float or str, optional
-        Photon energy in eV, or its HDF5 path and unit; the geometry's if not given.
+        Photon energy in eV, or the HDF5 path of one in eV; the geometry's if not given.
     directives : Directives, optional
         What to write besides.
     comments : iterable of str
@@ -78,11 +80,10 @@ def write_geom(
     if mask_file and not mask_path:
         raise ValueError("a mask file needs the path of the mask in it")
     lines = [f"; {line}".rstrip() for text in comments for line in text.splitlines()]
-    energy = _with_unit(photon_energy, geometry.photon_energy_ev, "eV")
     lines += [
         "",
-        f"photon_energy = {energy}",
-        f"clen = {_with_unit(clen, geometry.camera_length_m, 'm')}",
+        f"photon_energy = {_number_or_path(photon_energy, geometry.photon_energy_ev)}",
+        f"clen = {_number_or_path(clen, geometry.camera_length_m)}",
         f"adu_per_photon = {adu_per_photon:.15g}",
         "",
         f"data = {data_path}",
@@ -104,12 +105,12 @@ def write_geom(
         part.write_text("\n".join(lines).strip() + "\n", encoding="utf-8")
 
 
-def _with_unit(given: float | str | None, default: float, unit: str) -> str:
+def _number_or_path(given: float | str | None, default: float) -> str:
     if isinstance(given, str):
-        if not re.fullmatch(r"/\S+ \S+", given):
-            raise ValueError(f"{given!r} is not an HDF5 path followed by a unit")
+        if not re.fullmatch(r"/\S+", given):
+            raise ValueError(f"{given!r} is not an HDF5 path")
         return given
-    return f"{default if given is None else given:.15g} {unit}"
+    return f"{default if given is None else given:.15g}"
 
 
 def _panel_lines(panel: Panel) -> Iterator[str]:
