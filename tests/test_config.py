@@ -1,6 +1,7 @@
 import dataclasses
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from hitfinder import config
@@ -152,3 +153,24 @@ def test_toml_that_python_cannot_take_is_refused(tmp_path, text):
 def test_a_number_beyond_floats_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="must be a finite number, got 100"):
         load(tmp_path, "[finder]\nfalse_hits = 1" + "0" * 400)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tag": ("a",)}, "unknown setting 'tag'. Did you mean 'tags'"),
+        ({"csv": "yes"}, "'csv' must be true or false, got 'yes'"),
+        ({"beam_center": (1, "x")}, "'beam_center' must be a finite number, got 'x'"),
+    ],
+)
+def test_override_refuses_what_a_file_may_not_hold(given, message):
+    with pytest.raises(ConfigError, match=message):
+        config.override(Job(), **given)
+
+
+def test_override_takes_paths_and_numpy_numbers(tmp_path):
+    job = config.override(Job(), detector=tmp_path / "x", beam_center=np.array([1, 2.5]))
+    assert job == Job(detector=str(tmp_path / "x"), beam_center=(1.0, 2.5))
+    finder = config.override(Finder(), min_peaks=np.int64(3), false_hits=np.float32(0.5))
+    assert finder == Finder(0.5, 3)
+    assert type(finder.min_peaks) is int

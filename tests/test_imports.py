@@ -20,6 +20,7 @@ BASE = {
     "plugins",
     "progress",
     "metrics",
+    "lazy",
 }
 """What any room may use."""
 ROOMS = (

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import os
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -101,16 +102,46 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
 def override(settings: T, **given: Any) -> T:
     """Replace the fields that are given a value other than None.
 
+    Paths and NumPy numbers are taken as strings and numbers.
+
     Raises
     ------
     ConfigError
-        If the dataclass refuses a value.
+        If there is no such field, or a value is of the wrong type or refused by the dataclass.
     """
+    hints = typing.get_type_hints(type(settings))
+    changed = {}
+    for key, value in given.items():
+        if key not in hints:
+            raise ConfigError(f"unknown setting {key!r}", hint=_suggestion(key, list(hints)))
+        if value is not None:
+            changed[key] = _converted(key, value, hints[key])
     try:
-        changed = {key: value for key, value in given.items() if value is not None}
         return dataclasses.replace(settings, **changed)  # type: ignore[type-var]
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _converted(key: str, value: Any, hint: Any) -> Any:
+    """Return a value as the type of its field, or raise ConfigError."""
+    import cattrs
+
+    if dataclasses.is_dataclass(value):
+        return value
+    try:
+        return _converter().structure(_as_in_a_file(value), hint)
+    except cattrs.BaseValidationError as error:
+        _explain(error, "", f"{key}.")
+    except ValueError as error:
+        between = " " if isinstance(error, _WrongKindError) else ": "
+        raise ConfigError(f"{key!r}{between}{error}") from error
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """Return a value from Python as a TOML file would give it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value  # NumPy
 
 
 def flatten(settings: object, prefix: str = "") -> dict[str, Any]:

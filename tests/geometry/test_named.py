@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.named import detector_names, named_detector
+from hitfinder.geometry.named import detectors, named_detector
 
 PYFAI = {
     "eiger-x-500k": "Eiger 500k",
@@ -31,7 +31,7 @@ PYFAI = {
 
 
 def test_every_name_but_the_report_is_compared_with_pyfai():
-    assert set(detector_names()) - set(PYFAI) == {"eiger-4m-report"}
+    assert set(detectors()) - set(PYFAI) == {"eiger-4m-report"}
 
 
 @pytest.mark.parametrize("name", PYFAI)

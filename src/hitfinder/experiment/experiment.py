@@ -21,10 +21,10 @@ from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of, read_geom
-from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import read_mask
-from hitfinder.geometry.named import detector_names, named_detector
+from hitfinder.geometry.named import detectors, named_detector
 from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.source import FrameSource, Metadata
 
@@ -269,7 +269,7 @@ def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
     GeometryError
         If no detector is known by this shape and the files give no pixel size.
     """
-    named = [d for d in map(named_detector, detector_names()) if d.shape == shape]
+    named = [d for d in map(named_detector, detectors()) if d.shape == shape]
     words = _plain(said.detector)
     named.sort(key=lambda d: _plain(d.name) not in words)
     if named:
@@ -280,11 +280,9 @@ def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
             f"no detector is known with frames of {rows} x {columns} pixels",
             hint="Give --geometry FILE.geom, or --detector with one of another name.",
         )
-    panel = Panel(
-        "p0", 0, 0, columns, rows, -columns / 2, -rows / 2, pixel_size_m=said.pixel_size_m
-    )
     name = said.detector or "unnamed detector"
-    return Detector(name, shape, (panel,)), f"{FROM_FILE}: shape and pixel size"
+    detector = Detector.flat(shape, said.pixel_size_m, name=name)
+    return detector, f"{FROM_FILE}: shape and pixel size"
 
 
 def _plain(text: str) -> str:

@@ -117,6 +117,21 @@ def peak_columns(frames: NDArray[np.integer], peaks: NDArray[np.void]) -> dict[s
     return {"frame": frames} | {name: peaks[name] for name in PEAK_COLUMNS if name != "frame"}
 
 
+def peaks_to_arrow(peaks: NDArray[np.void]) -> pa.Table:
+    """Return peaks as a table of their own, which has the columns of the peak table but ``frame``.
+
+    Parameters
+    ----------
+    peaks : structured ndarray, shape (n_peaks,)
+        As for `peak_columns`.
+    """
+    import pyarrow as pa
+
+    schema = peak_schema().remove(0)
+    arrays = [pa.array(peaks[field.name], field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
 class TableWriter:
     """Takes the rows of a table in batches of any size; `table_writer` makes one.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder import config
 from hitfinder.finding import background, peaks, score
 from hitfinder.finding import texture as local
 from hitfinder.finding.background import compilable
@@ -17,7 +19,7 @@ from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.poisson import critical_counts
 from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
-from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 
 _DENSE = 0.1
@@ -41,13 +43,39 @@ class LikelihoodFinder:
     ----------
     geometry : Geometry
         Detector, mask, camera length and beam.
-    settings : FinderSettings
+    settings : FinderSettings, optional
         What to call a peak and a hit.
+    **changes
+        Single settings, such as ``false_hits=0.001``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such setting, or its value is impossible.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> import numpy as np
+    >>> geometry = hf.Geometry.flat((96, 96), 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+    >>> find = hf.LikelihoodFinder(geometry, false_hits=0.001)
+    >>> frame = np.random.default_rng(0).poisson(0.02, (96, 96))
+    >>> frame[[20, 40, 70], [30, 80, 25]] += 25
+    >>> found = find(frame)
+    >>> found.hit, sorted(found.peaks["fs"].astype(int).tolist())
+    (True, [25, 30, 80])
     """
 
-    def __init__(self, geometry: Geometry, settings: FinderSettings | None = None) -> None:
+    def __init__(
+        self,
+        geometry: Geometry,
+        settings: FinderSettings | None = None,
+        **changes: Unpack[FinderOptions],
+    ) -> None:
+        if not isinstance(geometry, Geometry):
+            raise ValueError(f"geometry must be a Geometry, got {type(geometry).__name__}")
         self.geometry = geometry
-        self.settings = settings or FinderSettings()
+        self.settings = config.override(settings or FinderSettings(), **changes)
         self.rings = Rings.of(geometry)
         self._points = local.control_points(self.rings.index < 0)
         self._patches = (
@@ -177,6 +205,7 @@ class LikelihoodFinder:
 
     def _load(self, frame: NDArray, mask: NDArray[np.bool_] | None) -> tuple[int, int, int]:
         """Fill the working copy; return photons, pixels lost beyond the mask, pixels lit."""
+        frame = np.asarray(frame)
         if frame.shape != self.geometry.shape:
             raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._work.shape}")
         saturation = self.geometry.detector.saturation
@@ -192,6 +221,7 @@ class LikelihoodFinder:
         kind = frame.dtype.type
         ring = self.rings.index
         if mask is not None:
+            mask = np.asarray(mask) != 0
             if mask.shape != ring.shape:
                 raise ValueError(f"mask shape {mask.shape} is not the geometry's {ring.shape}")
             ring = np.where(mask, np.int16(-1), ring)

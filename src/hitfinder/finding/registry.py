@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder import config
 from hitfinder.errors import ConfigError
 from hitfinder.finding.contract import Finder
-from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.result import FrameResult
+from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.plugins import Registry
 
@@ -31,3 +38,69 @@ def make_finder(geometry: Geometry, settings: FinderSettings) -> Finder:
     if not isinstance(made, Finder):
         raise ConfigError(f"{settings.finder!r} is no finder: it cannot be called with a frame")
     return made
+
+
+def finders() -> dict[str, str]:
+    """Return the finders that are registered, plug-ins included: name and ``module:Class``.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> hf.finders()["network"]
+    'hitfinder.network.finder:NetworkFinder'
+    """
+    return FINDERS.known()
+
+
+def find_peaks(
+    frame: NDArray,
+    geometry: Geometry,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    finder: str = "network",
+    **settings: Unpack[FinderOptions],
+) -> FrameResult:
+    """Find the peaks of one frame, and tell whether it is a hit.
+
+    This builds a finder for the one frame. For many frames build one, such as
+    `hitfinder.NetworkFinder`, and call it with each.
+
+    Parameters
+    ----------
+    frame : ndarray, shape of the geometry
+        Photon counts. Negative and NaN pixels, and those at the top of an integer type, have no
+        reading.
+    geometry : Geometry
+        Detector, camera length and beam.
+    mask : ndarray of bool, optional
+        Pixels to ignore in this frame, besides those that the geometry masks.
+    finder : str
+        One of `hitfinder.finders`, or your own as ``module:Class``.
+    **settings
+        Fields of `hitfinder.FinderSettings`, such as ``false_hits=0.001``.
+
+    Returns
+    -------
+    FrameResult
+        With ``hit``, ``score`` and ``peaks``.
+
+    Raises
+    ------
+    ValueError
+        If the frame or the mask has another shape than the geometry, or no counts.
+    ConfigError
+        If there is no such finder or setting.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> import numpy as np
+    >>> frame = np.random.default_rng(0).poisson(0.02, (96, 96))
+    >>> frame[[20, 40, 70], [30, 80, 25]] += 25
+    >>> geometry = hf.Geometry.flat(frame.shape, 75e-6, camera_length_m=0.05, photon_energy_ev=6e3)
+    >>> found = hf.find_peaks(frame, geometry)
+    >>> found.hit, len(found.peaks)
+    (True, 3)
+    """
+    chosen = config.override(FinderSettings(finder=finder), **settings)
+    return make_finder(geometry, chosen)(frame, mask)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hitfinder.export import tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,6 +51,25 @@ class FrameResult:
     profile: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
     hit_probability: float = math.nan
     counts: NDArray[np.int32] | None = None
+
+    def to_table(self) -> pa.Table:
+        """Return the peaks as an Arrow table, which pandas and polars take too.
+
+        Columns, units and meanings are those of a run's table of peaks; units and meanings are in
+        the metadata of the fields.
+
+        Examples
+        --------
+        >>> import hitfinder as hf
+        >>> import numpy as np
+        >>> geometry = hf.Geometry.flat(
+        ...     (96, 96), 75e-6, camera_length_m=0.05, photon_energy_ev=6e3
+        ... )
+        >>> found = hf.find_peaks(np.zeros((96, 96), np.uint16), geometry)
+        >>> found.to_table().column_names[:3]
+        ['fs', 'ss', 'photons']
+        """
+        return tables.peaks_to_arrow(self.peaks)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

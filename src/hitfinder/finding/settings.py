@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TypedDict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,3 +52,14 @@ class FinderSettings:
     def least_score(self) -> float:
         """Score a frame needs to be a hit."""
         return -math.log10(self.false_hits) if self.hit_threshold is None else self.hit_threshold
+
+
+class FinderOptions(TypedDict, total=False):
+    """The fields of `FinderSettings` as keyword arguments of a finder."""
+
+    false_peaks: float
+    peak_probability: float
+    false_hits: float
+    hit_threshold: float | None
+    min_peaks: int
+    model: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -170,6 +171,43 @@ class Detector:
         if self.mask is not None and self.mask.shape != self.shape:
             raise ValueError(f"mask shape {self.mask.shape} is not the frame shape {self.shape}")
 
+    @classmethod
+    def flat(
+        cls,
+        shape: tuple[int, int],
+        pixel_size_m: float | tuple[float, float],
+        *,
+        name: str = "flat",
+        mask: NDArray[np.bool_] | None = None,
+        saturation: float | None = None,
+    ) -> Detector:
+        """Make a detector of one panel across the beam, with fs along +x and ss along +y.
+
+        The beam axis meets the middle of the frame; `with_beam_center` moves it.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns (ss, fs) of a frame.
+        pixel_size_m : float or tuple of float
+            Edge of a pixel, in m; its edges along ss and fs where they differ.
+        name : str
+            Detector name.
+        mask : ndarray of bool, optional
+            True where a pixel is to be ignored.
+        saturation : float, optional
+            Counts at and above which a pixel is saturated.
+        """
+        n_ss, n_fs = _checked_shape(shape)
+        edges = (pixel_size_m,) * 2 if isinstance(pixel_size_m, (int, float)) else pixel_size_m
+        # A panel has one pixel size; a ratio of edges goes into the step along ss.
+        step = edges[0] / edges[1] if edges[1] else 1.0
+        corner = -n_fs / 2, -n_ss * step / 2
+        along_ss = (0.0, step, 0.0)
+        panel = Panel("p0", 0, 0, n_fs, n_ss, *corner, ss_vector=along_ss, pixel_size_m=edges[1])
+        bad = None if mask is None else np.asarray(mask) != 0
+        return cls(name, (n_ss, n_fs), (panel,), bad, saturation)
+
     def __iter__(self) -> Iterator[Panel]:
         return iter(self.panels)
 
@@ -218,3 +256,12 @@ class Detector:
             for p in self.panels
         )
         return dataclasses.replace(self, panels=moved)
+
+
+def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns as plain integers, or say why there can be no such frame."""
+    try:
+        n_ss, n_fs = map(operator.index, shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"a frame's shape is (rows, columns), got {shape!r}") from None
+    return n_ss, n_fs

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.detector import Detector
+from hitfinder.geometry.named import named_detector
 from hitfinder.units import wavelength_from_energy
 
 
@@ -39,6 +40,101 @@ class Geometry:
         wavelength_from_energy(self.photon_energy_ev)
         if not 0 <= self.polarisation <= 1:
             raise ValueError(f"polarisation must be in 0..1, got {self.polarisation}")
+
+    @classmethod
+    def flat(
+        cls,
+        shape: tuple[int, int],
+        pixel_size_m: float,
+        *,
+        camera_length_m: float,
+        photon_energy_ev: float,
+        beam_center: tuple[float, float] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        saturation: float | None = None,
+        polarisation: float = 1.0,
+    ) -> Geometry:
+        """Make the geometry of one flat panel across the beam.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns (ss, fs) of a frame.
+        pixel_size_m : float
+            Pixel edge, in m.
+        camera_length_m : float
+            Distance from sample to detector, in m.
+        photon_energy_ev : float
+            Mean photon energy, in eV.
+        beam_center : tuple of float, optional
+            Where the beam meets the frame (fs, ss), in pixels, first pixel's centre at 0.5; the
+            middle of the frame if not given.
+        mask : ndarray of bool, optional
+            True where a pixel is to be ignored, in all frames.
+        saturation : float, optional
+            Counts at and above which a pixel is saturated.
+        polarisation : float
+            Fraction of the beam polarised along x: 1 horizontal, 0 vertical, 0.5 none.
+
+        Raises
+        ------
+        ValueError
+            If a value is impossible.
+
+        Examples
+        --------
+        >>> import hitfinder as hf
+        >>> geometry = hf.Geometry.flat(
+        ...     (512, 512), 75e-6, camera_length_m=0.1, photon_energy_ev=6000
+        ... )
+        >>> geometry.shape, round(geometry.wavelength_a, 4)
+        ((512, 512), 2.0664)
+        """
+        detector = Detector.flat(shape, pixel_size_m, mask=mask, saturation=saturation)
+        return _placed(cls, detector, beam_center, camera_length_m, photon_energy_ev, polarisation)
+
+    @classmethod
+    def named(
+        cls,
+        detector: str,
+        *,
+        camera_length_m: float,
+        photon_energy_ev: float,
+        beam_center: tuple[float, float] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        polarisation: float = 1.0,
+    ) -> Geometry:
+        """Make the geometry of a detector that is known by name.
+
+        Parameters
+        ----------
+        detector : str
+            One of `hitfinder.detectors`.
+        camera_length_m, photon_energy_ev, beam_center, polarisation
+            As for `flat`.
+        mask : ndarray of bool, optional
+            True where a pixel is to be ignored, besides the gaps between modules.
+
+        Raises
+        ------
+        ValueError
+            If a value is impossible.
+        GeometryError
+            If there is no such detector.
+
+        Examples
+        --------
+        >>> import hitfinder as hf
+        >>> geometry = hf.Geometry.named(
+        ...     "eiger2-x-1m", camera_length_m=0.15, photon_energy_ev=7000
+        ... )
+        >>> geometry.shape
+        (1062, 1028)
+        """
+        found = named_detector(detector)
+        if mask is not None:
+            found = found.with_mask(np.asarray(mask) != 0)
+        return _placed(cls, found, beam_center, camera_length_m, photon_energy_ev, polarisation)
 
     @property
     def wavelength_a(self) -> float:
@@ -93,6 +189,23 @@ class Geometry:
         """
         with np.errstate(divide="ignore"):
             return 1 / np.linalg.norm(self.scattering_vectors(fs, ss), axis=-1)
+
+
+def _placed(
+    cls: type[Geometry],
+    detector: Detector,
+    beam_center: tuple[float, float] | None,
+    camera_length_m: float,
+    photon_energy_ev: float,
+    polarisation: float,
+) -> Geometry:
+    """Put a detector into the beam."""
+    if beam_center is not None:
+        fs, ss = beam_center
+        if not np.isfinite([fs, ss]).all():
+            raise ValueError(f"beam_center must be finite, got {beam_center}")
+        detector = detector.with_beam_center(fs, ss)
+    return cls(detector, camera_length_m, photon_energy_ev, polarisation)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.detector import Detector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +97,15 @@ _GRIDS = {
 }
 
 
-def detector_names() -> list[str]:
-    """Return the names that `named_detector` knows without further libraries, sorted."""
+def detectors() -> list[str]:
+    """Return the names of the detectors that are known without further libraries, sorted.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> "eiger2-x-4m" in hf.detectors()
+    True
+    """
     return sorted(_GRIDS)
 
 
@@ -113,7 +120,7 @@ def named_detector(name: str) -> Detector:
     Parameters
     ----------
     name : str
-        One of `detector_names`, in any case, with ``-``, ``_``, spaces or nothing between the
+        One of `detectors`, in any case, with ``-``, ``_``, spaces or nothing between the
         words.
 
     Raises
@@ -130,7 +137,7 @@ def named_detector(name: str) -> Detector:
         if candidate in own:
             known = own[candidate]
             grid = _GRIDS[known]
-            return _single_panel(known, grid.shape, (grid.pixel_size_m,) * 2, grid.mask)
+            return Detector.flat(grid.shape, grid.pixel_size_m, name=known, mask=grid.mask)
     others = _pyfai_names()
     if key in others:
         return _from_pyfai(others[key])
@@ -144,30 +151,6 @@ def named_detector(name: str) -> Detector:
 
 def _key(name: str) -> str:
     return "".join(c for c in name.lower() if c not in "-_ ")
-
-
-def _single_panel(
-    name: str,
-    shape: tuple[int, int],
-    pixel_m: tuple[float, float],
-    mask: NDArray[np.bool_] | None,
-) -> Detector:
-    """Make a one-panel detector of pixels `pixel_m` (ss, fs) with the beam at its middle."""
-    n_ss, n_fs = shape
-    # A panel has one pixel size; a ratio of sides goes into the step along ss.
-    step = pixel_m[0] / pixel_m[1]
-    panel = Panel(
-        "p0",
-        fs_start=0,
-        ss_start=0,
-        n_fs=n_fs,
-        n_ss=n_ss,
-        corner_x=-n_fs / 2,
-        corner_y=-n_ss * step / 2,
-        ss_vector=(0.0, step, 0.0),
-        pixel_size_m=pixel_m[1],
-    )
-    return Detector(name, shape, (panel,), mask)
 
 
 def _pyfai_names() -> dict[str, str]:
@@ -189,6 +172,5 @@ def _from_pyfai(name: str) -> Detector:
             f"detector {name!r} has no single flat grid of equal pixels",
             hint="describe it in a CrystFEL .geom file",
         )
-    mask = None if found.mask is None else np.asarray(found.mask) != 0
-    n_ss, n_fs = (int(n) for n in shape)
-    return _single_panel(name, (n_ss, n_fs), (float(pixel_m[0]), float(pixel_m[1])), mask)
+    edges = float(pixel_m[0]), float(pixel_m[1])
+    return Detector.flat(shape, edges, name=name, mask=found.mask)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.geometry.named import detector_names, named_detector
+from hitfinder.geometry.named import detectors, named_detector
 from hitfinder.io.composite import CompositeSource
 from hitfinder.io.framemasks import FrameMasks, first_files
 from hitfinder.io.source import FrameSource, Metadata
@@ -177,7 +177,7 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
 
 
 def _detectors(shape: tuple[int, int]) -> list[str]:
-    return [name for name in detector_names() if named_detector(name).shape == shape]
+    return [name for name in detectors() if named_detector(name).shape == shape]
 
 
 def _mask(source: FrameSource, said: Metadata) -> dict[str, Any] | None:

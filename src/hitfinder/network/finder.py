@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.result import FrameResult, Proposal
-from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.channels import CHANNELS, SIZE, channels, radial_direction, root_of_window
 from hitfinder.network.crops import crops_of
@@ -48,17 +49,38 @@ class NetworkFinder:
     ----------
     geometry : Geometry
         Detector, mask, camera length and beam.
-    settings : FinderSettings
+    settings : FinderSettings, optional
         What to call a peak and a hit, and which model to use.
+    **changes
+        Single settings, such as ``false_hits=0.001``.
 
     Raises
     ------
     hitfinder.network.model.ModelError
         If the model cannot be used.
+    ConfigError
+        If there is no such setting, or its value is impossible.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> import numpy as np
+    >>> geometry = hf.Geometry.flat((96, 96), 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+    >>> find = hf.NetworkFinder(geometry)
+    >>> frame = np.random.default_rng(0).poisson(0.02, (96, 96))
+    >>> frame[[20, 40, 70], [30, 80, 25]] += 25
+    >>> found = find(frame)
+    >>> found.hit, len(found.peaks), bool(found.peaks["probability"].min() > 0.9)
+    (True, 3, True)
     """
 
-    def __init__(self, geometry: Geometry, settings: FinderSettings | None = None) -> None:
-        self.finder = LikelihoodFinder(geometry, settings)
+    def __init__(
+        self,
+        geometry: Geometry,
+        settings: FinderSettings | None = None,
+        **changes: Unpack[FinderOptions],
+    ) -> None:
+        self.finder = LikelihoodFinder(geometry, settings, **changes)
         self.model = load(self.finder.settings.model)
         self._session = _session(self.model)
         self._maps = np.empty((_BATCH, len(CHANNELS), SIZE, SIZE), np.float32)
