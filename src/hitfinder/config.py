@@ -41,8 +41,8 @@ def load(path: str | Path, cls: type[T]) -> T:
     path : path-like
         The file. Tables stand for nested dataclasses; a key left out keeps its default.
     cls : type
-        A dataclass whose fields are bools, numbers, strings, tuples, literals, optional ones of
-        these, or dataclasses.
+        A dataclass whose fields are bools, numbers, strings, tuples, mappings of strings,
+        literals, optional ones of these, or dataclasses.
 
     Returns
     -------
@@ -151,6 +151,8 @@ def flatten(settings: object, prefix: str = "") -> dict[str, Any]:
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             flat.update(flatten(value, f"{prefix}{field.name}."))
+        elif isinstance(value, Mapping):
+            flat.update({f"{prefix}{field.name}.{key}": one for key, one in value.items()})
         else:
             flat[prefix + field.name] = list(value) if isinstance(value, tuple) else value
     return flat
@@ -211,6 +213,9 @@ def _converter() -> cattrs.Converter:
         lambda value, cls: _tuple(value, typing.get_args(cls), converter),
     )
     converter.register_structure_hook_func(
+        lambda cls: typing.get_origin(cls) is Mapping, lambda value, cls: _strings(value)
+    )
+    converter.register_structure_hook_func(
         lambda cls: typing.get_origin(cls) is typing.Literal,
         lambda value, cls: _choice(value, typing.get_args(cls)),
     )
@@ -236,6 +241,15 @@ def _tuple(value: Any, hints: tuple, converter: cattrs.Converter) -> tuple:
         raise _WrongKindError(f"must be a list{length}, got {value!r}")
     hints = hints[:1] * len(value) if any_length else hints
     return tuple(converter.structure(v, hint) for v, hint in zip(value, hints, strict=True))
+
+
+def _strings(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise _WrongKindError(f"must be a table, got {value!r}")
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise _WrongKindError(f"must be a table of strings, got {key} = {text!r}")
+    return dict(value)
 
 
 def _choice(value: Any, options: tuple) -> Any:

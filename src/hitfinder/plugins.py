@@ -8,14 +8,58 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.metadata
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from hitfinder.errors import ConfigError
+from hitfinder.errors import ConfigError, HitfinderError
+
+OURS = "hitfinder"
+"""Name of this package, as far as registered things are concerned."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Registered:
+    """A name, what it stands for, and whose it is.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    path : str
+        ``module:Class``.
+    package : str
+        Name of the package that registered it; empty for what a user names as ``module:Class``.
+    version : str
+        Version of that package; empty for this one.
+    hides : tuple of str
+        Other packages that registered the same name in vain.
+    """
+
+    name: str
+    path: str
+    package: str = ""
+    version: str = ""
+    hides: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where it is from, for messages."""
+        if not self.package:
+            return "a module of your own"
+        return f"{self.package} {self.version}".rstrip()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with this package."""
+        return self.package == OURS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +80,22 @@ class Registry:
     group: str
     built_in: Mapping[str, str]
 
-    def known(self) -> dict[str, str]:
-        """Return ``module:Class`` of each registered name, those of the package first.
+    def known(self) -> dict[str, Registered]:
+        """Return what is registered, by name, what comes with the package first.
 
-        A name of the package stays the package's, whatever others register.
+        A name of the package stays the package's, whatever others register. Of two other packages
+        that register one name, the first in alphabetical order has it.
         """
-        found = dict(self.built_in)
-        for entry in sorted(importlib.metadata.entry_points(group=self.group)):
-            found.setdefault(entry.name, entry.value)
+        found = {name: Registered(name, path, OURS) for name, path in self.built_in.items()}
+        for entry in _entries(self.group, tuple(sys.path)):
+            first = found.setdefault(entry.name, entry)
+            if first is not entry:
+                hides = (*first.hides, entry.package)
+                found[entry.name] = dataclasses.replace(first, hides=hides)
         return found
 
-    def check(self, name: str) -> str:
-        """Return the ``module:Class`` that a name stands for, without importing it.
+    def find(self, name: str) -> Registered:
+        """Return what a name stands for, without importing it.
 
         Raises
         ------
@@ -57,8 +105,9 @@ class Registry:
         known = self.known()
         if name in known:
             return known[name]
-        if ":" in name:
-            return name
+        module, _, attribute = name.partition(":")
+        if module and attribute:
+            return Registered(name, name)
         close = difflib.get_close_matches(name, known, 1)
         meant = f"Did you mean {close[0]!r}? " if close else ""
         raise ConfigError(
@@ -79,15 +128,39 @@ class Registry:
         ConfigError
             If there is no such name, or it cannot be imported.
         """
-        path = self.check(name)
-        module, _, attribute = path.partition(":")
-        if name not in self.built_in and os.getcwd() not in sys.path:
+        found = self.find(name)
+        if found.hides:
+            log.warning(
+                "%s %r of %s is used; %s registers the same name",
+                *(self.kind, name, found.origin, ", ".join(found.hides)),
+            )
+        module, _, attribute = found.path.partition(":")
+        if not found.package and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
         try:
-            found: Any = importlib.import_module(module)
+            loaded: Any = importlib.import_module(module)
             for part in attribute.split("."):
-                found = getattr(found, part)
+                loaded = getattr(loaded, part)
+        except HitfinderError:
+            raise
         except Exception as error:
-            what = f"{self.kind} {name!r} cannot be imported ({type(error).__name__}: {error})"
-            raise ConfigError(what, hint="Check module:Class, and what it imports.") from error
-        return found
+            log.debug("%s %r", self.kind, name, exc_info=True)
+            whose = f" of {found.origin}" if found.package else ""
+            raise ConfigError(
+                f"{self.kind} {name!r}{whose} cannot be imported ({type(error).__name__}: {error})",
+                hint=f"Check {found.path}, and what it imports."
+                if found.package
+                else "Check module:Class, and what it imports.",
+            ) from error
+        return loaded
+
+
+@functools.lru_cache(maxsize=32)
+def _entries(group: str, path: tuple[str, ...]) -> tuple[Registered, ...]:
+    """Return what packages on the path register in a group, by name and then by package."""
+    found = {}
+    for entry in importlib.metadata.entry_points(group=group):
+        package = entry.dist.name if entry.dist else ""
+        version = entry.dist.version if entry.dist and package != OURS else ""
+        found[entry.name, package] = Registered(entry.name, entry.value, package, version)
+    return tuple(found[key] for key in sorted(found))

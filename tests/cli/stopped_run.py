@@ -1,4 +1,4 @@
-"""A run that stops itself: python stopped_run.py MASTER OUT SIGNAL FRAMES."""
+"""A run that stops itself: stopped_run.py INPUT OUT SIGNAL FRAMES [GEOM NETWORK=FOLDER...]."""
 
 import contextlib
 import multiprocessing
@@ -9,12 +9,19 @@ from pathlib import Path
 
 from hitfinder import logs
 from hitfinder.cli.run import tell
+from hitfinder.experiment.settings import GeometrySettings
+from hitfinder.finding.settings import FinderSettings
 from hitfinder.run.job import run_job
 from hitfinder.run.settings import JobSettings
 
 
 def main() -> None:
-    master, out, name, frames = sys.argv[1:]
+    source, out, name, frames, *study = sys.argv[1:]
+    settings = JobSettings(workers=2)
+    if study:
+        options = dict(option.split("=") for option in study[1:])
+        finder = FinderSettings(finder="study", options=options)
+        settings = JobSettings(GeometrySettings(study[0]), finder, workers=1)
 
     @contextlib.contextmanager
     def show(what, total):
@@ -34,7 +41,7 @@ def main() -> None:
     # Shells start what runs in the background with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logs.configure()
-    tell(run_job([master], Path(out), JobSettings(workers=2), show=show))
+    tell(run_job([source], Path(out), settings, show=show))
 
 
 if __name__ == "__main__":

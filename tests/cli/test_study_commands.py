@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 pytest.importorskip("torch")
 
 from hitfinder.cli.main import main
+from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.study.networks import attribute, bundle
 from hitfinder.study.networks.bundle import Bundle
 from hitfinder.study.networks.registry import network
-from hitfinder.study.run import run_pipeline
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -206,10 +209,22 @@ def networks(work):
     ]
 
 
-def test_run_by_a_pipeline(work, networks):
+@pytest.fixture(scope="module")
+def geom(work):
+    """Where the pixels of the tree are; its files say the photon energy and camera length."""
+    panel = Panel("p0", 0, 0, 64, 67, -32.0, -33.5, pixel_size_m=32 * 75e-6)
+    path = work / "small.geom"
+    geometry = Geometry(Detector("small", (67, 64), (panel,)), 0.15, 6000.0)
+    write_geom(path, geometry, data_path="/entry/data/data")
+    return path
+
+
+def test_run_by_a_pipeline(work, networks, geom):
+    import h5py
     import pyarrow.parquet
 
     options = [item for path in networks for item in ("--pipeline", path)]
+    options += ["--geometry", geom]
     damaged = work / "damaged.h5"
     damaged.write_bytes(b"nothing")
     inputs = ["images/peaks_water_overlay/01", "images/peaks_water_overlay/07", damaged]
@@ -218,57 +233,99 @@ def test_run_by_a_pipeline(work, networks):
     table = pyarrow.parquet.read_table(work / "told/frames.parquet").to_pydict()
     assert table["hit"] == [True] * 8 + [False] * 9
     assert table["photon_energy_ev"][:8] == [7000.0] * 8
-    assert table["camera_length_m"][:8] == [0.15] * 8
+    assert table["camera_length_m"][:8] == pytest.approx([0.15] * 8)
     assert table["photon_energy_ev"][8:] == [None] * 9
     assert table["status"][:16] == ["ok"] * 16
     assert table["status"][16] != "ok"
-    assert (work / "told/peaks.csv").exists()
+    assert table["geometry"][:8] == ["finder"] * 8
+    assert table["hit_probability"][:8] == pytest.approx([1.0] * 8, abs=0.1)
+    assert min(table["score"][:8]) >= 0 > max(table["score"][8:16])
+    names = ("peaks.csv", "hits.lst", "hits.geom", "report.html")
+    assert all((work / "told" / name).exists() for name in names)
+    with h5py.File(work / "told/hits.cxi") as cxi:
+        assert len(cxi["entry_1/data_1/data"]) == 8
+    page = (work / "told/report.html").read_text()
+    assert "reach it" not in page, "the networks do not know how many blank frames do"
     done = hitfinder("run", *inputs, "--out", "told", *options, cwd=work, code=2)
     assert "the folder is not empty. Use --resume" in done.stderr
     done = hitfinder("run", *inputs, "--out", "told", "--resume", *options, cwd=work)
     assert "complete already" in done.stdout
-    done = hitfinder("run", *inputs, "--out", "told", "--resume", *options[:4], cwd=work, code=2)
-    assert "networks/camera_length differs" in done.stderr
+    fewer = [*options[:4], *options[-2:]]
+    done = hitfinder("run", *inputs, "--out", "told", "--resume", *fewer, cwd=work, code=2)
+    assert "finder.options.camera_length was" in done.stderr
 
 
-@pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGINT", 0), ("SIGTERM", 0)])
-def test_a_stopped_pipeline_is_completed(work, networks, tmp_path, signal, code):
+def test_a_pipeline_goes_on_with_the_same_networks_only(work, networks, geom, tmp_path):
+    shutil.copytree(networks[0], tmp_path / "peak")
+    arguments = ["run", "images/peaks_water_overlay/01", "--geometry", geom]
+    arguments += ["--out", tmp_path / "out", "--pipeline", tmp_path / "peak"]
+    hitfinder(*arguments, cwd=work)
+    shutil.rmtree(tmp_path / "peak")
+    made = bundle.load(networks[0])
+    weights = {name: value + 1 for name, value in made.weights().items()}
+    bundle.save(tmp_path / "peak", made, weights)
+    done = hitfinder(*arguments, "--resume", cwd=work, code=2)
+    assert "the model of the finder differs" in done.stderr
+
+
+@pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGTERM", 0)])
+def test_a_stopped_pipeline_is_completed(work, networks, geom, tmp_path, signal, code):
     import pyarrow.parquet
 
-    source = work / "images/peaks_water_overlay"
-    script = Path(__file__).with_name("stopped_pipeline.py")
-    command = [sys.executable, script, source, tmp_path / "out", signal, "20", *networks]
+    source, out = work / "images/peaks_water_overlay", tmp_path / "out"
+    script = Path(__file__).with_name("stopped_run.py")
+    options = [f"peak={networks[0]}", f"camera_length={networks[2]}"]
+    command = [sys.executable, script, source, out, signal, "24", geom, *options]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr
-    parts = {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/.parts/part-*")}
-    assert len(parts) == 5, "20 frames of 4 each"
-    if signal == "SIGKILL":
-        assert not (tmp_path / "out/frames.parquet").exists()
-    else:
-        table = pyarrow.parquet.read_table(tmp_path / "out/frames.parquet").to_pydict()
-        assert table["status"] == ["ok"] * 20 + ["pending"] * 52
-        assert table["hit_probability"][20:] == [None] * 52
-        assert json.loads((tmp_path / "out/run.json").read_text())["complete"] is False
-    whole = run_pipeline([str(source)], networks, tmp_path / "whole", device="cpu", batch_size=4)
-    told = run_pipeline(
-        [str(source)], networks, tmp_path / "out", device="cpu", batch_size=4, resume=True
-    )
-    assert told == dataclasses.replace(whole, page=told.page)
-    assert (whole.processed, whole.interrupted) == (72, False)
-    for name in ("frames.parquet", "peaks.parquet"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not (tmp_path / "out/.parts").exists()
+    if signal == "SIGTERM":
+        table = pyarrow.parquet.read_table(out / "frames.parquet").to_pydict()
+        assert {"ok", "pending"} == set(table["status"])
+    told = [item for option in options for item in ("--finder-option", option)]
+    arguments = ["run", source, "--finder", "study", *told, "--geometry", geom]
+    done = hitfinder(*arguments, "--out", out, "--resume", "--workers", 1, cwd=work)
+    assert "72 of 72 frames processed" in done.stdout
+    hitfinder(*arguments, "--out", tmp_path / "whole", "--workers", 1, cwd=work)
+    both = (out, tmp_path / "whole")
+    frames = [pyarrow.parquet.read_table(folder / "frames.parquet") for folder in both]
+    assert frames[0].drop_columns("seconds").equals(frames[1].drop_columns("seconds"))
+    peaks = [(folder / "peaks.parquet").read_bytes() for folder in both]
+    assert peaks[0] == peaks[1]
+    assert not (out / ".parts").exists()
 
 
 @pytest.mark.parametrize(
-    "option", [["-g", "x.geom"], ["--min-peaks", "3"], ["-c", "x.toml"], ["--no-estimate"]]
+    "option",
+    [["--finder", "network"], ["--model", "x"], ["--false-hits", "0.1"], ["--false-peaks", "0.1"]],
 )
 def test_options_without_a_meaning_for_a_pipeline_are_refused(work, networks, option):
     arguments = ["run", "images/peaks_water_overlay/01", "--out", "x", "--pipeline", networks[0]]
     done = hitfinder(*arguments, *option, cwd=work, code=2)
-    name = {"-g": "--geometry", "-c": "--config"}.get(option[0], option[0])
-    assert f"--pipeline takes no {name}" in done.stderr
+    assert f"--pipeline takes no {option[0]}" in done.stderr
+    assert not (work / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pipeline", "networks/photon_energy"], "needs a network for 'peak'"),
+        (["--pipeline", "networks/peak", "--pipeline", "networks/peak"], "two networks are for"),
+        (["--pipeline", "networks/peak", "--min-peaks", 3], "needs a network for peak_location"),
+        (["--pipeline", "absent"], "no bundle"),
+        (["--finder", "study", "--finder-option", "peak"], "'peak' is not KEY=VALUE"),
+        (["--finder", "study", "--finder-option", "pek=x"], "takes no option 'pek'. It takes peak"),
+        (["--finder-option", "peak=x"], "finder 'network' takes no option 'peak'. It takes none"),
+        (
+            ["--finder", "study", "--finder-option", "peak=networks/photon_energy"],
+            "this is no network for peak",
+        ),
+    ],
+)
+def test_networks_that_make_no_pipeline_are_refused(work, networks, geom, options, message):
+    arguments = ["run", "images/peaks_water_overlay/01", "--out", "x", "--geometry", geom]
+    done = hitfinder(*arguments, *options, cwd=work, code=2)
+    assert message in done.stderr
     assert not (work / "x").exists()
 
 
@@ -282,8 +339,9 @@ def test_help_of_low_flux_is_about_low_flux(work):
 
 
 def test_a_pipeline_that_does_not_fit_the_frames(work, networks):
-    hitfinder("dataset", "build", "--out", "fine", "--frames", 1, "--bin", 16, cwd=work)
-    arguments = ["run", "fine/peaks_water_overlay/01", "--out", "x", "--pipeline", networks[0]]
+    np.save(work / "other.npy", np.zeros((2, 195, 487), np.uint16))
+    arguments = ["run", "other.npy", "--out", "x", "--pipeline", networks[0]]
+    arguments += ["--photon-energy-ev", 6000, "--camera-length-m", 0.15]
     done = hitfinder(*arguments, cwd=work, code=2)
     assert "trained on 67 x 64" in done.stderr
     assert not (work / "x").exists()

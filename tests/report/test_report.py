@@ -154,6 +154,7 @@ def make_report(geometry, collected, best, misses, image, complete=True):
         },
         "origin": {"photon_energy_ev": "settings"},
         "settings": {"finder.false_hits": 0.01, "finder.hit_threshold": None, "output.csv": True},
+        "hits_from": {"score": 2.0, "false_hits": 0.01},
         "timings": {"frames_per_second": 12.3, "workers": 2},
     }
     view = DetectorView.of(geometry, 1)

@@ -1,6 +1,5 @@
 """The report's pipeline, with networks whose answers are set by hand."""
 
-import dataclasses
 import subprocess
 import sys
 
@@ -10,32 +9,28 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hitfinder.errors import ConfigError
-from hitfinder.study.networks import attribute, bundle
-from hitfinder.study.networks.bundle import Bundle
-from hitfinder.study.networks.registry import network
+from hitfinder.study.networks import bundle
 from hitfinder.study.pipeline import Pipeline, Predictor, peaks_of_heatmap
 
 SHAPE = (12, 10)
 
 
-def save(path, name, net, state, shape=SHAPE):
-    config = dataclasses.replace(attribute.packaged(name), network=net)
-    model = network(net).build(shape, config.n_outputs)
-    values = {k: v.numpy() * 0 for k, v in model.state_dict().items()}
-    for key, value in state.items():
-        values[key] = np.broadcast_to(np.float32(value), values[key].shape).copy()
-    made = Bundle(config, shape, config.threshold)
-    return bundle.save(path, made, values).path
+@pytest.fixture
+def save(save_network):
+    def of_shape(path, name, net, state, shape=SHAPE):
+        return save_network(path, name, net, state, shape)
+
+    return of_shape
 
 
 @pytest.fixture
-def peak(tmp_path):
+def peak(save, tmp_path):
     """A hit from 100 photons on."""
     return save(tmp_path / "peak", "peak", "linear", {"linear.weight": 0.1, "linear.bias": -10})
 
 
 @pytest.fixture
-def energy(tmp_path):
+def energy(save, tmp_path):
     """6 keV up to 200 photons, then 8 keV."""
     weight = np.array([[0.0], [-1.0], [0.1]])
     state = {"linear.weight": weight, "linear.bias": np.array([0.0, -9.0, -20.0])}
@@ -43,13 +38,13 @@ def energy(tmp_path):
 
 
 @pytest.fixture
-def length(tmp_path):
+def length(save, tmp_path):
     state = {"linear.bias": np.array([0.0, 5.0, 0.0])}
     return save(tmp_path / "length", "camera_length", "linear", state)
 
 
 @pytest.fixture
-def location(tmp_path):
+def location(save, tmp_path):
     """The counts themselves, less nothing, as logits: a peak wherever there are photons."""
     return save(tmp_path / "location", "peak_location", "dncnn", {})
 
@@ -93,7 +88,7 @@ def test_positions_are_told_where_there_is_a_network_for_them(peak, location):
     assert len(answer.peaks) == 1
 
 
-def test_a_pipeline_needs_networks_that_belong_together(tmp_path, peak, energy):
+def test_a_pipeline_needs_networks_that_belong_together(save, tmp_path, peak, energy):
     with pytest.raises(ConfigError, match="tells peaks from none"):
         Pipeline.load([energy], device="cpu")
     with pytest.raises(ConfigError, match="two bundles are for peak"):
@@ -108,7 +103,7 @@ def test_frames_of_another_size_are_refused(peak):
         Pipeline.load([peak], device="cpu").run(np.zeros((9, 9), np.uint16))
 
 
-def test_networks_that_need_more_than_the_frame(tmp_path):
+def test_networks_that_need_more_than_the_frame(save, tmp_path):
     shape = (24, 20)
     dual = save(tmp_path / "dual", "peak", "dual-input", {}, shape)
     with pytest.raises(ConfigError, match=r"clean signal.*no real frame has"):

@@ -54,7 +54,27 @@ def refuse_all_but(ctx: click.Context, taken: Collection[str], what: str) -> Non
     click.UsageError
         Naming the first one.
     """
+    refuse(ctx, {param.name or "" for param in ctx.command.params} - set(taken), what)
+
+
+def refuse(ctx: click.Context, names: Collection[str], what: str) -> None:
+    """Refuse options that have no meaning, if they were given.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        Of the command.
+    names : collection of str
+        Names of the parameters that have none.
+    what : str
+        What takes them not, for the message.
+
+    Raises
+    ------
+    click.UsageError
+        Naming the first one.
+    """
     for param in ctx.command.params:
         name = param.name or ""
-        if name not in taken and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+        if name in names and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"{what} takes no {max(param.opts, key=len)}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse_all_but
+from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse
 
 if TYPE_CHECKING:
     from hitfinder.run.job import Result
@@ -46,10 +47,8 @@ FINDER_OPTIONS = (
 )
 
 
-TAKEN_BY_PIPELINE = {
-    *("inputs", "out", "pipeline", "camera_length_m", "photon_energy_ev"),
-    *("csv", "resume", "overwrite"),
-}
+NOT_FOR_PIPELINE = ("finder", "model", "false_hits", "false_peaks", "peak_probability")
+"""Options that mean nothing to the study's networks."""
 
 
 def geometry_options(command: Any) -> Any:
@@ -123,8 +122,16 @@ def finder_options(command: Any) -> Any:
             click.option(
                 "--finder",
                 metavar="NAME",
-                help="Judge candidate peaks by a trained 'network', or by 'likelihood' alone; or"
-                " your own finder as module:Class.  [default: network]",
+                help="Judge candidate peaks by a trained 'network', or by 'likelihood' alone; or by"
+                " a finder of 'hitfinder plugins', or your own as module:Class."
+                "  [default: network]",
+            ),
+            click.option(
+                "--finder-option",
+                "finder_options",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Tell the finder something that it takes besides; once for each.",
             ),
             click.option(
                 "--model",
@@ -160,8 +167,10 @@ def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings
         beam_center=given.get("beam_center"),
         mask=given.get("mask"),
     )
+    options = {**settings.finder.options, **_options(given.get("finder_options", ()))}
     finder = config.override(
         settings.finder,
+        options=options,
         **{name: given.get(name) for name in FINDER_OPTIONS},
     )
     output = config.override(
@@ -175,6 +184,31 @@ def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings
         workers=given.get("workers"),
         estimate=False if given.get("no_estimate") else None,
     )
+
+
+def _options(given: Iterable[str]) -> dict[str, str]:
+    """Return options of a finder by name."""
+    options = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--finder-option")
+        options[key] = value
+    return options
+
+
+def _pipeline_options(bundles: Iterable[str]) -> dict[str, str]:
+    """Return the options of the study's finder: a trained network for each attribute."""
+    from hitfinder.errors import ConfigError
+    from hitfinder.study.networks.bundle import load
+
+    options: dict[str, str] = {}
+    for path in bundles:
+        attribute = load(path).config.attribute
+        if attribute in options:
+            raise ConfigError(f"two networks are for {attribute}", path)
+        options[attribute] = path
+    return options
 
 
 def tell(result: Result) -> None:
@@ -214,8 +248,8 @@ def tell(result: Result) -> None:
     "--pipeline",
     multiple=True,
     metavar="BUNDLE",
-    help="Judge by trained networks instead, as the CXLS report did; once for each network. Goes"
-    " with --photon-energy-ev, --camera-length-m, --csv, --resume and --overwrite alone.",
+    help="Judge by trained networks instead, as the CXLS report did; once for each network. Short"
+    " for --finder study --finder-option ATTRIBUTE=BUNDLE.",
 )
 @click.pass_context
 def run(
@@ -237,38 +271,12 @@ def run(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     if pipeline:
-        refuse_all_but(ctx, TAKEN_BY_PIPELINE, "--pipeline")
-        result = _run_pipeline(inputs, out, pipeline, resume, overwrite, given)
-    else:
-        from hitfinder.run.job import run_job
+        refuse(ctx, NOT_FOR_PIPELINE, "--pipeline")
+        named = [f"{key}={path}" for key, path in _pipeline_options(pipeline).items()]
+        given["finder"], given["finder_options"] = "study", (*named, *given["finder_options"])
+    from hitfinder.run.job import run_job
 
-        settings = settings_from(config_file, given)
-        result = run_job(inputs, out, settings, resume=resume, overwrite=overwrite)
+    settings = settings_from(config_file, given)
+    result = run_job(inputs, out, settings, resume=resume, overwrite=overwrite)
     tell(result)
     ctx.exit(result.exit_code)
-
-
-def _run_pipeline(
-    inputs: tuple[str, ...],
-    out: Path,
-    bundles: tuple[str, ...],
-    resume: bool,
-    overwrite: bool,
-    given: dict[str, Any],
-) -> Result:
-    """Judge the frames by trained networks."""
-    from hitfinder.cli.optional import require_train_extra
-
-    require_train_extra()
-    from hitfinder.study.run import run_pipeline
-
-    return run_pipeline(
-        inputs,
-        bundles,
-        out,
-        camera_length_m=given["camera_length_m"],
-        photon_energy_ev=given["photon_energy_ev"],
-        csv=given["csv"],
-        resume=resume,
-        overwrite=overwrite,
-    )

@@ -17,6 +17,17 @@ class Finder(Protocol):
     A class that is registered as a finder is called with a
     `hitfinder.geometry.geometry.Geometry` and a `hitfinder.finding.settings.FinderSettings`, and
     gives such an object. It is used by one thread at a time; each worker process builds its own.
+
+    A finder may say more of itself by attributes, none of which is needed:
+
+    ``OPTIONS`` : mapping of str to str, of the class or function
+        The keys of `FinderSettings.options` that it takes, and what each means. Others are refused.
+    ``least_score`` : float
+        The score from which a frame is a hit, if the score is not minus log10 of the share of
+        blank frames that look at least as good.
+    ``fingerprint`` : str
+        What its answers depend on besides the settings, such as the checksum of a trained model.
+        A run is not resumed with another one.
     """
 
     def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:

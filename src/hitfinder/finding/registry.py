@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder import config
-from hitfinder.errors import ConfigError
+from hitfinder.errors import ConfigError, HitfinderError
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.plugins import Registry
+
+log = logging.getLogger(__name__)
 
 FINDERS = Registry(
     "finder",
@@ -32,12 +36,33 @@ def make_finder(geometry: Geometry, settings: FinderSettings) -> Finder:
     Raises
     ------
     hitfinder.errors.ConfigError
-        If there is no such finder, or it is none.
+        If there is no such finder, it does not take the options, it cannot be built, or what is
+        built is none.
     """
-    made = FINDERS.load(settings.finder)(geometry, settings)
+    name = settings.finder
+    build = FINDERS.load(name)
+    _check_options(name, getattr(build, "OPTIONS", {}), settings.options)
+    found = FINDERS.find(name)
+    try:
+        made = build(geometry, settings)
+    except HitfinderError:
+        raise
+    except Exception as error:
+        if found.is_ours:
+            raise
+        log.debug("finder %r", name, exc_info=True)
+        what = f"finder {name!r} cannot be built ({type(error).__name__}: {error})"
+        raise ConfigError(what, hint=f"It is from {found.origin}.") from error
     if not isinstance(made, Finder):
-        raise ConfigError(f"{settings.finder!r} is no finder: it cannot be called with a frame")
+        raise ConfigError(f"{name!r} is no finder: it cannot be called with a frame")
     return made
+
+
+def _check_options(name: str, taken: Mapping[str, str], given: Mapping[str, str]) -> None:
+    for key in given:
+        if key not in taken:
+            known = f"It takes {', '.join(taken)}." if taken else "It takes none."
+            raise ConfigError(f"finder {name!r} takes no option {key!r}", hint=known)
 
 
 def finders() -> dict[str, str]:
@@ -49,7 +74,7 @@ def finders() -> dict[str, str]:
     >>> hf.finders()["network"]
     'hitfinder.network.finder:NetworkFinder'
     """
-    return FINDERS.known()
+    return {name: found.path for name, found in FINDERS.known().items()}
 
 
 def find_peaks(

@@ -39,7 +39,11 @@ class FrameResult:
     hit_probability : float
         Of the frame holding a crystal's peaks; NaN without a network or a pixel with a reading.
     counts : ndarray of int32, optional
-        The frame as `Proposal.counts` has it; overwritten by the next call.
+        The frame as `Proposal.counts` has it; overwritten by the next call. Photon energy and
+        camera length are estimated from it.
+    photon_energy_ev, camera_length_m : float
+        Photon energy (eV) and camera length (m), if the finder tells them from the frame; NaN if
+        not. They stand in the frame table in place of estimates from `counts`.
     """
 
     score: float
@@ -51,6 +55,8 @@ class FrameResult:
     profile: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
     hit_probability: float = math.nan
     counts: NDArray[np.int32] | None = None
+    photon_energy_ev: float = math.nan
+    camera_length_m: float = math.nan
 
     def to_table(self) -> pa.Table:
         """Return the peaks as an Arrow table, which pandas and polars take too.

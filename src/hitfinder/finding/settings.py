@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TypedDict
 
 
@@ -29,6 +30,8 @@ class FinderSettings:
         `hitfinder.finding.registry.FINDERS`, or ``module:Class``.
     model : str
         Trained model: name of one that comes with the package, or a folder.
+    options : mapping of str to str
+        What the finder takes besides; each finder has its own (`OPTIONS` of its class).
     """
 
     false_peaks: float = 0.02
@@ -38,6 +41,7 @@ class FinderSettings:
     min_peaks: int = 0
     finder: str = "network"
     model: str = "low-flux"
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("false_peaks", "peak_probability", "false_hits"):
@@ -63,3 +67,4 @@ class FinderOptions(TypedDict, total=False):
     hit_threshold: float | None
     min_peaks: int
     model: str
+    options: Mapping[str, str]

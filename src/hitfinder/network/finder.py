@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from hitfinder.atomic import sha256
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.settings import FinderOptions, FinderSettings
@@ -23,7 +24,7 @@ from hitfinder.network.evidence import (
     ratios_and_chance,
     strength_bins,
 )
-from hitfinder.network.model import PeakModel, load
+from hitfinder.network.model import INFO, PeakModel, load
 from hitfinder.network.onnx import INPUT
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ class NetworkFinder:
     ) -> None:
         self.finder = LikelihoodFinder(geometry, settings, **changes)
         self.model = load(self.finder.settings.model)
+        assert self.model.path is not None
+        self.fingerprint = sha256(self.model.path / INFO)
         self._session = _session(self.model)
         self._maps = np.empty((_BATCH, len(CHANNELS), SIZE, SIZE), np.float32)
 

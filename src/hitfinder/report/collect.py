@@ -129,7 +129,10 @@ class Collector:
         on = np.isfinite(at).all(axis=1)
         cells = at[on].astype(int)
         rows, columns = (np.clip(cells[:, k], 0, self.powder.shape[1 - k] - 1) for k in (1, 0))
-        np.add.at(self.powder, (rows, columns), np.maximum(peaks["photons"][on], 0))
+        photons = peaks["photons"][on]
+        # A peak whose photons nobody counted shows where it is all the same.
+        counted = np.where(np.isnan(photons), 1, np.maximum(photons, 0))
+        np.add.at(self.powder, (rows, columns), counted)
 
     def _pick(self, part: Part) -> None:
         ends = np.cumsum(part.rows["n_peaks"])

@@ -164,7 +164,7 @@ class Report:
 
     def _overview(self) -> str:
         c = self.collected
-        false_hits = self.run["settings"].get("finder.false_hits")
+        false_hits = self.run["hits_from"]["false_hits"]
         stated = f" Of frames without a crystal, {false_hits:.2g} reach it." if false_hits else ""
         time = section("time", "Hit rate over the run", charts.hit_rate(c), "Band: 68 % interval.")
         return time + side_by_side(

@@ -38,6 +38,9 @@ ESTIMATED = (
 )
 """Columns of a frame that `hitfinder.estimate` fills."""
 
+TOLD = "finder"
+"""What ``geometry`` says of a frame whose photon energy or camera length the finder tells."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -101,11 +104,12 @@ class ChunkFinder:
                 result = self._find_one(index, row, image)
                 if run is not None and np.isfinite(row["background_per_pixel"][0]):
                     self._estimate_one(index, row, run, result)
-                peaks.append(result.peaks)
+                _take_told(row, result)
                 if result.profile.size:
                     finite = np.isfinite(result.profile)
                     added = np.stack([np.where(finite, result.profile, 0), finite])
                     profile = added + (profile if profile.size else 0)
+                peaks.append(result.peaks)
             except SourceError as error:
                 row[:] = empty_rows(1, error.status)
                 problems[index] = str(error)
@@ -123,6 +127,8 @@ class ChunkFinder:
         """Process one frame into its row."""
         frame = self._source.read(index, out=self._buffer)
         result = self._finder(frame)
+        if result.peaks.dtype != PEAK_DTYPE:
+            raise TypeError("the finder's peaks are not made by hitfinder.finding.peaks.peak_table")
         add_binned(frame, self._mask, self._limit, self._bin, image)
         row["hit"], row["score"] = result.hit, result.score
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
@@ -143,3 +149,14 @@ class ChunkFinder:
         for name in ESTIMATED:
             row[name] = getattr(estimate, name)
         row["geometry"] = estimate.flag
+
+
+def _take_told(row: NDArray[np.void], result: FrameResult) -> None:
+    """Let photon energy and camera length that the finder tells stand in place of estimates."""
+    for name, unit in (("photon_energy", "ev"), ("camera_length", "m")):
+        told = getattr(result, f"{name}_{unit}")
+        if np.isfinite(told):
+            row[f"{name}_{unit}"] = told
+            for what in ("sigma", "low", "high"):
+                row[f"{name}_{what}_{unit}"] = np.nan
+            row["geometry"] = TOLD

@@ -26,13 +26,28 @@ OUTPUTS = (
 """Files that a job writes, and those that go with its results."""
 
 
-def fingerprint(source: FrameSource, geometry: Geometry, settings: JobSettings) -> dict[str, Any]:
-    """Describe everything that the results of a job depend on, to be compared later."""
+def fingerprint(
+    source: FrameSource, geometry: Geometry, settings: JobSettings, finder: str = ""
+) -> dict[str, Any]:
+    """Describe everything that the results of a job depend on, to be compared later.
+
+    Parameters
+    ----------
+    source : FrameSource
+        The frames.
+    geometry : Geometry
+        Where the pixels are.
+    settings : JobSettings
+        What was chosen.
+    finder : str
+        What the finder's answers depend on besides: its `fingerprint`.
+    """
     return {
         **inputs_fingerprint(source),
         "geometry": _digest(geometry),
         "hot_pixel_frames": settings.hot_pixel_frames,
         **config.flatten(settings.finder, "finder."),
+        "model of the finder": finder,
     }
 
 

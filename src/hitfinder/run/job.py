@@ -116,15 +116,18 @@ def run_job(
     experiment = experiment_of(settings.geometry, geom, stored)
     experiment.log()
     check_model(settings.finder, experiment.geometry)
-    try_out(experiment.source, experiment.geometry, settings.finder)
+    finder = try_out(experiment.source, experiment.geometry, settings.finder)
     stored.close()
-    job = fingerprint(stored, experiment.geometry, settings)
+    model = getattr(finder, "fingerprint", "")
+    job = fingerprint(stored, experiment.geometry, settings, model)
     store = open_folder(out, job, resume, overwrite)
     if store is None:
         log.info("the run in %s is complete already", out)
         return Result(out / REPORT, was_complete=True)
     with store:
-        return _Job(list(map(str, inputs)), out, settings, stored, experiment, store).run(job, show)
+        least = getattr(finder, "least_score", None)
+        made = _Job(list(map(str, inputs)), out, settings, stored, experiment, store, least)
+        return made.run(job, show)
 
 
 def check_readable(source: FrameSource) -> None:
@@ -167,6 +170,8 @@ class _Job:
     stored: FrameSource
     experiment: Experiment
     store: Store
+    least_score: float | None
+    """Score of a hit, if the finder's scores are of its own kind."""
 
     def run(self, job: dict[str, Any], show: Callable[..., Any]) -> Result:
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
@@ -191,6 +196,7 @@ class _Job:
             "geometry": self._geometry(geometry),
             "origin": self.experiment.origin,
             "settings": config.flatten(self.settings),
+            "hits_from": self._hits_from(),
             "timings": {
                 "seconds": round(finding, 3),
                 "frames_in_this_session": done,
@@ -239,6 +245,13 @@ class _Job:
         if hot is not None:
             geometry = dataclasses.replace(geometry, detector=geometry.detector.with_mask(hot))
         return geometry, interrupted
+
+    def _hits_from(self) -> dict[str, float | None]:
+        """Say which score a hit needs, and what share of blank frames reaches it."""
+        if self.least_score is not None:
+            return {"score": self.least_score, "false_hits": None}
+        least = self.settings.finder.least_score
+        return {"score": least, "false_hits": 10**-least}
 
     def _geometry(self, geometry: Geometry) -> dict[str, Any]:
         detector, first = geometry.detector, geometry.detector.panels[0]

@@ -192,7 +192,6 @@ class Outputs:
             misses = take_shots(collected.misses, source, small, mask)
         if image is not None:
             image = view.unbin(image, bin_size(self.geometry.shape), mask)
-        finder = self.settings.finder
-        bin_q = Rings.of(self.geometry).q
-        report = Report(run, collected, view, image, bin_q, finder.least_score, best, misses)
+        least, bin_q = run["hits_from"]["score"], Rings.of(self.geometry).q
+        report = Report(run, collected, view, image, bin_q, least, best, misses)
         report.write(self.out / REPORT)

@@ -10,7 +10,9 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.finding.registry import make_finder
+from hitfinder.errors import ConfigError, HitfinderError
+from hitfinder.finding.contract import Finder
+from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
@@ -40,17 +42,34 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> None:
+def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> Finder:
     """Process an empty frame: what is wrong with the settings shows before anything is done.
 
     It also compiles, or loads what was compiled before, once for all workers.
 
+    Returns
+    -------
+    Finder
+        The one that was tried.
+
     Raises
     ------
     HitfinderError
-        If there can be no such finder.
+        If there can be no such finder, or one of another package fails.
     """
-    make_finder(geometry, settings)(np.zeros(source.shape, source.dtype))
+    finder, found = make_finder(geometry, settings), FINDERS.find(settings.finder)
+    try:
+        finder(np.zeros(source.shape, source.dtype))
+    except HitfinderError:
+        raise
+    except Exception as error:
+        if found.is_ours:
+            raise
+        log.debug("finder %r", settings.finder, exc_info=True)
+        kind = type(error).__name__
+        what = f"finder {settings.finder!r} fails on an empty frame ({kind}: {error})"
+        raise ConfigError(what, hint=f"It is from {found.origin}.") from error
+    return finder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

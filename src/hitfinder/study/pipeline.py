@@ -233,12 +233,39 @@ class Pipeline:
         ConfigError
             If the frames have another shape than the networks'.
         """
-        counts = np.asarray(frames)
-        probability = self.hit_probabilities(counts)
-        hit = np.flatnonzero(probability >= self.predictors["peak"].threshold)
+        return self.judge(frames)[1]
+
+    def judge(
+        self, frames: ArrayLike, threshold: float | None = None
+    ) -> tuple[NDArray[np.float32], list[Answer | None]]:
+        """Judge frames of counts at once, and say how likely each holds peaks.
+
+        Parameters
+        ----------
+        frames : array_like, shape (n, rows, columns)
+            Counts.
+        threshold : float, optional
+            Probability from which on a frame holds peaks; by default the binary network's own.
+
+        Returns
+        -------
+        probability : ndarray of float32, shape (n,)
+            Of each frame holding peaks.
+        answers : list
+            An `Answer` for each frame, None for those without peaks.
+
+        Raises
+        ------
+        ConfigError
+            If the frames have another shape than the networks'.
+        """
+        counts, first = np.asarray(frames), self.predictors["peak"]
+        probability = first.probabilities(counts, **self._known)
+        least = first.threshold if threshold is None else threshold
+        hit = np.flatnonzero(probability >= least)
         answers: list[Answer | None] = [None] * len(counts)
         if not len(hit):
-            return answers
+            return probability, answers
         energy = self._values("photon_energy", counts[hit])
         length = self._values("camera_length", counts[hit])
         places = self._places(counts[hit])
@@ -246,11 +273,7 @@ class Pipeline:
             answers[index] = Answer(
                 float(probability[index]), float(energy[n]), float(length[n]), *places[n]
             )
-        return answers
-
-    def hit_probabilities(self, frames: NDArray) -> NDArray[np.float32]:
-        """Return the probability of peaks in each frame, shape (n,)."""
-        return self.predictors["peak"].probabilities(frames, **self._known)
+        return probability, answers
 
     def _values(self, attribute: str, frames: NDArray) -> NDArray[np.float64]:
         predictor = self.predictors.get(attribute)

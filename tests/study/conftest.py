@@ -1,0 +1,23 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def save_network():
+    """Write a trained network whose weights are zero but for those given."""
+    from hitfinder.study.networks import attribute, bundle
+    from hitfinder.study.networks.bundle import Bundle
+    from hitfinder.study.networks.registry import network
+
+    def save(path, name, net, state, shape):
+        config = dataclasses.replace(attribute.packaged(name), network=net)
+        model = network(net).build(shape, config.n_outputs)
+        values = {k: v.numpy() * 0 for k, v in model.state_dict().items()}
+        for key, value in state.items():
+            values[key] = np.broadcast_to(np.float32(value), values[key].shape).copy()
+        made = Bundle(config, shape, config.threshold)
+        return bundle.save(path, made, values).path
+
+    return save
