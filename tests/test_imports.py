@@ -14,6 +14,7 @@ BASE = {
     "units",
     "errors",
     "config",
+    "contracts",
     "logs",
     "atomic",
     "interrupts",

@@ -79,15 +79,15 @@ def networks(shape: tuple[int, int], batch_size: int) -> None:
 
     require_train_extra()
     from hitfinder.errors import ConfigError
-    from hitfinder.study.networks.registry import NETWORKS
+    from hitfinder.study.networks.registry import NETWORKS, network
     from hitfinder.study.networks.summary import summarise
 
     click.echo(f"frames of {shape[0]} x {shape[1]} pixels, single precision, memory in GB")
     click.echo(f"{'network':<18}{'parameters':>14}{'weights':>9}{'predict':>9}{'train':>9}  ")
-    for name, spec in NETWORKS.items():
+    for name in NETWORKS.known():
         n_outputs = 3 if name == "linear" else 1
         try:
-            needs = summarise(name, shape, n_outputs)
+            spec, needs = network(name), summarise(name, shape, n_outputs)
         except ConfigError as error:
             click.echo(f"{name:<18}{error.what}")
             continue

@@ -63,7 +63,11 @@ class _Train(click.Command):
 @click.argument("attribute", type=click.Choice([*ATTRIBUTES, LOW_FLUX]))
 @click.option("--data", metavar="DIR", help="Tree of frames.")
 @click.option("--out", metavar="DIR", help="Folder for the trained network.")
-@click.option("--model", metavar="NAME", help="Network; hitfinder models networks lists them.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Network: a name of 'hitfinder models networks', or module:Class.",
+)
 @click.option("--config", "config_file", metavar="FILE", help="Configuration (TOML).")
 @click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Epochs.")

@@ -2,7 +2,8 @@
 
 The folder holds ``bundle.json`` (format, what it predicts, hashes, provenance, metrics),
 ``config.toml`` (the configuration it was trained with), ``weights.safetensors`` and
-``history.csv`` (loss and accuracy against epoch). Nothing in it is executed when it is read.
+``history.csv`` (loss and accuracy against epoch). Nothing in it is executed when it is read; the
+class of a network that is not ours is imported by the name that the configuration has for it.
 """
 
 from __future__ import annotations
@@ -191,7 +192,8 @@ def load(path: str | Path) -> Bundle:
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{INFO} lacks or garbles {error}", str(path)) from error
     except ConfigError as error:
-        raise BundleError(str(error), hint="The bundle is from another version.") from error
+        hint = "The bundle is from another version, or needs a package that is not installed."
+        raise BundleError(str(error), hint=hint) from error
     if not same:
         raise BundleError(f"{INFO} and {CONFIG} describe different networks", str(path))
     return bundle
