@@ -2,10 +2,14 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 
+from hitfinder.errors import ConfigError
+from hitfinder.finding.peaks import peak_table
+from hitfinder.finding.result import FrameResult
 from hitfinder.suite import finders, measure, peers, run
 from hitfinder.suite.condition import prepared
 from hitfinder.suite.judge import near
@@ -91,5 +95,73 @@ def test_frames_without_a_folder_are_not_kept(recipe, tmp_path, monkeypatch):
 
 
 def test_unknown_finders_are_refused_by_name():
-    with pytest.raises(ValueError, match="no finder is called 'oracle'; known: likelihood"):
+    with pytest.raises(ConfigError, match=r"no finder is called .oracle.\. Known: network, likeli"):
         finders.named(["oracle"])
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        finders.named(["oracle:Finder"])
+
+
+class Brightest:
+    """Calls the brightest pixel a peak, and says what a test asks for."""
+
+    columns = ("photons",)
+
+    def __init__(self, geometry, settings):
+        pass
+
+    def __call__(self, frame, mask=None):
+        ss, fs = np.unravel_index(frame.argmax(), frame.shape)
+        top = int(frame[ss, fs])
+        if top > 1000:
+            raise RuntimeError("too bright")
+        # Brighter is stronger by any of these.
+        said = {"photons": top, "log_p": -2.0 * top, "probability": top / 1000}
+        values = {name: [said[name]] for name in self.columns}
+        return FrameResult(float(top), top > 5, peak_table([fs + 0.5], [ss + 0.5], **values))
+
+
+class Sure(Brightest):
+    columns = ("photons", "log_p", "probability")
+
+
+class Plain(Brightest):
+    columns = ()
+
+
+@pytest.fixture
+def others(monkeypatch):
+    monkeypatch.setitem(sys.modules, "finders_to_judge", sys.modules[__name__])
+
+
+def test_finders_of_others_are_judged_beside_ours(recipe, tmp_path, others):
+    chosen = finders.named(["finders_to_judge:Brightest", "likelihood"])
+    assert [f.name for f in chosen] == ["finders_to_judge:Brightest", "likelihood"]
+    results = run.run("low-flux", [recipe], [], chosen, tmp_path, None, lambda n: None)
+    (condition,) = results["conditions"]
+    theirs = condition["finders"]["finders_to_judge:Brightest"]["groups"][0]
+    # It finds one of three bright spots, and as many false peaks as there are blanks, all weaker.
+    assert theirs["recall"]["value"] == pytest.approx(1 / 3, abs=1e-3)
+    assert theirs["position"]["median_px"] == 0
+    assert theirs["hits"]["efficiency"]["value"] == 1
+    assert condition["finders"]["finders_to_judge:Brightest"]["false_per_frame"] == 1
+
+
+def test_weak_peaks_are_told_by_what_a_finder_says_of_them(recipe, tmp_path, others):
+    made = prepared(recipe, tmp_path)
+    for name, scale in (("Brightest", 1.0), ("Sure", 1e-3), ("Plain", 0.0)):
+        (finder,) = finders.named([f"finders_to_judge:{name}"])
+        found = finders.search(finder, made, lambda n: None)
+        tops = [frame.max() for frame in made.frames]
+        strengths = [peaks[0, 2] for peaks in found.peaks[0]]
+        np.testing.assert_allclose(strengths, scale * np.array(tops, float), rtol=1e-6)
+        assert (found.peak_probability is None) == (name != "Sure")
+        assert found.hit_probability is None
+
+
+def test_a_finder_of_others_that_fails_is_named(small_recipe, tmp_path, others):
+    made = prepared(small_recipe(photons=5000), tmp_path)
+    (finder,) = finders.named(["finders_to_judge:Brightest"])
+    with pytest.raises(
+        ConfigError, match=r"small, frame 0: .*Brightest' fails \(RuntimeError: too"
+    ):
+        finders.search(finder, made, lambda n: None)

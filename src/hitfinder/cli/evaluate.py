@@ -16,6 +16,7 @@ Examples:
   hitfinder evaluate peak/ --data other/ --part all --out peak-on-other
   hitfinder evaluate --suite low-flux --quick --out judged
   hitfinder evaluate --suite low-flux --real frame.cbf --peers answers/ --out judged
+  hitfinder evaluate --suite low-flux --finder mine:Finder --finder network --out judged
 
 \b
 What is written to the folder: evaluation.html, metrics.json, and each figure as PNG;
@@ -49,7 +50,13 @@ _ONLY_BUNDLE = ("data", "settings", "photon_energy_ev", "camera_length_m")
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, metavar="N")
 @click.option("--suite", metavar="NAME", help="Judge the finders by a suite instead: low-flux.")
 @click.option("--quick", is_flag=True, help="Fewer frames of the suite.")
-@click.option("--finder", multiple=True, metavar="NAME", help="Finder to judge; all by default.")
+@click.option(
+    "--finder",
+    multiple=True,
+    metavar="NAME",
+    help="Finder to judge: a name of 'hitfinder plugins', or your own as module:Class; once for"
+    " each.  [default: ours]",
+)
 @click.option("--only", multiple=True, metavar="PREFIX", help="Conditions whose name starts so.")
 @click.option("--pattern-sim", metavar="FILE", help="Bragg frames by pattern_sim to add water to.")
 @click.option("--real", multiple=True, metavar="FILE", help="Measured frame to thin.")

@@ -6,82 +6,53 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.errors import ConfigError, HitfinderError
+from hitfinder.finding.contract import Finder
+from hitfinder.finding.registry import FINDERS, make_finder
+from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.network.finder import NetworkFinder
 from hitfinder.suite.condition import Frames
 from hitfinder.suite.peers import Answer, PeakLists
 
-
-class Processor(Protocol):
-    """A finder built for one geometry."""
-
-    def __call__(self, frame: NDArray) -> Any:
-        """Return a result with ``score``, ``hit`` and ``peaks`` (fs, ss and more)."""
+STRENGTHS: tuple[tuple[str, float], ...] = (("probability", 1), ("log_p", -1), ("photons", 1))
+"""Columns by which weak peaks may be dropped, with the sign of a strong one: the first that a
+finder fills in for all of its peaks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedFinder:
-    """A finder of ours.
+    """A finder to be judged.
 
     Parameters
     ----------
     name : str
         For tables.
-    build : callable
-        Geometry and settings to a `Processor`.
-    strength : callable
-        Peaks to the number by which weak ones may be dropped.
     settings : tuple of FinderSettings
         The default first; others show what more permissive ones would find.
-    frame_score : callable
-        Result to the number by which frames are told apart.
     """
 
     name: str
-    build: Callable[[Geometry, FinderSettings], Processor]
-    strength: Callable[[NDArray], NDArray[np.float64]]
     settings: tuple[FinderSettings, ...]
-    frame_score: Callable[[Any], float]
+
+    @staticmethod
+    def of(name: str) -> NamedFinder:
+        """Return a finder by its name or ``module:Class``, at the default and permissively."""
+        permissive = FinderSettings(false_peaks=0.5, peak_probability=0.01, finder=name)
+        return NamedFinder(name, (FinderSettings(finder=name), permissive))
 
     @functools.lru_cache(maxsize=8)  # noqa: B019 - conditions share geometries; building is slow
-    def processor(self, geometry: Geometry, setting: int) -> Processor:
+    def processor(self, geometry: Geometry, setting: int) -> Finder:
         """Return the finder for a geometry at one of its settings."""
-        return self.build(geometry, self.settings[setting])
+        return make_finder(geometry, self.settings[setting])
 
 
-_PERMISSIVE = FinderSettings(false_peaks=0.5, peak_probability=0.01)
-
-
-def _settings(finder: Literal["network", "likelihood"]) -> tuple[FinderSettings, ...]:
-    return FinderSettings(finder=finder), dataclasses.replace(_PERMISSIVE, finder=finder)
-
-
-def _log_odds(peaks: NDArray) -> NDArray[np.float64]:
-    p = np.clip(peaks["probability"].astype(float), 1e-30, 1 - 1e-7)
-    return np.log(p) - np.log1p(-p)
-
-
-LIKELIHOOD = NamedFinder(
-    "likelihood",
-    LikelihoodFinder,
-    lambda peaks: -peaks["log_p"].astype(float),
-    _settings("likelihood"),
-    lambda result: float(result.score),
-)
-NETWORK = NamedFinder(
-    "network",
-    NetworkFinder,
-    _log_odds,
-    _settings("network"),
-    lambda result: float(result.score),
-)
+LIKELIHOOD, NETWORK = NamedFinder.of("likelihood"), NamedFinder.of("network")
 
 
 def finders() -> list[NamedFinder]:
@@ -139,39 +110,59 @@ def search(finder: NamedFinder, frames: Frames, progress: Callable[[int], object
     progress : callable
         Told the number of frames done since the last call.
     """
-    peaks: list[PeakLists] = [[] for _ in finder.settings]
-    results, probabilities, seconds = [], [], []
+    found: list[list[FrameResult]] = [[] for _ in finder.settings]
+    seconds = []
     for index in range(len(frames)):
         frame = np.array(frames.frames[index])
         for k in range(len(finder.settings)):
             processor = finder.processor(frames.geometry(index), k)
             start = time.perf_counter()
-            result = processor(frame)
+            result = _searched(finder, processor, frame, f"{frames.condition.name}, frame {index}")
             if k == 0:
                 seconds.append(time.perf_counter() - start)
-                results.append((finder.frame_score(result), bool(result.hit), _hit(result)))
-            found = result.peaks
-            peaks[k].append(np.stack([found["fs"], found["ss"], finder.strength(found)], 1))
-            if k == len(finder.settings) - 1:
-                probabilities.append(found["probability"].astype(float))
+            # The counts are overwritten with the next frame, and large.
+            found[k].append(dataclasses.replace(result, counts=None))
         progress(1)
+    default = found[0]
+    probability = np.array([r.hit_probability for r in default])
+    probabilities = [r.peaks["probability"].astype(float) for r in found[-1]]
     known = not any(np.isnan(p).any() for p in probabilities)
-    score, decided, probability = (np.array(column) for column in zip(*results, strict=True))
     return Found(
         name=finder.name,
         settings=[dataclasses.asdict(s) for s in finder.settings],
-        peaks=peaks,
-        scores={"score": score},
+        peaks=[_with_strengths([r.peaks for r in results]) for results in found],
+        scores={"score": np.array([r.score for r in default], float)},
         tuned=False,
-        decided=decided.astype(bool),
+        decided=np.array([r.hit for r in default], bool),
         hit_probability=None if np.isnan(probability).any() else probability,
         peak_probability=probabilities if known else None,
         seconds=float(np.median(seconds)),
     )
 
 
-def _hit(result: Any) -> float:
-    return float(result.hit_probability)
+def _searched(finder: NamedFinder, processor: Finder, frame: NDArray, where: str) -> FrameResult:
+    """Search a frame; a finder of others that fails is told from a fault of ours."""
+    try:
+        return processor(frame)
+    except HitfinderError:
+        raise
+    except Exception as error:
+        if FINDERS.find(finder.settings[0].finder).is_ours:
+            raise
+        what = f"finder {finder.name!r} fails ({type(error).__name__}: {error})"
+        raise ConfigError(what, where) from error
+
+
+def _with_strengths(tables: Sequence[NDArray[np.void]]) -> PeakLists:
+    """Return fs, ss and strength of the peaks of each frame."""
+    for name, sign in STRENGTHS:
+        if all(np.isfinite(table[name]).all() for table in tables):
+            strengths = [sign * table[name].astype(float) for table in tables]
+            break
+    else:
+        strengths = [np.zeros(len(table)) for table in tables]
+    pairs = zip(tables, strengths, strict=True)
+    return [np.stack([table["fs"], table["ss"], strength], 1) for table, strength in pairs]
 
 
 def from_answer(name: str, answer: Answer) -> Found:
@@ -186,15 +177,18 @@ def from_answer(name: str, answer: Answer) -> Found:
 
 
 def named(chosen: Sequence[str]) -> list[NamedFinder]:
-    """Return the finders of these names, or all if none is given.
+    """Return the finders of these names, or ours if none is given.
+
+    Parameters
+    ----------
+    chosen : sequence of str
+        Names of `hitfinder.finding.registry.FINDERS`, or ``module:Class``.
 
     Raises
     ------
-    ValueError
-        If there is none of that name.
+    ConfigError
+        If there is none of that name, or it cannot be imported.
     """
-    known = {finder.name: finder for finder in finders()}
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise ValueError(f"no finder is called {unknown[0]!r}; known: {', '.join(known)}")
-    return [known[name] for name in chosen] if chosen else list(known.values())
+    for name in chosen:
+        FINDERS.load(name)
+    return [NamedFinder.of(name) for name in dict.fromkeys(chosen)] or finders()
