@@ -38,6 +38,10 @@ COMMANDS = {
         "Repeat the CXLS report's study, beside ours.",
     ),
     "models": ("hitfinder.cli.models:models", "List networks, describe trained ones."),
+    "plugins": (
+        "hitfinder.cli.plugins:plugins",
+        "List finders, readers, outputs and networks, and whose they are.",
+    ),
     "completion": ("hitfinder.cli.completion:completion", "Print a shell completion script."),
 }
 """Subcommand -> where it is, and its line in ``hitfinder --help``."""
