@@ -18,6 +18,7 @@ BASE = {
     "logs",
     "atomic",
     "interrupts",
+    "executors",
     "plugins",
     "progress",
     "metrics",

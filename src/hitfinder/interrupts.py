@@ -1,4 +1,4 @@
-"""Ctrl-C: that none is lost, and that with several processes the parent decides what it means."""
+"""Ctrl-C and the request to end (SIGTERM): that they mean the same, and that none is lost."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
+from collections.abc import Iterator
 from types import FrameType
-from typing import TypeVar
 
-T = TypeVar("T")
-
-_CTRL_C = {signal.SIGINT}
+_REQUESTS = {signal.SIGINT, signal.SIGTERM}
 _REPEAT_AFTER_S = 0.01
 
 
@@ -53,35 +49,27 @@ def _interrupt_main_thread() -> None:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold Ctrl-C back for the time of the block, and from processes started in it for ever."""
-    # Started with the first process otherwise, it lets Ctrl-C through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
+    """Hold both back for the time of the block, and from processes started in it for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def interruptible(function: Callable[..., T], *arguments: object) -> T:
-    """Call a function in a process that was started with Ctrl-C `held`, which may stop it.
+@contextlib.contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Treat the signal with which batch systems end a job (SIGTERM) like Ctrl-C."""
 
-    Once stopped, every later call stops at once.
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
-    Raises
-    ------
-    KeyboardInterrupt
-        If it was stopped; what cleans up after it is not stopped again.
-    """
-    signal.signal(signal.SIGINT, _stop)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
-        return function(*arguments)
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
-    signal.raise_signal(signal.SIGINT)
-    raise KeyboardInterrupt
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,322 @@
+"""The executor of worker processes of this machine.
+
+A worker is started as a program of its own and never forked, since a fork would share locks and
+threads of libraries. Everything goes over a socket that the parent never waits for: all workers
+start at once, and one that dies or stops at any moment, while it starts too, holds up nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from hitfinder import interrupts
+from hitfinder.errors import HitfinderError
+from hitfinder.executors.channel import Channel, Tag
+from hitfinder.executors.contract import Done, Lost, ResultT, TaskT, Work
+from hitfinder.executors.tasks import TaskQueue, Ticket
+from hitfinder.executors.worker import MAIN_AGAIN, Hello, is_worker
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = {
+    # Every core has its own process: threads of libraries would only get in one another's way.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    # glibc returns buffers of the size of a frame to the kernel and gets them back page by
+    # page, which costs more than filling them; let it keep them.
+    "MALLOC_MMAP_THRESHOLD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+"""Set for workers, where the user has set nothing."""
+
+HUNG_AFTER_S = 300.0
+"""A worker that is at work and has used no processor for so long is taken to hang: it is stopped,
+or waits for a file that does not come."""
+
+FAILED_STARTS = 3
+"""Workers that die one after another while they start, before one less is tried."""
+
+_GRACE_S = 5.0
+_LOOK_AGAIN_S = 0.5
+_ASK_AGAIN_S = 0.02
+_CODE = "import sys; sys.path[:] = {path!r}; from hitfinder.executors.worker import main; main({fd})"
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Processes:
+    """Does the work in worker processes, one task in the hands of each.
+
+    Workers are started when there are tasks for them, and kept until the executor is left. A task
+    whose worker dies, or hangs, is tried once more, by another one.
+
+    Parameters
+    ----------
+    n_workers : int
+        Processes, at most.
+    hung_after_s : float
+        See `HUNG_AFTER_S`.
+
+    Raises
+    ------
+    ValueError
+        If there is no worker.
+    """
+
+    def __init__(self, n_workers: int, *, hung_after_s: float = HUNG_AFTER_S) -> None:
+        if n_workers < 1:
+            raise ValueError(f"workers must be at least 1, got {n_workers}")
+        self._most, self._hung_after_s = n_workers, hung_after_s
+        self._workers: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+        self._failed_starts = 0
+        self._runs = 0
+
+    def run(
+        self,
+        work: Work[TaskT, ResultT],
+        tasks: Iterable[TaskT | None],
+        *,
+        ordered: bool = False,
+    ) -> Iterator[Done[TaskT, ResultT] | Lost[TaskT]]:
+        """Have the work done for every task; see `Executor.run`."""
+        if is_worker():
+            raise HitfinderError(
+                "a worker process cannot have workers of its own",
+                hint='A script that starts a run needs `if __name__ == "__main__":` before it.',
+            )
+        content = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
+        self._runs += 1
+        queue = TaskQueue(tasks, 2 * self._most if ordered else None)
+        try:
+            self._hand_out(queue, content)
+            while not queue.is_finished:
+                self._attend(queue, content, _ASK_AGAIN_S if queue.is_waiting else _LOOK_AGAIN_S)
+                yield from queue.outcomes()
+        except BaseException:
+            # What the workers still have in hand is of no use to whatever comes next.
+            self._stop()
+            raise
+
+    def _hand_out(self, queue: TaskQueue, content: bytes) -> None:
+        """Give tasks to idle workers, and start workers as long as there are tasks for them."""
+        while True:
+            idle = next((worker for worker in self._workers if worker.ticket is None), None)
+            if idle is None and len(self._workers) >= self._most:
+                return
+            ticket = queue.next()
+            if ticket is None:
+                return
+            worker = idle or self._start()
+            if worker is None:
+                queue.put_back(ticket)
+                return
+            self._give(worker, ticket, content)
+
+    def _give(self, worker: _Worker, ticket: Ticket, content: bytes) -> None:
+        if worker.run != self._runs:
+            worker.run, worker.is_ready = self._runs, False
+            worker.channel.put(Tag.WORK, content)
+        worker.take(ticket)
+        worker.channel.put(Tag.TASK, pickle.dumps(ticket.task, pickle.HIGHEST_PROTOCOL))
+        self._watch(worker)
+
+    def _start(self) -> _Worker | None:
+        try:
+            worker = _Worker()
+        except OSError as error:
+            self._note_failed_start(error.strerror or str(error))
+            return None
+        self._workers.append(worker)
+        self._selector.register(worker.channel.socket, selectors.EVENT_READ, worker)
+        return worker
+
+    def _watch(self, worker: _Worker) -> None:
+        """Look for messages of a worker and, if something is to be sent, for room."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.channel.is_sending else 0)
+        self._selector.modify(worker.channel.socket, events, worker)
+
+    def _attend(self, queue: TaskQueue, content: bytes, timeout_s: float) -> None:
+        """Wait for messages and take them in; see to workers that died or hang."""
+        for key, events in self._selector.select(timeout_s):
+            worker: _Worker = key.data
+            if events & selectors.EVENT_WRITE:
+                worker.channel.flush()
+                self._watch(worker)
+            if events & selectors.EVENT_READ:
+                try:
+                    messages = worker.channel.poll()
+                except EOFError:
+                    self._bury(worker, queue, _cause(worker.end(_GRACE_S)))
+                    continue
+                for tag, told in messages:
+                    self._take_in(worker, queue, tag, told)
+        for worker in [w for w in self._workers if w.hangs(self._hung_after_s)]:
+            worker.end()
+            self._bury(worker, queue, f"idle for {self._hung_after_s:g} s, so ended", hung=True)
+        # Before the caller takes in what was done: no worker needs to wait for that.
+        self._hand_out(queue, content)
+
+    def _take_in(self, worker: _Worker, queue: TaskQueue, tag: Tag, told: bytes | bytearray) -> None:
+        if tag is Tag.READY:
+            worker.is_ready, self._failed_starts = True, 0
+        elif tag is Tag.ERROR:
+            raise pickle.loads(told)
+        elif worker.ticket is not None:
+            queue.done(worker.ticket, pickle.loads(told))
+            worker.ticket = None
+
+    def _bury(self, worker: _Worker, queue: TaskQueue, why: str, hung: bool = False) -> None:
+        """Take note of a worker's end, and put its task in line again or give it up."""
+        self._forget(worker)
+        if not worker.is_ready:
+            self._note_failed_start(why)
+            if worker.ticket is not None:
+                queue.put_back(worker.ticket)
+        elif worker.ticket is not None:
+            again = queue.failed(worker.ticket, why, hung)
+            then = "trying again" if again else "so did the one before it"
+            log.warning("a worker died (%s) at %s; %s", why, worker.ticket.task, then)
+
+    def _note_failed_start(self, why: str) -> None:
+        self._failed_starts += 1
+        log.debug("a worker ended while it started (%s)", why)
+        if self._failed_starts < FAILED_STARTS:
+            return
+        self._failed_starts, self._most = 0, self._most - 1
+        if not self._most:
+            hint = "Memory or processes may be short: see `ulimit -a`, or close other programs."
+            raise HitfinderError(f"worker processes end while they start ({why})", hint=hint)
+        log.warning(
+            "worker processes end while they start (%s); going on with %d", why, self._most
+        )
+
+    def _forget(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self._selector.unregister(worker.channel.socket)
+        worker.channel.close()
+
+    def _stop(self) -> None:
+        """End the workers, with time to clean up for those that are within a task."""
+        with interrupts.held():
+            for worker in self._workers:
+                worker.ask_to_end()
+            until = time.monotonic() + _GRACE_S
+            for worker in list(self._workers):
+                worker.end(until - time.monotonic())
+                self._forget(worker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop()
+
+
+class _Worker:
+    """A worker process, seen from its parent."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        code = _CODE.format(path=sys.path, fd=theirs.fileno())
+        try:
+            # Ctrl-C in a terminal goes to the workers too, but the parent decides what it means.
+            with theirs, interrupts.held():
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", code],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env={**ENVIRONMENT, **os.environ},
+                )
+        except OSError:
+            ours.close()
+            raise
+        self.ticket: Ticket | None = None
+        self.run, self.is_ready = 0, False
+        self._idle_since, self._processor_s = time.monotonic(), 0.0
+        self.channel.put(Tag.HELLO, pickle.dumps(_hello()))
+
+    def take(self, ticket: Ticket) -> None:
+        """Note what it is given to do."""
+        self.ticket, self._idle_since = ticket, time.monotonic()
+        self._processor_s = _processor_s(self.process.pid) or 0.0
+
+    def hangs(self, after_s: float) -> bool:
+        """Whether it has a task and used no processor for so many seconds."""
+        now = time.monotonic()
+        if self.ticket is None or now - self._idle_since < after_s:
+            return False
+        used = _processor_s(self.process.pid)
+        if used == self._processor_s:
+            return True
+        self._processor_s, self._idle_since = used or 0.0, now
+        return False
+
+    def ask_to_end(self) -> None:
+        """Send what ends an idle worker at once, and a busy one when it has cleaned up."""
+        self.process.send_signal(signal.SIGTERM)
+        # One that is stopped gets the signal only when it goes on.
+        self.process.send_signal(signal.SIGCONT)
+
+    def end(self, grace_s: float = 0.0) -> int | None:
+        """Wait for the end, then force it; return the exit code, None if even that fails."""
+        try:
+            return self.process.wait(max(grace_s, 0.0))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        try:
+            # A process that waits for a dead file server cannot be killed; it is left behind.
+            return self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def _hello() -> Hello:
+    main = sys.modules["__main__"]
+    # What comes back may be of a class that the worker knows by this name.
+    sys.modules.setdefault(MAIN_AGAIN, main)
+    spec: Any = getattr(main, "__spec__", None)
+    path = getattr(main, "__file__", None)
+    level = logging.getLogger("hitfinder").level
+    return Hello(
+        level,
+        None if path is None else os.path.abspath(path),
+        None if spec is None else spec.name,
+        os.getpid(),
+    )
+
+
+def _processor_s(process: int) -> float | None:
+    """Return the processor time that a process has used, in s; None where it is not told."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
+    return f"exit code {exit_code}"

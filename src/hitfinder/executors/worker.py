@@ -1,0 +1,173 @@
+"""The life of a worker process: work comes over a socket, then tasks, and results go back."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import io
+import logging
+import os
+import pickle
+import runpy
+import signal
+import socket
+import sys
+import types
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from hitfinder import logs
+from hitfinder.errors import HitfinderError
+from hitfinder.executors.channel import Message, Tag, receive, send
+
+log = logging.getLogger(__name__)
+
+MAIN_AGAIN = "__mp_main__"
+"""What a worker calls the script that its parent runs, as `multiprocessing` does; a script tells
+the two apart by ``if __name__ == "__main__"``."""
+
+_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux' prctl(2)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hello:
+    """What a worker is told first.
+
+    Attributes
+    ----------
+    log_level : int
+        Of the package's log.
+    main_path, main_module : str, optional
+        Where the parent's main script is, or its name if it was started by ``python -m``.
+    parent : int
+        Process number of the parent.
+    """
+
+    log_level: int
+    main_path: str | None
+    main_module: str | None
+    parent: int
+
+
+class Stopped(BaseException):  # noqa: N818 - no error, as KeyboardInterrupt is none
+    """The parent asks for an end; raised within a task, so that it can clean up."""
+
+
+_hello: Hello | None = None
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker itself."""
+    return _hello is not None
+
+
+def main(descriptor: int) -> None:
+    """Answer what comes over a socket until its other end is closed.
+
+    Parameters
+    ----------
+    descriptor : int
+        The socket's number.
+    """
+    # The parent started this process with it held back; Ctrl-C stays so.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    end = socket.socket(fileno=descriptor)
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            message = receive(end)
+            if message is not None:
+                _begin(pickle.loads(message[1]))
+                _serve(end)
+    except Stopped:
+        # What it was at has cleaned up; nothing else is worth the time.
+        os._exit(128 + signal.SIGTERM)
+
+
+def _begin(hello: Hello) -> None:
+    global _hello
+    _hello = hello
+    logs.configure()
+    logging.getLogger("hitfinder").setLevel(hello.log_level)
+    if sys.platform == "linux":
+        # A worker whose parent is killed must not write to files that the next run writes.
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != hello.parent:
+            os._exit(1)
+
+
+def _serve(end: socket.socket) -> None:
+    """Do one work after another."""
+    message = receive(end)
+    try:
+        while message is not None:
+            with _Unpickler(io.BytesIO(message[1])).load().opened() as do:
+                send(end, Tag.READY)
+                message = _do_tasks(end, do)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:
+        log.debug("worker process", exc_info=True)
+        send(end, Tag.ERROR, _pickled_error(error))
+
+
+def _do_tasks(end: socket.socket, do: Callable[[Any], Any]) -> Message | None:
+    """Do tasks until there is other work, which is returned, or an end."""
+    while (message := receive(end)) is not None and message[0] is Tag.TASK:
+        with _stoppable():
+            result = do(_Unpickler(io.BytesIO(message[1])).load())
+        send(end, Tag.RESULT, pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
+    return message
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let a request for an end raise `Stopped` in the block; elsewhere it ends the process."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Whatever cleans up must not be stopped by a second request.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
+def _pickled_error(error: Exception) -> bytes:
+    """Return an error as it can be sent; one that cannot be is told in words."""
+    if not isinstance(error, HitfinderError):
+        error = HitfinderError(f"{type(error).__name__}: {error}", "worker process")
+    try:
+        content = pickle.dumps(error)
+        pickle.loads(content)
+    except Exception:
+        return pickle.dumps(HitfinderError(str(error)))
+    return content
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds what the parent's main script defines by running that script, if need be."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if module_name == "__main__" and MAIN_AGAIN not in sys.modules:
+            _import_main()
+        return super().find_class(module_name, global_name)
+
+
+def _import_main() -> None:
+    assert _hello is not None
+    main = types.ModuleType(MAIN_AGAIN)
+    sys.modules[MAIN_AGAIN] = main
+    if _hello.main_module is not None:
+        found = runpy.run_module(_hello.main_module, run_name=MAIN_AGAIN, alter_sys=True)
+    elif _hello.main_path is not None:
+        found = runpy.run_path(_hello.main_path, run_name=MAIN_AGAIN)
+    else:
+        return
+    main.__dict__.update(found)
+    sys.modules["__main__"] = main

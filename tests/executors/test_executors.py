@@ -1,0 +1,318 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.executors.contract import Done, Lost, results
+from hitfinder.executors.inline import Inline
+from hitfinder.executors.processes import ENVIRONMENT, FAILED_STARTS, Processes
+
+HERE = Path(__file__).parent
+BALLAST = bytes(1 << 20)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+@pytest.fixture
+def trial(tmp_path):
+    from trial_work import Trial
+
+    return lambda **options: Trial(tmp_path, **options)
+
+
+@pytest.fixture(params=[Inline, lambda: Processes(1), lambda: Processes(3)], ids="i13")
+def executor(request):
+    with request.param() as made:
+        yield made
+
+
+def tasks(word, n):
+    return [(word, number) for number in range(n)]
+
+
+# What every executor must do.
+
+
+def test_every_task_has_its_result(executor, trial):
+    found = list(executor.run(trial(), tasks("wait", 7)))
+    assert {outcome.task[1]: outcome.result for outcome in found} == {n: n**2 for n in range(7)}
+    assert len(found) == 7
+
+
+def test_outcomes_come_in_order_where_wanted(executor, trial):
+    found = executor.run(trial(), tasks("wait", 12), ordered=True)
+    assert list(results(found)) == [n**2 for n in range(12)]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_tasks_are_taken_only_when_there_is_room(executor, trial, ordered):
+    taken = itertools.count()
+    endless = (("", next(taken)) for _ in itertools.count())
+    found = executor.run(trial(), endless, ordered=ordered)
+    assert len(list(itertools.islice(found, 5))) == 5
+    assert next(taken) <= 5 + 12
+    found.close()
+
+
+def test_no_task_at_the_moment_is_not_the_end(executor, trial):
+    """What was done meanwhile is given out, though the next task is not there yet."""
+    seen = []
+
+    def stream():
+        yield "", 1
+        while 1 not in seen:
+            yield None
+        yield "", 2
+
+    for outcome in executor.run(trial(), stream()):
+        seen.append(outcome.task[1])
+    assert seen == [1, 2]
+
+
+def test_there_may_be_no_task(executor, trial):
+    began = time.monotonic()
+    assert list(executor.run(trial(), [])) == []
+    assert time.monotonic() - began < 0.4
+
+
+def test_an_executor_serves_several_runs(executor, trial, tmp_path):
+    from trial_work import noted
+
+    for number in (3, 4):
+        assert list(results(executor.run(trial(), [("", number)]))) == [number**2]
+    assert len(noted(tmp_path, "began-3")) == 1
+    assert noted(tmp_path, "began-3") == noted(tmp_path, "began-4"), "the worker is kept"
+
+
+def test_an_error_of_the_work_reaches_the_caller(executor, trial):
+    with pytest.raises(OutputError, match="trial: has failed"):
+        list(executor.run(trial(), [*tasks("", 3), ("fail", 3)]))
+    with pytest.raises(OutputError, match="cannot be opened"):
+        list(executor.run(trial(opens="badly"), tasks("", 2)))
+    assert list(results(executor.run(trial(), tasks("", 2), ordered=True))) == [0, 1]
+
+
+def test_large_work_and_results(executor, trial):
+    found = results(executor.run(trial(ballast=BALLAST), tasks("large", 4), ordered=True))
+    for number, array in enumerate(found):
+        assert array.shape == (3_000_000,)
+        assert (array == number).all()
+
+
+def test_work_that_is_cut_short_is_left(executor, trial, tmp_path):
+    from trial_work import noted
+
+    found = executor.run(trial(), tasks("", 40))
+    next(found)
+    found.close()
+    assert noted(tmp_path, "left") == noted(tmp_path, "opened") or not isinstance(executor, Inline)
+
+
+# What worker processes must do besides.
+
+
+def test_an_error_that_cannot_be_sent_is_told(trial):
+    with Processes(1) as executor, pytest.raises(HitfinderError, match="OddError"):
+        list(executor.run(trial(), [("odd", 0)]))
+
+
+@pytest.mark.parametrize("word", ["die once", "hang once"])
+def test_a_task_whose_worker_ends_is_done_by_another(trial, word, caplog):
+    with Processes(2, hung_after_s=1.0) as executor:
+        found = executor.run(trial(), [*tasks("", 3), (word, 3), *tasks("wait", 3)], ordered=True)
+        assert list(results(found)) == [0, 1, 4, 9, 0, 1, 4]
+    assert caplog.text.count("trying again") == 1
+
+
+@pytest.mark.parametrize(("word", "why"), [("die", "SIGKILL"), ("hang", "idle for 1 s")])
+def test_a_task_that_ends_its_workers_is_lost_alone(trial, word, why):
+    with Processes(2, hung_after_s=1.0) as executor:
+        found = list(executor.run(trial(), [("", 0), (word, 1), *tasks("wait", 3)], ordered=True))
+    assert [type(outcome) for outcome in found] == [Done, Lost, Done, Done, Done]
+    assert found[1].task == (word, 1)
+    assert why in found[1].why
+    assert found[1].hung == (word == "hang")
+    with pytest.raises(HitfinderError, match="so did the one that tried again"):
+        list(results(found))
+
+
+def test_workers_that_die_at_the_start_are_replaced(trial, tmp_path):
+    with Processes(2) as executor:
+        found = executor.run(trial(opens="once", ballast=BALLAST), tasks("", 5), ordered=True)
+        assert list(results(found)) == [n**2 for n in range(5)]
+    assert (tmp_path / "died").exists()
+
+
+def test_workers_that_cannot_start_end_the_run(trial, tmp_path, caplog):
+    from trial_work import noted
+
+    with Processes(2) as executor, pytest.raises(HitfinderError, match="while they start"):
+        list(executor.run(trial(opens="never", ballast=BALLAST), tasks("", 5)))
+    assert len(noted(tmp_path, "opened")) in range(2 * FAILED_STARTS, 2 * FAILED_STARTS + 2)
+    assert "going on with 1" in caplog.text
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.02, 0.1, 0.3])
+def test_workers_killed_early_hold_up_nothing(trial, delay_s):
+    """The work is larger than a pipe holds: who waits for a dead worker to read waits for ever."""
+    with Processes(2) as executor:
+        killed, started = [], []
+
+        def kill():
+            while len(killed) < 2:
+                for worker in list(executor._workers):
+                    if worker not in started:
+                        started.append(worker)
+                        time.sleep(delay_s)
+                        worker.process.kill()
+                        killed.append(time.monotonic())
+                        if len(killed) == 2:
+                            return
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        found = executor.run(trial(ballast=20 * BALLAST), tasks("", 6), ordered=True)
+        assert list(results(found)) == [n**2 for n in range(6)]
+        thread.join()
+
+
+def test_all_workers_start_at_once(trial, tmp_path):
+    """None waits until the one before has read its work."""
+    with Processes(4) as executor:
+        found = executor.run(trial(ballast=BALLAST), tasks("wait", 12))
+        next(found)
+        assert len(executor._workers) == 4
+        list(found)
+
+
+def test_no_more_workers_are_started_than_there_are_tasks(trial):
+    with Processes(5) as executor:
+        list(executor.run(trial(), tasks("", 2)))
+        assert len(executor._workers) <= 2
+
+
+def test_what_workers_are_started_with(trial, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    with Processes(1) as executor:
+        list(executor.run(trial(), [("", 0)]))
+        told = Path(f"/proc/{executor._workers[0].process.pid}/environ").read_bytes()
+    values = dict(item.split(b"=", 1) for item in told.split(b"\0") if item)
+    assert values[b"OMP_NUM_THREADS"] == b"3"
+    assert values[b"OPENBLAS_NUM_THREADS"] == ENVIRONMENT["OPENBLAS_NUM_THREADS"].encode()
+    assert "NUMBA_NUM_THREADS" in ENVIRONMENT
+
+
+def test_impossible_numbers():
+    with pytest.raises(ValueError, match="at least 1"):
+        Processes(0)
+
+
+# Whole programs: signals go to process groups, and scripts are imported by workers.
+
+
+def script(tmp_path, text):
+    path = tmp_path / "script.py"
+    path.write_text(f"import sys\nsys.path.insert(0, {str(HERE)!r})\n{text}")
+    return [sys.executable, str(path)]
+
+
+RUN = """
+from pathlib import Path
+from hitfinder.executors.processes import Processes
+from trial_work import Trial
+executor = Processes(2)
+def go(word, n):
+    with executor:
+        work = Trial(Path({folder!r}), ballast=bytes(1 << 20))
+        for outcome in executor.run(work, [(word, number) for number in range(n)]):
+            print(outcome.task, outcome.result, flush=True)
+"""
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    command = script(tmp_path, RUN.format(folder=str(tmp_path)) + "go('', 3)\n")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert sorted(done.stdout.split("\n")) == ["", "('', 0) 0", "('', 1) 1", "('', 2) 4"]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_work_of_a_script_itself(tmp_path, guard):
+    """Workers import the script, which must not start the same again then."""
+    text = """
+import contextlib
+from hitfinder.errors import HitfinderError
+from hitfinder.executors.processes import Processes
+class Mine:
+    def __init__(self, n):
+        self.n = n
+    @contextlib.contextmanager
+    def opened(self):
+        yield lambda task: Mine(self.n * task)
+if {guard}:
+    with Processes(2) as executor:
+        try:
+            print([done.result.n for done in executor.run(Mine(5), [1, 2], ordered=True)])
+        except HitfinderError as error:
+            print(error)
+"""
+    text = text.format(guard='__name__ == "__main__"' if guard else "True")
+    done = subprocess.run(script(tmp_path, text), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    wanted = "[5, 10]" if guard else 'needs `if __name__ == "__main__":` before it'
+    assert wanted in done.stdout
+
+
+@pytest.fixture
+def sleeping(tmp_path):
+    """A program whose two workers are within a task, in a process group of its own."""
+    text = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    text += RUN.format(folder=str(tmp_path)) + "go('sleep', 4)\n"
+    program = subprocess.Popen(
+        script(tmp_path, text), start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while len(list(tmp_path.glob("began-*"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    yield program
+    if program.poll() is None:
+        os.killpg(program.pid, signal.SIGKILL)
+    program.wait()
+
+
+def test_interrupts_stop_tasks_once_and_no_worker_complains(tmp_path, sleeping):
+    """As a terminal sends them: to the workers too; the second while the tasks clean up."""
+    for _ in range(2):
+        os.killpg(sleeping.pid, signal.SIGINT)
+        time.sleep(0.2)
+    _, said = sleeping.communicate(timeout=20)
+    assert said.count("Traceback") == said.count("KeyboardInterrupt\n") > 0
+    assert "worker.py" not in said
+    time.sleep(0.6)
+    names = sorted(path.stem for path in tmp_path.glob("*-*"))
+    assert names == ["began-0", "began-1", "cleaned-0", "cleaned-1"]
+
+
+def test_workers_end_with_their_parent(tmp_path, sleeping):
+    from trial_work import noted
+
+    workers = noted(tmp_path, "opened")
+    assert len(workers) == 2
+    sleeping.kill()
+    until = time.monotonic() + 5
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < until, "a worker goes on without its parent"
+        time.sleep(0.02)

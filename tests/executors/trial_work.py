@@ -1,0 +1,78 @@
+"""Work for the tests of executors; workers import this module by name."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hitfinder.errors import OutputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Does what a task says: a word, and a number that comes back squared.
+
+    `ballast` makes the work larger than what a pipe or socket takes at once.
+    """
+
+    folder: Path
+    ballast: bytes = b""
+    opens: str = ""
+
+    @contextlib.contextmanager
+    def opened(self):
+        note(self.folder, "opened")
+        if self.opens == "badly":
+            raise OutputError("cannot be opened", "trial")
+        if self.opens == "once" and not (self.folder / "died").exists():
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.opens == "never":
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            yield self.do
+        finally:
+            note(self.folder, "left")
+
+    def do(self, task):
+        word, number = task
+        note(self.folder, f"began-{number}")
+        once = self.folder / f"once-{number}"
+        if word == "die" or (word == "die once" and not once.exists()):
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if word == "hang" or (word == "hang once" and not once.exists()):
+            once.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if word == "fail":
+            raise OutputError("has failed", "trial")
+        if word == "odd":
+            raise OddError(lambda: number)
+        if word == "sleep":
+            try:
+                time.sleep(60)
+            finally:
+                time.sleep(0.5)
+                note(self.folder, f"cleaned-{number}")
+        if word == "wait":
+            time.sleep(0.05 * (number % 3))
+        if word == "large":
+            return np.full(3_000_000, number)
+        return number**2
+
+
+class OddError(Exception):
+    """An error that cannot be pickled."""
+
+
+def note(folder, what):
+    (folder / f"{what}.{os.getpid()}").touch()
+
+
+def noted(folder, what):
+    """Return the processes that noted something."""
+    return sorted(int(path.suffix[1:]) for path in folder.glob(f"{what}.*"))
