@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hitfinder.executors.processes import available_cores
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.workers import available_cores
 from hitfinder.simulate.write import write_simulation
 from report import results_header, write_json
 

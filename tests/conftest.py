@@ -1,3 +1,5 @@
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +116,30 @@ def sharp_ring():
     panel = Panel("p0", 0, 0, 420, 400, -210.0, -200.0)
     geometry = Geometry(Detector("small", (400, 420), (panel,)), 0.05, 6000.0)
     return 0.5 + 3 * np.exp(-(((r - 150) / 1.5) ** 2) / 2), geometry
+
+
+@pytest.fixture
+def kill_workers():
+    """Kill workers of an executor as they come, each so long after its start or when it is busy."""
+    ended, threads, killed = threading.Event(), [], []
+
+    def watch(executor, most, delay_s):
+        seen = {}
+        while not ended.wait(0.001) and len(killed) < most:
+            for worker in list(executor._workers):
+                since = seen.setdefault(worker, time.monotonic())
+                busy = worker.is_ready and worker.ticket is not None
+                ripe = busy if delay_s is None else time.monotonic() - since >= delay_s
+                if ripe and worker not in killed:
+                    worker.process.kill()
+                    killed.append(worker)
+
+    def start(executor, most, delay_s):
+        threads.append(threading.Thread(target=watch, args=(executor, most, delay_s)))
+        threads[-1].start()
+        return killed
+
+    yield start
+    ended.set()
+    for thread in threads:
+        thread.join()

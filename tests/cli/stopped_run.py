@@ -1,9 +1,9 @@
 """A run that stops itself: stopped_run.py INPUT OUT SIGNAL FRAMES [GEOM NETWORK=FOLDER...]."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def main() -> None:
             nonlocal done
             done += n
             if done >= int(frames):
-                print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+                children = ["pgrep", "-P", str(os.getpid())]
+                print(subprocess.run(children, capture_output=True, text=True).stdout, flush=True)
                 # A terminal sends Ctrl-C to the workers too.
                 send = os.killpg if name == "SIGINT" else os.kill
                 send(os.getpid(), getattr(signal, name))

@@ -3,11 +3,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hitfinder.errors import HitfinderError, OutputError
@@ -164,27 +162,13 @@ def test_workers_that_cannot_start_end_the_run(trial, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.02, 0.1, 0.3])
-def test_workers_killed_early_hold_up_nothing(trial, delay_s):
+def test_workers_killed_early_hold_up_nothing(trial, kill_workers, delay_s):
     """The work is larger than a pipe holds: who waits for a dead worker to read waits for ever."""
     with Processes(2) as executor:
-        killed, started = [], []
-
-        def kill():
-            while len(killed) < 2:
-                for worker in list(executor._workers):
-                    if worker not in started:
-                        started.append(worker)
-                        time.sleep(delay_s)
-                        worker.process.kill()
-                        killed.append(time.monotonic())
-                        if len(killed) == 2:
-                            return
-
-        thread = threading.Thread(target=kill)
-        thread.start()
+        killed = kill_workers(executor, 2, delay_s)
         found = executor.run(trial(ballast=20 * BALLAST), tasks("", 6), ordered=True)
         assert list(results(found)) == [n**2 for n in range(6)]
-        thread.join()
+        assert killed
 
 
 def test_all_workers_start_at_once(trial, tmp_path):

@@ -8,12 +8,13 @@ import sys
 import numpy as np
 
 from hitfinder.errors import HitfinderError, SourceError
+from hitfinder.executors.contract import Lost
+from hitfinder.executors.processes import ENVIRONMENT, Processes
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef, FrameSource
-from hitfinder.run.chunks import Task
-from hitfinder.run.workers import ENVIRONMENT, Pool
+from hitfinder.run.chunks import Chunk, ChunkWork
 
 SHAPE = (60, 70)
 
@@ -59,10 +60,13 @@ def main():
     panel = Panel("p0", 0, 0, SHAPE[1], SHAPE[0], -35.0, -30.0)
     geometry = Geometry(Detector("small", SHAPE, (panel,)), 0.02, 6000.0)
     parts = {}
-    pool = Pool(Task(OddSource(kind, folder), geometry, FinderSettings()), 2)
+    work = ChunkWork(OddSource(kind, folder), geometry, FinderSettings())
     try:
-        spans = [(0, 4), (4, 8), (8, 12)]
-        pool.run(spans, lambda part, image: parts.update({part.start: (part, image)}))
+        with Processes(2) as executor:
+            for outcome in executor.run(work, [Chunk(0, 4), Chunk(4, 8), Chunk(8, 12)]):
+                lost = isinstance(outcome, Lost)
+                found = work.lost(outcome.task, outcome.why) if lost else outcome.result
+                parts[found[0].start] = found
     except HitfinderError as error:
         print(json.dumps({"error": str(error)}))
         return

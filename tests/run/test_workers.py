@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hitfinder.run.pipeline import LARGEST_CHUNK, SMALLEST_CHUNK, chunk_spans
-from hitfinder.run.workers import ENVIRONMENT, environment
+from hitfinder.executors.processes import ENVIRONMENT
+from hitfinder.run.pipeline import LARGEST_CHUNK, SMALLEST_CHUNK, chunks_of
 
 ALL = [20.5 + index for index in range(12)]
 
@@ -47,7 +47,7 @@ def test_a_chunk_whose_worker_died_once_is_done_by_another(tmp_path):
     result, said = process("dies once", tmp_path)
     assert result["status"] == ["ok"] * 12
     np.testing.assert_allclose(result["fs"], ALL, atol=0.1)
-    assert "trying them once more" in said
+    assert "frames 4 to 7; trying again" in said
 
 
 def test_what_no_worker_can_do_ends_the_run(tmp_path):
@@ -57,16 +57,8 @@ def test_what_no_worker_can_do_ends_the_run(tmp_path):
 
 @pytest.mark.parametrize("n_frames", [1, 7, 8, 60, 5000, 1_000_000])
 def test_chunks_cover_all_frames_in_order(n_frames):
-    spans = chunk_spans(n_frames)
-    assert [span[0] for span in spans] == [0, *(span[1] for span in spans[:-1])]
-    assert spans[-1][1] == n_frames
-    sizes = {stop - start for start, stop in spans[:-1]}
+    chunks = list(chunks_of(n_frames))
+    assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks[:-1])]
+    assert chunks[-1].stop == n_frames
+    sizes = {chunk.stop - chunk.start for chunk in chunks[:-1]}
     assert sizes <= set(range(SMALLEST_CHUNK, LARGEST_CHUNK + 1))
-
-
-def test_environment_is_put_back(monkeypatch):
-    monkeypatch.setenv("HITFINDER_A", "mine")
-    with environment({"HITFINDER_A": "1", "HITFINDER_B": "1"}):
-        assert os.environ["HITFINDER_A"] == "mine"
-        assert os.environ["HITFINDER_B"] == "1"
-    assert "HITFINDER_B" not in os.environ

@@ -1,6 +1,5 @@
 """A simulation on disk: the same for any number of workers, complete or not there."""
 
-import os
 import resource
 import signal
 import subprocess
@@ -14,12 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
+from hitfinder.executors.processes import Processes
 from hitfinder.geometry.crystfel import read_geom
 from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.io.write import FramePacker
 from hitfinder.simulate import write
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.workers import simulated_frames
+from hitfinder.simulate.workers import FrameNumber, FrameWork
 from hitfinder.simulate.write import write_simulation
 
 RANDOM = {
@@ -152,21 +153,17 @@ def test_an_error_leaves_no_file(tmp_path):
 def test_impossible_numbers(tmp_path):
     with pytest.raises(ConfigError, match="0"):
         write_simulation(settings(), tmp_path, 0)
-    with (
-        pytest.raises(ValueError, match="workers"),
-        simulated_frames(Simulator(settings()), 1, workers=0),
-    ):
-        pass
+    with pytest.raises(ValueError, match="workers"):
+        write_simulation(settings(), tmp_path, 1, workers=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_in_a_worker_reaches_the_caller():
     simulator = Simulator(settings())
     simulator.factors = None  # so that drawing a shot fails, in the workers
-    with (
-        simulated_frames(simulator, 2, workers=2) as frames,
-        pytest.raises(AttributeError),
-    ):
-        next(frames)
+    work = FrameWork(simulator, FramePacker(simulator.shape, simulator.dtype))
+    with Processes(2) as executor, pytest.raises(HitfinderError, match="AttributeError"):
+        next(executor.run(work, map(FrameNumber, range(2))))
 
 
 def run_in_process(out, n, *options, **kwargs):
@@ -221,18 +218,17 @@ def test_a_full_disk_gets_one_line_and_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_that_dies_is_reported(tmp_path):
-    simulator = Simulator(settings())
-    with simulated_frames(simulator, 100000, workers=2) as frames:
-        next(frames)
-        children = subprocess.run(
-            ["pgrep", "-P", str(os.getpid()), "-f", "spawn_main"], capture_output=True, text=True
-        ).stdout.split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
-        with pytest.raises(HitfinderError, match="worker process ended"):
-            for _ in frames:
-                pass
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, None])
+def test_workers_that_are_killed_cost_no_frame(folder, tmp_path, kill_workers, delay_s):
+    """While they start, when their work is not sent yet, and within a frame."""
+    with Processes(2) as executor:
+        killed = kill_workers(executor, 2, delay_s)
+        write_simulation(settings(), tmp_path, 7, executor=executor, frames_per_file=3)
+    assert len(killed) == 2
+    assert np.array_equal(frames_of(tmp_path), frames_of(folder))
+    for name in ("truth", "shots", "crystals"):
+        one, other = (pq.read_table(d / f"{name}.parquet") for d in (folder, tmp_path))
+        assert one.equals(other)
 
 
 @pytest.mark.parametrize(("fs", "ss"), [(30.5, 40.25), (-12.0, 7.0)])

@@ -144,10 +144,10 @@ def index_run(
     HitfinderError
         If the folder holds no hits, or cannot be written to.
     """
+    from hitfinder.executors.processes import available_cores
     from hitfinder.indexing.batch import LEAST_SCORE, index_frames
     from hitfinder.progress import counting
     from hitfinder.results.past_run import PastRun
-    from hitfinder.run.pipeline import default_workers
 
     hits = PastRun(run).hits()
     least = LEAST_SCORE if least_score is None else least_score
@@ -159,7 +159,7 @@ def index_run(
             peaks,
             least_score=least,
             most_crystals=crystals,
-            threads=workers or default_workers(),
+            threads=workers or available_cores(),
         ):
             found.append(one)
             advance(1)

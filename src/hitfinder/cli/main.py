@@ -118,7 +118,7 @@ def cli(verbose: int, quiet: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: the entry point."""
     try:
-        with interrupts.repeated():
+        with interrupts.repeated(), interrupts.terminate_as_interrupt():
             code = cli.main(arguments, prog_name="hitfinder", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:

@@ -118,8 +118,8 @@ def simulate(
         return
     if out is None:
         raise click.UsageError("Missing option '-o' / '--out'.")
+    from hitfinder.executors.processes import available_cores
     from hitfinder.progress import counting
-    from hitfinder.simulate.workers import available_cores
     from hitfinder.simulate.write import write_simulation
 
     count = n if n is not None else _default_count(settings.crystal.orientations)

@@ -73,6 +73,10 @@ class Lost(Generic[TaskT]):
 class Executor(Protocol):
     """Has work done for tasks; a context manager, which ends its workers when it is left."""
 
+    @property
+    def n_workers(self) -> int:
+        """Tasks that are worked on at a time, at most."""
+
     def run(
         self,
         work: Work[TaskT, ResultT],

@@ -11,6 +11,8 @@ from hitfinder.executors.contract import Done, ResultT, TaskT, Work
 class Inline:
     """Does the work in this process, task by task; what kills it kills everything."""
 
+    n_workers = 1
+
     def run(
         self,
         work: Work[TaskT, ResultT],

@@ -52,7 +52,9 @@ FAILED_STARTS = 3
 _GRACE_S = 5.0
 _LOOK_AGAIN_S = 0.5
 _ASK_AGAIN_S = 0.02
-_CODE = "import sys; sys.path[:] = {path!r}; from hitfinder.executors.worker import main; main({fd})"
+_CODE = (
+    "import sys; sys.path[:] = {path!r}; from hitfinder.executors.worker import main; main({fd})"
+)
 
 
 def available_cores() -> int:
@@ -84,7 +86,7 @@ class Processes:
     def __init__(self, n_workers: int, *, hung_after_s: float = HUNG_AFTER_S) -> None:
         if n_workers < 1:
             raise ValueError(f"workers must be at least 1, got {n_workers}")
-        self._most, self._hung_after_s = n_workers, hung_after_s
+        self.n_workers, self._hung_after_s = n_workers, hung_after_s
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
@@ -105,7 +107,7 @@ class Processes:
             )
         content = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
         self._runs += 1
-        queue = TaskQueue(tasks, 2 * self._most if ordered else None)
+        queue = TaskQueue(tasks, 2 * self.n_workers if ordered else None)
         try:
             self._hand_out(queue, content)
             while not queue.is_finished:
@@ -120,7 +122,7 @@ class Processes:
         """Give tasks to idle workers, and start workers as long as there are tasks for them."""
         while True:
             idle = next((worker for worker in self._workers if worker.ticket is None), None)
-            if idle is None and len(self._workers) >= self._most:
+            if idle is None and len(self._workers) >= self.n_workers:
                 return
             ticket = queue.next()
             if ticket is None:
@@ -175,7 +177,9 @@ class Processes:
         # Before the caller takes in what was done: no worker needs to wait for that.
         self._hand_out(queue, content)
 
-    def _take_in(self, worker: _Worker, queue: TaskQueue, tag: Tag, told: bytes | bytearray) -> None:
+    def _take_in(
+        self, worker: _Worker, queue: TaskQueue, tag: Tag, told: bytes | bytearray
+    ) -> None:
         if tag is Tag.READY:
             worker.is_ready, self._failed_starts = True, 0
         elif tag is Tag.ERROR:
@@ -201,12 +205,12 @@ class Processes:
         log.debug("a worker ended while it started (%s)", why)
         if self._failed_starts < FAILED_STARTS:
             return
-        self._failed_starts, self._most = 0, self._most - 1
-        if not self._most:
+        self._failed_starts, self.n_workers = 0, self.n_workers - 1
+        if not self.n_workers:
             hint = "Memory or processes may be short: see `ulimit -a`, or close other programs."
             raise HitfinderError(f"worker processes end while they start ({why})", hint=hint)
         log.warning(
-            "worker processes end while they start (%s); going on with %d", why, self._most
+            "worker processes end while they start (%s); going on with %d", why, self.n_workers
         )
 
     def _forget(self, worker: _Worker) -> None:

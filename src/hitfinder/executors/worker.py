@@ -52,7 +52,7 @@ class Hello:
     parent: int
 
 
-class Stopped(BaseException):  # noqa: N818 - no error, as KeyboardInterrupt is none
+class Stopped(BaseException):
     """The parent asks for an end; raised within a task, so that it can clean up."""
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import hdf5plugin
@@ -20,6 +20,63 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.nxmx import DATA_PATH, DataFiles, write_master
 
 PARTIAL_SUFFIX = ".partial"
+
+
+class FramePacker:
+    """Packs frames as they stand in a file: one bitshuffle-LZ4 chunk each.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of a frame.
+    dtype : dtype-like
+        Type of the counts.
+    marked : ndarray of bool, shape `shape`, optional
+        Pixels that get 2^bits − 1, as a detector stores it in those without a reading.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], dtype: DTypeLike, marked: NDArray[np.bool_] | None = None
+    ) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._marked = None if marked is None else np.flatnonzero(marked)
+        self._dataset: h5py.Dataset | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_dataset": None}
+
+    def pack(self, frame: NDArray) -> bytes:
+        """Return the chunk of a frame, whose marked pixels are overwritten.
+
+        Raises
+        ------
+        ValueError
+            If the frame has not the shape and type of the others.
+        """
+        if frame.shape != self.shape or frame.dtype != self.dtype:
+            what = f"frame is {frame.dtype} {frame.shape}"
+            raise ValueError(f"{what}, others are {self.dtype} {self.shape}")
+        if self._marked is not None:
+            frame.reshape(-1)[self._marked] = np.iinfo(self.dtype).max
+        if self._dataset is None:
+            # HDF5 packs what is written to a file, which may be in memory.
+            file = h5py.File("packed", "w", driver="core", backing_store=False, rdcc_nbytes=0)
+            self._dataset = _frame_dataset(file, self.shape, self.dtype)
+            self._dataset.resize(1, axis=0)
+        self._dataset[0] = frame
+        return self._dataset.id.read_direct_chunk((0, 0, 0))[1]
+
+
+def _frame_dataset(file: h5py.File, shape: tuple[int, int], dtype: np.dtype) -> h5py.Dataset:
+    """Make the dataset of a data file, without frames."""
+    return file.create_dataset(
+        DATA_PATH,
+        shape=(0, *shape),
+        maxshape=(None, *shape),
+        chunks=(1, *shape),
+        dtype=dtype,
+        **hdf5plugin.Bitshuffle(cname="lz4"),
+    )
 
 
 class NexusWriter:
@@ -85,10 +142,10 @@ class NexusWriter:
         self._per_file = frames_per_file
         self._frame_time_s = frame_time_s
         self.extra: dict[str, object] = dict(extra or {})
-        self._marked: NDArray[np.bool_] | None = None
-        if mark_masked and np.issubdtype(self._dtype, np.integer):
-            self._marked = geometry.detector.full_mask
-            self._buffer = np.empty(geometry.shape, self._dtype)
+        marks = mark_masked and np.issubdtype(self._dtype, np.integer)
+        marked = geometry.detector.full_mask if marks else None
+        self.packer = FramePacker(geometry.shape, self._dtype, marked)
+        self._buffer = np.empty(geometry.shape, self._dtype)
         self._lengths: list[int] = []
         self._file: h5py.File | None = None
         self._closed = False
@@ -143,17 +200,34 @@ class NexusWriter:
         OutputError
             If the file cannot be written.
         """
-        if self._closed:
-            raise ValueError("the series is closed")
         counts = np.asarray(frame)
         if counts.shape != self._geometry.shape:
             raise ValueError(f"frame shape {counts.shape} is not {self._geometry.shape}")
         if not np.can_cast(counts.dtype, self._dtype, "safe"):
             self._check_range(counts)
-        if self._marked is not None:
-            np.copyto(self._buffer, counts, casting="unsafe")
-            self._buffer[self._marked] = np.iinfo(self._dtype).max
-            counts = self._buffer
+        np.copyto(self._buffer, counts, casting="unsafe")
+        return self.write_packed(self.packer.pack(self._buffer))
+
+    def write_packed(self, chunk: bytes) -> int:
+        """Append one frame that the `packer` of this writer has packed, in whatever process.
+
+        Parameters
+        ----------
+        chunk : bytes
+            The frame.
+
+        Returns
+        -------
+        int
+            Its index in the series, from 0.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        if self._closed:
+            raise ValueError("the series is closed")
         try:
             if self._file is None or self._lengths[-1] == self._per_file:
                 self._next_file()
@@ -161,7 +235,7 @@ class NexusWriter:
             dataset = self._file[DATA_PATH]
             row = self._lengths[-1]
             dataset.resize(row + 1, axis=0)
-            dataset[row] = counts
+            dataset.id.write_direct_chunk((row, 0, 0), chunk)
         except OSError as error:
             raise OutputError(
                 f"cannot write a frame: {reason(error)}", where=str(self.path)
@@ -184,15 +258,7 @@ class NexusWriter:
         # Without a chunk cache a frame that cannot be written fails here and now, not silently
         # when the cache is emptied.
         self._file = h5py.File(_partial(self.data_file(len(self._lengths))), "w", rdcc_nbytes=0)
-        shape = self._geometry.shape
-        dataset = self._file.create_dataset(
-            DATA_PATH,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            chunks=(1, *shape),
-            dtype=self._dtype,
-            **hdf5plugin.Bitshuffle(cname="lz4"),
-        )
+        dataset = _frame_dataset(self._file, self._geometry.shape, self._dtype)
         self._file["entry"].attrs["NX_class"] = "NXentry"
         self._file["entry/data"].attrs["NX_class"] = "NXdata"
         self._file["entry/data"].attrs["signal"] = "data"

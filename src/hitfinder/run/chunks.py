@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,9 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.results.binned import add_binned, bin_size, binned_shape, counts_below
-from hitfinder.results.store import FAILED, OK, Part, empty_rows
+from hitfinder.results.store import FAILED, OK, WORKER_DIED, Part, empty_rows
 
 log = logging.getLogger(__name__)
-
-Span = tuple[int, int]
-"""First frame of a chunk and the one after its last."""
 
 ESTIMATED = (
     "photon_energy_ev",
@@ -43,8 +42,29 @@ TOLD = "finder"
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """What a worker needs to work on any chunk.
+class Chunk:
+    """Consecutive frames that a worker processes together: a task.
+
+    Attributes
+    ----------
+    start, stop : int
+        Number of the first frame, and of the one after the last.
+    """
+
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"frames {self.start} to {self.stop - 1}"
+
+
+Found = tuple[Part, NDArray]
+"""Results of a chunk, with a row for frames that could not be read too, and their binned sum."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChunkWork:
+    """The work of finding the peaks in any chunk; see `hitfinder.executors.contract.Work`.
 
     Attributes
     ----------
@@ -63,33 +83,40 @@ class Task:
     settings: FinderSettings
     estimate: bool = True
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[Chunk], Found]]:
+        """Return a function that finds the peaks in a chunk."""
+        with self.source:
+            yield ChunkFinder(self).find
+
+    def lost(self, chunk: Chunk, why: str) -> Found:
+        """Return the results of a chunk that ended its workers."""
+        shape, n = self.source.shape, chunk.stop - chunk.start
+        image = np.zeros(binned_shape(shape, bin_size(shape)), np.int64)
+        problems = dict.fromkeys(range(chunk.start, chunk.stop), f"the worker process died: {why}")
+        rows = empty_rows(n, WORKER_DIED)
+        none = np.empty(0, PEAK_DTYPE)
+        return Part(chunk.start, rows, none, np.zeros((2, 0)), problems), image
+
 
 class ChunkFinder:
     """Find the peaks in chunks of frames, keeping buffers and maps from one to the next."""
 
-    def __init__(self, task: Task) -> None:
-        self._source = task.source
-        self._finder = make_finder(task.geometry, task.settings)
+    def __init__(self, work: ChunkWork) -> None:
+        self._source = work.source
+        self._finder = make_finder(work.geometry, work.settings)
         self._estimator = None
-        if task.estimate and not task.geometry.detector.full_mask.all():
-            self._estimator = GeometryEstimator(task.geometry)
-        self._buffer = np.empty(task.source.shape, task.source.dtype)
-        detector = task.geometry.detector
+        if work.estimate and not work.geometry.detector.full_mask.all():
+            self._estimator = GeometryEstimator(work.geometry)
+        self._buffer = np.empty(work.source.shape, work.source.dtype)
+        detector = work.geometry.detector
         self._mask = detector.full_mask
         self._limit = counts_below(self._buffer.dtype, detector.saturation)
-        self._bin = bin_size(task.source.shape)
+        self._bin = bin_size(work.source.shape)
 
-    def find(self, span: Span) -> tuple[Part, NDArray]:
-        """Process the frames of a chunk.
-
-        Returns
-        -------
-        part : Part
-            Results, with a row for frames that could not be read too.
-        image : ndarray, 2-D
-            Binned sum of the frames.
-        """
-        start, stop = span
+    def find(self, chunk: Chunk) -> Found:
+        """Process the frames of a chunk."""
+        start, stop = chunk.start, chunk.stop
         rows = empty_rows(stop - start, OK)
         peaks: list[NDArray] = []
         problems: dict[int, str] = {}

@@ -9,12 +9,10 @@ import importlib.metadata
 import logging
 import os
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,12 @@ from numpy.typing import NDArray
 import hitfinder
 from hitfinder import config, logs
 from hitfinder.errors import SourceError
+from hitfinder.executors.contract import Executor
+from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.experiment.experiment import Experiment, experiment_of, read_geometry_file
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.open import open_source
 from hitfinder.io.source import FrameSource
 from hitfinder.network import model as peak_model
@@ -33,7 +34,7 @@ from hitfinder.progress import Advance, counting
 from hitfinder.results.store import Store
 from hitfinder.run.folder import fingerprint, open_folder
 from hitfinder.run.outputs import REPORT, Outputs
-from hitfinder.run.pipeline import Pipeline, default_workers, try_out
+from hitfinder.run.pipeline import Pipeline, try_out
 from hitfinder.run.settings import JobSettings
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def run_job(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    executor: Executor | None = None,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
 ) -> Result:
     """Find the hits and peaks in frames and write them to a folder.
@@ -97,6 +99,8 @@ def run_job(
         Everything that can be set.
     resume, overwrite : bool
         Go on with the job in the folder; replace the results in it.
+    executor : Executor, optional
+        Has the frames processed; by default as many processes as the settings say.
     show : callable
         As `hitfinder.progress.counting`, which is the default.
 
@@ -127,7 +131,7 @@ def run_job(
     with store:
         least = getattr(finder, "least_score", None)
         made = _Job(list(map(str, inputs)), out, settings, stored, experiment, store, least)
-        return made.run(job, show)
+        return made.run(job, executor, show)
 
 
 def check_readable(source: FrameSource) -> None:
@@ -173,13 +177,19 @@ class _Job:
     least_score: float | None
     """Score of a hit, if the finder's scores are of its own kind."""
 
-    def run(self, job: dict[str, Any], show: Callable[..., Any]) -> Result:
+    def run(
+        self, job: dict[str, Any], executor: Executor | None, show: Callable[..., Any]
+    ) -> Result:
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
         before = self.store.counts.frames
         if before:
             log.info("going on after %d of %d frames", before, len(self.stored))
-        n_workers = self.settings.workers or default_workers()
-        geometry, interrupted = self._find(n_workers, show)
+        with contextlib.ExitStack() as stack:
+            if executor is None:
+                n_workers = self.settings.workers or available_cores()
+                executor = stack.enter_context(Processes(n_workers))
+            n_workers = executor.n_workers
+            geometry, interrupted = self._find(executor, show)
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
@@ -223,7 +233,7 @@ class _Job:
             interrupted,
         )
 
-    def _find(self, n_workers: int, show: Callable[..., Any]) -> tuple[Geometry, bool]:
+    def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Geometry, bool]:
         """Process the frames; return the geometry with hot pixels masked, and if cut short."""
         geometry, settings = self.experiment.geometry, self.settings
         pipeline = Pipeline(
@@ -238,7 +248,7 @@ class _Job:
         interrupted = False
         try:
             with terminate_as_interrupt(), show("frames", len(self.stored)) as advance:
-                hot = pipeline.run(n_workers, advance)
+                hot = pipeline.run(executor, advance)
         except KeyboardInterrupt:
             interrupted = True
             hot = self.store.load_array("hot")
@@ -274,21 +284,3 @@ class _Job:
 def _versions() -> dict[str, str]:
     versions = {"hitfinder": hitfinder.__version__, "python": platform.python_version()}
     return versions | {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-@contextlib.contextmanager
-def terminate_as_interrupt() -> Iterator[None]:
-    """Treat the signal with which batch systems end a job (SIGTERM) like Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-import os
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError, HitfinderError
+from hitfinder.executors.contract import Executor, Lost
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.progress import Advance
-from hitfinder.results.store import Part, Store
-from hitfinder.run.chunks import Span, Task
+from hitfinder.results.store import Store
+from hitfinder.run.chunks import Chunk, ChunkWork
 from hitfinder.run.hotpixels import learn_hot_pixels
-from hitfinder.run.workers import Pool
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,14 @@ SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 8, 256, 512
 """Frames in a chunk, within limits such that a job has about so many chunks."""
 
 
-def chunk_spans(n_frames: int) -> list[Span]:
+def chunks_of(n_frames: int) -> Iterator[Chunk]:
     """Cut frames into chunks, the same way for any number of workers.
 
     Small chunks lose little when a job is killed; large ones keep the number of files down.
     """
     size = int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
-    return [(start, min(start + size, n_frames)) for start in range(0, n_frames, size)]
-
-
-def default_workers() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    for start in range(0, n_frames, size):
+        yield Chunk(start, min(start + size, n_frames))
 
 
 def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> Finder:
@@ -113,13 +109,13 @@ class Pipeline:
         self.store.save_array("hot", hot)
         return hot
 
-    def run(self, n_workers: int, advance: Advance) -> NDArray[np.bool_]:
+    def run(self, executor: Executor, advance: Advance) -> NDArray[np.bool_]:
         """Process the frames that are not done yet.
 
         Parameters
         ----------
-        n_workers : int
-            Processes; the results do not depend on it.
+        executor : Executor
+            Has the frames processed; the results do not depend on it.
         advance : Advance
             Told of the frames that are done, once at the start and then by the chunk.
 
@@ -141,12 +137,13 @@ class Pipeline:
         geometry = dataclasses.replace(
             self.geometry, detector=self.geometry.detector.with_mask(hot)
         )
-        spans = [s for s in chunk_spans(len(self.source)) if s[0] not in self.store.done]
-
-        def keep(part: Part, image: NDArray) -> None:
+        work = ChunkWork(self.source, geometry, self.settings, self.estimate)
+        todo = (c for c in chunks_of(len(self.source)) if c.start not in self.store.done)
+        for outcome in executor.run(work, todo):
+            if isinstance(outcome, Lost):
+                part, image = work.lost(outcome.task, outcome.why)
+            else:
+                part, image = outcome.result
             self.store.add(part, image)
             advance(len(part.rows), str(self.store.counts))
-
-        task = Task(self.source, geometry, self.settings, self.estimate)
-        Pool(task, min(n_workers, len(spans))).run(spans, keep)
         return hot

@@ -15,6 +15,8 @@ from hitfinder import config
 from hitfinder.atomic import replacing
 from hitfinder.crystal.orientation import COLUMNS, to_columns
 from hitfinder.errors import ConfigError
+from hitfinder.executors.choose import executor_for
+from hitfinder.executors.contract import Executor, results
 from hitfinder.export.tables import schema_of, table_writer
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
@@ -22,7 +24,7 @@ from hitfinder.io.write import NexusWriter
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.shot import Shot, ShotCrystal
 from hitfinder.simulate.simulator import TRUTH_DTYPE, SimulatedFrame, Simulator
-from hitfinder.simulate.workers import simulated_frames
+from hitfinder.simulate.workers import FrameNumber, FrameWork
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +65,7 @@ def write_simulation(
     n: int,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     frames_per_file: int = 1000,
     overwrite: bool = False,
     on_frame: Callable[[int], None] | None = None,
@@ -83,6 +86,8 @@ def write_simulation(
         Number of frames.
     workers : int
         Processes.
+    executor : Executor, optional
+        Has the frames made, instead of so many workers.
     frames_per_file : int
         Frames in a data file.
     overwrite : bool
@@ -105,6 +110,7 @@ def write_simulation(
     folder = Path(out)
     simulator = Simulator(settings)
     _tell_what_varies(settings)
+    executor = executor or executor_for(min(workers, n))
     master = folder / "frames_master.h5"
     writer = NexusWriter(
         master,
@@ -114,8 +120,8 @@ def write_simulation(
         mark_masked=settings.noise,
         overwrite=overwrite,
     )
-    with writer:
-        _write_frames(simulator, writer, folder, n, workers, on_frame)
+    with writer, executor:
+        _write_frames(simulator, writer, folder, n, executor, on_frame)
         write_geom(
             folder / "frames.geom",
             simulator.geometry,
@@ -144,7 +150,7 @@ def _write_frames(
     writer: NexusWriter,
     folder: Path,
     n: int,
-    workers: int,
+    executor: Executor,
     on_frame: Callable[[int], None] | None,
 ) -> None:
     units = (TRUTH_UNITS, _with_axes(SHOT_UNITS), _with_axes(CRYSTAL_UNITS))
@@ -154,9 +160,10 @@ def _write_frames(
             stack.enter_context(table_writer(folder / f"{name}.parquet", _schema(columns)))
             for name, columns in zip(names, units, strict=True)
         )
-        frames = stack.enter_context(simulated_frames(simulator, n, workers))
-        for done, frame in enumerate(frames, 1):
-            writer.write(frame.counts)
+        work, numbers = FrameWork(simulator, writer.packer), map(FrameNumber, range(n))
+        made = results(executor.run(work, numbers, ordered=True))
+        for done, (chunk, frame) in enumerate(made, 1):
+            writer.write_packed(chunk)
             truth.add(_truth_columns(frame))
             shots.add(_shot_columns(frame, simulator.shot_geometry(frame.shot)))
             crystals.add(_crystal_columns(frame.shot))

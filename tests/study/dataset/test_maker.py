@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import ConfigError
+from hitfinder.executors.processes import Processes
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.simulate.water import expected_water
@@ -119,21 +120,37 @@ def test_a_range_of_settings(tmp_path):
     assert list(validate(tmp_path / "t")) == []
 
 
-def test_workers_do_not_change_the_frames(tmp_path):
+def small_tree(root, **options):
     recipe = Recipe(3, 100, bin=32, seed=1, frames_per_file=2)
-    for workers in (1, 2):
-        build(
-            tmp_path / str(workers),
-            report_matrix()[:2],
-            recipe,
-            SimulatedMaker(recipe),
-            workers=workers,
-        )
-    files = sorted(p.relative_to(tmp_path / "1") for p in (tmp_path / "1").glob("*/*/*.h5"))
+    build(root, report_matrix()[:2], recipe, SimulatedMaker(recipe), **options)
+    return root
+
+
+@pytest.fixture(scope="module")
+def made_alone(tmp_path_factory):
+    return small_tree(tmp_path_factory.mktemp("alone") / "tree")
+
+
+def assert_same_frames(one, other):
+    files = sorted(p.relative_to(one) for p in one.glob("*/*/*.h5"))
     assert len(files) == 4 * 2 * 3
     for file in files:
-        with h5py.File(tmp_path / "1" / file) as a, h5py.File(tmp_path / "2" / file) as b:
+        with h5py.File(one / file) as a, h5py.File(other / file) as b:
             assert np.array_equal(a["entry/data/data"][()], b["entry/data/data"][()])
+
+
+def test_workers_do_not_change_the_frames(tmp_path, made_alone):
+    assert_same_frames(made_alone, small_tree(tmp_path / "two", workers=2))
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, None])
+def test_workers_that_are_killed_cost_no_file(tmp_path, made_alone, kill_workers, delay_s):
+    """While they start, when their work is not sent yet, and within a file."""
+    with Processes(2) as executor:
+        killed = kill_workers(executor, 2, delay_s)
+        small_tree(tmp_path / "two", executor=executor)
+    assert len(killed) == 2
+    assert_same_frames(made_alone, tmp_path / "two")
 
 
 def test_binned_pixels_cover_the_same_ground():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from hitfinder.executors.choose import executor_for
+from hitfinder.executors.contract import results
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.network.channels import radial_direction
 from hitfinder.network.crops import crops_of
@@ -179,12 +180,32 @@ def label(peaks: NDArray[np.void], frame: TrainingFrame) -> NDArray[np.void]:
     return out
 
 
-def _start() -> None:
-    os.environ["NUMBA_NUM_THREADS"] = "1"
+class ExperimentNumber(int):
+    """Number of an experiment to draw: a task."""
+
+    def __str__(self) -> str:
+        return f"experiment {int(self)}"
 
 
-def _draw(key: tuple[int, int, Sample]) -> Examples:
-    return draw_examples(*key)
+@dataclasses.dataclass(frozen=True)
+class ExampleWork:
+    """The work of drawing any experiment; see `hitfinder.executors.contract.Work`.
+
+    Attributes
+    ----------
+    seed : int
+        Fixes all experiments.
+    sample : Sample
+        What frames to draw and what to take of them.
+    """
+
+    seed: int
+    sample: Sample
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[ExperimentNumber], Examples]]:
+        """Return a function that draws the examples of an experiment."""
+        yield lambda number: draw_examples(self.seed, number, self.sample)
 
 
 def simulate_examples(
@@ -209,9 +230,8 @@ def simulate_examples(
     sample : Sample
         What frames to draw and what to take of them.
     """
-    keys = [(seed, number, sample) for number in range(n_experiments)]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(n_workers, _start) as pool:
-        for examples in pool.imap(_draw, keys, chunksize=4):
+    work, numbers = ExampleWork(seed, sample), map(ExperimentNumber, range(n_experiments))
+    with executor_for(n_workers) as executor:
+        for examples in results(executor.run(work, numbers, ordered=True)):
             on_done(1)
             yield examples

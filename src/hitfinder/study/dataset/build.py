@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder import interrupts
 from hitfinder.atomic import sha256
 from hitfinder.errors import OutputError
+from hitfinder.executors.choose import executor_for
+from hitfinder.executors.contract import Executor, results
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.framefile import Attributes, Spots
 from hitfinder.study.dataset.framewriter import FrameFileWriter
@@ -73,6 +72,7 @@ def build(
     maker: Maker,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     progress: Progress = lambda n: None,
 ) -> Manifest:
     """Build a tree, or go on with one that was cut short.
@@ -89,6 +89,8 @@ def build(
         Makes the frames.
     workers : int
         Processes; the frames do not depend on it.
+    executor : Executor, optional
+        Has the files written, instead of so many workers.
     progress : callable
         Told of frames done.
 
@@ -107,13 +109,14 @@ def build(
     for setting in settings if recipe.protocol == "paper" else ():
         if not journal.has(root, [_shared_water_path(setting)]):
             journal.add([_write_shared_water(root, setting, maker)])
-    jobs = [(s, number) for s in settings for number in range(1, recipe.n_files(s) + 1)]
-    todo = [job for job in jobs if not journal.has(root, _paths(*job, recipe))]
-    if len(todo) < len(jobs):
-        log.info("%d of %d files are there already", len(jobs) - len(todo), len(jobs))
-        progress(sum(len(_rows(*job, recipe)) for job in set(jobs) - set(todo)))
-    with _runner(workers) as run:
-        for records in run(_write_files, [(root, *job, recipe, maker) for job in todo]):
+    work = FileWork(root, recipe, maker)
+    files = [FileTask(s, number) for s in settings for number in range(1, recipe.n_files(s) + 1)]
+    todo = [file for file in files if not journal.has(root, work.paths(file))]
+    if len(todo) < len(files):
+        log.info("%d of %d files are there already", len(files) - len(todo), len(files))
+        progress(sum(len(work.frames(file)) for file in set(files) - set(todo)))
+    with executor or executor_for(max(1, workers)) as chosen:
+        for records in results(chosen.run(work, todo)):
             journal.add(records)
             progress(records[0].n_frames)
     # The manifest is written last: a tree that has its files listed is complete.
@@ -157,78 +160,92 @@ def _difference(there: Manifest, plan: Manifest) -> str:
     return " (other settings)" if there.settings != plan.settings else f" (by {there.made_by})"
 
 
-def _rows(setting: Setting, number: int, recipe: Recipe) -> range:
-    """Frames of file `number`, counted from 1."""
-    first = (number - 1) * recipe.frames_per_file
-    return range(first, min(first + recipe.frames_per_file, recipe.n_frames(setting)))
-
-
-def _paths(setting: Setting, number: int, recipe: Recipe) -> list[str]:
-    """Return the files that one job writes, relative to the tree."""
-    name = setting.file_name(number)
-    return [f"{folder}/{setting.name}/{name}" for folder in _folders(recipe)]
-
-
-def _folders(recipe: Recipe) -> tuple[str, ...]:
-    """Return the folders that hold a frame for every frame."""
-    return tuple(f for f in FOLDERS if f != WATER or recipe.protocol == "realistic")
-
-
 def _shared_water_path(setting: Setting) -> str:
     return f"{WATER}/{setting.name}/{setting.water_file_name}"
 
 
-@contextlib.contextmanager
-def _runner(workers: int) -> Iterator[Callable]:
-    if workers <= 1:
-        yield lambda function, jobs: map(function, jobs)
-        return
-    # Started anew, not forked: the parent may hold threads and open HDF5 files.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            yield lambda function, jobs: _as_completed(pool, function, jobs)
-        except BaseException:
-            with interrupts.held():
-                pool.shutdown(wait=True, cancel_futures=True)
-            raise
+@dataclasses.dataclass(frozen=True)
+class FileTask:
+    """A file of a setting to write in each folder: a task.
+
+    Attributes
+    ----------
+    setting : Setting
+        The setting.
+    number : int
+        Number of the file, from 1.
+    """
+
+    setting: Setting
+    number: int
+
+    def __str__(self) -> str:
+        return f"file {self.setting.name}/{self.setting.file_name(self.number)}"
 
 
-def _as_completed(
-    pool: concurrent.futures.Executor, function: Callable, jobs: list[tuple]
-) -> Iterator[list[FileRecord]]:
-    with interrupts.held():
-        futures = [pool.submit(interrupts.interruptible, function, job) for job in jobs]
-    for future in concurrent.futures.as_completed(futures):
-        yield future.result()
+@dataclasses.dataclass(frozen=True, eq=False)
+class FileWork:
+    """The work of writing any file of a tree; see `hitfinder.executors.contract.Work`.
 
+    Attributes
+    ----------
+    root : Path
+        Folder of the tree.
+    recipe : Recipe
+        How many frames, and how they are made.
+    maker : Maker
+        Makes the frames.
+    """
 
-def _write_files(job: tuple[Path, Setting, int, Recipe, Maker]) -> list[FileRecord]:
-    """Write file `number` of a setting in each folder; return their records."""
-    root, setting, number, recipe, maker = job
-    paths = dict(zip(_folders(recipe), _paths(setting, number, recipe), strict=True))
-    numbers = _rows(setting, number, recipe)
-    peak = recipe.has_peaks(setting)[numbers.start : numbers.stop]
-    single = recipe.frames_per_file == 1
-    with contextlib.ExitStack() as stack:
-        writers = {
-            folder: stack.enter_context(FrameFileWriter(root / path, single=single))
-            for folder, path in paths.items()
-        }
-        made = []
-        for n, has_peaks in zip(numbers, peak, strict=True):
-            frame = maker.frame(setting, n, bool(has_peaks))
-            images: dict[str, NDArray] = {
-                PEAKS: frame.bragg,
-                LABELS: label_map(frame.bragg, recipe.label_photons),
-                OVERLAY: add_counts(frame.bragg, frame.water),
-                WATER: frame.water,
+    root: Path
+    recipe: Recipe
+    maker: Maker
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[FileTask], list[FileRecord]]]:
+        """Return a function that writes a file in each folder, and returns their records."""
+        yield self._write
+
+    def frames(self, file: FileTask) -> range:
+        """Return the frames of a file."""
+        first = (file.number - 1) * self.recipe.frames_per_file
+        last = first + self.recipe.frames_per_file
+        return range(first, min(last, self.recipe.n_frames(file.setting)))
+
+    def paths(self, file: FileTask) -> list[str]:
+        """Return the files to write, relative to the tree."""
+        name = file.setting.file_name(file.number)
+        return [f"{folder}/{file.setting.name}/{name}" for folder in self._folders]
+
+    @property
+    def _folders(self) -> tuple[str, ...]:
+        """The folders that hold a frame for every frame."""
+        return tuple(f for f in FOLDERS if f != WATER or self.recipe.protocol == "realistic")
+
+    def _write(self, file: FileTask) -> list[FileRecord]:
+        paths = dict(zip(self._folders, self.paths(file), strict=True))
+        numbers, setting = self.frames(file), file.setting
+        peak = self.recipe.has_peaks(setting)[numbers.start : numbers.stop]
+        single = self.recipe.frames_per_file == 1
+        with contextlib.ExitStack() as stack:
+            writers = {
+                folder: stack.enter_context(FrameFileWriter(self.root / path, single=single))
+                for folder, path in paths.items()
             }
-            for folder, writer in writers.items():
-                writer.append(images[folder])
-            made.append(dataclasses.replace(frame, bragg=_NO_PIXELS, water=_NO_PIXELS))
-        _describe(writers, made, peak)
-    return [FileRecord(path, len(numbers), sha256(root / path)) for path in paths.values()]
+            made = []
+            for n, has_peaks in zip(numbers, peak, strict=True):
+                frame = self.maker.frame(setting, n, bool(has_peaks))
+                images: dict[str, NDArray] = {
+                    PEAKS: frame.bragg,
+                    LABELS: label_map(frame.bragg, self.recipe.label_photons),
+                    OVERLAY: add_counts(frame.bragg, frame.water),
+                    WATER: frame.water,
+                }
+                for folder, writer in writers.items():
+                    writer.append(images[folder])
+                made.append(dataclasses.replace(frame, bragg=_NO_PIXELS, water=_NO_PIXELS))
+            _describe(writers, made, peak)
+        return [FileRecord(path, len(numbers), sha256(self.root / path)) for path in paths.values()]
 
 
 _NO_PIXELS = np.empty((0, 0), np.uint16)
