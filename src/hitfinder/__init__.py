@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from hitfinder.errors import HitfinderError as HitfinderError
     from hitfinder.errors import OutputError as OutputError
     from hitfinder.errors import SourceError as SourceError
+    from hitfinder.experiment.experiment import Experiment as Experiment
+    from hitfinder.experiment.experiment import open_experiment as open_experiment
+    from hitfinder.experiment.settings import GeometrySettings as GeometrySettings
     from hitfinder.finding.contract import Finder as Finder
     from hitfinder.finding.likelihood import LikelihoodFinder as LikelihoodFinder
     from hitfinder.finding.peaks import peak_table as peak_table
@@ -22,33 +25,50 @@ if TYPE_CHECKING:
     from hitfinder.geometry.detector import Panel as Panel
     from hitfinder.geometry.geometry import Geometry as Geometry
     from hitfinder.geometry.named import detectors as detectors
+    from hitfinder.io.open import open as open
+    from hitfinder.io.source import FrameSource as FrameSource
     from hitfinder.metrics.comparison import Comparison as Comparison
     from hitfinder.metrics.comparison import compare as compare
     from hitfinder.network.finder import NetworkFinder as NetworkFinder
+    from hitfinder.results.run import Run as Run
+    from hitfinder.results.run import RunSummary as RunSummary
+    from hitfinder.results.run import open_run as open_run
+    from hitfinder.run.job import run as run
+    from hitfinder.run.settings import JobSettings as JobSettings
 
 __version__ = "0.1.0"
 
 PUBLIC = {
-    "ConfigError": "hitfinder.errors",
-    "GeometryError": "hitfinder.errors",
-    "HitfinderError": "hitfinder.errors",
-    "OutputError": "hitfinder.errors",
-    "SourceError": "hitfinder.errors",
     "Comparison": "hitfinder.metrics.comparison",
+    "ConfigError": "hitfinder.errors",
     "Detector": "hitfinder.geometry.detector",
+    "Experiment": "hitfinder.experiment.experiment",
     "Finder": "hitfinder.finding.contract",
     "FinderSettings": "hitfinder.finding.settings",
     "FrameResult": "hitfinder.finding.result",
+    "FrameSource": "hitfinder.io.source",
     "Geometry": "hitfinder.geometry.geometry",
+    "GeometryError": "hitfinder.errors",
+    "GeometrySettings": "hitfinder.experiment.settings",
+    "HitfinderError": "hitfinder.errors",
+    "JobSettings": "hitfinder.run.settings",
     "LikelihoodFinder": "hitfinder.finding.likelihood",
     "NetworkFinder": "hitfinder.network.finder",
+    "OutputError": "hitfinder.errors",
     "Panel": "hitfinder.geometry.detector",
+    "Run": "hitfinder.results.run",
+    "RunSummary": "hitfinder.results.run",
+    "SourceError": "hitfinder.errors",
     "compare": "hitfinder.metrics.comparison",
     "detectors": "hitfinder.geometry.named",
     "find_peaks": "hitfinder.finding.registry",
     "finders": "hitfinder.finding.registry",
+    "open": "hitfinder.io.open",
+    "open_experiment": "hitfinder.experiment.experiment",
+    "open_run": "hitfinder.results.run",
     "peak_table": "hitfinder.finding.peaks",
     "read_geom": "hitfinder.geometry.crystfel.reader",
+    "run": "hitfinder.run.job",
 }
 
 if not TYPE_CHECKING:

@@ -15,8 +15,7 @@ import math
 import os
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from hitfinder.errors import ConfigError
@@ -33,7 +32,7 @@ class _WrongKindError(ValueError):
     """A value of the wrong kind; the text follows the name of the setting."""
 
 
-def load(path: str | Path, cls: type[T]) -> T:
+def load(path: str | os.PathLike[str], cls: type[T]) -> T:
     """Read a TOML file into a settings dataclass.
 
     Parameters
@@ -56,7 +55,7 @@ def load(path: str | Path, cls: type[T]) -> T:
     return build(cls, read_toml(path), str(path))
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises
@@ -113,7 +112,7 @@ def override(settings: T, **given: Any) -> T:
     changed = {}
     for key, value in given.items():
         if key not in hints:
-            raise ConfigError(f"unknown setting {key!r}", hint=_suggestion(key, list(hints)))
+            raise ConfigError(f"unknown setting {key!r}", hint=suggestion(key, list(hints)))
         if value is not None:
             changed[key] = _converted(key, value, hints[key])
     try:
@@ -278,7 +277,7 @@ def _explain(error: Any, where: str, prefix: str = "") -> NoReturn:
         if isinstance(wrong, cattrs.ForbiddenExtraKeysError):
             key = min(wrong.extra_fields)
             names = [field.name for field in dataclasses.fields(wrong.cl) if field.init]
-            hint = _suggestion(key, names)
+            hint = suggestion(key, names)
             raise ConfigError(f"unknown setting {prefix + key!r}", where, hint) from wrong
     for wrong, note in of_values:
         name = prefix + note.name
@@ -294,6 +293,7 @@ def _explain(error: Any, where: str, prefix: str = "") -> NoReturn:
     raise of_table[0]
 
 
-def _suggestion(key: str, names: list[str]) -> str:
+def suggestion(key: str, names: Collection[str]) -> str:
+    """Return a hint for a name that is not known: the nearest one, or all there are."""
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(sorted(names))}"

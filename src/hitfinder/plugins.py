@@ -164,3 +164,8 @@ def _entries(group: str, path: tuple[str, ...]) -> tuple[Registered, ...]:
         version = entry.dist.version if entry.dist and package != OURS else ""
         found[entry.name, package] = Registered(entry.name, entry.value, package, version)
     return tuple(found[key] for key in sorted(found))
+
+
+def path_of(named: Any) -> Any:
+    """Return ``module:Class`` of a class; anything else, such as a name, as it is."""
+    return f"{named.__module__}:{named.__qualname__}" if isinstance(named, type) else named

@@ -9,19 +9,15 @@ from pathlib import Path
 
 from hitfinder import logs
 from hitfinder.cli.run import tell
-from hitfinder.experiment.settings import GeometrySettings
-from hitfinder.finding.settings import FinderSettings
-from hitfinder.run.job import run_job
-from hitfinder.run.settings import JobSettings
+from hitfinder.run.job import run
 
 
 def main() -> None:
     source, out, name, frames, *study = sys.argv[1:]
-    settings = JobSettings(workers=2)
+    options = {"workers": 2}
     if study:
-        options = dict(option.split("=") for option in study[1:])
-        finder = FinderSettings(finder="study", options=options)
-        settings = JobSettings(GeometrySettings(study[0]), finder, workers=1)
+        given = dict(option.split("=") for option in study[1:])
+        options = {"geometry": study[0], "finder": "study", "finder_options": given, "workers": 1}
 
     @contextlib.contextmanager
     def show(what, total):
@@ -42,7 +38,7 @@ def main() -> None:
     # Shells start what runs in the background with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logs.configure()
-    tell(run_job([source], Path(out), settings, show=show))
+    tell(run(source, Path(out), **options, show=show))
 
 
 if __name__ == "__main__":

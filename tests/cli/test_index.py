@@ -97,10 +97,10 @@ def test_what_goes_to_crystfel_is_of_the_indexed_hits(indexed):
 
 
 def test_each_hit_is_taken_at_its_own_photon_energy(frames, run):
-    from hitfinder.results.past_run import PastRun
+    from hitfinder.results.run import Run
 
     energies = pq.read_table(frames / "shots.parquet")["photon_energy_ev"].to_numpy()
-    hits = PastRun(run).hits()
+    hits = Run(run).hits()
     with h5py.File(run / "hits.cxi") as file:
         stored = file["LCLS/photon_energy_eV"][:]
     assert [g.photon_energy_ev for g in hits.geometries()] == pytest.approx(stored)

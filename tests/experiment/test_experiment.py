@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import ConfigError, GeometryError
-from hitfinder.experiment.experiment import experiment_of, read_geometry_file, recognise
+from hitfinder.experiment.experiment import experiment_of, read_geometry_file
+from hitfinder.experiment.recognise import recognise
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.crystfel import write_geom

@@ -78,8 +78,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     from hitfinder.cli.index import index_run
     from hitfinder.crystal.lattice import lattice_of
     from hitfinder.crystal.tables import packaged_structure_factors
-    from hitfinder.run.job import run_job
-    from hitfinder.run.settings import JobSettings
+    from hitfinder.run import job
 
     began = time.perf_counter()
     conditions = list(itertools.product(SHOTS, FLUXES))
@@ -87,12 +86,11 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     click.echo(f"simulating {frames} frames: {master}")
     truth = simulate(master, frames, conditions, overwrite=overwrite)
     click.echo(f"simulated in {time.perf_counter() - began:.0f} s")
-    settings = JobSettings(workers=workers)
-    result = run_job([str(master)], out / "run", settings, overwrite=overwrite)
-    if result.interrupted:
+    result = job.run(master, out / "run", workers=workers, overwrite=overwrite)
+    if not result.summary.complete:
         click.get_current_context().exit(130)
     _tell(out / "run", truth, conditions)
-    if result.hits:
+    if result.summary.hits:
         factors = packaged_structure_factors()
         lattice = lattice_of(factors.cell, factors.space_group_name)
         indexed = index_run(out / "run", lattice, workers=workers)
@@ -101,7 +99,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
             f"indexed: {indexed['indexed']} of {indexed['hits']} hits, the unit cell being known; "
             f"{right} within {RIGHT_DEG:g}° of the truth"
         )
-    click.echo(f"\nreport: {result.page}\ntruth:  {out / 'truth.parquet'}")
+    click.echo(f"\nreport: {result.report}\ntruth:  {out / 'truth.parquet'}")
     click.echo(f"{time.perf_counter() - began:.0f} s in all")
 
 

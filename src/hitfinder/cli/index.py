@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hitfinder.crystal.lattice import Lattice
     from hitfinder.indexing.batch import FramePeaks, IndexedFrame
     from hitfinder.indexing.indexer import Indexer
-    from hitfinder.results.past_run import PastHits
+    from hitfinder.results.run import RunHits
 
 EPILOG = """\b
 Examples:
@@ -147,9 +147,9 @@ def index_run(
     from hitfinder.executors.processes import available_cores
     from hitfinder.indexing.batch import LEAST_SCORE, index_frames
     from hitfinder.progress import counting
-    from hitfinder.results.past_run import PastRun
+    from hitfinder.results.run import Run
 
-    hits = PastRun(run).hits()
+    hits = Run(run).hits()
     least = LEAST_SCORE if least_score is None else least_score
     indexer, peaks = _prepared(hits, lattice, bandwidth)
     found = []
@@ -168,7 +168,7 @@ def index_run(
 
 
 def _prepared(
-    hits: PastHits, lattice: Lattice, bandwidth: float
+    hits: RunHits, lattice: Lattice, bandwidth: float
 ) -> tuple[Indexer, list[FramePeaks]]:
     """Return the indexer and the hits' peaks in reciprocal space."""
     import numpy as np
@@ -189,7 +189,7 @@ def _prepared(
 
 def _write(
     run: Path,
-    hits: PastHits,
+    hits: RunHits,
     lattice: Lattice,
     found: list[IndexedFrame],
     settings: dict[str, Any],
@@ -238,7 +238,7 @@ def _write(
     return counts
 
 
-def _rows(hits: PastHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
+def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
     """Columns of the table of crystals, a frame at a time."""
     from hitfinder.crystal.orientation import to_columns
 

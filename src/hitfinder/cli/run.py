@@ -11,8 +11,7 @@ import click
 from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse
 
 if TYPE_CHECKING:
-    from hitfinder.run.job import Result
-    from hitfinder.run.settings import JobSettings
+    from hitfinder.results.run import Run
 
 EPILOG = """\b
 Examples:
@@ -35,17 +34,6 @@ Hand the hits to CrystFEL:
 Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
 bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
-
-FINDER_OPTIONS = (
-    "false_hits",
-    "false_peaks",
-    "peak_probability",
-    "hit_threshold",
-    "min_peaks",
-    "finder",
-    "model",
-)
-
 
 NOT_FOR_PIPELINE = ("finder", "model", "false_hits", "false_peaks", "peak_probability")
 """Options that mean nothing to the study's networks."""
@@ -144,48 +132,6 @@ def finder_options(command: Any) -> Any:
     return command
 
 
-def settings_from(config_file: str | None, given: dict[str, Any]) -> JobSettings:
-    """Put together settings from a TOML file and the options that were given.
-
-    Parameters
-    ----------
-    config_file : str, optional
-        The TOML file.
-    given : dict
-        Options by name; None, and False for flags, where not given.
-    """
-    from hitfinder import config
-    from hitfinder.run.settings import JobSettings
-
-    settings = config.load(config_file, JobSettings) if config_file else JobSettings()
-    place = config.override(
-        settings.geometry,
-        file=given.get("geometry"),
-        detector=given.get("detector"),
-        photon_energy_ev=given.get("photon_energy_ev"),
-        camera_length_m=given.get("camera_length_m"),
-        beam_center=given.get("beam_center"),
-        mask=given.get("mask"),
-    )
-    options = {**settings.finder.options, **_options(given.get("finder_options", ()))}
-    finder = config.override(
-        settings.finder,
-        options=options,
-        **{name: given.get(name) for name in FINDER_OPTIONS},
-    )
-    output = config.override(
-        settings.output, csv=given.get("csv") or None, copy_frames=given.get("copy_frames") or None
-    )
-    return config.override(
-        settings,
-        geometry=place,
-        finder=finder,
-        output=output,
-        workers=given.get("workers"),
-        estimate=False if given.get("no_estimate") else None,
-    )
-
-
 def _options(given: Iterable[str]) -> dict[str, str]:
     """Return options of a finder by name."""
     options = {}
@@ -211,21 +157,23 @@ def _pipeline_options(bundles: Iterable[str]) -> dict[str, str]:
     return options
 
 
-def tell(result: Result) -> None:
-    """Print how a job ended."""
-    if result.was_complete:
-        click.echo(f"complete already: {result.page}")
+def tell(run: Run) -> None:
+    """Print how a run ended."""
+    if run.was_complete:
+        click.echo(f"complete already: {run.report}")
         return
-    share = f" ({100 * result.hits / result.processed:.3g} %)" if result.processed else ""
-    click.echo(
-        f"{result.processed} of {result.frames} frames processed, {result.hits} hits{share}, "
-        f"{result.peaks} peaks\n{result.page.stem}: {result.page}"
-    )
-    if result.interrupted:
+    click.echo(f"{run.summary}\nreport: {run.report}")
+    if not run.summary.complete:
         click.echo("interrupted: the same command with --resume completes the run", err=True)
-    elif result.unreadable:
-        where = "the report, 'Problems'" if result.page.suffix == ".html" else "their 'status'"
-        click.echo(f"some frames could not be processed: see {where}", err=True)
+    elif run.summary.unreadable:
+        click.echo("some frames could not be processed: see the report, 'Problems'", err=True)
+
+
+def exit_code(run: Run) -> int:
+    """Return what the command ends with."""
+    if not run.summary.complete:
+        return 130
+    return 1 if run.summary.unreadable and not run.was_complete else 0
 
 
 @click.command(epilog=EPILOG)
@@ -274,9 +222,14 @@ def run(
         refuse(ctx, NOT_FOR_PIPELINE, "--pipeline")
         named = [f"{key}={path}" for key, path in _pipeline_options(pipeline).items()]
         given["finder"], given["finder_options"] = "study", (*named, *given["finder_options"])
-    from hitfinder.run.job import run_job
+    from hitfinder.run import job
 
-    settings = settings_from(config_file, given)
-    result = run_job(inputs, out, settings, resume=resume, overwrite=overwrite)
+    given["estimate"] = False if given.pop("no_estimate") else None
+    options = given | {
+        "finder_options": _options(given["finder_options"]),
+        "csv": given["csv"] or None,
+        "copy_frames": given["copy_frames"] or None,
+    }
+    result = job.run(inputs, out, config_file, resume=resume, overwrite=overwrite, **options)
     tell(result)
-    ctx.exit(result.exit_code)
+    ctx.exit(exit_code(result))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hitfinder.experiment.settings import GeometrySettings
     from hitfinder.geometry.geometry import Geometry
     from hitfinder.io.source import FrameRef, FrameSource
-    from hitfinder.results.past_run import PastRun
+    from hitfinder.results.run import Run
 
 EPILOG = """\b
 Examples:
@@ -76,13 +76,11 @@ def view(
     import numpy as np
 
     from hitfinder.errors import ConfigError
-    from hitfinder.experiment.experiment import experiment_of, read_geometry_file
-    from hitfinder.io.open import open_source
+    from hitfinder.experiment.experiment import open_experiment
     from hitfinder.report.frame_figure import Zoom, draw_frame
-    from hitfinder.results.past_run import PastRun
-    from hitfinder.run.job import check_readable
+    from hitfinder.results.run import Run
 
-    past = None if run_dir is None else PastRun(run_dir)
+    past = None if run_dir is None else Run(run_dir)
     settings = _geometry_settings(past, given)
     row = None
     if file is None:
@@ -91,15 +89,16 @@ def view(
         row, ref = frame, past.ref(frame)
     else:
         ref = _ref_given(file, event)
-    geom = read_geometry_file(settings)
-    with open_source(ref.file, layout=geom.layout if geom else None) as stored:
-        check_readable(stored)
+    in_python = None
+    if past is not None and past.has_given_geometry and settings == past.geometry_settings():
+        in_python = past.geometry
+    experiment = open_experiment(ref.file, settings, in_python)
+    with experiment.stored as stored:
         index = _index(stored, ref, None if row is not None else frame)
-        experiment = experiment_of(settings, geom, stored)
         counts = experiment.source.read(index)
         ref = stored.ref(index)
     if past is not None:
-        peaks = past.peaks(past.row(ref) if row is None else row)
+        peaks = past.peaks_of(past.row(ref) if row is None else row)
         found = f"{len(peaks)} peaks of the run"
     else:
         peaks, found = _find(experiment.geometry, counts)
@@ -142,7 +141,7 @@ def _index(source: FrameSource, ref: FrameRef, frame: int | None) -> int:
     return frame
 
 
-def _geometry_settings(past: PastRun | None, given: dict[str, Any]) -> GeometrySettings:
+def _geometry_settings(past: Run | None, given: dict[str, Any]) -> GeometrySettings:
     """Return the geometry settings of the run, if any, with those given in their place."""
     from hitfinder import config
     from hitfinder.experiment.settings import GeometrySettings

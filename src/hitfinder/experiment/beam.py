@@ -20,7 +20,7 @@ from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
 
-GIVEN, FROM_FILE = "settings", "the frames' file"
+GIVEN, FROM_FILE, IN_PYTHON = "settings", "the frames' file", "given in Python"
 
 BeamField = Literal["photon_energy_ev", "camera_length_m"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from hitfinder.errors import GeometryError
 from hitfinder.experiment.beam import (
     FROM_FILE,
     GIVEN,
+    IN_PYTHON,
     Values,
     beam_value,
     check_beam_centers,
@@ -19,14 +21,17 @@ from hitfinder.experiment.beam import (
 )
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
+from hitfinder.experiment.recognise import recognise
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of, read_geom
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import read_mask
-from hitfinder.geometry.named import detectors, named_detector
+from hitfinder.geometry.named import named_detector
 from hitfinder.io.framemasks import FrameMasks
-from hitfinder.io.source import FrameSource, Metadata
+from hitfinder.io.open import Input
+from hitfinder.io.open import open as open_frames
+from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,8 @@ class Experiment:
         For each property of the geometry, where its value was taken from.
     source : FrameSource
         The frames, in photons.
+    stored : FrameSource
+        The frames, as they are stored.
     adu_per_photon : float
         Stored value of one photon.
     photon_energies_ev, camera_lengths_m : ndarray, shape (n_frames,), optional
@@ -56,6 +63,7 @@ class Experiment:
     geometry: Geometry
     origin: dict[str, str]
     source: FrameSource
+    stored: FrameSource
     adu_per_photon: float = 1.0
     photon_energies_ev: Values | None = None
     camera_lengths_m: Values | None = None
@@ -110,8 +118,48 @@ def read_geometry_file(settings: GeometrySettings) -> GeomFile | None:
     return geom
 
 
+def open_experiment(
+    inputs: Input | Sequence[Input],
+    settings: GeometrySettings | None = None,
+    geometry: Geometry | None = None,
+) -> Experiment:
+    """Open frames and put together where their pixels are.
+
+    Parameters
+    ----------
+    inputs : str, Path, ndarray, or sequence of them
+        As for `hitfinder.open`.
+    settings : GeometrySettings, optional
+        What the user says; it comes before everything else.
+    geometry : Geometry, optional
+        Instead of what a geometry file or the frames' files say.
+
+    Raises
+    ------
+    SourceError
+        If no frame is readable.
+    GeometryError
+        As `experiment_of`.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> experiment = hf.open_experiment("run7_master.h5")
+    >>> find = hf.NetworkFinder(experiment.geometry)
+    >>> find(experiment.source[12]).hit
+    True
+    """
+    settings = settings or GeometrySettings()
+    geom = read_geometry_file(settings)
+    stored = open_frames(inputs, layout=geom.layout if geom else None)
+    return experiment_of(settings, geom, stored, geometry)
+
+
 def experiment_of(
-    settings: GeometrySettings, geom: GeomFile | None, source: FrameSource
+    settings: GeometrySettings,
+    geom: GeomFile | None,
+    source: FrameSource,
+    geometry: Geometry | None = None,
 ) -> Experiment:
     """Put together the geometry of a job.
 
@@ -123,6 +171,8 @@ def experiment_of(
         The geometry file, before the files' own description.
     source : FrameSource
         Frames, with what their files say.
+    geometry : Geometry, optional
+        Instead of what a geometry file or the frames' files say, but for masks.
 
     Raises
     ------
@@ -130,9 +180,12 @@ def experiment_of(
         If something is not to be had anywhere, naming the option that gives it, or does not fit
         the frames.
     """
-    experiment = (
-        _from_names(settings, source) if geom is None else _from_geom(settings, geom, source)
-    )
+    if geometry is not None:
+        experiment = _from_python(settings, geometry, source)
+    elif geom is not None:
+        experiment = _from_geom(settings, geom, source)
+    else:
+        experiment = _from_names(settings, source)
     experiment = _with_saturation(_with_masks(experiment, settings, geom, source), geom, source)
     if settings.beam_center is not None:
         detector = experiment.geometry.detector.with_beam_center(*settings.beam_center)
@@ -180,6 +233,25 @@ def _with_saturation(
     return dataclasses.replace(experiment.with_detector(detector, **origin), directives=directives)
 
 
+def _from_python(settings: GeometrySettings, geometry: Geometry, source: FrameSource) -> Experiment:
+    """Take the geometry as it is; of the settings the mask alone can add to it."""
+    if settings != GeometrySettings(mask=settings.mask):
+        raise GeometryError(
+            "a geometry and settings of the geometry are given",
+            hint="Give one or the other; a mask goes with both.",
+        )
+    if geometry.shape != source.shape:
+        raise GeometryError(
+            f"frames are {source.shape[0]} x {source.shape[1]} pixels, the geometry has "
+            f"{geometry.shape[0]} x {geometry.shape[1]}",
+            source.ref(0).file,
+        )
+    properties = "detector", "photon_energy_ev", "camera_length_m", "beam_center", "polarisation"
+    return Experiment(
+        geometry, dict.fromkeys((*properties, "saturation"), IN_PYTHON), source, source
+    )
+
+
 def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Experiment:
     """Geometry of a geometry file, with what it leaves to the data files read from them."""
     energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
@@ -205,6 +277,7 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         geometry,
         origin,
         in_photons(source, geom, geometry.photon_energy_ev),
+        source,
         geom.adu_per_photon(geometry.photon_energy_ev) or 1.0,
         energy.of_frames,
         length.of_frames,
@@ -248,42 +321,7 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
         geometry,
         origin,
         source,
+        source,
         photon_energies_ev=energy.of_frames,
         camera_lengths_m=length.of_frames,
     )
-
-
-def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
-    """Tell a detector by the shape of its frames and its description.
-
-    Returns
-    -------
-    detector : Detector
-        A named one of this shape, preferring one that the description names; else one flat panel
-        with the pixel size of the files.
-    origin : str
-        How it was recognised.
-
-    Raises
-    ------
-    GeometryError
-        If no detector is known by this shape and the files give no pixel size.
-    """
-    named = [d for d in map(named_detector, detectors()) if d.shape == shape]
-    words = _plain(said.detector)
-    named.sort(key=lambda d: _plain(d.name) not in words)
-    if named:
-        return named[0], "recognised by the shape of the frames"
-    rows, columns = shape
-    if said.pixel_size_m is None:
-        raise GeometryError(
-            f"no detector is known with frames of {rows} x {columns} pixels",
-            hint="Give --geometry FILE.geom, or --detector with one of another name.",
-        )
-    name = said.detector or "unnamed detector"
-    detector = Detector.flat(shape, said.pixel_size_m, name=name)
-    return detector, f"{FROM_FILE}: shape and pixel size"
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isalnum())

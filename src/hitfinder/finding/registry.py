@@ -15,7 +15,7 @@ from hitfinder.finding.contract import Finder
 from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.plugins import Registry
+from hitfinder.plugins import Registry, path_of
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def find_peaks(
     geometry: Geometry,
     *,
     mask: NDArray[np.bool_] | None = None,
-    finder: str = "network",
+    finder: str | type = "network",
     **settings: Unpack[FinderOptions],
 ) -> FrameResult:
     """Find the peaks of one frame, and tell whether it is a hit.
@@ -99,8 +99,8 @@ def find_peaks(
         Detector, camera length and beam.
     mask : ndarray of bool, optional
         Pixels to ignore in this frame, besides those that the geometry masks.
-    finder : str
-        One of `hitfinder.finders`, or your own as ``module:Class``.
+    finder : str or type
+        One of `hitfinder.finders`, or your own: a class, or its ``module:Class``.
     **settings
         Fields of `hitfinder.FinderSettings`, such as ``false_hits=0.001``.
 
@@ -127,5 +127,5 @@ def find_peaks(
     >>> found.hit, len(found.peaks)
     (True, 3)
     """
-    chosen = config.override(FinderSettings(finder=finder), **settings)
+    chosen = config.override(FinderSettings(finder=path_of(finder)), **settings)
     return make_finder(geometry, chosen)(frame, mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,14 @@ class ArraySource(FrameSource):
         """Format."""
         return Contents("NumPy array")
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of type, shape and counts."""
+        digest = hashlib.sha256(f"{self._frames.dtype.str} {self._frames.shape}".encode())
+        for frame in self._frames:
+            digest.update(np.ascontiguousarray(frame).data)
+        return digest.hexdigest()
+
 
 class NpySource(ArraySource):
     """Frames of a ``.npy`` file, mapped into memory and not loaded.
@@ -79,6 +88,11 @@ class NpySource(ArraySource):
             status = "truncated" if "mmap length" in str(error) else "unreadable"
             raise SourceError(status, f"NumPy cannot read it ({error})", file) from error
         super().__init__(frames, file)
+
+    @property
+    def digest(self) -> str:
+        """Nothing: the file tells."""
+        return ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._file,)

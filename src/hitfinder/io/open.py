@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder import logs
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import FrameLayout
 from hitfinder.io import cbf, lst
@@ -19,6 +22,8 @@ from hitfinder.io.handles import POOL
 from hitfinder.io.hdf5 import open_hdf5
 from hitfinder.io.memory import ArraySource, NpySource
 from hitfinder.io.source import FrameRef, FrameSource
+
+log = logging.getLogger(__name__)
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".cxi", ".nxs", ".nx5")
 FILE_SUFFIXES = (*HDF5_SUFFIXES, *cbf.SUFFIXES, ".npy")
@@ -58,11 +63,9 @@ def open_source(
     Raises
     ------
     ValueError
-        If there is no input.
+        If there is no input, or one is neither a path nor an array.
     """
-    given = [inputs] if isinstance(inputs, (str, os.PathLike, np.ndarray)) else list(inputs)
-    if not given:
-        raise ValueError("no input")
+    given = listed(inputs)
     opened = _Opened(layout, dataset)
     sources: list[FrameSource] = []
     with POOL.visit():
@@ -75,6 +78,91 @@ def open_source(
                 sources += _files(os.fspath(item), opened)
     sources = _without_linked(sources, opened)
     return sources[0] if len(sources) == 1 else CompositeSource(sources)
+
+
+def listed(inputs: Input | Sequence[Input]) -> list[Input]:
+    """Return the inputs as a list, also if there is only one.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is neither a path nor an array.
+    """
+    kinds = str, os.PathLike, np.ndarray
+    if isinstance(inputs, kinds) or not isinstance(inputs, Iterable):
+        inputs = [inputs]
+    given: list[Any] = list(inputs)
+    for item in given:
+        if not isinstance(item, kinds):
+            raise ValueError(f"an input is a path or an array, not {type(item).__name__}: {item!r}")
+    if not given:
+        raise ValueError("no input")
+    return given
+
+
+def check_readable(source: FrameSource) -> None:
+    """Report what is known to be wrong with the inputs, or odd about what they say of the beam.
+
+    Raises
+    ------
+    SourceError
+        If no frame is readable.
+    """
+    problems = source.problems
+    if not source.n_readable:
+        if problems:
+            raise problems[0]
+        raise SourceError("no-frames", "there is no frame", source.ref(0).file)
+    logs.warn_of_first(log, problems, "problems with the inputs")
+    for note in source.metadata.notes:
+        log.warning("%s: %s", source.ref(0).file, note)
+
+
+def open(
+    inputs: Input | Sequence[Input],
+    *,
+    layout: FrameLayout | None = None,
+    dataset: str | None = None,
+) -> FrameSource:
+    """Open frames, wherever they are, as one sequence.
+
+    Frames are read one at a time, when they are asked for, as they are stored. An input that
+    cannot be opened beside others stands for one frame, which fails to read with the reason.
+
+    Parameters
+    ----------
+    inputs : str, Path, ndarray, or sequence of them
+        Files, folders (searched with their subfolders), patterns with ``*``, ``?`` or ``[]``,
+        CrystFEL lists (``.lst``), arrays of shape (n, ss, fs) or (ss, fs).
+    layout : FrameLayout, optional
+        How HDF5 files keep a frame, as `hitfinder.read_geom` tells.
+    dataset : str, optional
+        Path of the frames in HDF5 files, if not at a usual place.
+
+    Returns
+    -------
+    FrameSource
+        All frames, in order of the inputs: ``len``, indices and iteration give them. It is a
+        context manager, which closes the files.
+
+    Raises
+    ------
+    SourceError
+        If no frame is readable.
+    ValueError
+        If there is no input, or one is neither a path nor an array.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> with hf.open("run7_master.h5") as frames:
+    ...     frame = frames[12]
+    ...     print(len(frames), frame.shape, frame.dtype)
+    16 (512, 512) uint16
+    """
+    source = open_source(inputs, layout=layout, dataset=dataset)
+    check_readable(source)
+    return source
 
 
 class _Opened:

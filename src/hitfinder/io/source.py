@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import operator
 from collections.abc import Iterator
 from typing import Self
 
@@ -253,6 +254,11 @@ class FrameSource(abc.ABC):
         """Format, compression and linked files."""
         return Contents(format=type(self).__name__)
 
+    @property
+    def digest(self) -> str:
+        """What tells counts in memory from others; empty for counts in files."""
+        return ""
+
     def index_of(self, event: str) -> int:
         """Return the number of the frame that an event of a CrystFEL list names.
 
@@ -307,10 +313,16 @@ class FrameSource(abc.ABC):
     def close(self) -> None:  # noqa: B027 - a source without handles has nothing to close
         """Close what is open; reading opens it again."""
 
-    def __getitem__(self, index: int) -> NDArray:
-        if index < 0:
-            index += len(self)
-        return self.read(index)
+    def __getitem__(self, index: int | slice) -> NDArray:
+        """Return one frame, or the frames of a slice as one array, as NumPy would."""
+        if isinstance(index, slice):
+            numbers = range(*index.indices(len(self)))
+            stack = np.empty((len(numbers), *self.shape), self.dtype)
+            for frame, number in zip(stack, numbers, strict=True):
+                self.read(number, out=frame)
+            return stack
+        number = operator.index(index)
+        return self.read(number + len(self) if number < 0 else number)
 
     def __iter__(self) -> Iterator[NDArray]:
         return (self.read(i) for i in range(len(self)))

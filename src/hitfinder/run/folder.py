@@ -61,10 +61,11 @@ def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:
         refs.update(f"{ref.file} {ref.event}\n".encode("utf-8", "surrogateescape"))
     for linked in source.contents.linked_files:
         files.setdefault(os.path.realpath(linked.path))
+    in_memory = {os.path.realpath(m.ref(0).file): m.digest for m in source.members if m.digest}
     return {
         "hitfinder version": hitfinder.__version__,
         "number of frames": len(source),
-        **{f"input {file}": _state(file) for file in files},
+        **{f"input {file}": in_memory.get(file) or _state(file) for file in files},
         "order of the frames": refs.hexdigest(),
     }
 

@@ -13,143 +13,119 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 import hitfinder
-from hitfinder import config, logs
-from hitfinder.errors import SourceError
+from hitfinder import config
+from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Executor
 from hitfinder.executors.processes import Processes, available_cores
-from hitfinder.experiment.experiment import Experiment, experiment_of, read_geometry_file
+from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import terminate_as_interrupt
-from hitfinder.io.open import open_source
-from hitfinder.io.source import FrameSource
+from hitfinder.io.open import Input, listed
 from hitfinder.network import model as peak_model
 from hitfinder.progress import Advance, counting
+from hitfinder.results.run import Run
 from hitfinder.results.store import Store
 from hitfinder.run.folder import fingerprint, open_folder
-from hitfinder.run.outputs import REPORT, Outputs
+from hitfinder.run.outputs import Outputs
 from hitfinder.run.pipeline import Pipeline, try_out
-from hitfinder.run.settings import JobSettings
+from hitfinder.run.settings import JobSettings, RunOptions, job_settings
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("numpy", "numba", "h5py", "hdf5plugin", "scipy", "pyarrow", "onnxruntime")
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """How a job ended.
-
-    Attributes
-    ----------
-    page : Path
-        What to look at first.
-    frames, processed, hits, peaks : int
-        Frames of the inputs, frames with results, hits, peaks of all frames.
-    interrupted : bool
-        Whether it was stopped before all frames were done.
-    was_complete : bool
-        Whether the folder held all results before.
-    """
-
-    page: Path
-    frames: int = 0
-    processed: int = 0
-    hits: int = 0
-    peaks: int = 0
-    interrupted: bool = False
-    was_complete: bool = False
-
-    @property
-    def unreadable(self) -> bool:
-        """Whether there are frames that could not be processed."""
-        return not (self.interrupted or self.was_complete) and self.processed < self.frames
-
-    @property
-    def exit_code(self) -> int:
-        """What the command ends with."""
-        return 130 if self.interrupted else 1 if self.unreadable else 0
-
-
-def run_job(
-    inputs: Sequence[str],
-    out: Path,
-    settings: JobSettings,
+def run(
+    inputs: Input | Sequence[Input],
+    out: str | os.PathLike[str],
+    settings: JobSettings | str | os.PathLike[str] | None = None,
     *,
+    geometry: Geometry | str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     executor: Executor | None = None,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
-) -> Result:
+    **changes: Unpack[RunOptions],
+) -> Run:
     """Find the hits and peaks in frames and write them to a folder.
+
+    This is what the command ``hitfinder run`` runs.
 
     Parameters
     ----------
-    inputs : sequence of str
-        Files, folders, patterns or lists.
-    out : Path
+    inputs : str, Path, ndarray, or sequence of them
+        Files, folders, patterns or lists, as for `hitfinder.open`; or arrays of photon counts.
+    out : path-like
         Output folder.
-    settings : JobSettings
-        Everything that can be set.
+    settings : JobSettings or path-like, optional
+        Everything that can be set, or a TOML file of it.
+    geometry : Geometry or path-like, optional
+        Where the pixels are, or a CrystFEL geometry file. Without it the frames' files say it.
     resume, overwrite : bool
-        Go on with the job in the folder; replace the results in it.
+        Go on with the run in the folder; replace the results in it.
     executor : Executor, optional
         Has the frames processed; by default as many processes as the settings say.
     show : callable
         As `hitfinder.progress.counting`, which is the default.
+    **changes
+        Single settings, which come before `settings`: ``finder``, ``workers``, ``mask`` and all
+        others of `hitfinder.run.settings.RunOptions`.
 
     Returns
     -------
-    Result
-        How it ended; after Ctrl-C too, when the outputs hold what was finished.
+    Run
+        The results. After Ctrl-C they hold what was finished, and ``summary.complete`` is False.
 
     Raises
     ------
     HitfinderError
-        If inputs, geometry or folder cannot be used; no output is written then.
+        If inputs, settings, geometry or folder cannot be used; no output is written then.
+    ValueError
+        If an input is neither a path nor an array.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> run = hf.run("run7_master.h5", "found", finder="likelihood", workers=1)
+    >>> run.summary.hits
+    8
+    >>> run.frames.select(["hit", "n_peaks"]).slice(0, 2).to_pylist()
+    [{'hit': False, 'n_peaks': 0}, {'hit': True, 'n_peaks': 8}]
     """
-    geom = read_geometry_file(settings.geometry)
-    stored = open_source(inputs, layout=geom.layout if geom else None)
-    check_readable(stored)
-    experiment = experiment_of(settings.geometry, geom, stored)
+    folder, given = Path(out), listed(inputs)
+    if resume and overwrite:
+        raise ConfigError("resume and overwrite exclude each other")
+    in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
+    chosen = job_settings(settings, {**changes, "geometry": file})
+    experiment = open_experiment(given, chosen.geometry, in_python)
     experiment.log()
-    check_model(settings.finder, experiment.geometry)
-    finder = try_out(experiment.source, experiment.geometry, settings.finder)
-    stored.close()
-    model = getattr(finder, "fingerprint", "")
-    job = fingerprint(stored, experiment.geometry, settings, model)
-    store = open_folder(out, job, resume, overwrite)
+    check_model(chosen.finder, experiment.geometry)
+    tried = try_out(experiment.source, experiment.geometry, chosen.finder)
+    experiment.stored.close()
+    model = getattr(tried, "fingerprint", "")
+    description = fingerprint(experiment.stored, experiment.geometry, chosen, model)
+    store = open_folder(folder, description, resume, overwrite)
     if store is None:
-        log.info("the run in %s is complete already", out)
-        return Result(out / REPORT, was_complete=True)
+        log.info("the run in %s is complete already", folder)
+        return Run(folder, was_complete=True)
     with store:
-        least = getattr(finder, "least_score", None)
-        made = _Job(list(map(str, inputs)), out, settings, stored, experiment, store, least)
-        return made.run(job, executor, show)
+        names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
+        job = _Job(names, folder, chosen, experiment, store, least)
+        job.run(description, executor, show)
+    return Run(folder)
 
 
-def check_readable(source: FrameSource) -> None:
-    """Report what is known to be wrong with the inputs, or odd about what they say of the beam.
-
-    Raises
-    ------
-    SourceError
-        If no frame is readable.
-    """
-    problems = source.problems
-    if not source.n_readable:
-        if problems:
-            raise problems[0]
-        raise SourceError("no-frames", "there is no frame", source.ref(0).file)
-    logs.warn_of_first(log, problems, "problems with the inputs")
-    for note in source.metadata.notes:
-        log.warning("%s: %s", source.ref(0).file, note)
+def _name(item: Input) -> str:
+    if isinstance(item, np.ndarray):
+        return f"array of shape {item.shape}"
+    return os.fspath(item)
 
 
 def check_model(settings: FinderSettings, geometry: Geometry) -> None:
@@ -171,7 +147,6 @@ class _Job:
     inputs: list[str]
     out: Path
     settings: JobSettings
-    stored: FrameSource
     experiment: Experiment
     store: Store
     least_score: float | None
@@ -179,11 +154,11 @@ class _Job:
 
     def run(
         self, job: dict[str, Any], executor: Executor | None, show: Callable[..., Any]
-    ) -> Result:
+    ) -> None:
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
         before = self.store.counts.frames
         if before:
-            log.info("going on after %d of %d frames", before, len(self.stored))
+            log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         with contextlib.ExitStack() as stack:
             if executor is None:
                 n_workers = self.settings.workers or available_cores()
@@ -193,9 +168,7 @@ class _Job:
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
-        outputs = Outputs(
-            self.out, self.store, self.stored, self.experiment, geometry, self.settings
-        )
+        outputs = Outputs(self.out, self.store, self.experiment, geometry, self.settings)
         done = self.store.counts.frames - before
         run = {
             "started": started.isoformat(sep=" ", timespec="seconds"),
@@ -224,14 +197,6 @@ class _Job:
                 log.warning("%s; look at its hits, or try --finder likelihood", outside)
         if not interrupted:
             self.store.remove()
-        return Result(
-            self.out / REPORT,
-            len(collected.ok),
-            int(collected.ok.sum()),
-            int(collected.hit.sum()),
-            collected.total_peaks,
-            interrupted,
-        )
 
     def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Geometry, bool]:
         """Process the frames; return the geometry with hot pixels masked, and if cut short."""
@@ -247,7 +212,7 @@ class _Job:
         hot: NDArray[np.bool_] | None = None
         interrupted = False
         try:
-            with terminate_as_interrupt(), show("frames", len(self.stored)) as advance:
+            with terminate_as_interrupt(), show("frames", len(self.experiment.stored)) as advance:
                 hot = pipeline.run(executor, advance)
         except KeyboardInterrupt:
             interrupted = True

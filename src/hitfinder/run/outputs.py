@@ -23,18 +23,16 @@ from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.rings import Rings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.lst import write_lst
-from hitfinder.io.source import FrameSource
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.pictures import THUMBNAIL_PX, take_shots
 from hitfinder.report.report import Report
 from hitfinder.results.binned import bin_size
+from hitfinder.results.run import REPORT, RUN
 from hitfinder.results.store import PENDING, Part, Store, empty_rows
 from hitfinder.run.settings import JobSettings
 
 log = logging.getLogger(__name__)
-
-REPORT = "report.html"
 
 _TEMPERATURE_SIGMA_C = 5.0
 """How well the temperature of the water is taken to be known beforehand, around 25 °C."""
@@ -50,10 +48,8 @@ class Outputs:
         The folder.
     store : Store
         What was found.
-    stored : FrameSource
-        The frames as they are stored.
     experiment : Experiment
-        How the geometry came to be.
+        The frames, and how the geometry came to be.
     geometry : Geometry
         Geometry with every mask, hot pixels too.
     settings : JobSettings
@@ -62,7 +58,6 @@ class Outputs:
 
     out: Path
     store: Store
-    stored: FrameSource
     experiment: Experiment
     geometry: Geometry
     settings: JobSettings
@@ -82,10 +77,10 @@ class Outputs:
         """
         view = DetectorView.of(self.geometry, bin_size(self.geometry.shape))
         gallery = self.settings.output.gallery
-        collected = Collector(len(self.stored), self.geometry, view, gallery)
+        collected = Collector(len(self.experiment.stored), self.geometry, view, gallery)
         self._write_tables(collected)
         hits = np.flatnonzero(collected.hit)
-        write_lst(self.out / "hits.lst", (self.stored.ref(int(i)) for i in hits))
+        write_lst(self.out / "hits.lst", (self.experiment.stored.ref(int(i)) for i in hits))
         run["counts"] = {
             "frames": len(collected.ok),
             "processed": int(collected.ok.sum()),
@@ -95,9 +90,9 @@ class Outputs:
         }
         run["estimated_geometry"] = self._estimated()
         self._write_report(run, collected, view)
-        with self.stored:
+        with self.experiment.stored:
             self._write_cxi()
-        with atomic.replacing(self.out / "run.json") as part:
+        with atomic.replacing(self.out / RUN) as part:
             part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return collected
 
@@ -108,7 +103,7 @@ class Outputs:
             yield from self._pending(at, part.start)
             yield part
             at = part.start + len(part.rows)
-        yield from self._pending(at, len(self.stored))
+        yield from self._pending(at, len(self.experiment.stored))
 
     def _pending(self, start: int, stop: int) -> Iterator[Part]:
         none, nothing = np.empty(0, PEAK_DTYPE), np.zeros((2, 0))
@@ -122,7 +117,7 @@ class Outputs:
         def frames() -> Iterator[tables.Columns]:
             for part in self._parts():
                 collected.add(part)
-                refs = [self.stored.ref(part.start + k) for k in range(len(part.rows))]
+                refs = [self.experiment.stored.ref(part.start + k) for k in range(len(part.rows))]
                 yield tables.frame_columns(refs, part.rows)
 
         def peaks() -> Iterator[tables.Columns]:
@@ -137,7 +132,7 @@ class Outputs:
         if not self.settings.estimate or self.geometry.detector.full_mask.all():
             return None
         estimator = GeometryEstimator(self.geometry)
-        total = RunSums.of(estimator, len(self.stored))
+        total = RunSums.of(estimator, len(self.experiment.stored))
         for part in self.store.parts():
             if part.geometry.size:
                 total.merge(RunSums.from_array(total.n_frames, total.n_rings, part.geometry))
@@ -163,7 +158,7 @@ class Outputs:
         copy = self.settings.output.copy_frames
         summary = write_cxi(
             self.out / "hits.cxi",
-            self.stored,
+            self.experiment.stored,
             self.geometry,
             self._hits(),
             copy_frames=copy,

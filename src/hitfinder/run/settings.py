@@ -1,11 +1,17 @@
-"""Settings of a job, as a TOML file has them."""
+"""Settings of a job, as a TOML file has them, and as keyword arguments."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
+from hitfinder import config
+from hitfinder.errors import ConfigError
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.settings import FinderSettings
+from hitfinder.plugins import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,3 +69,85 @@ class JobSettings:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
         if self.hot_pixel_frames < 0:
             raise ValueError(f"hot_pixel_frames must not be negative, got {self.hot_pixel_frames}")
+
+
+class RunOptions(TypedDict, total=False):
+    """Settings of a job as keyword arguments of `hitfinder.run`; None leaves one as it is.
+
+    `GeometrySettings`, `FinderSettings`, `OutputSettings` and `JobSettings` say what they mean.
+    """
+
+    detector: str | None
+    photon_energy_ev: float | None
+    camera_length_m: float | None
+    beam_center: tuple[float, float] | None
+    polarisation: float | None
+    mask: str | os.PathLike[str] | None
+    finder: str | type | None
+    finder_options: Mapping[str, str] | None
+    model: str | os.PathLike[str] | None
+    false_hits: float | None
+    false_peaks: float | None
+    peak_probability: float | None
+    hit_threshold: float | None
+    min_peaks: int | None
+    csv: bool | None
+    copy_frames: bool | None
+    gallery: int | None
+    workers: int | None
+    hot_pixel_frames: int | None
+    estimate: bool | None
+
+
+_ANOTHER_NAME = {("geometry", "file"): "geometry", ("finder", "options"): "finder_options"}
+"""Settings, by table and name, whose options have another name."""
+
+
+def _places() -> dict[str, tuple[str, str]]:
+    """Return the table, empty for the outermost, and the name of the setting of each option."""
+    places = {}
+    for field in dataclasses.fields(JobSettings):
+        table = getattr(JobSettings(), field.name)
+        if not dataclasses.is_dataclass(table):
+            places[field.name] = ("", field.name)
+            continue
+        for inner in dataclasses.fields(table):
+            place = field.name, inner.name
+            places[_ANOTHER_NAME.get(place, inner.name)] = place
+    return places
+
+
+def job_settings(
+    settings: JobSettings | str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> JobSettings:
+    """Put settings together: an object or a TOML file, then single options.
+
+    Parameters
+    ----------
+    settings : JobSettings or path-like, optional
+        To start from; the defaults if not given.
+    options : mapping
+        As `RunOptions`, and the file of the geometry as ``geometry``.
+
+    Raises
+    ------
+    ConfigError
+        If an option is unknown, or a value is of the wrong type or impossible.
+    """
+    if settings is None:
+        settings = JobSettings()
+    elif not isinstance(settings, JobSettings):
+        settings = config.load(settings, JobSettings)
+    places, tables = _places(), dict[str, dict[str, Any]]()
+    for name, value in options.items():
+        if name not in places:
+            raise ConfigError(f"unknown setting {name!r}", hint=config.suggestion(name, places))
+        if name == "finder":
+            value = path_of(value)
+        elif name == "finder_options" and value is not None:
+            value = {**settings.finder.options, **value}
+        table, inner = places[name]
+        tables.setdefault(table, {})[inner] = value
+    outermost = tables.pop("", {})
+    nested = {t: config.override(getattr(settings, t), **given) for t, given in tables.items()}
+    return config.override(settings, **outermost, **nested)
