@@ -152,9 +152,7 @@ class _Job:
     least_score: float | None
     """Score of a hit, if the finder's scores are of its own kind."""
 
-    def run(
-        self, job: dict[str, Any], executor: Executor | None, show: Callable[..., Any]
-    ) -> None:
+    def run(self, job: dict[str, Any], executor: Executor | None, show: Callable[..., Any]) -> None:
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
         before = self.store.counts.frames
         if before:
