@@ -25,7 +25,7 @@ from hitfinder.estimate.ranges import ENERGY_RANGE_EV
 from hitfinder.estimate.run import RunSums
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.ingredients import shifted
+from hitfinder.simulate.detector import shifted
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.water import expected_water
@@ -60,7 +60,7 @@ def simulator(preset: str, energy: float, length: float, **overrides) -> Simulat
         "beam.photon_energy_ev": energy,
         "detector.camera_length_m": length,
     }
-    return Simulator(load_settings(preset=preset, overrides={**settings, **overrides}))
+    return Simulator.of(load_settings(preset=preset, overrides={**settings, **overrides}))
 
 
 def bounds(energy: float, length: float) -> dict:

@@ -141,7 +141,9 @@ def judged(shots: int, n_orientations: int) -> list[dict[str, Any]]:
     """Count the frames indexed right, by Bragg scale, finder and indexer."""
     frames = condition(f"flux-{shots}")
     c = frames.condition
-    maker = simulated.Maker(simulated.flux_condition(shots), simulated.flux_settings(shots))
+    maker = simulated.SimulatedCondition(
+        simulated.flux_condition(shots), simulated.flux_settings(shots)
+    )
     lattice = lattice_of(maker.factors.cell, maker.factors.space_group_name)
     exhaustive, own = Exhaustive.of(lattice, n_orientations), _own(lattice, frames.geometry(0))
     told: dict[tuple[float, str, str], list[Any]] = collections.defaultdict(list)

@@ -71,7 +71,7 @@ def hit_limit(shots: int) -> dict[str, dict[str, Any]]:
     """Share of the hits found by either likelihood ratio, by Bragg scale."""
     frames = condition(f"flux-{shots}")
     c = frames.condition
-    maker = simulated.Maker(c, simulated.flux_settings(shots))
+    maker = simulated.SimulatedCondition(c, simulated.flux_settings(shots))
     background = maker.expected_background()
     blanks = frames.frames[c.n_hits :]
     expected = IndependentSpots.learnt(maker, c, background, frames.geometries[0])
@@ -130,7 +130,10 @@ class IndependentSpots:
 
     @staticmethod
     def learnt(
-        maker: simulated.Maker, c: Condition, background: np.ndarray, geometry: Geometry
+        maker: simulated.SimulatedCondition,
+        c: Condition,
+        background: np.ndarray,
+        geometry: Geometry,
     ) -> IndependentSpots:
         """Gather crystals at full flux that are in no frame of the condition."""
         q = geometry.pixels.q

@@ -50,7 +50,7 @@ def settings_of(name: str) -> Any:
 
 def make_frames(name: str, seconds: float, start: int, ready: Any, out: Any) -> None:
     """Make frames in this process for some time; report their number, seconds, CPU and memory."""
-    simulator = Simulator(settings_of(name))
+    simulator = Simulator.of(settings_of(name))
     for _ in simulator.frames(3, start, reuse=True):
         pass
     early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -30,7 +30,7 @@ def frame_at(preset, energy_ev, camera_length_m, seed=2):
             "detector.camera_length_m": camera_length_m,
         },
     )
-    return Simulator(settings).frame(0)
+    return Simulator.of(settings).frame(0)
 
 
 def draw(axes, frame, title):

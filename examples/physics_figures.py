@@ -18,7 +18,6 @@ from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.beam import Beam, Crystal
 from hitfinder.simulate.bragg import bragg_spots
-from hitfinder.simulate.bruteforce import brute_force_image
 from hitfinder.simulate.noise import poisson_frame
 from hitfinder.simulate.rng import random_state
 from hitfinder.simulate.scatterers import (
@@ -31,6 +30,9 @@ from hitfinder.simulate.water import WaterScattering, expected_water
 from hitfinder.units import HC_EV_ANGSTROM
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+from oracles.bruteforce import brute_force_image  # noqa: E402
+
 NANOBRAGG = HERE.parents[1] / "shared/data/nanobragg/nanobragg_small_crystal.h5"
 COLOURS = ("#1f5a93", "#c4572e", "#4b8a3f", "#7a5aa6", "#8a6d1a")
 STYLE = {

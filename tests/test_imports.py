@@ -171,7 +171,7 @@ def repeated_classes(paths):
     return {name: sorted(files) for name, files in where.items() if len(files) > 1}
 
 
-STILL_REPEATED = {"Answer", "Maker", "Part", "Pipeline", "Shot", "Spots", "_Worker"}
+STILL_REPEATED = {"Answer", "Part", "Pipeline", "_Worker"}
 """Names that are still to be told apart."""
 
 

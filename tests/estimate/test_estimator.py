@@ -19,7 +19,9 @@ def simulated():
     """Make the counts of simulated frames as the finder holds them, with their shots."""
 
     def simulated(preset, n, detector=None, **overrides):
-        simulator = Simulator(load_settings(preset=preset, overrides=overrides), detector=detector)
+        simulator = Simulator.of(
+            load_settings(preset=preset, overrides=overrides), detector=detector
+        )
         finder = LikelihoodFinder(simulator.geometry)
         frames = []
         for frame in simulator.frames(n, reuse=True):

@@ -61,7 +61,7 @@ def test_weak_peaks_do_not_pull_the_estimate():
         "beam.photon_energy_ev": 12000,
         "detector.camera_length_m": 0.1,
     }
-    simulator = Simulator(load_settings(preset="single-shot", overrides=settings))
+    simulator = Simulator.of(load_settings(preset="single-shot", overrides=settings))
     estimator = GeometryEstimator(simulator.geometry)
     mask = simulator.geometry.detector.full_mask
     errors = []

@@ -15,8 +15,8 @@ from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
-from hitfinder.simulate.bruteforce import brute_force_image
 from hitfinder.simulate.spectrum import tophat
+from oracles.bruteforce import brute_force_image
 
 SIZE, DISPLACEMENT = 1024, 0.375
 CELL = Cell(67.288, 67.288, 106.582)

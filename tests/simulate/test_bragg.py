@@ -11,10 +11,10 @@ from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
-from hitfinder.simulate.bruteforce import brute_force_image
 from hitfinder.simulate.rng import random_state
 from hitfinder.simulate.spectrum import Spectrum, gaussian, tophat
 from hitfinder.units import CLASSICAL_ELECTRON_RADIUS_M, HC_EV_ANGSTROM
+from oracles.bruteforce import brute_force_image
 
 CELL = Cell(40, 45, 50)
 ENERGY = 7000.0

@@ -1,7 +1,5 @@
 """Whole frames: composition, reproducibility, settings that vary, and the truth."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,10 @@ from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.orientation import COLUMNS
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.simulate.ingredients import shot_spectrum
+from hitfinder.simulate.crystals import structure_factors
+from hitfinder.simulate.detector import shot_geometry
 from hitfinder.simulate.presets import PRESETS, build_settings, load_settings
+from hitfinder.simulate.rng import FrameRandom
 from hitfinder.simulate.shot import draw_shot, hit_fraction
 from hitfinder.simulate.simulator import Simulator
 
@@ -31,7 +31,7 @@ def detector():
 def simulator(detector):
     def make(preset="single-shot", **overrides):
         given = {name.replace("__", "."): value for name, value in overrides.items()}
-        return Simulator(load_settings(preset=preset, overrides=given), FACTORS, detector)
+        return Simulator.of(load_settings(preset=preset, overrides=given), FACTORS, detector)
 
     return make
 
@@ -63,14 +63,12 @@ def test_counts_have_the_expected_image_as_mean(simulator, shots):
     """Sparse and dense frames alike, spots included: chi-square of the sum over many frames."""
     one = simulator("report", background__shots=shots, crystal__size_um=3, beam__flux=3e9)
     shot = one.shot(0)
+    one.stages = (lambda exposure: setattr(exposure, "drawn", shot), *one.stages[1:])
     expected = one.expected(0).astype(float)
     total = np.zeros(one.shape)
     repeats = 60
     for number in range(repeats):
-        other = Simulator(dataclasses.replace(one.settings, seed=0), FACTORS, one.geometry.detector)
-        fixed = dataclasses.replace(shot, frame=number)
-        other.shot = lambda _, fixed=fixed: fixed
-        total += other.frame(number).counts
+        total += one.frame(number).counts
     on = expected > 3 / repeats
     pulls = (total[on] - repeats * expected[on]) / np.sqrt(repeats * expected[on])
     assert (pulls**2).mean() == pytest.approx(1, abs=0.05)
@@ -98,7 +96,7 @@ def test_bragg_photons_of_the_truth_are_in_the_frame(simulator):
 def test_truth_is_consistent_with_geometry_and_axes(simulator):
     one = simulator(beam__flux=1e11)
     frame = one.frame(1)
-    geometry = one.shot_geometry(frame.shot)
+    geometry = shot_geometry(one.geometry, frame.shot)
     truth = frame.truth[frame.truth["length_px"] < 0.3]
     assert len(truth) > 3
     g = frame.shot.crystals[0].axes @ np.stack([truth[n] for n in "hkl"])
@@ -134,7 +132,7 @@ def test_any_parameter_can_vary(simulator, name, value, field):
     one = simulator(**{name: value})
     drawn = np.array([getattr(one.shot(n), field) for n in range(200)])
     assert len(set(drawn)) > 2
-    low, high = one.settings.value(name.replace("__", ".")).extremes
+    low, high = one.stages[0].settings.value(name.replace("__", ".")).extremes
     assert low <= drawn.min() < drawn.max() <= high
     fixed = simulator("report")
     assert len({getattr(fixed.shot(n), field) for n in range(5)}) == 1
@@ -144,7 +142,7 @@ def test_energy_and_distance_of_a_shot_move_its_spots(simulator):
     one = simulator("report", detector__camera_length_m="0.1..0.3")
     shots = [one.shot(n) for n in range(6)]
     for shot in shots:
-        assert one.shot_geometry(shot).camera_length_m == shot.camera_length_m
+        assert shot_geometry(one.geometry, shot).camera_length_m == shot.camera_length_m
     moved = simulator("report", detector__shift_fs_px=10, detector__shift_ss_px=-4)
     still = simulator("report")
     for a, b in zip(moved.frame(0).truth, still.frame(0).truth, strict=False):
@@ -234,7 +232,7 @@ def test_spectrum_from_a_file(simulator, tmp_path):
     path.write_text("5900 1\n6000 2\n6100 1\n")
     one = simulator(beam__spectrum=str(path), beam__flux=1e11)
     assert len(one.frame(0).truth) > 3
-    assert shot_spectrum(one.settings, one.shot(0)).mean_energy_ev == pytest.approx(
+    assert one.expose(0).beam.spectrum.mean_energy_ev == pytest.approx(
         one.shot(0).photon_energy_ev, rel=1e-6
     )
     with pytest.raises(ConfigError, match="no spectrum 'nonsense'"):
@@ -301,7 +299,7 @@ def test_impossible_parts_are_named(overrides, words):
     from hitfinder.errors import HitfinderError
 
     with pytest.raises(HitfinderError, match=words) as caught:
-        Simulator(load_settings(overrides={"detector.name": "eiger2-x-500k", **overrides}))
+        Simulator.of(load_settings(overrides={"detector.name": "eiger2-x-500k", **overrides}))
     assert "\n" not in str(caught.value)
 
 
@@ -323,7 +321,7 @@ def test_random_crystal_of_a_given_cell():
             "crystal.d_min_a": 3, "detector.name": "eiger2-x-500k",
         }
     )  # fmt: skip
-    assert Simulator(settings).factors.cell == Cell(50, 60, 70)
+    assert structure_factors(settings).cell == Cell(50, 60, 70)
 
 
 def test_nested_tables_are_read():
@@ -333,5 +331,6 @@ def test_nested_tables_are_read():
 
 def test_draws_do_not_depend_on_the_number_of_crystals_before(simulator):
     one = simulator()
-    shot = draw_shot(one.settings, 5, FACTORS.cell.reciprocal)
+    rng = FrameRandom(one.seed, 5).generator("shot")
+    shot = draw_shot(one.stages[0].settings, 5, rng, FACTORS.cell.reciprocal)
     assert shot.flux == one.shot(5).flux

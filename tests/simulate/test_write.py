@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 
 def test_folder_holds_frames_truth_geometry_and_settings(folder):
     assert {path.name for path in folder.iterdir()} == FILES
-    simulator = Simulator(settings())
+    simulator = Simulator.of(settings())
     frames = frames_of(folder)
     assert frames.dtype == np.uint16
     masked = simulator.geometry.detector.full_mask
@@ -76,7 +76,7 @@ def test_folder_holds_frames_truth_geometry_and_settings(folder):
 
 
 def test_tables_of_shots_and_crystals(folder):
-    simulator = Simulator(settings())
+    simulator = Simulator.of(settings())
     shots = pq.read_table(folder / "shots.parquet").to_pylist()
     crystals = pq.read_table(folder / "crystals.parquet").to_pylist()
     assert [row["frame"] for row in shots] == list(range(7))
@@ -159,10 +159,10 @@ def test_impossible_numbers(tmp_path):
 
 
 def test_an_error_in_a_worker_reaches_the_caller():
-    simulator = Simulator(settings())
-    simulator.factors = None  # so that drawing a shot fails, in the workers
+    simulator = Simulator.of(settings())
+    simulator.stages = simulator.stages[1:]  # nothing draws the shot
     work = FrameWork(simulator, FramePacker(simulator.shape, simulator.dtype))
-    with Processes(2) as executor, pytest.raises(HitfinderError, match="AttributeError"):
+    with Processes(2) as executor, pytest.raises(HitfinderError, match="no stage has drawn"):
         next(executor.run(work, map(FrameNumber, range(2))))
 
 

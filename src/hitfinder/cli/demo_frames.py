@@ -15,9 +15,13 @@ from hitfinder.export.tables import schema_of, write_table
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.write import NexusWriter
-from hitfinder.simulate.bragg import Beam, BraggSpots, Crystal, bragg_spots
-from hitfinder.simulate.noise import poisson_frame
-from hitfinder.simulate.rng import frame_seed, random_state
+from hitfinder.simulate.background import FixedBackground
+from hitfinder.simulate.beam import Beam
+from hitfinder.simulate.crystals import turned
+from hitfinder.simulate.exposure import Exposure, ScaledSpots
+from hitfinder.simulate.rng import FrameRandom
+from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulate.source import SteadySource
 from hitfinder.simulate.spectrum import tophat
 from hitfinder.simulate.water import expected_water
 
@@ -28,6 +32,7 @@ FLUX_PHOTONS, BEAM_RADIUS_M, BANDWIDTH = 3e8, 5e-6, 0.01
 CRYSTAL_A, WATER_M = 1e5, 10e-6
 FRAMES_PER_FILE = 100
 SEED = 20240229
+PURPOSES = {"background": 0, "bragg": 1, "crystal": 2}
 
 SPOT_COLUMNS = {
     "frame": ("int64", "1", "number of the frame, from 0"),
@@ -73,22 +78,20 @@ def simulate(
     overwrite : bool
         Replace a series of this name.
     """
-    geometry = Geometry(named_detector(DETECTOR), CAMERA_LENGTH_M, PHOTON_ENERGY_EV)
-    water = expected_water(geometry, FLUX_PHOTONS, WATER_M)
-    frame = np.empty(geometry.shape, np.uint16)
+    simulator = _simulator(conditions)
+    frame = np.empty(simulator.shape, simulator.dtype)
     number = np.full(n_frames, -1)
     listed = []
     with NexusWriter(
-        master, geometry, frame.dtype, frames_per_file=FRAMES_PER_FILE, overwrite=overwrite
-    ) as writer:
+        master, simulator.geometry, frame.dtype, frames_per_file=FRAMES_PER_FILE,
+        overwrite=overwrite,
+    ) as writer:  # fmt: skip
         for index in range(n_frames):
-            condition = index // 2 % len(conditions)
-            shots, share = conditions[condition]
-            poisson_frame(water, random_state(SEED, index, 0), frame, scale=shots)
-            if index % 2:
-                number[index] = condition
-                spots = _crystal(geometry, index)
-                photons = spots.count(frame, random_state(SEED, index, 1), share)
+            exposure = simulator.expose(index)
+            exposure.count_background(frame)
+            counted = exposure.count_bragg(frame)
+            for (spots, _), photons in zip(exposure.spots, counted, strict=True):
+                number[index] = exposure.notes["condition"]
                 listed.append(_listed(index, spots.table, photons))
             writer.write(frame)
     truth = Truth(number, np.concatenate(listed))
@@ -97,19 +100,42 @@ def simulate(
     return truth
 
 
+class DemoSample:
+    """The stage that says what a frame is: its condition, and whether it has a crystal.
+
+    Parameters
+    ----------
+    conditions : sequence of (int, float)
+        Pulses of background, and share of the Bragg photons.
+    """
+
+    def __init__(self, conditions: Sequence[tuple[int, float]]) -> None:
+        self.conditions = conditions
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Set pulses and, in every other frame, a crystal in a random orientation."""
+        condition = exposure.number // 2 % len(self.conditions)
+        exposure.pulses, share = self.conditions[condition]
+        exposure.notes["condition"] = condition
+        if exposure.number % 2:
+            rng = exposure.random.generator("crystal")
+            spots = next(turned(exposure, packaged_structure_factors(), rng, CRYSTAL_A))
+            exposure.spots.append(ScaledSpots(spots, share))
+
+
+def _simulator(conditions: Sequence[tuple[int, float]]) -> Simulator:
+    geometry = Geometry(named_detector(DETECTOR), CAMERA_LENGTH_M, PHOTON_ENERGY_EV)
+    fluence = FLUX_PHOTONS / (np.pi * BEAM_RADIUS_M**2)
+    beam = Beam(tophat(PHOTON_ENERGY_EV, BANDWIDTH), fluence, geometry.polarisation)
+    water = expected_water(geometry, FLUX_PHOTONS, WATER_M)
+    stages = (SteadySource(beam, FLUX_PHOTONS), DemoSample(conditions), FixedBackground(water))
+    return Simulator(geometry, stages, seed=SEED, purposes=PURPOSES)
+
+
 def axes_of(index: int) -> NDArray[np.float64]:
     """Return the reciprocal axes of a frame's crystal as columns, in Å⁻¹."""
-    rotation = random_rotation(np.random.default_rng(frame_seed(SEED, index, 2)))
-    return rotation @ packaged_structure_factors().cell.reciprocal
-
-
-def _crystal(geometry: Geometry, index: int) -> BraggSpots:
-    """Spots of a crystal in a random orientation, hit in full."""
-    factors = packaged_structure_factors()
-    fluence = FLUX_PHOTONS / (np.pi * BEAM_RADIUS_M**2)
-    beam = Beam(tophat(geometry.photon_energy_ev, BANDWIDTH), fluence, geometry.polarisation)
-    crystal = Crystal(axes_of(index), (CRYSTAL_A, CRYSTAL_A, CRYSTAL_A))
-    return bragg_spots(factors, geometry, beam, crystal)
+    rng = FrameRandom(SEED, index, purposes=PURPOSES).generator("crystal")
+    return random_rotation(rng) @ packaged_structure_factors().cell.reciprocal
 
 
 def _listed(index: int, table: NDArray[np.void], photons: NDArray[np.int64]) -> NDArray[np.void]:

@@ -1,14 +1,17 @@
-"""Everything that scatters around the crystal, as one radial profile."""
+"""Background: everything that scatters around the crystal."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.radial import RadialProfile, radial_profile
+from hitfinder.simulate.exposure import Exposure
+from hitfinder.simulate.light import ImageLight, RadialLight
+from hitfinder.simulate.radial import RadialProfile, expected_image, radial_profile
 from hitfinder.simulate.scatterers import (
     air_profile,
     ice_cross_section_per_m3,
@@ -16,7 +19,7 @@ from hitfinder.simulate.scatterers import (
 )
 from hitfinder.simulate.settings import BackgroundSettings
 from hitfinder.simulate.shot import Shot
-from hitfinder.simulate.water import WaterScattering
+from hitfinder.simulate.water import WaterScattering, water_profile
 
 
 def background_profile(
@@ -56,8 +59,71 @@ def background_profile(
     return profile
 
 
-def expected_total(profile: RadialProfile) -> float:
-    """Return the photons of a profile in all directions it covers, polarisation left out."""
-    t2 = profile.t**2
-    middle = (profile.total[1:] + profile.total[:-1]) / 2
-    return float(4 * math.pi * (middle * np.diff(t2)).sum())
+class Background:
+    """The stage of the background that a simulation's settings describe.
+
+    Parameters
+    ----------
+    settings : BackgroundSettings
+        What does not vary from shot to shot.
+    """
+
+    def __init__(self, settings: BackgroundSettings) -> None:
+        self.settings = settings
+        self._scratch = np.empty((0, 0), np.float32)
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Add what scatters in all pulses of the frame."""
+        shot, geometry = exposure.shot, exposure.geometry
+        # Large fresh arrays cost as much as filling them: one is kept.
+        if self._scratch.shape != geometry.shape:
+            self._scratch = np.empty(geometry.shape, np.float32)
+        profile = background_profile(self.settings, shot, geometry)
+        uniform = shot.uniform * shot.shots
+        polarisation = exposure.beam.polarisation
+        light = RadialLight(geometry, profile, polarisation, uniform, self._scratch)
+        exposure.background.append(light)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "_scratch": np.empty((0, 0), np.float32)}
+
+
+class WaterLayer:
+    """A stage: liquid water alone, counted pixel by pixel where pixels count.
+
+    Parameters
+    ----------
+    thickness_m : float, optional
+        Path of the beam in water, in m; that of the note ``water_thickness_m`` if not given.
+    """
+
+    def __init__(self, thickness_m: float | None = None) -> None:
+        self.thickness_m = thickness_m
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Add the water that all pulses of the frame see."""
+        thickness = self.thickness_m
+        if thickness is None:
+            thickness = exposure.notes["water_thickness_m"]
+        photons, geometry = exposure.photons * exposure.pulses, exposure.geometry
+        profile = water_profile(geometry, photons, thickness)
+        image = expected_image(geometry, profile, exposure.beam.polarisation)
+        image[~exposure.active] = 0
+        exposure.background.append(ImageLight(image))
+
+
+class FixedBackground:
+    """A stage: the same expected image in every frame, once for each pulse.
+
+    Parameters
+    ----------
+    image : ndarray, shape of a frame
+        Expected photons of one pulse: computed, or measured.
+    """
+
+    def __init__(self, image: NDArray[np.floating]) -> None:
+        self.image = image
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Add the image."""
+        exposure.background.append(ImageLight(self.image, exposure.pulses))

@@ -33,6 +33,7 @@ def poisson_frame(
     state: NDArray[np.uint64],
     out: NDArray[np.unsignedinteger],
     scale: float = 1.0,
+    add: bool = False,
 ) -> NDArray[np.unsignedinteger]:
     """Draw Poisson counts for every pixel.
 
@@ -46,12 +47,15 @@ def poisson_frame(
         Filled and returned. Counts its type cannot hold are set to its largest value.
     scale : float
         Factor on the expected photons.
+    add : bool
+        Add to what `out` holds, instead of replacing it.
     """
     if out.shape != expected.shape:
         raise ValueError(f"output shape {out.shape} is not {expected.shape}")
     if not (scale >= 0 and math.isfinite(scale)):
         raise ValueError(f"scale must be finite and not negative, got {scale}")
-    _poisson_rows(expected, scale, _alias_table(), state, out, np.iinfo(out.dtype).max)
+    limit = np.iinfo(out.dtype).max
+    _poisson_rows(expected, scale, _alias_table(), state, out, limit, add)
     return out
 
 
@@ -108,19 +112,19 @@ def build_alias(means, buckets):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _poisson_rows(expected, scale, table, state, out, limit):  # type: ignore[no-untyped-def]
+def _poisson_rows(expected, scale, table, state, out, limit, add):  # type: ignore[no-untyped-def]
     n_ss, n_fs = out.shape
     local = state.copy()
     for j in range(n_ss):
         for i in range(n_fs):
             mean = scale * expected[j, i]
+            count = np.int64(out[j, i]) if add else np.int64(0)
             if not mean > 0.0:
-                out[j, i] = 0
+                out[j, i] = count
                 continue
             if mean >= _REJECTION_MEAN:
-                out[j, i] = min(poisson_large(mean, local), limit)
+                out[j, i] = min(count + poisson_large(mean, local), limit)
                 continue
-            count = 0
             while mean >= _TABLE_MEAN:
                 count += _from_table(table[_TABLE_MEAN * _LEVELS_PER_PHOTON], next_u64(local))
                 mean -= _TABLE_MEAN

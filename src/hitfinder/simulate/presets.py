@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hitfinder import config
 from hitfinder.errors import ConfigError
+from hitfinder.simulate.distributions import Value
 from hitfinder.simulate.settings import SimulationSettings
 
 _VARIED = {
@@ -68,6 +70,19 @@ def load_settings(
             nested = {part: nested}
         merged = _merge(merged, nested)
     return build_settings(merged, where)
+
+
+def dotted(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Name settings in full that are given by their last name: ``flux`` is ``beam.flux``.
+
+    ``detector`` is the detector's name. What is no setting is left as it is.
+    """
+    whole = {"detector": "detector.name"}
+    for table in dataclasses.fields(SimulationSettings):
+        if dataclasses.is_dataclass(table.default) and not isinstance(table.default, Value):
+            names = [field.name for field in dataclasses.fields(table.default)]
+            whole |= {name: f"{table.name}.{name}" for name in names}
+    return {whole.get(key, key): value for key, value in changes.items()}
 
 
 def build_settings(table: Mapping[str, Any], where: str = "settings") -> SimulationSettings:

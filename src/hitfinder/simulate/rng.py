@@ -8,11 +8,15 @@ order they are made in, and of the number of workers.
 
 from __future__ import annotations
 
-import math
+import zlib
+from collections.abc import Mapping
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+SERIES_KEY = 2**32 - 1
+"""Stands for the frame's number where something is drawn for a whole series."""
 
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2**-53
 
@@ -40,6 +44,58 @@ def random_state(seed: int | np.random.SeedSequence, *key: int) -> NDArray[np.ui
     return np.asarray(seed.generate_state(4, np.uint64), np.uint64)
 
 
+PURPOSES: Mapping[str, int] = {
+    "shot": 0,
+    "background": 1,
+    "bragg": 1,
+    "detector": 1,
+    "spectrum": 2,
+}
+"""Last key of the seed for each purpose; purposes of one number share a stream."""
+
+
+class FrameRandom:
+    """The random numbers of one frame: a stream for each purpose.
+
+    Each stream depends on seed, key and purpose alone: not on other frames, nor on what was drawn
+    for other purposes, unless they share a number. A purpose of another name than those of
+    `purposes` gets a stream of its own.
+
+    Parameters
+    ----------
+    seed : int
+        The one seed.
+    *key : int
+        What tells the frame from all others: its number, or that of its series and its own.
+    purposes : mapping
+        Number of each purpose.
+    """
+
+    def __init__(self, seed: int, *key: int, purposes: Mapping[str, int] = PURPOSES) -> None:
+        self._seed, self._key, self._purposes = seed, key, purposes
+        self._generators: dict[int, np.random.Generator] = {}
+        self._states: dict[int, NDArray[np.uint64]] = {}
+
+    def _number(self, purpose: str) -> int:
+        named = self._purposes.get(purpose)
+        return (1 << 32) + zlib.crc32(purpose.encode()) if named is None else named
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return NumPy's generator for a purpose, the same one whenever it is asked for."""
+        number = self._number(purpose)
+        if number not in self._generators:
+            seed = frame_seed(self._seed, *self._key, number)
+            self._generators[number] = np.random.default_rng(seed)
+        return self._generators[number]
+
+    def state(self, purpose: str) -> NDArray[np.uint64]:
+        """Return the state that compiled kernels take and advance, shape (4,)."""
+        number = self._number(purpose)
+        if number not in self._states:
+            self._states[number] = random_state(self._seed, *self._key, number)
+        return self._states[number]
+
+
 @numba.njit(cache=True, nogil=True, inline="always")
 def next_u64(state):  # type: ignore[no-untyped-def]
     """Advance the state and return 64 random bits."""
@@ -61,15 +117,3 @@ def next_u64(state):  # type: ignore[no-untyped-def]
 def uniform(state):  # type: ignore[no-untyped-def]
     """Return a number in (0, 1), both ends excluded."""
     return (np.float64(next_u64(state) >> np.uint64(11)) + 0.5) * _TO_UNIT
-
-
-@numba.njit(cache=True, nogil=True)
-def normal_pair(state):  # type: ignore[no-untyped-def]
-    """Return two independent standard normal numbers (Marsaglia's polar method)."""
-    while True:
-        a = 2.0 * uniform(state) - 1.0
-        b = 2.0 * uniform(state) - 1.0
-        r2 = a * a + b * b
-        if 0.0 < r2 < 1.0:
-            factor = math.sqrt(-2.0 * math.log(r2) / r2)
-            return a * factor, b * factor

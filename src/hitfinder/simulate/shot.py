@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.crystal.orientation import random_rotation
-from hitfinder.simulate.rng import frame_seed
 from hitfinder.simulate.settings import LIMITS, SimulationSettings
 
 _PER_CRYSTAL = tuple(
@@ -93,10 +92,11 @@ class Shot:
 def draw_shot(
     settings: SimulationSettings,
     frame: int,
+    rng: np.random.Generator,
     reciprocal: NDArray[np.float64],
     orientations: NDArray[np.float64] | None = None,
 ) -> Shot:
-    """Draw the parameters of a frame; they depend on the seed and the frame's number alone.
+    """Draw the parameters of a frame.
 
     Parameters
     ----------
@@ -104,12 +104,13 @@ def draw_shot(
         What to draw from.
     frame : int
         Number of the frame, from 0.
+    rng : numpy.random.Generator
+        Source of randomness of this frame.
     reciprocal : ndarray, shape (3, 3)
         Columns a*, b*, c* of the unturned crystal, in Å⁻¹.
     orientations : ndarray, shape (n, 3, 3), optional
         Reciprocal axes to use in turn instead of random ones.
     """
-    rng = np.random.default_rng(frame_seed(settings.seed, frame, 0))
     drawn = {
         name.rsplit(".", 1)[-1]: settings.value(name).draw(rng, *LIMITS[name]) for name in _PER_SHOT
     }

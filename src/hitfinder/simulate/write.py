@@ -21,6 +21,7 @@ from hitfinder.export.tables import schema_of, table_writer
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
+from hitfinder.simulate.detector import shot_geometry
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.shot import Shot, ShotCrystal
 from hitfinder.simulate.simulator import TRUTH_DTYPE, SimulatedFrame, Simulator
@@ -108,7 +109,7 @@ def write_simulation(
     if n < 1:
         raise ConfigError(f"the number of frames must be at least 1, got {n}")
     folder = Path(out)
-    simulator = Simulator(settings)
+    simulator = Simulator.of(settings)
     _tell_what_varies(settings)
     executor = executor or executor_for(min(workers, n))
     master = folder / "frames_master.h5"
@@ -165,7 +166,7 @@ def _write_frames(
         for done, (chunk, frame) in enumerate(made, 1):
             writer.write_packed(chunk)
             truth.add(_truth_columns(frame))
-            shots.add(_shot_columns(frame, simulator.shot_geometry(frame.shot)))
+            shots.add(_shot_columns(frame, shot_geometry(simulator.geometry, frame.shot)))
             crystals.add(_crystal_columns(frame.shot))
             if on_frame is not None:
                 on_frame(done)

@@ -40,7 +40,7 @@ _MEAN_WINDOW = 31
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Spots:
+class FullDoseSpots:
     """Spots of a full-dose frame.
 
     Attributes
@@ -65,7 +65,7 @@ def full_spots(
     mask: NDArray[np.bool_],
     seen: dict[str, NDArray[np.float64]],
     tolerance_px: float,
-) -> Spots:
+) -> FullDoseSpots:
     """Return the spots of a frame.
 
     Parameters
@@ -91,7 +91,7 @@ def full_spots(
     others = np.concatenate(extra)
     more = np.zeros(len(others), SPOT_DTYPE)
     more["fs"], more["ss"] = others.T
-    return Spots(np.concatenate([table, more]), labels)
+    return FullDoseSpots(np.concatenate([table, more]), labels)
 
 
 def _regions(counts: NDArray, mask: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:

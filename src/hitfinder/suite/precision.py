@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.simulate.detector import shot_geometry
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.shot import Shot
 from hitfinder.simulate.simulator import Simulator
@@ -142,7 +143,7 @@ def measured(series: PrecisionSeries, n: int, progress: Callable[[int], object])
             **series.settings,
         },
     )
-    simulator = Simulator(settings)
+    simulator = Simulator.of(settings)
     estimator = GeometryEstimator(simulator.geometry)
     mask = simulator.geometry.detector.full_mask
     bounds: dict[tuple[float, float], NDArray[np.float64]] = {}
@@ -152,7 +153,7 @@ def measured(series: PrecisionSeries, n: int, progress: Callable[[int], object])
         shot = frame.shot
         key = shot.photon_energy_ev, shot.camera_length_m
         if key not in bounds:
-            bounds[key] = _bound_of(simulator, shot)
+            bounds[key] = _bound_of(simulator.geometry, shot)
         true.append(key)
         least.append(bounds[key])
         estimates.append(estimator.estimate(counts))
@@ -164,8 +165,8 @@ def measured(series: PrecisionSeries, n: int, progress: Callable[[int], object])
     }
 
 
-def _bound_of(simulator: Simulator, shot: Shot) -> NDArray[np.float64]:
-    geometry = simulator.shot_geometry(shot)
+def _bound_of(nominal: Geometry, shot: Shot) -> NDArray[np.float64]:
+    geometry = shot_geometry(nominal, shot)
     return bound(geometry, shot.flux * max(shot.shots, 1), shot.water_um * 1e-6)
 
 

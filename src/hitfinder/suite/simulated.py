@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
+from hitfinder.simulate.crystals import structure_factors
 from hitfinder.simulate.presets import load_settings
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.simulator import Simulator
@@ -170,11 +171,11 @@ def simulated(condition: Condition, settings: Settings) -> ConditionRecipe:
     settings : mapping
         What differs from the preset ``report``, by dotted name.
     """
-    maker = Maker(condition, settings)
-    return ConditionRecipe(condition, [maker.geometry()], np.uint16, maker.hit, maker.blank)
+    frames = SimulatedCondition(condition, settings)
+    return ConditionRecipe(condition, [frames.geometry()], np.uint16, frames.hit, frames.blank)
 
 
-class Maker:
+class SimulatedCondition:
     """Simulators that differ in the Bragg scale, made when the first frame is asked for.
 
     Parameters
@@ -207,12 +208,12 @@ class Maker:
 
     @functools.cached_property
     def _blanks(self) -> Simulator:
-        return Simulator(self._settings(blank_fraction=1.0))
+        return Simulator.of(self._settings(blank_fraction=1.0), self.factors)
 
     @functools.cached_property
     def _hits(self) -> list[Simulator]:
         scales = self.condition.scales
-        return [Simulator(self._settings(bragg_scale=scale), self.factors) for scale in scales]
+        return [Simulator.of(self._settings(bragg_scale=scale), self.factors) for scale in scales]
 
     def hit(self, rng: np.random.Generator, number: int) -> tuple[NDArray, NDArray]:
         """Simulate a hit; its own seed fixes it, not `rng`."""
@@ -227,10 +228,10 @@ class Maker:
         """Simulate a blank, which has another number than any hit."""
         return self._blanks.frame(self.condition.n_hits + number).counts
 
-    @property
+    @functools.cached_property
     def factors(self) -> StructureFactors:
         """Cell and structure factors of the crystals."""
-        return self._blanks.factors
+        return structure_factors(self._settings())
 
     def axes(self, number: int) -> NDArray[np.float64]:
         """Return the reciprocal axes a*, b*, c* of a hit's first crystal, as columns, in Å⁻¹."""
@@ -240,10 +241,8 @@ class Maker:
     def expected_bragg(self, number: int) -> NDArray[np.float32]:
         """Return the Bragg photons expected in each pixel of a hit."""
         simulator = self._hits[number % len(self._hits)]
-        shot = simulator.shot(number)
         image = np.zeros(simulator.shape, np.float32)
-        for spots in simulator.spots(shot):
-            spots.deposit(image, shot.bragg_scale)
+        simulator.expose(number).expect_bragg(image)
         return image
 
     def expected_background(self) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import open_source
 from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
-from hitfinder.suite.fullspots import Spots, full_spots, read_seen
+from hitfinder.suite.fullspots import FullDoseSpots, full_spots, read_seen
 
 POLARISATION = 0.99
 """Fraction polarised along x of a synchrotron's beam."""
@@ -94,7 +94,7 @@ class FullFrame:
         return self.path.name.split(".")[0]
 
     @functools.cached_property
-    def spots(self) -> Spots:
+    def spots(self) -> FullDoseSpots:
         """The spots at full dose."""
         mask = self.geometry.detector.full_mask
         return full_spots(self.counts, mask, self._seen, TOLERANCE_PX)

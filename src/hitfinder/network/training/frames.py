@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.crystal.orientation import random_rotation
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.training.experiment import DrawnExperiment, log_uniform
-from hitfinder.simulate.beam import Beam, Crystal
-from hitfinder.simulate.bragg import BraggSpots, bragg_spots
-from hitfinder.simulate.noise import poisson_frame
+from hitfinder.simulate.beam import Beam
+from hitfinder.simulate.crystals import turned
+from hitfinder.simulate.exposure import Exposure, ScaledSpots
+from hitfinder.simulate.light import ImageLight
 from hitfinder.simulate.radial import expected_image, radial_profile
-from hitfinder.simulate.rng import random_state
+from hitfinder.simulate.rng import FrameRandom, random_state
 from hitfinder.simulate.scatterers import ice_cross_section_per_m3, protein_cross_section_per_m3
+from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulate.source import SteadySource
 from hitfinder.simulate.spectrum import tophat
 from hitfinder.simulate.water import WaterScattering
 
@@ -29,6 +32,9 @@ BRIGHT_SPOT = (1.0, 300.0)
 
 BLANK_SHARE = 0.3
 """Share of frames without a crystal."""
+
+_ANY_FLUENCE_M2 = 1e30
+"""Photons per m² that leave no spot out; spots are scaled afterwards."""
 
 _SATURATED = 0.03
 _MOST_CRYSTALS = 6
@@ -64,50 +70,104 @@ def draw_frame(
     experiment: DrawnExperiment, rng: np.random.Generator, blank_share: float = BLANK_SHARE
 ) -> TrainingFrame:
     """Draw one frame of an experiment; `blank_share` of them have no crystal."""
-    level = log_uniform(rng, *BACKGROUND)
-    expected = _background(experiment.geometry, rng)
-    expected *= np.float32(level / max(float(expected.mean()), 1e-30))
-    state = random_state(np.random.SeedSequence(int(rng.integers(1 << 62))))
-    counts = poisson_frame(expected, state, np.empty(expected.shape, np.uint16))
-    bragg = np.zeros(expected.shape, np.uint16)
+    geometry = experiment.geometry
+    beam = Beam(
+        tophat(geometry.photon_energy_ev, experiment.bandwidth),
+        _ANY_FLUENCE_M2,
+        geometry.polarisation,
+        experiment.divergence_rad,
+    )
+    stages = (SteadySource(beam), AnyBackground(), AnyCrystals(experiment, blank_share))
+    exposure = Simulator(geometry, stages).expose(0, OneStream(rng))
+    counts, bragg = np.empty(geometry.shape, np.uint16), np.zeros(geometry.shape, np.uint16)
+    exposure.count_background(counts)
     spots = [np.empty((0, 3))]
-    if rng.random() >= blank_share:
-        bright = log_uniform(rng, *BRIGHT_SPOT) * (1 + math.sqrt(_AREA_PX * level))
-        for found in _spots(experiment, rng):
-            if not len(found):
-                continue
-            scale = bright / float(np.percentile(found.table["photons"], 90))
-            photons = found.count(bragg, state, scale)
-            seen = photons > 0
-            table = found.table[seen]
-            spots.append(np.stack([table["fs"], table["ss"], photons[seen]], 1))
+    counted = exposure.count_bragg(bragg)
+    for (found, _), photons in zip(exposure.spots, counted, strict=True):
+        seen = photons > 0
+        table = found.table[seen]
+        spots.append(np.stack([table["fs"], table["ss"], photons[seen]], 1))
     counts += bragg
     saturation = None
     if rng.random() < _SATURATED:
         saturation = float(max(2, np.ceil(np.quantile(counts, 0.9999))))
         np.minimum(counts, np.uint16(saturation), out=counts)
+    level = exposure.notes["level"]
     return TrainingFrame(counts, bragg, np.concatenate(spots), level, saturation)
 
 
-def _spots(experiment: DrawnExperiment, rng: np.random.Generator) -> list[BraggSpots]:
-    """Spots of any strength of one crystal or a few, more where each gives few."""
-    geometry = experiment.geometry
-    edge = experiment.size_um * 1e4
-    beam = Beam(
-        tophat(geometry.photon_energy_ev, experiment.bandwidth),
-        1e30,
-        geometry.polarisation,
-        experiment.divergence_rad,
-    )
-    reciprocal = experiment.factors.cell.reciprocal
-    wanted = log_uniform(rng, 1, 60)
-    found: list[BraggSpots] = []
-    while sum(map(len, found)) < wanted and len(found) < _MOST_CRYSTALS:
-        axes = random_rotation(rng) @ reciprocal
-        crystal = Crystal(axes, (edge, edge, edge), mosaicity_rad=experiment.mosaicity_rad)
-        spots = bragg_spots(experiment.factors, geometry, beam, crystal, psf_px=experiment.psf_px)
-        found.append(spots)
-    return found
+class OneStream(FrameRandom):
+    """The random numbers of a frame from the one generator of its experiment.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Gives all numbers; the counting is seeded from it when it is first asked for.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._state: NDArray[np.uint64] | None = None
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return the experiment's generator, for any purpose."""
+        return self._rng
+
+    def state(self, purpose: str) -> NDArray[np.uint64]:
+        """Return the state of the frame's counting, for any purpose."""
+        if self._state is None:
+            self._state = random_state(np.random.SeedSequence(int(self._rng.integers(1 << 62))))
+        return self._state
+
+
+class AnyBackground:
+    """A stage: background of any level, shape and texture."""
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Add the background, and note its level in photons per pixel."""
+        rng = exposure.random.generator("background")
+        level = log_uniform(rng, *BACKGROUND)
+        expected = _background(exposure.geometry, rng)
+        expected *= np.float32(level / max(float(expected.mean()), 1e-30))
+        exposure.background.append(ImageLight(expected))
+        exposure.notes["level"] = level
+        # Seeds the counting here: what is drawn of crystals comes after it in the one stream.
+        exposure.random.state("background")
+
+
+class AnyCrystals:
+    """A stage: spots of any strength of one crystal or a few, more where each gives few.
+
+    Parameters
+    ----------
+    experiment : DrawnExperiment
+        The crystal.
+    blank_share : float
+        Share of frames without any.
+    """
+
+    def __init__(self, experiment: DrawnExperiment, blank_share: float) -> None:
+        self.experiment, self.blank_share = experiment, blank_share
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Add the spots, as bright as the background makes them worth learning."""
+        rng, own = exposure.random.generator("bragg"), self.experiment
+        if rng.random() < self.blank_share:
+            return
+        bright = log_uniform(rng, *BRIGHT_SPOT) * (
+            1 + math.sqrt(_AREA_PX * exposure.notes["level"])
+        )
+        wanted, n_spots = log_uniform(rng, 1, 60), 0
+        crystals = turned(
+            exposure, own.factors, rng, own.size_um * 1e4, own.mosaicity_rad, own.psf_px
+        )
+        for spots in itertools.islice(crystals, _MOST_CRYSTALS):
+            if len(spots):
+                scale = bright / float(np.percentile(spots.table["photons"], 90))
+                exposure.spots.append(ScaledSpots(spots, scale))
+            n_spots += len(spots)
+            if n_spots >= wanted:
+                break
 
 
 def _background(geometry: Geometry, rng: np.random.Generator) -> NDArray[np.float32]:

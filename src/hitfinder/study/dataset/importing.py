@@ -26,7 +26,7 @@ TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class BraggFrames:
     """Bragg-only frames of one setting.
 
     Parameters
@@ -56,7 +56,7 @@ class Source:
 
 def find_sources(
     root: str | Path, settings: Sequence[Setting], only: str | None = None
-) -> tuple[tuple[Setting, ...], dict[str, Source]]:
+) -> tuple[tuple[Setting, ...], dict[str, BraggFrames]]:
     """Look for Bragg-only frames, and check them against the settings.
 
     Parameters
@@ -72,7 +72,7 @@ def find_sources(
     -------
     settings : tuple of Setting
         Those found, with their numbers of frames.
-    sources : dict of Source
+    sources : dict of BraggFrames
         By setting.
 
     Raises
@@ -108,7 +108,7 @@ def find_sources(
     return tuple(found), sources
 
 
-def _source(folder: Path, water: Path, setting: Setting) -> Source | None:
+def _source(folder: Path, water: Path, setting: Setting) -> BraggFrames | None:
     files: list[FrameFile] = []
     for path in frame_files(folder).values():
         file, attributes = framefile.scan(path)
@@ -125,7 +125,7 @@ def _source(folder: Path, water: Path, setting: Setting) -> Source | None:
     if not files:
         return None
     waters = list(frame_files(water).values())
-    return Source(tuple(files), framefile.scan(waters[0])[0] if waters else None)
+    return BraggFrames(tuple(files), framefile.scan(waters[0])[0] if waters else None)
 
 
 class ImportedMaker:
@@ -138,7 +138,7 @@ class ImportedMaker:
     ----------
     recipe : Recipe
         Protocol, beam and sample; its detector must have the shape of the frames.
-    sources : dict of Source
+    sources : dict of BraggFrames
         By setting, from `find_sources`.
 
     Raises
@@ -147,7 +147,7 @@ class ImportedMaker:
         If the detector has another shape.
     """
 
-    def __init__(self, recipe: Recipe, sources: dict[str, Source]) -> None:
+    def __init__(self, recipe: Recipe, sources: dict[str, BraggFrames]) -> None:
         self.recipe, self.sources = recipe, sources
         self.simulated = SimulatedMaker(recipe)
         shape = next(iter(sources.values())).files[0].shape

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.crystal.orientation import random_rotation
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.crystal.tables import packaged_structure_factors
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.bragg import Beam, BraggSpots, Crystal, bragg_spots
-from hitfinder.simulate.noise import poisson_frame
-from hitfinder.simulate.rng import frame_seed, random_state
+from hitfinder.simulate.background import WaterLayer
+from hitfinder.simulate.beam import Beam
+from hitfinder.simulate.crystals import turned
+from hitfinder.simulate.exposure import Exposure, ScaledSpots, Stage
+from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.spectrum import tophat
-from hitfinder.simulate.water import expected_water
 from hitfinder.study.dataset.build import MadeFrame
 from hitfinder.study.dataset.framefile import Spots
 from hitfinder.study.dataset.layout import Range, Setting
-from hitfinder.study.dataset.recipe import Recipe
+from hitfinder.study.dataset.recipe import NO_VARIATION, Recipe, Variation
 
 REPORT_PIXEL_M = 75e-6
 LEAST_SPOT_PHOTONS = 1.0
@@ -37,30 +38,89 @@ WATER_NUMBER = 2**31
 """Number, beyond any frame's, that the one water image of a setting is drawn with."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Shot:
-    """What one pulse was like.
+PURPOSES = {"shot": 0, "background": 1, "bragg": 2}
+"""Random streams of a frame: Bragg photons apart, so that they do not change the water."""
+
+
+class RecipeSource:
+    """The first stage: draws a shot of a setting by the recipe.
 
     Parameters
     ----------
-    photon_energy_ev, camera_length_m : float
-        True energy and camera length.
-    flux_photons : float
-        Photons in the pulse.
-    water_thickness_m : float
-        Path of the beam in water, in m.
-    bragg_scale : float
-        Factor on the Bragg photons: hit fraction and flux level together.
-    beam_shift_px : tuple of float
-        Shift of the beam centre along fs and ss, in pixels of the detector.
+    recipe : Recipe
+        Beam and sample.
+    setting : Setting
+        Photon energy and camera length.
+    variation : Variation
+        What differs from shot to shot.
     """
 
-    photon_energy_ev: float
-    camera_length_m: float
-    flux_photons: float
-    water_thickness_m: float
-    bragg_scale: float
-    beam_shift_px: tuple[float, float]
+    def __init__(self, recipe: Recipe, setting: Setting, variation: Variation) -> None:
+        self.recipe, self.setting, self.variation = recipe, setting, variation
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Set pulse and geometry; note what the files are to tell of the shot."""
+        rng, conditions = exposure.random.generator("shot"), self.recipe.conditions
+        energy_ev = _between(rng, self.setting.photon_energy_ev)
+        length_m = _between(rng, self.setting.camera_length_m)
+        vary, detector = self.variation, exposure.geometry.detector
+        shift = vary.beam_shift_px * REPORT_PIXEL_M / detector.panels[0].pixel_size_m
+        low, high = np.log(self.recipe.bragg_scale)
+        true_energy_ev = energy_ev * (1 + rng.uniform(-1, 1) * vary.energy_spread)
+        exposure.photons = conditions.flux_photons * rng.uniform(*vary.flux_factor)
+        thickness_m = conditions.water_thickness_m * rng.uniform(*vary.thickness_factor)
+        scale = rng.uniform(*vary.hit_fraction) * float(np.exp(rng.uniform(low, high)))
+        shift_px = rng.uniform(-1, 1) * shift, rng.uniform(-1, 1) * shift
+        exposure.geometry = Geometry(_moved(detector, *shift_px), length_m, true_energy_ev)
+        area_m2 = np.pi * conditions.beam_radius_m**2
+        exposure.pulse = Beam(
+            tophat(true_energy_ev, conditions.bandwidth),
+            exposure.photons / area_m2,
+            exposure.geometry.polarisation,
+        )
+        exposure.pulses = conditions.background_shots
+        exposure.notes = {
+            "photon_energy_ev": energy_ev,
+            "camera_length_m": length_m,
+            "flux_photons": exposure.photons,
+            "water_thickness_m": thickness_m,
+            "bragg_scale": scale,
+            "beam_shift_fs": shift_px[0],
+            "beam_shift_ss": shift_px[1],
+            "true_photon_energy": true_energy_ev,
+        }
+
+
+class BrightCrystal:
+    """The stage of the crystal: it is turned until it gives a spot bright enough.
+
+    Parameters
+    ----------
+    factors : StructureFactors
+        |F|² of the crystal.
+    edge_a : float
+        Edge of the crystal, in Å.
+    least_photons : float
+        Expected photons of the brightest spot, at the least.
+    """
+
+    def __init__(self, factors: StructureFactors, edge_a: float, least_photons: float) -> None:
+        self.factors, self.edge_a, self.least_photons = factors, edge_a, least_photons
+
+    def __call__(self, exposure: Exposure) -> None:
+        """Add the spots of the crystal, which follow what was drawn for the shot."""
+        rng = exposure.random.generator("shot")
+        tried = turned(exposure, self.factors, rng, self.edge_a)
+        for spots in itertools.islice(tried, MOST_ORIENTATIONS):
+            if spots.table["photons"].max(initial=0) >= self.least_photons:
+                exposure.spots.append(ScaledSpots(spots, exposure.notes["bragg_scale"]))
+                return
+        geometry = exposure.geometry
+        raise ConfigError(
+            f"none of {MOST_ORIENTATIONS} crystals gave a spot of {self.least_photons:g} photons "
+            f"at {geometry.photon_energy_ev:g} eV and {geometry.camera_length_m:g} m",
+            hint="Choose a shorter camera length, or a smaller --least-spot-photons.",
+        )
 
 
 class SimulatedMaker:
@@ -89,33 +149,37 @@ class SimulatedMaker:
         """Structure factors of the crystal."""
         return packaged_structure_factors() if self._given is None else self._given
 
-    @functools.cached_property
-    def _masked(self) -> NDArray[np.bool_]:
-        return self.detector.full_mask
+    @functools.lru_cache(maxsize=32)  # noqa: B019 - lives as long as the build
+    def _simulator(self, setting: Setting, *, water: bool, crystal: bool) -> Simulator:
+        """Return what simulates the frames of a setting, or parts of them."""
+        conditions = self.recipe.conditions
+        stages: list[Stage] = [RecipeSource(self.recipe, setting, self.recipe.shots)]
+        if water:
+            stages.append(WaterLayer())
+        if crystal:
+            edge_a = conditions.crystal_size_m * 1e10
+            least = self.recipe.least_spot_photons
+            stages.append(BrightCrystal(self.factors, edge_a, least))
+        return self._of_stages(setting, stages)
+
+    def _of_stages(self, setting: Setting, stages: list[Stage]) -> Simulator:
+        middle = setting.camera_length_m[0], setting.photon_energy_ev[0]
+        return Simulator(
+            Geometry(self.detector, *middle), stages, seed=self.recipe.seed,
+            series=(int(setting.name),), purposes=PURPOSES,
+        )  # fmt: skip
 
     def frame(self, setting: Setting, number: int, has_peaks: bool) -> MadeFrame:
         """Return frame `number` of a setting; it depends on the seed and these alone."""
-        key = (int(setting.name), number)
-        rng = np.random.default_rng(frame_seed(self.recipe.seed, *key, 0))
-        nominal = (_between(rng, setting.photon_energy_ev), _between(rng, setting.camera_length_m))
-        shot = self._shot(rng, *nominal)
-        if self.recipe.protocol == "paper":
-            water = self.water(setting)
-        else:
-            water = self._count_water(shot, key)
+        paper = self.recipe.protocol == "paper"
+        simulator = self._simulator(setting, water=not paper, crystal=has_peaks)
+        exposure = simulator.expose(number)
+        water = self.water(setting) if paper else _counted_water(exposure)
         bragg = np.zeros(self.detector.shape, np.uint16)
-        table = np.empty(0, [(name, float) for name in ("fs", "ss", "photons")])
-        if has_peaks:
-            spots = self._spots(shot, rng)
-            spots.count(bragg, random_state(self.recipe.seed, *key, 2), shot.bragg_scale)
-            table = spots.table
-        extra = {
-            name: getattr(shot, name)
-            for name in ("flux_photons", "water_thickness_m", "bragg_scale")
-        }
-        extra |= {"beam_shift_fs": shot.beam_shift_px[0], "beam_shift_ss": shot.beam_shift_px[1]}
-        extra["true_photon_energy"] = shot.photon_energy_ev
-        return MadeFrame(bragg, water, *nominal, _listed(table, shot.bragg_scale), extra)
+        exposure.count_bragg(bragg)
+        told = dict(exposure.notes)
+        nominal = told.pop("photon_energy_ev"), told.pop("camera_length_m")
+        return MadeFrame(bragg, water, *nominal, _listed(exposure), told)
 
     def water(self, setting: Setting) -> NDArray[np.uint16]:
         """Return the one water image of a setting, for the report's protocol."""
@@ -123,74 +187,25 @@ class SimulatedMaker:
             raise ValueError("one water image cannot serve a range of energies or camera lengths")
         return self._shared_water(setting)
 
-    @functools.lru_cache(maxsize=16)  # noqa: B019 - lives as long as the build
+    @functools.lru_cache(maxsize=16)  # noqa: B019
     def _shared_water(self, setting: Setting) -> NDArray[np.uint16]:
-        conditions = self.recipe.conditions
-        shot = Shot(
-            setting.photon_energy_ev[0],
-            setting.camera_length_m[0],
-            conditions.flux_photons,
-            conditions.water_thickness_m,
-            1.0,
-            (0.0, 0.0),
-        )
-        return self._count_water(shot, (int(setting.name), WATER_NUMBER))
+        stages: list[Stage] = [RecipeSource(self.recipe, setting, NO_VARIATION), WaterLayer()]
+        return _counted_water(self._of_stages(setting, stages).expose(WATER_NUMBER))
 
-    def _shot(self, rng: np.random.Generator, energy_ev: float, length_m: float) -> Shot:
-        vary, conditions = self.recipe.shots, self.recipe.conditions
-        shift = vary.beam_shift_px * REPORT_PIXEL_M / self.detector.panels[0].pixel_size_m
-        low, high = np.log(self.recipe.bragg_scale)
-        return Shot(
-            photon_energy_ev=energy_ev * (1 + rng.uniform(-1, 1) * vary.energy_spread),
-            camera_length_m=length_m,
-            flux_photons=conditions.flux_photons * rng.uniform(*vary.flux_factor),
-            water_thickness_m=conditions.water_thickness_m * rng.uniform(*vary.thickness_factor),
-            bragg_scale=rng.uniform(*vary.hit_fraction) * float(np.exp(rng.uniform(low, high))),
-            beam_shift_px=(rng.uniform(-1, 1) * shift, rng.uniform(-1, 1) * shift),
-        )
 
-    def geometry(self, shot: Shot) -> Geometry:
-        """Return the geometry of a shot."""
-        panels = tuple(
-            dataclasses.replace(
-                panel,
-                corner_x=panel.corner_x - shot.beam_shift_px[0],
-                corner_y=panel.corner_y - shot.beam_shift_px[1],
-            )
-            for panel in self.detector
-        )
-        detector = dataclasses.replace(self.detector, panels=panels)
-        return Geometry(detector, shot.camera_length_m, shot.photon_energy_ev)
+def _counted_water(exposure: Exposure) -> NDArray[np.uint16]:
+    counts = np.empty(exposure.geometry.shape, np.uint16)
+    exposure.count_background(counts)
+    return counts
 
-    def _count_water(self, shot: Shot, key: tuple[int, int]) -> NDArray[np.uint16]:
-        photons = shot.flux_photons * self.recipe.conditions.background_shots
-        expected = expected_water(self.geometry(shot), photons, shot.water_thickness_m)
-        expected[self._masked] = 0
-        out = np.empty(self.detector.shape, np.uint16)
-        return poisson_frame(expected, random_state(self.recipe.seed, *key, 1), out)
 
-    def _spots(self, shot: Shot, rng: np.random.Generator) -> BraggSpots:
-        """Turn the crystal until it gives a spot bright enough."""
-        conditions, least = self.recipe.conditions, self.recipe.least_spot_photons
-        geometry = self.geometry(shot)
-        area = np.pi * conditions.beam_radius_m**2
-        beam = Beam(
-            tophat(shot.photon_energy_ev, conditions.bandwidth),
-            shot.flux_photons / area,
-            geometry.polarisation,
-        )
-        edge = conditions.crystal_size_m * 1e10
-        for _ in range(MOST_ORIENTATIONS):
-            axes = random_rotation(rng) @ self.factors.cell.reciprocal
-            crystal = Crystal(axes, (edge, edge, edge))
-            spots = bragg_spots(self.factors, geometry, beam, crystal, active=~self._masked)
-            if spots.table["photons"].max(initial=0) >= least:
-                return spots
-        raise ConfigError(
-            f"none of {MOST_ORIENTATIONS} crystals gave a spot of {least:g} photons at "
-            f"{shot.photon_energy_ev:g} eV and {shot.camera_length_m:g} m",
-            hint="Choose a shorter camera length, or a smaller --least-spot-photons.",
-        )
+def _moved(detector: Detector, fs_px: float, ss_px: float) -> Detector:
+    """Return the detector with the beam moved by pixels along x and y."""
+    panels = tuple(
+        dataclasses.replace(panel, corner_x=panel.corner_x - fs_px, corner_y=panel.corner_y - ss_px)
+        for panel in detector
+    )
+    return dataclasses.replace(detector, panels=panels)
 
 
 def binned(detector: Detector, factor: int) -> Detector:
@@ -230,11 +245,14 @@ def binned(detector: Detector, factor: int) -> Detector:
     return Detector(f"{detector.name}-bin{factor}", (rows, columns), (coarse,), mask)
 
 
-def _listed(table: NDArray, scale: float) -> Spots:
+def _listed(exposure: Exposure) -> Spots:
     """Return the spots worth listing."""
-    kept = table[table["photons"] * scale >= LEAST_SPOT_PHOTONS]
-    frame = np.zeros(len(kept), np.int64)
-    return Spots(frame, kept["fs"].copy(), kept["ss"].copy(), kept["photons"] * scale)
+    parts = []
+    for spots, scale in exposure.spots:
+        kept = spots.table[spots.table["photons"] * scale >= LEAST_SPOT_PHOTONS]
+        frame = np.zeros(len(kept), np.int64)
+        parts.append(Spots(frame, kept["fs"], kept["ss"], kept["photons"] * scale))
+    return Spots.joined(parts)
 
 
 def _between(rng: np.random.Generator, limits: Range) -> float:
