@@ -55,7 +55,8 @@ def poisson_frame(
     if not (scale >= 0 and math.isfinite(scale)):
         raise ValueError(f"scale must be finite and not negative, got {scale}")
     limit = np.iinfo(out.dtype).max
-    _poisson_rows(expected, scale, _alias_table(), state, out, limit, add)
+    there = out if add else None
+    _poisson_rows(expected, scale, _alias_table(), state, out, limit, there)
     return out
 
 
@@ -112,13 +113,15 @@ def build_alias(means, buckets):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _poisson_rows(expected, scale, table, state, out, limit, add):  # type: ignore[no-untyped-def]
+def _poisson_rows(expected, scale, table, state, out, limit, there):  # type: ignore[no-untyped-def]
     n_ss, n_fs = out.shape
     local = state.copy()
     for j in range(n_ss):
         for i in range(n_fs):
             mean = scale * expected[j, i]
-            count = np.int64(out[j, i]) if add else np.int64(0)
+            count = np.int64(0)
+            if there is not None:
+                count += there[j, i]
             if not mean > 0.0:
                 out[j, i] = count
                 continue
