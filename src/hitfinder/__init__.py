@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hitfinder.geometry.geometry import Geometry as Geometry
     from hitfinder.geometry.named import detectors as detectors
     from hitfinder.io.open import open as open
+    from hitfinder.io.readers import readers as readers
     from hitfinder.io.source import FrameSource as FrameSource
     from hitfinder.metrics.comparison import Comparison as Comparison
     from hitfinder.metrics.comparison import compare as compare
@@ -68,6 +69,7 @@ PUBLIC = {
     "open_run": "hitfinder.results.run",
     "peak_table": "hitfinder.finding.peaks",
     "read_geom": "hitfinder.geometry.crystfel.reader",
+    "readers": "hitfinder.io.readers",
     "run": "hitfinder.run.job",
 }
 

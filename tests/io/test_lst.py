@@ -99,3 +99,26 @@ def test_a_list_that_cannot_be_used_is_named(tmp_path, content, status):
     with pytest.raises(SourceError) as caught:
         open_source(tmp_path / "x.lst").read(0)
     assert caught.value.status == status
+
+
+def test_an_event_is_found_where_the_list_has_it(tmp_path):
+    stack = tmp_path / "x.h5"
+    write_stack(stack, 0, n=4)
+    (tmp_path / "x.lst").write_text(f"{stack} //3\n{stack} //1\n")
+    source = open_source(tmp_path / "x.lst")
+    assert [source.index_of(event) for event in ("//3", "//1")] == [0, 1]
+    with pytest.raises(SourceError, match="no frame '//2' among those named"):
+        source.index_of("//2")
+
+
+def test_lists_may_name_lists_but_not_themselves(tmp_path):
+    stack = tmp_path / "x.h5"
+    write_stack(stack, 0, n=2)
+    (tmp_path / "inner.lst").write_text(f"{stack}\n")
+    (tmp_path / "outer.lst").write_text(f"{tmp_path / 'inner.lst'}\n{stack} //1\n")
+    source = open_source(tmp_path / "outer.lst")
+    assert [int(source.read(i)[0, 0]) for i in range(len(source))] == [0, 20, 20]
+    (tmp_path / "self.lst").write_text(f"{tmp_path / 'self.lst'}\n{stack} //1\n")
+    source = open_source(tmp_path / "self.lst")
+    assert "files name one another" in str(source.problems[0])
+    assert value_of(source.read(len(source) - 1)) == 20

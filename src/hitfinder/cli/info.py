@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.options import reader_option
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -30,6 +32,7 @@ SHOWN = 12
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: a list, one entry a FILE.")
 @click.option("--dataset", metavar="PATH", help="Where an HDF5 file keeps its frames.")
 @click.option("-g", "--geometry", metavar="FILE", help="CrystFEL geometry file (.geom).")
+@reader_option
 @click.option(
     "--frames",
     type=click.IntRange(0),
@@ -45,6 +48,7 @@ def info(
     as_json: bool,
     dataset: str | None,
     geometry: str | None,
+    reader: str | None,
     frames: int,
 ) -> None:
     """Say what is in a file, and what is wrong with it.
@@ -62,7 +66,7 @@ def info(
         layout = read_geom(geometry).layout
     found = []
     for file in files:
-        with open_source(file, layout=layout, dataset=dataset) as source:
+        with open_source(file, layout=layout, dataset=dataset, reader=reader) as source:
             found.append(summarise(source, file, frames))
     if as_json:
         click.echo(_json(found))
@@ -122,6 +126,7 @@ def _facts(entry: dict[str, Any]) -> Table:
 
 def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
     said, rows = entry["metadata"], [("input", entry["input"]), ("format", entry["format"])]
+    rows.append(("reader", entry["reader"] or "none"))
     unreadable = entry["frames"] - entry["readable"]
     frames = f"{entry['frames']}" + (f", {unreadable} of them unreadable" if unreadable else "")
     rows.append(("frames", frames))
@@ -173,10 +178,12 @@ def _show_files(console: Console, entry: dict[str, Any]) -> None:
         table.add_column("path", overflow="fold")
         table.add_column("frames", justify="right")
         table.add_column("state")
+        table.add_column("" if last else "reader")
         for file in files[:SHOWN]:
             state = file[last] if last else _state(file)
             style = "" if state == "ok" else "red"
-            table.add_row(Text(file["path"]), str(file["frames"]), Text(state, style))
+            row = (Text(file["path"]), str(file["frames"]), Text(state, style))
+            table.add_row(*row, file.get("reader", ""))
         if len(files) > SHOWN:
             table.add_row(f"and {len(files) - SHOWN} more", "", "")
         console.print(table)

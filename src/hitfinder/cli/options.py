@@ -33,6 +33,16 @@ class FiniteRange(_FiniteOnly, click.FloatRange):
     """A range of finite numbers."""
 
 
+def reader_option(command: Any) -> Any:
+    """Add the option that says what opens the files."""
+    return click.option(
+        "--reader",
+        metavar="NAME",
+        help="Open files with this reader: a name of 'hitfinder plugins', or your own as"
+        " module:Class.  [default: the first that can]",
+    )(command)
+
+
 FINITE = Finite()
 POSITIVE = FiniteRange(min=0, min_open=True)
 

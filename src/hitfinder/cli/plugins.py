@@ -22,9 +22,10 @@ Exit codes: 0 all is well; 1 with --check, something cannot be imported.
 def registries() -> dict[str, Registry]:
     """Return everything that can be extended, by the plural that people use."""
     from hitfinder.finding.registry import FINDERS
+    from hitfinder.io.readers import READERS
     from hitfinder.study.networks.registry import NETWORKS
 
-    return {"finders": FINDERS, "networks": NETWORKS}
+    return {"readers": READERS, "finders": FINDERS, "networks": NETWORKS}
 
 
 @click.command(epilog=EPILOG)

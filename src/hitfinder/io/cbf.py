@@ -27,6 +27,7 @@ from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
 from hitfinder.units import energy_from_wavelength
 
 SUFFIXES = (".cbf", ".cbf.gz")
+MAGIC = b"###CBF"
 BINARY_START = b"\x0c\x1a\x04\xd5"
 """What stands between the text header and the packed counts (imgCIF)."""
 
@@ -272,7 +273,7 @@ def _read_header(file: str) -> tuple[str, int]:
         raise SourceError("truncated", f"the file was cut short ({error})", file) from error
     except OSError as error:
         raise SourceError("unreadable", f"cannot be read ({error})", file) from error
-    if not start.startswith(b"###CBF"):
+    if not start.startswith(MAGIC):
         raise SourceError("unreadable", "this is not a CBF file", file)
     end = start.find(BINARY_START)
     if end < 0:

@@ -93,6 +93,7 @@ class CompositeSource(FrameSource):
         )
         kinds = {s.dtype for s in self.sources if s.n_readable and s.shape == self.shape}
         self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
+        self.reader = ", ".join(dict.fromkeys(s.reader for s in self.sources if s.reader))
         self._usable = [bool(s.n_readable) and s.shape == self.shape for s in self.sources]
         self._scratch: dict[np.dtype, NDArray] = {}
 
@@ -183,10 +184,15 @@ class CompositeSource(FrameSource):
         return Contents(first.format, first.dataset, first.compression, tuple(linked))
 
     def index_of(self, event: str) -> int:
-        """Return the frame of an event, if there is but one source."""
-        if len(self.sources) == 1:
-            return self.sources[0].index_of(event)
-        return super().index_of(event)
+        """Return the first frame of an event."""
+        if len(self.sources) > 1:
+            return super().index_of(event)
+        inner = self.sources[0].index_of(event)
+        places = np.flatnonzero(self._order[:, 1] == inner)
+        if not len(places):
+            file = self.sources[0].ref(inner).file
+            raise SourceError("no-frames", f"there is no frame {event!r} among those named", file)
+        return int(places[0])
 
     def h5_location(self, index: int) -> tuple[str, str, int] | None:
         """Return the dataset and index that hold the frame; see `FrameSource.h5_location`."""

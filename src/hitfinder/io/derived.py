@@ -22,7 +22,7 @@ class DerivedSource(FrameSource):
 
     def __init__(self, source: FrameSource) -> None:
         self._source = source
-        self.shape, self.dtype = source.shape, source.dtype
+        self.shape, self.dtype, self.reader = source.shape, source.dtype, source.reader
 
     def __len__(self) -> int:
         return len(self._source)

@@ -10,6 +10,8 @@ from hitfinder import atomic
 from hitfinder.errors import SourceError
 from hitfinder.io.source import FrameRef
 
+LIST_SUFFIX = ".lst"
+
 
 def parse_line(line: str) -> FrameRef:
     """Read a line: what follows the last space is the event if it holds ``//``.

@@ -15,19 +15,15 @@ from numpy.typing import NDArray
 from hitfinder import logs
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import FrameLayout
-from hitfinder.io import cbf, lst
-from hitfinder.io.cbf import CbfSource
 from hitfinder.io.composite import CompositeSource, FailedSource
 from hitfinder.io.handles import POOL
-from hitfinder.io.hdf5 import open_hdf5
-from hitfinder.io.memory import ArraySource, NpySource
+from hitfinder.io.lst import LIST_SUFFIX
+from hitfinder.io.memory import ArraySource
+from hitfinder.io.readers import Opening, open_file, reader_named, searched_suffixes
 from hitfinder.io.source import FrameRef, FrameSource
+from hitfinder.plugins import path_of
 
 log = logging.getLogger(__name__)
-
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".cxi", ".nxs", ".nx5")
-FILE_SUFFIXES = (*HDF5_SUFFIXES, *cbf.SUFFIXES, ".npy")
-"""Files that a folder is searched for."""
 
 Input = str | os.PathLike[str] | NDArray
 """A file, a folder, a pattern, a list (``.lst``) or an array."""
@@ -38,6 +34,7 @@ def open_source(
     *,
     layout: FrameLayout | None = None,
     dataset: str | None = None,
+    reader: str | None = None,
 ) -> FrameSource:
     """Open frames, wherever they are, as one source.
 
@@ -54,6 +51,9 @@ def open_source(
         How HDF5 files keep a frame, as a geometry file says.
     dataset : str, optional
         Path of the frames in HDF5 files, if not at a usual place.
+    reader : str, optional
+        Name or ``module:Class`` of the reader that opens every file; by default each file is
+        opened by the first reader that says it can.
 
     Returns
     -------
@@ -64,16 +64,18 @@ def open_source(
     ------
     ValueError
         If there is no input, or one is neither a path nor an array.
+    ConfigError
+        If there is no such reader.
     """
+    if reader is not None:
+        reader_named(reader)
     given = listed(inputs)
-    opened = _Opened(layout, dataset)
+    opened = _Opened(layout, dataset, reader)
     sources: list[FrameSource] = []
     with POOL.visit():
         for number, item in enumerate(given):
             if isinstance(item, np.ndarray):
                 sources.append(_array(item, f"array{number}" if len(given) > 1 else "array"))
-            elif os.fspath(item).endswith(".lst") and not os.path.isdir(item):
-                sources.append(_from_list(os.fspath(item), opened))
             else:
                 sources += _files(os.fspath(item), opened)
     sources = _without_linked(sources, opened)
@@ -123,6 +125,7 @@ def open(
     *,
     layout: FrameLayout | None = None,
     dataset: str | None = None,
+    reader: str | type | None = None,
 ) -> FrameSource:
     """Open frames, wherever they are, as one sequence.
 
@@ -138,6 +141,9 @@ def open(
         How HDF5 files keep a frame, as `hitfinder.read_geom` tells.
     dataset : str, optional
         Path of the frames in HDF5 files, if not at a usual place.
+    reader : str or type, optional
+        What opens the files: one of `hitfinder.readers`, or your own, a class or its
+        ``module:Class``. By default each file is opened by the first reader that can.
 
     Returns
     -------
@@ -160,34 +166,45 @@ def open(
     ...     print(len(frames), frame.shape, frame.dtype)
     16 (512, 512) uint16
     """
-    source = open_source(inputs, layout=layout, dataset=dataset)
+    source = open_source(inputs, layout=layout, dataset=dataset, reader=path_of(reader))
     check_readable(source)
     return source
+
+
+MOST_NESTED = 4
+"""Files that may name one another, such as lists of lists."""
 
 
 class _Opened:
     """Opens files, and remembers which were given, by the place where they really are."""
 
-    def __init__(self, layout: FrameLayout | None, dataset: str | None) -> None:
-        self.layout, self.dataset = layout, dataset
+    def __init__(self, layout: FrameLayout | None, dataset: str | None, reader: str | None) -> None:
+        self._layout, self._dataset, self._reader = layout, dataset, reader
         self.given: dict[str, FrameSource] = {}
+        self._depth = 0
 
     def open(self, file: str) -> FrameSource:
         """Open a file; a `FailedSource` if that is not possible."""
+        self._depth += 1
         try:
             return self._open(file)
         except SourceError as error:
             return FailedSource(FrameRef(file), error)
+        finally:
+            self._depth -= 1
 
     def _open(self, file: str) -> FrameSource:
         if not os.path.exists(file):
             raise SourceError("missing-file", "there is no such file or folder", file)
-        name = file.lower()
-        if name.endswith(cbf.SUFFIXES):
-            return CbfSource(file)
-        if name.endswith(".npy"):
-            return NpySource(file)
-        return open_hdf5(file, self.layout, self.dataset)
+        if self._depth > MOST_NESTED:
+            what = f"files name one another, {MOST_NESTED} deep; does a list name itself?"
+            raise SourceError("unreadable", what, file)
+        if not os.path.isfile(file):
+            what = "is a folder" if os.path.isdir(file) else "is no regular file"
+            raise SourceError("unreadable", what, file)
+        # A reader that was chosen is for files of frames, also for those that a list names.
+        wanted = None if file.endswith(LIST_SUFFIX) else self._reader
+        return open_file(file, Opening(self._layout, self._dataset, self.open), wanted)
 
 
 def _array(frames: NDArray, name: str) -> FrameSource:
@@ -228,7 +245,8 @@ def _expand(item: str) -> list[str]:
     if os.path.isdir(item):
         paths = [os.path.join(f, name) for f, _, names in os.walk(item) for name in names]
         shown = (path for path in paths if not os.path.basename(path).startswith("."))
-        files = [path for path in shown if path.lower().endswith(FILE_SUFFIXES)]
+        endings = searched_suffixes()
+        files = [path for path in shown if path.lower().endswith(endings)]
         if not files:
             raise SourceError("no-frames", "the folder has no files of frames", item)
         return natural_order(files)
@@ -262,29 +280,3 @@ def _without_linked(sources: list[FrameSource], opened: _Opened) -> list[FrameSo
         linked |= _linked(source) - {places.get(id(source), "")}
     kept = [source for source in sources if places.get(id(source)) not in linked]
     return kept or sources
-
-
-def _from_list(path: str, opened: _Opened) -> FrameSource:
-    """Open the frames of a list, in its order."""
-    try:
-        refs = lst.read_lst(path)
-    except SourceError as error:
-        return FailedSource(FrameRef(path), error)
-    sources: list[FrameSource] = []
-    numbers: dict[str, int] = {}
-    order: list[tuple[int, int]] = []
-    for ref in refs:
-        if ref.file not in numbers:
-            numbers[ref.file] = len(sources)
-            sources.append(opened.open(ref.file))
-        number = numbers[ref.file]
-        source = sources[number]
-        try:
-            if isinstance(source, FailedSource):
-                raise source.error
-            wanted = [source.index_of(ref.event)] if ref.event else range(len(source))
-            order += [(number, index) for index in wanted]
-        except SourceError as error:
-            order.append((len(sources), 0))
-            sources.append(FailedSource(ref, error))
-    return CompositeSource(sources, np.array(order))

@@ -156,10 +156,13 @@ class FrameSource(abc.ABC):
         Rows and columns (ss, fs) of every frame; (0, 0) if no frame is readable and no file says.
     dtype : numpy.dtype
         Type of the stored counts, in the byte order of the machine.
+    reader : str
+        Name of the reader that opened the file; empty for arrays and what could not be opened.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype
+    reader: str = ""
 
     @abc.abstractmethod
     def __len__(self) -> int:

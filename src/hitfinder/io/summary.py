@@ -148,6 +148,7 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
     return {
         "input": name,
         "format": contents.format,
+        "reader": source.reader,
         "frames": len(source),
         "readable": source.n_readable,
         "shape": list(source.shape),
@@ -201,6 +202,7 @@ def _files(source: FrameSource) -> list[dict[str, Any]]:
     return [
         {
             "path": part.ref(0).file,
+            "reader": part.reader,
             "frames": len(part),
             "readable": part.n_readable if part.shape == source.shape else 0,
             "shape": list(part.shape),
