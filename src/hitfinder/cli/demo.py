@@ -75,9 +75,9 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     and `hitfinder index` would.
     """
     from hitfinder.cli.demo_frames import simulate
-    from hitfinder.cli.index import index_run
     from hitfinder.crystal.lattice import lattice_of
     from hitfinder.crystal.tables import packaged_structure_factors
+    from hitfinder.run import index as indexing
     from hitfinder.run import job
 
     began = time.perf_counter()
@@ -93,10 +93,10 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     if result.summary.hits:
         factors = packaged_structure_factors()
         lattice = lattice_of(factors.cell, factors.space_group_name)
-        indexed = index_run(out / "run", lattice, workers=workers)
+        indexed = indexing.index(result, lattice, workers=workers)
         right = right_orientations(out / "run", truth, lattice)
         click.echo(
-            f"indexed: {indexed['indexed']} of {indexed['hits']} hits, the unit cell being known; "
+            f"indexed: {indexed.n_indexed} of {indexed.n_hits} hits, the unit cell being known; "
             f"{right} within {RIGHT_DEG:g}° of the truth"
         )
     click.echo(f"\nreport: {result.report}\ntruth:  {out / 'truth.parquet'}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import gemmi
@@ -36,6 +38,7 @@ _BY_ROTATIONS = {
     24: "cubic",
 }
 _STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif", ".mtz")
+_HINT = "Give a PDB, mmCIF, MTZ or CrystFEL .cell file, or a,b,c,alpha,beta,gamma."
 _SKEWED_DEG = 0.5
 """How far from a symmetric lattice a cell may be that is taken as one."""
 
@@ -116,13 +119,16 @@ class Lattice:
         return float(np.degrees(np.arccos(np.clip((best - 1) / 2, -1, 1))))
 
 
-def read_lattice(given: str, space_group_name: str | None = None) -> Lattice:
+def read_lattice(
+    given: str | os.PathLike[str] | Sequence[float] | Lattice, space_group_name: str | None = None
+) -> Lattice:
     """Take a lattice from a file, or from numbers.
 
     Parameters
     ----------
-    given : str
-        A PDB, mmCIF or MTZ file, a CrystFEL ``.cell`` file, or ``a,b,c[,alpha,beta,gamma]``.
+    given : path-like, str or sequence of float
+        A PDB, mmCIF or MTZ file, a CrystFEL ``.cell`` file, or the cell in Å and degrees, as
+        ``"a,b,c[,alpha,beta,gamma]"`` or as numbers. A lattice stays what it is.
     space_group_name : str, optional
         Space group, before what the file says. Without any, the lattice is the most symmetric
         one that the cell allows, primitive.
@@ -132,6 +138,18 @@ def read_lattice(given: str, space_group_name: str | None = None) -> Lattice:
     ConfigError
         If the file cannot be read, tells no cell, or cell and space group do not fit.
     """
+    if isinstance(given, Lattice):
+        return given if space_group_name is None else lattice_of(given.cell, space_group_name)
+    if isinstance(given, (str, os.PathLike)):
+        return _read(os.fspath(given), space_group_name)
+    try:
+        text = ",".join(f"{float(number):.10g}" for number in given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{given!r} is no unit cell", hint=_HINT) from error
+    return _read(text, space_group_name)
+
+
+def _read(given: str, space_group_name: str | None) -> Lattice:
     path = Path(given)
     kind = path.suffix.lower()
     try:
@@ -147,8 +165,7 @@ def read_lattice(given: str, space_group_name: str | None = None) -> Lattice:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}", given) from error
     except (ValueError, RuntimeError) as error:
-        hint = "Give a PDB, mmCIF, MTZ or CrystFEL .cell file, or a,b,c,alpha,beta,gamma."
-        raise ConfigError(str(error).splitlines()[0], given, hint) from error
+        raise ConfigError(str(error).splitlines()[0], given, _HINT) from error
 
 
 def _from_structure(path: Path) -> tuple[Cell, str | None]:

@@ -121,7 +121,7 @@ class Run:
         """A row per peak of every frame, in frame order; ``frame`` is the row in `frames`."""
         return self._table(PEAKS)
 
-    @functools.cached_property
+    @property
     def crystals(self) -> pa.Table:
         """A row per crystal, in frame order, if the run has been indexed.
 

@@ -1,0 +1,236 @@
+"""Index the hits of a run: the orientations of crystals whose unit cell is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet
+
+import hitfinder
+from hitfinder.atomic import replacing
+from hitfinder.crystal.lattice import Lattice, read_lattice
+from hitfinder.crystal.orientation import to_columns
+from hitfinder.errors import OutputError
+from hitfinder.executors.processes import available_cores
+from hitfinder.export import tables
+from hitfinder.export.solutions import write_solutions
+from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, IndexedFrame, index_frames
+from hitfinder.indexing.indexer import Indexer
+from hitfinder.io.lst import write_lst
+from hitfinder.io.source import FrameRef
+from hitfinder.progress import Advance, counting
+from hitfinder.results.hits import RunHits
+from hitfinder.results.run import CRYSTALS, Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INFO, SOLUTIONS = "indexed.json", "indexed.sol"
+MOST_CRYSTALS, WIDEST_BAND = 16, 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Crystals:
+    """The crystals in the hits of a run.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the run.
+    lattice : Lattice
+        Of the crystals.
+    n_hits, n_indexed, n_crystals : int
+        Hits of the run, those that are indexed, and the crystals in them.
+    n_by_chance : int
+        Hits that would be indexed with each peak turned about the beam at random.
+    """
+
+    folder: Path
+    lattice: Lattice
+    n_hits: int
+    n_indexed: int
+    n_crystals: int
+    n_by_chance: int
+
+    @property
+    def table(self) -> pa.Table:
+        """A row per crystal, in frame order: score, and reciprocal axes."""
+        return pyarrow.parquet.read_table(self.folder / CRYSTALS)
+
+    @property
+    def solutions(self) -> Path:
+        """The file of orientations for CrystFEL."""
+        return self.folder / SOLUTIONS
+
+
+def index(
+    run: Run | str | os.PathLike[str],
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice,
+    *,
+    space_group: str | None = None,
+    bandwidth: float = 0.01,
+    crystals: int = 1,
+    least_score: float | None = None,
+    workers: int | None = None,
+    csv: bool = False,
+    overwrite: bool = False,
+    show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
+) -> Crystals:
+    """Find the orientation of the crystal in every hit of a run, the unit cell being known.
+
+    This is what the command ``hitfinder index`` runs. The results are written to the folder of
+    the run.
+
+    Parameters
+    ----------
+    run : Run or path-like
+        What `hitfinder.run` returned, or its folder.
+    cell : path-like, str, sequence of float or Lattice
+        A PDB, mmCIF, MTZ or CrystFEL ``.cell`` file, or the cell in Å and degrees.
+    space_group : str, optional
+        Space group, before what the file says.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    crystals : int
+        Crystals to look for in a frame.
+    least_score : float, optional
+        Score from which a crystal counts as indexed; by default
+        `hitfinder.indexing.batch.LEAST_SCORE`.
+    workers : int, optional
+        Threads; as many as there are cores if not given.
+    csv : bool
+        Write the table as CSV too.
+    overwrite : bool
+        Replace what was indexed before.
+    show : callable
+        As `hitfinder.progress.counting`, which is the default.
+
+    Raises
+    ------
+    HitfinderError
+        If the run has no hits or was indexed before, the cell cannot be used, or the folder
+        cannot be written to.
+    ValueError
+        If a number is impossible.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> found = hf.index("run7", cell=(58.4, 58.4, 106.6), space_group="P 41 21 2")
+    >>> found.lattice.code, found.n_hits
+    ('tPc', 8)
+    """
+    _check(bandwidth, crystals, least_score, workers)
+    lattice = read_lattice(cell, space_group)
+    run = run if isinstance(run, Run) else Run(run)
+    if (run.folder / INFO).exists() and not overwrite:
+        hint = "Use --overwrite to replace it."
+        raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+    hits = run.hits()
+    least = LEAST_SCORE if least_score is None else least_score
+    indexer, peaks = _prepared(hits, lattice, bandwidth)
+    found = []
+    with show("indexing", len(hits)) as advance:
+        for one in index_frames(
+            indexer,
+            peaks,
+            least_score=least,
+            most_crystals=crystals,
+            threads=workers or available_cores(),
+        ):
+            found.append(one)
+            advance(1)
+    settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
+    return _write(run.folder, hits, lattice, found, settings, csv)
+
+
+def _check(bandwidth: float, crystals: int, least: float | None, workers: int | None) -> None:
+    if not 0 <= bandwidth <= WIDEST_BAND:
+        raise ValueError(f"bandwidth must be in 0 to {WIDEST_BAND}, got {bandwidth}")
+    if not 1 <= crystals <= MOST_CRYSTALS:
+        raise ValueError(f"crystals must be in 1 to {MOST_CRYSTALS}, got {crystals}")
+    if least is not None and not 0 < least < math.inf:
+        raise ValueError(f"least_score must be positive and finite, got {least}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+
+
+def _prepared(
+    hits: RunHits, lattice: Lattice, bandwidth: float
+) -> tuple[Indexer, list[FramePeaks]]:
+    """Return the indexer and the hits' peaks in reciprocal space."""
+    frames, longest, pixel = [], 0.0, 0.0
+    for number, geometry in enumerate(hits.geometries()):
+        fs, ss, probability = hits.peaks(number).T
+        q = geometry.scattering_vectors(fs, ss)
+        known = np.isfinite(q).all(axis=1) & q.any(axis=1)
+        frames.append(FramePeaks(int(hits.rows[number]), q[known], probability[known]))
+        longest = max(longest, float(np.linalg.norm(q[known], axis=1).max(initial=0)))
+        pixel = max(pixel, geometry.pixel_inv_a)
+    return Indexer(lattice, longest, pixel, bandwidth), frames
+
+
+def _write(
+    folder: Path,
+    hits: RunHits,
+    lattice: Lattice,
+    found: list[IndexedFrame],
+    settings: dict[str, Any],
+    csv: bool,
+) -> Crystals:
+    """Write the outputs, ``indexed.json`` last, and return what was found."""
+    least = settings["least_score"]
+    cxi = str(hits.cxi.resolve())
+    solved = [
+        (FrameRef(cxi, f"//{number}"), crystal.axes)
+        for number, frame in enumerate(found)
+        for crystal in frame.crystals
+        if crystal.score >= least
+    ]
+    refs = list(dict.fromkeys(ref for ref, _ in solved))
+    by_chance = sum(bool(frame.chance >= least) for frame in found)
+    counts = {
+        "hits": len(found),
+        "indexed": len(refs),
+        "crystals": len(solved),
+        "by_chance": by_chance,
+    }
+    for old in (INFO, "indexed.csv"):
+        (folder / old).unlink(missing_ok=True)
+    write_solutions(folder / SOLUTIONS, lattice, solved)
+    write_lst(folder / "indexed.lst", refs)
+    rows = _rows(hits, found, least)
+    tables.write_table(folder / CRYSTALS, tables.index_schema(), rows, csv=csv)
+    told = {
+        "hitfinder": hitfinder.__version__,
+        "lattice": {"code": lattice.code, "cell": str(lattice.cell)},
+        "settings": settings,
+        "counts": counts,
+    }
+    with replacing(folder / INFO) as part:
+        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return Crystals(folder, lattice, len(found), len(refs), len(solved), by_chance)
+
+
+def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
+    """Columns of the table of crystals, a frame at a time."""
+    for number, frame in enumerate(found):
+        for k, crystal in enumerate(frame.crystals):
+            row = {
+                "frame": frame.frame,
+                "crystal": k,
+                "indexed": crystal.score >= least,
+                "score": crystal.score,
+                "chance": frame.chance,
+                "n_peaks": len(hits.peaks(number)),
+                "n_indexed": crystal.belongs.sum(),
+            }
+            yield {name: [value] for name, value in (row | to_columns(crystal.axes)).items()}

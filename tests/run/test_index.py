@@ -1,0 +1,72 @@
+"""`hitfinder.index`: one function, from Python as from the command line."""
+
+import numpy as np
+import pytest
+
+import hitfinder as hf
+from hitfinder.crystal.lattice import read_lattice
+
+CELL, GROUP = (60, 60, 90), "P 43 21 2"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run over three weak frames of a crystal."""
+    from hitfinder.simulate.presets import load_settings
+    from hitfinder.simulate.write import write_simulation
+
+    folder = tmp_path_factory.mktemp("indexed")
+    settings = load_settings(
+        preset="single-shot",
+        overrides={
+            "seed": 5,
+            "bragg_scale": 0.1,
+            "detector.name": "eiger2-x-1m",
+            "detector.camera_length_m": 0.1,
+            "crystal.structure": "random",
+            "crystal.cell": "60,60,90",
+            "crystal.space_group": GROUP,
+            "crystal.d_min_a": 3.0,
+        },
+    )
+    master = write_simulation(settings, folder / "sim", 3)
+    return hf.run(master, folder / "run", workers=1, estimate=False)
+
+
+def test_crystals_are_a_table_of_the_run(run):
+    found = hf.index(run, CELL, space_group=GROUP, csv=True)
+    assert (found.n_hits, found.n_indexed, found.n_by_chance) == (3, 3, 0)
+    assert str(found.lattice) == str(read_lattice("60,60,90", GROUP))
+    assert found.table.equals(run.crystals)
+    assert found.table["frame"].to_pylist() == [0, 1, 2]
+    assert found.solutions.read_text().count("\n") == 3
+    assert (run.folder / "indexed.csv").is_file()
+    with pytest.raises(hf.OutputError, match=r"has been indexed before. Use"):
+        hf.index(run.folder, CELL)
+    again = hf.index(str(run.folder), found.lattice, overwrite=True, workers=1)
+    assert again.table.equals(found.table)
+    assert not (run.folder / "indexed.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "error", "message"),
+    [
+        ("no.cell", {}, hf.ConfigError, "no.cell: cannot be read: No such file"),
+        ("60,60", {}, hf.ConfigError, "Give a PDB, mmCIF"),
+        (None, {}, hf.ConfigError, "None is no unit cell"),
+        ((60, "x", 90), {}, hf.ConfigError, "is no unit cell"),
+        (CELL, {"space_group": "P 9"}, hf.ConfigError, "P 9"),
+        (CELL, {"bandwidth": 2}, ValueError, "bandwidth must be in 0 to 0.2, got 2"),
+        (CELL, {"crystals": 0}, ValueError, "crystals must be in 1 to 16, got 0"),
+        (CELL, {"least_score": np.nan}, ValueError, "least_score must be positive"),
+        (CELL, {"workers": 0}, ValueError, "workers must be at least 1"),
+    ],
+)
+def test_bad_input_is_named(run, cell, options, error, message):
+    with pytest.raises(error, match=message):
+        hf.index(run, cell, **options)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(hf.ConfigError, match="holds no results of a run"):
+        hf.index(tmp_path, CELL)
