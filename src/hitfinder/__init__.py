@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hitfinder.results.run import Run as Run
     from hitfinder.results.run import RunSummary as RunSummary
     from hitfinder.results.run import open_run as open_run
-    from hitfinder.run.index import Crystals as Crystals
+    from hitfinder.run.index import IndexedRun as IndexedRun
     from hitfinder.run.index import index as index
     from hitfinder.run.job import run as run
     from hitfinder.run.settings import JobSettings as JobSettings
@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "Comparison": "hitfinder.metrics.comparison",
     "ConfigError": "hitfinder.errors",
-    "Crystals": "hitfinder.run.index",
+    "IndexedRun": "hitfinder.run.index",
     "Detector": "hitfinder.geometry.detector",
     "Experiment": "hitfinder.experiment.experiment",
     "Finder": "hitfinder.finding.contract",

@@ -38,8 +38,8 @@ MOST_CRYSTALS, WIDEST_BAND = 16, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class Crystals:
-    """The crystals in the hits of a run.
+class IndexedRun:
+    """What indexing found in the hits of a run.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def index(
     csv: bool = False,
     overwrite: bool = False,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
-) -> Crystals:
+) -> IndexedRun:
     """Find the orientation of the crystal in every hit of a run, the unit cell being known.
 
     This is what the command ``hitfinder index`` runs. The results are written to the folder of
@@ -100,7 +100,7 @@ def index(
     bandwidth : float
         Relative bandwidth of the beam, full width.
     crystals : int
-        Crystals to look for in a frame.
+        IndexedRun to look for in a frame.
     least_score : float, optional
         Score from which a crystal counts as indexed; by default
         `hitfinder.indexing.batch.LEAST_SCORE`.
@@ -185,7 +185,7 @@ def _write(
     found: list[IndexedFrame],
     settings: dict[str, Any],
     csv: bool,
-) -> Crystals:
+) -> IndexedRun:
     """Write the outputs, ``indexed.json`` last, and return what was found."""
     least = settings["least_score"]
     cxi = str(hits.cxi.resolve())
@@ -217,7 +217,7 @@ def _write(
     }
     with replacing(folder / INFO) as part:
         part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return Crystals(folder, lattice, len(found), len(refs), len(solved), by_chance)
+    return IndexedRun(folder, lattice, len(found), len(refs), len(solved), by_chance)
 
 
 def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
