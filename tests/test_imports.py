@@ -23,6 +23,7 @@ BASE = {
     "progress",
     "metrics",
     "lazy",
+    "hdf5loops",
 }
 """What any room may use."""
 ROOMS = (

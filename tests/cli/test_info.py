@@ -211,3 +211,31 @@ def test_a_mask_that_does_not_fit_is_noted(tmp_path):
     assert code == 0
     assert any("the mask is not used, its shape (5, 5)" in note for note in entry["notes"])
     assert entry["mask"] is None
+
+
+def test_a_file_that_is_not_there_has_no_frames(tmp_path):
+    result = run(tmp_path / "nosuch.h5")
+    assert result.exit_code == 1
+    assert "there is no such file" in result.output
+    assert "frames  none that can be read" in result.output
+    assert "unreadable" not in result.output
+
+
+def test_a_list_is_counted_by_its_lines(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["entry/data/data"] = np.ones((12, *SHAPE), np.uint16)
+    (tmp_path / "part.lst").write_text("f.h5 //1\nf.h5 //3\n")
+    entry, code = entry_of(tmp_path / "part.lst")
+    assert (entry["frames"], entry["readable"], code) == (2, 2, 0)
+    assert (entry["files"][0]["frames"], entry["files"][0]["readable"]) == (2, 2)
+
+
+def test_a_mask_that_is_lost_is_a_problem(master):
+    with h5py.File(master, "a") as file:
+        del file["entry/instrument/detector/pixel_mask"]
+        link = h5py.ExternalLink("x_meta.h5", "/mask")
+        file["entry/instrument/detector/pixel_mask"] = link
+    entry, code = entry_of(master)
+    assert code == 1
+    assert "linked file x_meta.h5 is missing, so no pixel" in entry["problems"][0]["text"]
+    assert "there is no pixel mask in the file" not in entry["notes"]

@@ -1,6 +1,8 @@
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hitfinder.errors import OutputError, SourceError
 from hitfinder.io.lst import parse_line, read_lst, write_lst
@@ -8,6 +10,7 @@ from hitfinder.io.open import open_source
 from hitfinder.io.source import FrameRef
 
 SHAPE = (4, 5)
+STATUSES = {"missing-file", "missing-source", "truncated", "no-frames", "unreadable"}
 
 
 def write_stack(path, value, n=3):
@@ -122,3 +125,59 @@ def test_lists_may_name_lists_but_not_themselves(tmp_path):
     source = open_source(tmp_path / "self.lst")
     assert "files name one another" in str(source.problems[0])
     assert value_of(source.read(len(source) - 1)) == 20
+
+
+@pytest.mark.parametrize("name", ["x.lst", "x.LST", "x.list", "x.txt"])
+def test_lists_are_known_by_their_names(tmp_path, name):
+    write_stack(tmp_path / "a.h5", 10, n=12)
+    (tmp_path / name).write_text("a.h5 //1\na.h5 //3\n")
+    with open_source(tmp_path / name) as source:
+        assert (len(source), source.n_readable) == (2, 2)
+        assert [value_of(frame) for frame in source] == [30, 70]
+
+
+def test_a_stack_is_no_list_whatever_its_name(tmp_path):
+    write_stack(tmp_path / "a.txt", 10)
+    assert len(open_source(tmp_path / "a.txt")) == 3
+
+
+def test_only_frames_that_are_listed_are_counted(tmp_path):
+    """The file has more frames than the list, of another shape than most of those listed."""
+    write_stack(tmp_path / "a.h5", 10, n=12)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["entry/data/data"] = np.zeros((3, 6, 7), np.uint16)
+    (tmp_path / "x.lst").write_text("b.h5\na.h5 //1\na.h5 //99\ngone.h5 //1\n")
+    with open_source(tmp_path / "x.lst") as source:
+        assert (len(source), source.n_readable, source.shape) == (6, 3, (6, 7))
+        assert list(source.readable(np.arange(6))) == [True] * 3 + [False] * 3
+        assert source.taken.sum() == 6
+
+
+@pytest.mark.parametrize("event", ["//²", "//٣", "//" + 5000 * "9", "//-1", "//1e0", "//1_0", "//"])
+def test_events_that_are_no_numbers_name_no_frame(tmp_path, event):
+    write_stack(tmp_path / "a.h5", 10)
+    (tmp_path / "x.lst").write_text(f"a.h5 {event}\na.h5 //1\n")
+    with open_source(tmp_path / "x.lst") as source:
+        assert source.n_readable == 1
+        with pytest.raises(SourceError, match="there is no frame"):
+            source.read(0)
+        assert FrameRef("a.h5", event).index == 0
+
+
+def test_a_file_of_zeros_is_no_list(tmp_path):
+    (tmp_path / "x.lst").write_bytes(b"a.h5 //1\nb\0.h5\n")
+    with pytest.raises(SourceError, match=r"x\.lst, line 2: this is no list of files"):
+        read_lst(tmp_path / "x.lst")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.sampled_from([b"\n", b"\r\n", b" //"]))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_a_list_holds_it_is_a_source(tmp_path, lines, between):
+    write_stack(tmp_path / "a.h5", 10)
+    (tmp_path / "x.lst").write_bytes(between.join([b"a.h5 //1", *lines]))
+    with open_source(tmp_path / "x.lst") as source:
+        assert {problem.status for problem in source.problems} <= STATUSES
+        for index in np.flatnonzero(source.readable(np.arange(len(source)))):
+            assert source.read(int(index)).shape == SHAPE

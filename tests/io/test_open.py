@@ -232,3 +232,43 @@ def test_memory_does_not_grow_with_the_frames_read(tmp_path):
 
     first = read_many(20)
     assert read_many(200) - first < 4096
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.lst", "x.npy", "x.cbf"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with open_source(tmp_path / name) as source:
+        assert "is a pipe or device" in str(source.problems[0])
+
+
+def write_npy_header(path, shape, dtype="<u2"):
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    return path
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "(-1, 64, 64)",
+        "(-8, -8)",
+        "(1, -8, -8)",
+        "(1000000000000, 64, 64)",
+        "(99999999999999999999999, 64, 64)",
+        f"({5000 * '9'}, 64, 64)",
+        "(1, 1000000, 1000000)",
+        "(1.5, 8)",
+        "('a', 8)",
+        200 * "(",
+    ],
+)
+def test_numpy_headers_that_cannot_be_are_refused(tmp_path, shape):
+    with open_source(write_npy_header(tmp_path / "x.npy", shape)) as source:
+        assert source.problems[0].status in ("unreadable", "truncated")
+        assert len(str(source.problems[0])) < 900
+
+
+def test_sparse_files_do_not_make_claims_true(tmp_path):
+    path = write_npy_header(tmp_path / "x.npy", "(1, 300000, 300000)", "|u1")
+    os.truncate(path, 300000**2 + 1000)
+    assert "too many frames or pixels" in str(open_source(path).problems[0])

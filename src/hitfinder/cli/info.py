@@ -23,6 +23,9 @@ Exit codes: 0 every frame looks readable; 1 something is wrong (the output says
 what); 2 wrong usage.
 """
 
+UNREADABLE = "unreadable"
+"""Format of an input that cannot be opened."""
+
 SHOWN = 12
 """Linked files, inputs and problems listed; JSON has them all."""
 
@@ -126,6 +129,9 @@ def _facts(entry: dict[str, Any]) -> Table:
 
 def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
     said, rows = entry["metadata"], [("input", entry["input"]), ("format", entry["format"])]
+    if entry["format"] == UNREADABLE:
+        rows[1:] = [("frames", "none that can be read")]
+        return rows
     rows.append(("reader", entry["reader"] or "none"))
     unreadable = entry["frames"] - entry["readable"]
     frames = f"{entry['frames']}" + (f", {unreadable} of them unreadable" if unreadable else "")

@@ -10,7 +10,7 @@ from hitfinder.errors import GeometryError
 Dim = int | Literal["%", "ss", "fs"]
 """One axis of a dataset: a fixed index, the frame (``%``), or a pixel axis."""
 
-MOST_PIXELS = 1 << 28
+MOST_PIXELS = 1 << 27
 """Pixels beyond which a frame's stated size is taken for an error; the largest detectors have some
 2·10⁷."""
 

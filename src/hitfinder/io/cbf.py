@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.io.metadata import LENGTHS_M, WAVELENGTHS_A
+from hitfinder.io.quantities import LENGTHS_M, PIXELS, WAVELENGTHS_A, normal
 from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
 from hitfinder.units import energy_from_wavelength
 
@@ -114,13 +114,14 @@ class CbfSource(FrameSource):
         """
         line = rf"# {field}[ \t:=]+{values}[ \t]*([^\W\d_]*)"
         found = re.search(line, self._header)
-        if found is None or found[found.re.groups].lower() not in units:
+        unit = "" if found is None else normal(found[found.re.groups])
+        if found is None or unit not in units:
             return []
         try:
             numbers = [float(text) for text in found.groups()[:-1]]
         except ValueError:
             return []
-        return [number * units[found[found.re.groups].lower()] for number in numbers]
+        return [number * units[unit] for number in numbers]
 
     def _positive(self, field: str, units: dict[str, float]) -> float | None:
         """Return a quantity that has to be positive; None if it is not."""
@@ -207,7 +208,7 @@ class CbfSource(FrameSource):
 
     def _beam_center(self, pixel_size_m: float | None) -> tuple[float, float] | None:
         """Return where the beam meets the frame, (fs, ss) in pixels."""
-        units = {"": 1.0, "pixels": 1.0, "pixel": 1.0, "px": 1.0}
+        units = {"": 1.0, **PIXELS}
         if pixel_size_m is not None:
             units |= {unit: length / pixel_size_m for unit, length in LENGTHS_M.items()}
         center = self._said("Beam_xy", units, rf"\(?{NUMBER},\s*{NUMBER}\)?")

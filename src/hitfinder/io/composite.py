@@ -70,6 +70,13 @@ class CompositeSource(FrameSource):
     order : ndarray of int, shape (n_frames, 2), optional
         For each frame the number of its source and its index in it; by default all frames of all
         sources.
+
+    Attributes
+    ----------
+    sources : tuple of FrameSource
+        The sources.
+    taken, readable_of : ndarray of int, shape (n_sources,)
+        How many frames are taken from each source, and how many of them can be read.
     """
 
     def __init__(
@@ -82,20 +89,34 @@ class CompositeSource(FrameSource):
             starts = np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
             order = np.stack([which, np.arange(len(which)) - starts], 1)
         self._order = np.asarray(order, np.int64).reshape(-1, 2)
+        self.taken = np.bincount(self._order[:, 0], minlength=len(self.sources))
+        self.readable_of = self._count_readable()
         votes: collections.Counter[tuple[int, int]] = collections.Counter()
-        for source in self.sources:
-            if source.n_readable:
-                votes[source.shape] += source.n_readable
+        for source, n_readable in zip(self.sources, self.readable_of, strict=True):
+            if n_readable:
+                votes[source.shape] += int(n_readable)
         known = (s.shape for s in self.sources if s.shape != (0, 0))
         self.shape = votes.most_common(1)[0][0] if votes else next(known, (0, 0))
-        self._first = next(
-            (s for s in self.sources if s.n_readable and s.shape == self.shape), self.sources[0]
-        )
-        kinds = {s.dtype for s in self.sources if s.n_readable and s.shape == self.shape}
+        self._usable = [
+            bool(n) and source.shape == self.shape
+            for source, n in zip(self.sources, self.readable_of, strict=True)
+        ]
+        usable = [s for s, good in zip(self.sources, self._usable, strict=True) if good]
+        self._first = usable[0] if usable else self.sources[0]
+        kinds = {source.dtype for source in usable}
         self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
         self.reader = ", ".join(dict.fromkeys(s.reader for s in self.sources if s.reader))
-        self._usable = [bool(s.n_readable) and s.shape == self.shape for s in self.sources]
         self._scratch: dict[np.dtype, NDArray] = {}
+
+    def _count_readable(self) -> NDArray[np.int64]:
+        """Count the frames taken from each source that are not known to be unreadable."""
+        counts = np.zeros(len(self.sources), np.int64)
+        by_source = np.argsort(self._order[:, 0], kind="stable")
+        ends = np.cumsum(self.taken)
+        for number, source in enumerate(self.sources):
+            frames = self._order[by_source[ends[number] - self.taken[number] : ends[number]], 1]
+            counts[number] = np.count_nonzero(source.readable(frames))
+        return counts
 
     def __len__(self) -> int:
         return len(self._order)
@@ -133,7 +154,16 @@ class CompositeSource(FrameSource):
     @property
     def n_readable(self) -> int:
         """Number of frames not known to be unreadable, of the common shape."""
-        return sum(s.n_readable for s in self.sources if s.shape == self.shape)
+        return int(self.readable_of[self._usable].sum())
+
+    def readable(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which frames can be read and have the common shape; see `FrameSource.readable`."""
+        good = np.zeros(len(indices), bool)
+        which, inner = self._order[indices].T
+        for number in np.unique(which[np.array(self._usable)[which]]):
+            mine = which == number
+            good[mine] = self.sources[number].readable(inner[mine])
+        return good
 
     @property
     def metadata(self) -> Metadata:

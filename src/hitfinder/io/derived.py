@@ -63,6 +63,10 @@ class DerivedSource(FrameSource):
         """Number of frames that are not known to be unreadable."""
         return self._source.n_readable
 
+    def readable(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which of some frames are not known to be unreadable."""
+        return self._source.readable(indices)
+
     @property
     def problems(self) -> tuple[SourceError, ...]:
         """What is known to be wrong."""

@@ -8,11 +8,13 @@ import re
 import h5py
 
 from hitfinder.errors import SourceError
-from hitfinder.io import metadata as fields
+from hitfinder.io import metadata
 from hitfinder.io.handles import POOL
+from hitfinder.io.links import NOT_THERE, resolve_file
 from hitfinder.io.locate import locate
+from hitfinder.io.nexus import Fields
 from hitfinder.io.stack import Hdf5Source, Plane
-from hitfinder.io.tables import FrameTable, resolve_file
+from hitfinder.io.tables import FrameTable
 
 DATA_GROUPS = ("entry/data", "entry")
 LINK = re.compile(r"data_\d+$")
@@ -23,7 +25,7 @@ def data_links(file: h5py.File) -> tuple[str, ...]:
     for path in DATA_GROUPS:
         try:
             group = file[path]
-        except (KeyError, OSError):
+        except NOT_THERE:
             continue
         names = [name for name in group if LINK.match(name)] if hasattr(group, "keys") else []
         if names:
@@ -44,7 +46,8 @@ def open_eiger(file: str) -> Hdf5Source:
     """
     handle = POOL.file(file)
     links = data_links(handle)
-    announced, shape = fields.frames_announced(handle), fields.shape_announced(handle)
+    said = Fields(handle)
+    announced, shape = metadata.frames_announced(said), metadata.shape_announced(said)
     names = {path: handle.get(path, getlink=True) for path in links}
     tables = [_named(locate(file, path), names[path], file) for path in links]
     tables = _filled_up(tables, announced)

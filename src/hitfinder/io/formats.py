@@ -10,7 +10,7 @@ from hitfinder.io import cbf
 from hitfinder.io.cbf import CbfSource
 from hitfinder.io.composite import CompositeSource, FailedSource
 from hitfinder.io.hdf5 import open_hdf5
-from hitfinder.io.lst import LIST_SUFFIX, read_lst
+from hitfinder.io.lst import is_list, read_lst
 from hitfinder.io.memory import NpySource
 from hitfinder.io.readers import Opening
 from hitfinder.io.source import FrameSource
@@ -68,7 +68,7 @@ class ListReader:
 
     def guess_can_open(self, file: str) -> bool:
         """Say whether it is a list by its name."""
-        return file.endswith(LIST_SUFFIX)
+        return is_list(file)
 
     def open(self, file: str, opening: Opening) -> FrameSource:
         """Open the frames of a list, in its order."""

@@ -133,7 +133,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def open_file(path: str | Path) -> h5py.File:
-    """Open an HDF5 file for reading.
+    """Open an HDF5 file for reading, even while another program appends to it (SWMR mode).
 
     Raises
     ------
@@ -142,8 +142,13 @@ def open_file(path: str | Path) -> h5py.File:
     """
     try:
         return h5py.File(path, "r", locking="best-effort")
-    except OSError as error:
-        raise open_error(error, str(path)) from error
+    except (OSError, ValueError) as error:
+        if "already open for write" not in str(error):
+            raise open_error(error, str(path)) from error
+        try:
+            return h5py.File(path, "r", locking="best-effort", libver="latest", swmr=True)
+        except OSError:
+            raise open_error(error, str(path)) from error
 
 
 def open_error(error: Exception, path: str) -> SourceError:
@@ -164,8 +169,11 @@ def open_error(error: Exception, path: str) -> SourceError:
         if Path(path).is_file() and not Path(path).stat().st_size:
             return SourceError("truncated", "the file is empty", path)
         return SourceError("unreadable", "this is not an HDF5 file", path)
-    if "lock file" in text:
-        hint = "Wait until it is closed."
+    if "lock file" in text or "already open" in text:
+        # HDF5 advises h5clear, which damages a file that is being written.
+        hint = (
+            "Wait until it is closed; if that program was killed, repair a copy (h5clear -s COPY)."
+        )
         return SourceError("unreadable", "another program is writing this file", path, hint)
     return SourceError("unreadable", f"HDF5 cannot read it ({_inner(text)})", path)
 

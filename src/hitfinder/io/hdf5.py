@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import fnmatch
 from collections.abc import Iterator
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import Dim, FrameLayout, Slab, filled
-from hitfinder.io import metadata as fields
+from hitfinder.io import metadata
 from hitfinder.io.chunks import Axis
 from hitfinder.io.eiger import data_links, open_eiger
 from hitfinder.io.handles import POOL
+from hitfinder.io.links import NOT_THERE
 from hitfinder.io.locate import locate
+from hitfinder.io.nexus import Fields
 from hitfinder.io.stack import Hdf5Source, Plane
 from hitfinder.io.tables import NO_INDEX, FrameTable
 
@@ -32,6 +35,9 @@ NOT_FRAMES = ("*mask*", "*flatfield*", "*gain*", "*pixel_map*", "*error*", "*bac
 
 PLAIN_DIMS: tuple[tuple[Dim, ...], ...] = (("%", "ss", "fs"), ("ss", "fs"))
 """Layouts that say no more than the number of axes does."""
+
+MOST_OBJECTS, MOST_LEVELS = 100_000, 32
+"""Objects of a file, and levels of groups, among which frames are looked for."""
 
 LEAST_SIDE = 16
 """Rows and columns from which a dataset at an unusual place passes for frames."""
@@ -72,7 +78,7 @@ def open_hdf5(
 def _open_plain(file: str, path: str) -> Hdf5Source:
     """Open a dataset whose last two axes are the frame."""
     handle = POOL.file(file)
-    kind, shape = format_name(handle), fields.shape_announced(handle)
+    kind, shape = format_name(handle), metadata.shape_announced(Fields(handle))
     groups = _frame_groups(handle, (path,))
     label = path + _channel_note(handle, path)
     tables = [locate(file, filled(path, group)) for group in groups]
@@ -95,7 +101,7 @@ def _channel_note(handle: h5py.File, path: str) -> str:
     SourceError
         If the file does not tell which of both it is.
     """
-    dataset = handle.get(path)
+    dataset = _get(handle, path)
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4 or dataset.shape[1] == 1:
         return ""
     if format_name(handle) == "NXmx":
@@ -179,17 +185,17 @@ def _names_for(handle: h5py.File, start: str, pieces: list[str]) -> Iterator[str
             yield name
 
 
-def _get(handle: h5py.File, path: str) -> object:
+def _get(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
     """Return what is at a path; None if there is nothing, or a link leads nowhere."""
     try:
-        return handle.get(path)
-    except (KeyError, OSError, RuntimeError):
+        return group.get(path)
+    except NOT_THERE:
         return None
 
 
 def format_name(handle: h5py.File) -> str:
     """Name the format of a file that does not link data files."""
-    definition = fields.read_text(handle, "entry/definition")
+    definition = metadata.read_text(Fields(handle), "entry/definition")
     if definition == "NXmx" or "entry/instrument/detector/detectorSpecific" in handle:
         return "NXmx"
     if "cxi_version" in handle or "entry_1" in handle:
@@ -211,13 +217,13 @@ def find_frames(handle: h5py.File) -> str:
     for path in USUAL_PATHS:
         try:
             item = _follow(handle, path)
-        except (KeyError, OSError):
+        except NOT_THERE:
             return path
         if _is_stack(item, least_side=0):
             return path
         if isinstance(item, h5py.Dataset):
             no_stack = no_stack or path
-    found = dict(_datasets(handle, "", set()))
+    found = dict(_datasets(handle))
     sizes = {path: dataset.size for path, dataset in found.items()}
     largest = sorted(path for path, size in sizes.items() if size == max(sizes.values()))
     if not largest and no_stack is not None:
@@ -242,26 +248,28 @@ def _follow(handle: h5py.File, path: str) -> object:
     return item
 
 
-def _datasets(
-    group: h5py.Group, prefix: str, seen: set[tuple[int, int]]
-) -> Iterator[tuple[str, h5py.Dataset]]:
+def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Walk through a file, links included, visiting each object once; yield stacks of frames."""
-    for name in group:
-        if any(fnmatch.fnmatch(name.lower(), pattern) for pattern in NOT_FRAMES):
-            continue
-        try:
-            item = group[name]
-        except (KeyError, OSError):
-            continue
-        info = h5py.h5o.get_info(item.id)
-        key = info.fileno, info.addr
-        if key in seen:
-            continue
-        seen.add(key)
-        if isinstance(item, h5py.Group):
-            yield from _datasets(item, f"{prefix}/{name}", seen)
-        elif isinstance(item, h5py.Dataset) and _is_stack(item, LEAST_SIDE):
-            yield f"{prefix}/{name}", item
+    seen: set[tuple[int, int]] = set()
+    waiting: collections.deque[tuple[str, h5py.Group]] = collections.deque([("", file)])
+    while waiting and len(seen) < MOST_OBJECTS:
+        prefix, group = waiting.popleft()
+        for name in group:
+            if any(fnmatch.fnmatch(name.lower(), pattern) for pattern in NOT_FRAMES):
+                continue
+            item = _get(group, name)
+            if item is None:
+                continue
+            info = h5py.h5o.get_info(item.id)
+            key = info.fileno, info.addr
+            if key in seen:
+                continue
+            seen.add(key)
+            path = f"{prefix}/{name}"
+            if isinstance(item, h5py.Group) and path.count("/") < MOST_LEVELS:
+                waiting.append((path, item))
+            elif isinstance(item, h5py.Dataset) and _is_stack(item, LEAST_SIDE):
+                yield path, item
 
 
 def _is_stack(item: object, least_side: int) -> bool:

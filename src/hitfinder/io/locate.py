@@ -8,13 +8,17 @@ they have been checked.
 
 from __future__ import annotations
 
+import os
+
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.hdf5loops import is_endless
 from hitfinder.io.chunks import Axis
 from hitfinder.io.handles import POOL
+from hitfinder.io.links import NOT_THERE
 from hitfinder.io.tables import (
     NO_INDEX,
     FrameTable,
@@ -28,6 +32,9 @@ from hitfinder.io.virtual import Indices, Mapping, mappings
 
 MAX_DEPTH = 8
 """Virtual datasets of virtual datasets followed before HDF5 is left to do it."""
+
+Place = tuple[str, str]
+"""A file and a dataset in it."""
 
 
 class _Known:
@@ -55,7 +62,7 @@ def locate(
     path: str,
     axes: tuple[Axis, ...] | None = None,
     *,
-    depth: int = 0,
+    way: tuple[Place, ...] = (),
 ) -> FrameTable:
     """Find the frames of a dataset.
 
@@ -66,7 +73,7 @@ def locate(
     axes : tuple, optional
         What each frame takes of each axis; by default the last two, the frame being the first.
         Of a fourth axis, the second one, the first entry is taken.
-    depth : int
+    way : tuple of (str, str)
         Virtual datasets followed so far.
 
     Returns
@@ -82,8 +89,12 @@ def locate(
             what = f"has {dataset.ndim} axes {dataset.shape} where {len(axes)} are expected"
             raise SourceError("wrong-shape", what, f"{file}{dataset.name}")
         n_frames = frame_count(dataset, axes)
-        if dataset.is_virtual and depth < MAX_DEPTH:
-            return _locate_virtual(dataset, axes, n_frames, depth)
+        if dataset.is_virtual:
+            place = os.path.realpath(dataset.file.filename), dataset.name
+            if place in way or (len(way) >= MAX_DEPTH and is_endless(dataset)):
+                raise SourceError("unreadable", "is made of itself", f"{file}{dataset.name}")
+            if len(way) < MAX_DEPTH:
+                return _locate_virtual(dataset, axes, n_frames, (*way, place))
     except SourceError as error:
         return FrameTable.failed(1, error, file, path)
     try:
@@ -94,22 +105,27 @@ def locate(
 
 
 def _locate_virtual(
-    dataset: h5py.Dataset, axes: tuple[Axis, ...], n_frames: int, depth: int
+    dataset: h5py.Dataset, axes: tuple[Axis, ...], n_frames: int, way: tuple[Place, ...]
 ) -> FrameTable:
     # The dataset's own file may be closed while its sources are opened: ask it all now.
     whole = part_of_dataset(dataset, axes)
+    where = f"{whole.file}{whole.path}"
     sources = [mapping for mapping in mappings(dataset) if mapping.concerns(axes)]
     known = _Known()
     tables = []
     for mapping in sources:
-        table = _follow(mapping, whole, depth, known)
+        table = _follow(mapping, whole, way, known)
         if table is None:
+            if is_endless(POOL.dataset(whole.file, whole.path)):
+                raise SourceError("unreadable", "is made of itself", where)
             return _through_hdf5(whole, sources, n_frames)
         tables.append(table)
     return _assemble(whole, sources, tables, n_frames)
 
 
-def _follow(mapping: Mapping, whole: Part, depth: int, known: _Known) -> FrameTable | None:
+def _follow(
+    mapping: Mapping, whole: Part, way: tuple[Place, ...], known: _Known
+) -> FrameTable | None:
     """Return the frames that a source fills, in their order; None if they are not whole frames."""
     axes = whole.axes
     pixels = [indices for axis, indices in zip(axes, mapping.filled, strict=True) if axis == ":"]
@@ -131,7 +147,7 @@ def _follow(mapping: Mapping, whole: Part, depth: int, known: _Known) -> FrameTa
         return None
     key = (mapping.file, mapping.path, matched)
     if key not in known.tables:
-        known.tables[key] = locate(mapping.file, mapping.path, matched, depth=depth + 1)
+        known.tables[key] = locate(mapping.file, mapping.path, matched, way=way)
     wanted = taken[matched.index("%")] if "%" in matched else np.zeros(1, np.int64)
     return _pick(known.tables[key], wanted, mapping)
 
@@ -216,10 +232,15 @@ def _source_error(mapping: Mapping) -> SourceError | None:
     if mapping.file is None:
         return SourceError("missing-source", f"virtual source {mapping.name} is missing")
     try:
-        source = POOL.file(mapping.file)[mapping.path]
+        file = POOL.file(mapping.file)
+        if file.swmr_mode:
+            # HDF5 would not open it, and fill in zeros.
+            what = "another program is writing this virtual source"
+            return SourceError("missing-source", what, mapping.file)
+        source = file[mapping.path]
     except SourceError as error:
         return error
-    except (KeyError, OSError):
+    except NOT_THERE:
         what = f"virtual source {mapping.path} cannot be opened"
         return SourceError("missing-source", what, mapping.file)
     taken = mapping.taken(source.shape)

@@ -10,7 +10,30 @@ from hitfinder import atomic
 from hitfinder.errors import SourceError
 from hitfinder.io.source import FrameRef
 
-LIST_SUFFIX = ".lst"
+SUFFIXES = (".lst", ".list")
+TEXT = ".txt"
+"""How the names of lists end, in capitals or not; of texts, some are lists."""
+
+MOST_BYTES = 1 << 32
+"""Size beyond which a file is no list: 30 million lines of 128 characters."""
+
+_MOST_LINE = 1 << 13
+
+
+def is_list(path: str) -> bool:
+    """Tell a list by its name; a text by its first line, which names a file with an ending."""
+    name = path.lower()
+    if not name.endswith((*SUFFIXES, TEXT)):
+        return False
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_MOST_LINE)
+    except OSError:
+        return True
+    if begin.startswith(b"\x89HDF\r\n\x1a\n"):
+        return False
+    first = parse_line(begin.lstrip().partition(b"\n")[0].decode(errors="replace"))
+    return name.endswith(SUFFIXES) or bool(first.event or os.path.splitext(first.file)[1])
 
 
 def parse_line(line: str) -> FrameRef:
@@ -60,11 +83,16 @@ def read_lst(path: str | Path) -> list[FrameRef]:
         If the list cannot be read or is empty.
     """
     try:
+        if Path(path).stat().st_size > MOST_BYTES:
+            raise SourceError("unreadable", "is too large for a list", str(path))
         text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError as error:
         raise SourceError("missing-file", "there is no such list", str(path)) from error
     except OSError as error:
         raise SourceError("unreadable", f"cannot be read ({error})", str(path)) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise SourceError("unreadable", "this is no list of files", f"{path}, line {line}")
     refs = [parse_line(line) for line in text.split("\n") if line.strip()]
     if not refs:
         raise SourceError("no-frames", "the list is empty", str(path))

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.io.numbers import dataset_at, places
+from hitfinder.io.links import at_path
+from hitfinder.io.nexus import Fields
 
 MASKS = (
     "{detector}/pixel_mask",
@@ -43,7 +44,8 @@ class StoredMask:
         self, file: h5py.File, shape: tuple[int, int], index: int = 0
     ) -> NDArray[np.unsignedinteger]:
         """Read a frame's mask in the file's own bits, shape of a frame; 0 is a good pixel."""
-        dataset = file[self.path]
+        dataset = at_path(file, self.path)
+        assert isinstance(dataset, h5py.Dataset)
         kept = 3 if self.of_modules else 2
         lead = dataset.ndim - kept
         first = (index if self.of_frames else 0,) if lead else ()
@@ -52,14 +54,14 @@ class StoredMask:
 
 
 def find_mask(
-    file: h5py.File, shape: tuple[int, int], n_frames: int
+    fields: Fields, shape: tuple[int, int], n_frames: int
 ) -> tuple[StoredMask | None, list[str]]:
     """Find the mask of a file.
 
     Parameters
     ----------
-    file : h5py.File
-        A master, CXI or other HDF5 file.
+    fields : Fields
+        The fields of a master, CXI or other HDF5 file; masks that are lost are among those broken.
     shape : tuple of int
         Rows and columns of a frame.
     n_frames : int
@@ -73,11 +75,11 @@ def find_mask(
         What is odd about it; if none fits, what is wrong with those that are there.
     """
     wrong = []
-    for path in places(MASKS):
-        mask = dataset_at(file, path)
+    for path in fields.places(MASKS):
+        mask = fields.dataset(path)
         if mask is None:
             continue
-        where, needed = f"{file.filename}:/{path}", f"{shape[0]} x {shape[1]}"
+        where, needed = f"{fields.file.filename}:/{path}", f"{shape[0]} x {shape[1]}"
         if mask.dtype.kind not in "iub":
             wrong.append(f"{where}: the mask is not used, its values are not integers")
             continue

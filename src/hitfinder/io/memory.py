@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io.source import Contents, FrameRef, FrameSource
+from hitfinder.io.tables import MOST_FRAMES
 
 
 class ArraySource(FrameSource):
@@ -83,7 +85,7 @@ class NpySource(ArraySource):
             frames = np.load(file, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
             raise SourceError("missing-file", "there is no such file", file) from error
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # the header is text that Python parses: there are many
             # A file shorter than its header says cannot be mapped.
             status = "truncated" if "mmap length" in str(error) else "unreadable"
             raise SourceError(status, f"NumPy cannot read it ({error})", file) from error
@@ -106,4 +108,8 @@ def _stack(frames: NDArray, name: str) -> NDArray:
         raise SourceError("wrong-shape", f"{frames.shape} is no stack of frames", name)
     if not frames.size:
         raise SourceError("no-frames", f"the array is empty {frames.shape}", name)
-    return frames[None] if frames.ndim == 2 else frames
+    stack = frames[None] if frames.ndim == 2 else frames
+    if len(stack) > MOST_FRAMES or stack[0].size > MOST_PIXELS:
+        what = f"{frames.shape} is no stack of frames: too many frames or pixels"
+        raise SourceError("wrong-shape", what, name)
+    return stack

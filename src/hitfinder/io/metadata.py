@@ -7,28 +7,24 @@ the convention used here, so it is taken over unchanged.
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.io.numbers import (
-    Values,
-    attribute_values,
-    dataset_at,
-    first_number,
-    first_values,
-    places,
-)
+from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.io import quantities
+from hitfinder.io.nexus import Fields
+from hitfinder.io.numbers import Values, attribute_values, first_number, first_values
+from hitfinder.io.quantities import Kind, converted, normal
 from hitfinder.io.source import Metadata
+from hitfinder.io.tables import MOST_FRAMES
 from hitfinder.units import HC_EV_ANGSTROM
 
 ENERGIES = (
-    "entry/instrument/beam/incident_energy",
-    "entry/instrument/beam/photon_energy",
-    "entry/instrument/detector/detectorSpecific/photon_energy",
+    "{beam}/incident_energy",
+    "{beam}/photon_energy",
+    "{detector}/detectorSpecific/photon_energy",
     "entry_1/instrument_1/source_1/energy",
-    "entry_1/instrument_1/beam_1/photon_energy",
-    "entry_1/instrument_1/beam_1/energy",
+    "{beam}/energy",
     "LCLS/photon_energy_eV",
     "photon_energy_ev",
     "photon_energy_eV",
@@ -36,12 +32,10 @@ ENERGIES = (
     "entry/photon_energy",
     "entry/data/photon_energy",
 )
-WAVELENGTHS = (
-    "entry/instrument/beam/incident_wavelength",
-    "entry/sample/beam/incident_wavelength",
-    "entry_1/instrument_1/beam_1/incident_wavelength",
-    "LCLS/photon_wavelength_A",
-)
+WAVELENGTHS = ("{beam}/incident_wavelength", "{beam}/wavelength", "LCLS/photon_wavelength_A")
+MONOCHROMATOR = ("{monochromator}/energy", "{monochromator}/wavelength")
+"""Where the energy is that the beam was set to, if nothing is said of the beam itself."""
+
 DISTANCES = (
     "{detector}/detector_distance",
     "{detector}/distance",
@@ -50,37 +44,37 @@ DISTANCES = (
     "entry/clen",
     "entry/data/clen",
 )
-LENGTHS_M = {"m": 1.0, "metre": 1.0, "meter": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6}
-ENERGIES_EV = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / 1.602176634e-19}
-WAVELENGTHS_A = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10}
 
-MAX_UNITLESS_DISTANCE_M = 20.0
-"""A camera length without a unit beyond this is taken to be in mm."""
+MOST_TEXT = 1 << 16
+"""Bytes of a text of fixed length that is read."""
 
 
-def read_metadata(file: h5py.File, dtype: np.dtype, n_frames: int) -> Metadata:
+def read_metadata(fields: Fields, dtype: np.dtype, n_frames: int) -> Metadata:
     """Read what a file says about its frames, but for the mask; see `hitfinder.io.masks`.
 
     Parameters
     ----------
-    file : h5py.File
-        A master, CXI or other HDF5 file.
+    fields : Fields
+        The fields of a master, CXI or other HDF5 file.
     dtype : numpy.dtype
         Type of the counts.
     n_frames : int
         Number of frames, which arrays of values should have as many of.
     """
-    pixel = read_pixel_size(file)
-    energies, lengths = _energies(file), _lengths(file)
+    energies, energy_notes = _energies(fields)
+    lengths, length_notes = _lengths(fields)
+    pixel, pixel_notes = read_pixel_size(fields)
+    center, center_notes = read_beam_center(fields, pixel)
+    notes = [*energy_notes, *length_notes, *pixel_notes, *center_notes]
     return Metadata(
         photon_energy_ev=None if energies is None else float(np.median(energies.values)),
         camera_length_m=None if lengths is None else float(np.median(lengths.values)),
-        beam_center=read_beam_center(file, pixel),
+        beam_center=center,
         pixel_size_m=pixel,
-        saturation=read_saturation(file, dtype),
-        underload=first_number(file, "{detector}/underload_value"),
-        detector=read_text(file, "{detector}/description"),
-        notes=_oddities(energies, lengths, n_frames),
+        saturation=read_saturation(fields, dtype),
+        underload=first_number(fields, "{detector}/underload_value"),
+        detector=read_text(fields, "{detector}/description"),
+        notes=(*notes, *_oddities(energies, lengths, n_frames)),
     )
 
 
@@ -101,80 +95,98 @@ def _oddities(energies: Values | None, lengths: Values | None, n_frames: int) ->
     return tuple(notes)
 
 
-def photon_energies_ev(file: h5py.File) -> NDArray[np.float64] | None:
+def photon_energies_ev(fields: Fields) -> NDArray[np.float64] | None:
     """Return the photon energy in eV, one value or one for each frame; None if none is given."""
-    found = _energies(file)
+    found, _ = _energies(fields)
     return None if found is None else found.values
 
 
-def camera_lengths_m(file: h5py.File) -> NDArray[np.float64] | None:
+def camera_lengths_m(fields: Fields) -> NDArray[np.float64] | None:
     """Return the camera length in m, one value or one for each frame; None if none is given."""
-    found = _lengths(file)
+    found, _ = _lengths(fields)
     return None if found is None else found.values
 
 
-def _energies(file: h5py.File) -> Values | None:
+Read = tuple[Values | None, list[str]]
+"""Numbers in the base unit of their kind, and what should be said of them."""
+
+
+def _energies(fields: Fields) -> Read:
     """Find the photon energy, and turn it to eV."""
-    found = first_values(file, ENERGIES)
-    if found is None and (waves := first_values(file, WAVELENGTHS)) is not None:
-        wavelengths = waves.values * WAVELENGTHS_A.get(waves.unit.lower(), 1.0)
-        return waves._replace(values=HC_EV_ANGSTROM / wavelengths)
-    found = found or attribute_values(file, "photon_energy")
-    return None if found is None else found._replace(values=_to_ev(found.values, found.unit))
+    notes: list[str] = []
+    for patterns, kind in (
+        (ENERGIES, quantities.PHOTON_ENERGY),
+        (WAVELENGTHS, quantities.WAVELENGTH),
+        (MONOCHROMATOR[:1], quantities.PHOTON_ENERGY),
+        (MONOCHROMATOR[1:], quantities.WAVELENGTH),
+    ):
+        found, said = _in_base_unit(kind, first_values(fields, patterns))
+        notes += said
+        if found is not None:
+            if kind is quantities.WAVELENGTH:
+                found = found._replace(values=HC_EV_ANGSTROM / found.values)
+            return found, notes
+    attribute = attribute_values(fields, "photon_energy")
+    found, said = _in_base_unit(quantities.PHOTON_ENERGY, attribute)
+    return found, notes + said
 
 
-def _lengths(file: h5py.File) -> Values | None:
+def _lengths(fields: Fields) -> Read:
     """Find the camera length, and turn it to m."""
-    found = first_values(file, DISTANCES) or attribute_values(file, "clen")
+    found = first_values(fields, DISTANCES) or attribute_values(fields, "clen")
+    return _in_base_unit(quantities.CAMERA_LENGTH, found)
+
+
+def _in_base_unit(kind: Kind, found: Values | None) -> Read:
     if found is None:
-        return None
-    values, unit = found.values, found.unit.lower()
-    if unit in LENGTHS_M:
-        return found._replace(values=values * LENGTHS_M[unit])
-    in_mm = np.median(values) > MAX_UNITLESS_DISTANCE_M
-    return found._replace(values=values / 1e3) if in_mm else found
+        return None, []
+    values, notes = converted(kind, found.values, found.unit, found.place)
+    return None if values is None else found._replace(values=values), notes
 
 
-def _to_ev(values: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
-    """Convert energies to eV; without a unit, the size tells J (below 1e-9) and keV (below 200).
-
-    CXI files give J without saying so.
-    """
-    if unit.lower() in ENERGIES_EV:
-        return values * ENERGIES_EV[unit.lower()]
-    size = float(np.median(values))
-    return values * (ENERGIES_EV["j"] if size < 1e-9 else 1e3 if size < 200 else 1.0)
+def read_pixel_size(fields: Fields) -> tuple[float | None, list[str]]:
+    """Return the pixel size along fs, in m, and what should be said of it."""
+    stored = first_values(fields, ("{detector}/x_pixel_size",))
+    found, notes = _in_base_unit(quantities.PIXEL_SIZE, stored)
+    return None if found is None else float(found.values[0]), notes
 
 
-def read_pixel_size(file: h5py.File) -> float | None:
-    """Return the pixel size along fs, in m."""
-    found = first_values(file, ("{detector}/x_pixel_size",))
-    return (
-        None if found is None else float(found.values[0] * LENGTHS_M.get(found.unit.lower(), 1.0))
-    )
-
-
-def read_beam_center(file: h5py.File, pixel_size_m: float | None) -> tuple[float, float] | None:
+def read_beam_center(
+    fields: Fields, pixel_size_m: float | None
+) -> tuple[tuple[float, float] | None, list[str]]:
     """Return where the beam meets the frame, (fs, ss) in pixels, corner convention.
 
     A length is divided by the pixel size. (0, 0), which detectors write when it was never set, is
     no beam centre.
+
+    Returns
+    -------
+    tuple of float, or None
+        The beam centre.
+    list of str
+        What should be said of it.
     """
     center = []
     for axis in "xy":
-        found = first_values(file, (f"{{detector}}/beam_center_{axis}",), least=-np.inf)
+        found = first_values(fields, (f"{{detector}}/beam_center_{axis}",), least=-np.inf)
         if found is None:
-            return None
-        value, unit = float(found.values[0]), found.unit.lower()
-        if unit in LENGTHS_M:
+            return None, []
+        value, unit = float(found.values[0]), normal(found.unit)
+        if unit in quantities.LENGTHS_M:
             if not pixel_size_m:
-                return None
-            value *= LENGTHS_M[unit] / pixel_size_m
+                what = (
+                    f"the beam centre at {found.place} is in {found.unit}, the pixel size unknown"
+                )
+                return None, [f"{what}: it is not used"]
+            value *= quantities.LENGTHS_M[unit] / pixel_size_m
+        elif unit and unit not in quantities.PIXELS:
+            what = f"the beam centre at {found.place} is in {found.unit!r}, which is not known"
+            return None, [f"{what}: it is not used"]
         center.append(value)
-    return (center[0], center[1]) if any(center) else None
+    return (center[0], center[1]) if any(center) else None, []
 
 
-def read_saturation(file: h5py.File, dtype: np.dtype) -> float | None:
+def read_saturation(fields: Fields, dtype: np.dtype) -> float | None:
     """Return the counts at and above which a pixel is saturated.
 
     The least of what the file states and the detector's largest number, 2^bits − 1, ``bits`` being
@@ -182,37 +194,50 @@ def read_saturation(file: h5py.File, dtype: np.dtype) -> float | None:
     valid, but counts are clipped there.
     """
     limits = [
-        first_number(file, "{detector}/saturation_value"),
-        first_number(file, "{detector}/detectorSpecific/countrate_correction_count_cutoff"),
+        first_number(fields, "{detector}/saturation_value"),
+        first_number(fields, "{detector}/detectorSpecific/countrate_correction_count_cutoff"),
     ]
-    bits = first_number(file, "{detector}/bit_depth_image")
+    bits = first_number(fields, "{detector}/bit_depth_image")
     if dtype.kind in "iu":
         # A depth beyond the stored type, as after a conversion to fewer bits, says nothing.
         largest = float(np.iinfo(dtype).max)
-        limits.append(min(2.0**bits - 1, largest) if bits else largest)
+        limits.append(min(2.0**bits - 1, largest) if bits and 0 < bits <= 64 else largest)
     known = [limit for limit in limits if limit is not None and limit > 0]
     return min(known) if known else None
 
 
-def read_text(file: h5py.File, path: str) -> str:
+def read_text(fields: Fields, path: str) -> str:
     """Return a text field; empty if there is none."""
-    for where in places((path,)):
-        dataset = dataset_at(file, where)
-        if dataset is not None and dataset.size == 1 and dataset.dtype.kind in "OS":
+    for where in fields.places((path,)):
+        dataset = fields.dataset(where)
+        if dataset is None or dataset.size != 1 or dataset.dtype.kind not in "OS":
+            continue
+        if dataset.dtype.itemsize > MOST_TEXT:
+            continue
+        try:
             value = np.asarray(dataset[()]).ravel()[0]
-            return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        except (OSError, RuntimeError, ValueError):
+            continue
+        return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return ""
 
 
-def frames_announced(file: h5py.File) -> int | None:
-    """Return the number of frames a detector was told to take; None if the file does not say."""
-    images = first_number(file, "{detector}/detectorSpecific/nimages")
-    triggers = first_number(file, "{detector}/detectorSpecific/ntrigger")
-    return None if images is None else int(images * (triggers or 1))
+def frames_announced(fields: Fields) -> int | None:
+    """Return the number of frames a detector was told to take; None if the file does not say.
+
+    A number that no detector takes counts as none.
+    """
+    images = first_number(fields, "{detector}/detectorSpecific/nimages")
+    triggers = first_number(fields, "{detector}/detectorSpecific/ntrigger")
+    if images is None or not 0 <= images * (triggers or 1) <= MOST_FRAMES:
+        return None
+    return int(images * (triggers or 1))
 
 
-def shape_announced(file: h5py.File) -> tuple[int, int] | None:
+def shape_announced(fields: Fields) -> tuple[int, int] | None:
     """Return the shape of a frame as a detector states it; None if the file does not say."""
-    rows = first_number(file, "{detector}/detectorSpecific/y_pixels_in_detector")
-    columns = first_number(file, "{detector}/detectorSpecific/x_pixels_in_detector")
-    return (int(rows), int(columns)) if rows and columns else None
+    rows = first_number(fields, "{detector}/detectorSpecific/y_pixels_in_detector")
+    columns = first_number(fields, "{detector}/detectorSpecific/x_pixels_in_detector")
+    if not (rows and columns) or not 0 < rows * columns <= MOST_PIXELS or rows < 0:
+        return None
+    return int(rows), int(columns)

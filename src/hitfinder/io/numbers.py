@@ -8,12 +8,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-DETECTORS = (
-    "entry/instrument/detector",
-    "entry_1/instrument_1/detector_1",
-    "entry/instrument_1/detector_1",
-    "entry_1/instrument/detector",
-)
+from hitfinder.errors import SourceError
+from hitfinder.io.nexus import Fields
+from hitfinder.io.tables import MOST_FRAMES
 
 
 class Values(NamedTuple):
@@ -37,36 +34,39 @@ class Values(NamedTuple):
     n_bad: int = 0
 
 
-def places(patterns: tuple[str, ...]) -> list[str]:
-    """Write out the places of the detector group."""
-    return [
-        pattern.format(detector=group)
-        for pattern in patterns
-        for group in (DETECTORS if "{detector}" in pattern else ("",))
-    ]
-
-
-def dataset_at(file: h5py.File, path: str) -> h5py.Dataset | None:
-    """Return the dataset at a path; None if there is none, or a link leads nowhere."""
-    try:
-        found = file[path]
-    except (KeyError, OSError):
-        return None
-    return found if isinstance(found, h5py.Dataset) else None
-
-
-def first_values(file: h5py.File, patterns: tuple[str, ...], least: float = 0.0) -> Values | None:
+def first_values(fields: Fields, patterns: tuple[str, ...], least: float = 0.0) -> Values | None:
     """Return the numbers of the first place that has finite ones above `least`."""
-    for path in places(patterns):
-        dataset = dataset_at(file, path)
-        if dataset is None or dataset.dtype.kind not in "iuf" or not dataset.size:
+    for path in fields.places(patterns):
+        dataset = fields.dataset(path)
+        if dataset is None or dataset.dtype.kind not in "iuf":
             continue
-        unit = dataset.attrs.get("units", "")
-        unit = unit.decode() if isinstance(unit, bytes) else str(unit)
-        values = np.asarray(dataset[()], np.float64).ravel()
-        if (found := _mended(Values(values, unit, dataset.name), least)) is not None:
+        if not 0 < dataset.size <= MOST_FRAMES:
+            continue
+        try:
+            values = np.asarray(dataset[()], np.float64).ravel()
+        except (OSError, RuntimeError, ValueError) as error:
+            where = f"{fields.file.filename}:/{path}"
+            reason = " ".join(str(error).split())
+            fields.broken[path] = SourceError("unreadable", f"cannot be read ({reason})", where)
+            continue
+        found = _mended(Values(values, _unit(dataset), dataset.name), least)
+        if found is not None:
             return found
     return None
+
+
+def _unit(dataset: h5py.Dataset) -> str:
+    """Return the unit of a dataset; empty if it has none."""
+    for name in ("units", "unit"):
+        try:
+            unit = dataset.attrs.get(name)
+        except (OSError, RuntimeError, ValueError, TypeError):
+            continue
+        if isinstance(unit, np.ndarray) and unit.size == 1:
+            unit = unit.ravel()[0]
+        if isinstance(unit, (bytes, str)):
+            return unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
+    return ""
 
 
 def _mended(found: Values, least: float = 0.0) -> Values | None:
@@ -78,22 +78,23 @@ def _mended(found: Values, least: float = 0.0) -> Values | None:
     return found._replace(values=values, n_bad=int(np.count_nonzero(~good)))
 
 
-def first_number(file: h5py.File, pattern: str) -> float | None:
+def first_number(fields: Fields, pattern: str) -> float | None:
     """Return the first finite number at a place, of whatever sign."""
-    found = first_values(file, (pattern,), least=-np.inf)
+    found = first_values(fields, (pattern,), least=-np.inf)
     return None if found is None else float(found.values[0])
 
 
-def attribute_values(file: h5py.File, name: str) -> Values | None:
+def attribute_values(fields: Fields, name: str) -> Values | None:
     """Return an attribute of the frames' dataset, or of a group on the way to it."""
     for path in ("entry/data/data", "entry/data", "entry", "/"):
-        holder = file.get(path)
-        if holder is not None and name in holder.attrs:
-            try:
-                values = np.atleast_1d(np.asarray(holder.attrs[name], np.float64))
-            except (TypeError, ValueError):
+        try:
+            holder = fields.file.get(path)
+            if holder is None or name not in holder.attrs:
                 continue
-            found = _mended(Values(values, "", f"{holder.name}, attribute {name}"))
-            if found is not None:
-                return found
+            values = np.atleast_1d(np.asarray(holder.attrs[name], np.float64))
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+            continue
+        found = _mended(Values(values.ravel(), "", f"{holder.name}, attribute {name}"))
+        if found is not None:
+            return found
     return None

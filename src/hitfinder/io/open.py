@@ -17,7 +17,8 @@ from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import FrameLayout
 from hitfinder.io.composite import CompositeSource, FailedSource
 from hitfinder.io.handles import POOL
-from hitfinder.io.lst import LIST_SUFFIX
+from hitfinder.io.links import NOT_THERE
+from hitfinder.io.lst import is_list
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.readers import Opening, open_file, reader_named, searched_suffixes
 from hitfinder.io.source import FrameRef, FrameSource
@@ -26,7 +27,7 @@ from hitfinder.plugins import path_of
 log = logging.getLogger(__name__)
 
 Input = str | os.PathLike[str] | NDArray
-"""A file, a folder, a pattern, a list (``.lst``) or an array."""
+"""A file, a folder, a pattern, a list (``.lst``, ``.list``, ``.txt``) or an array."""
 
 
 def open_source(
@@ -45,8 +46,8 @@ def open_source(
     ----------
     inputs : str, Path, ndarray, or sequence of them
         Files, folders (searched with their subfolders), patterns with ``*``, ``?`` or ``[]``,
-        CrystFEL lists (``.lst``), arrays of shape (n, ss, fs) or (ss, fs). Files of folders and
-        patterns come in natural order of their names.
+        CrystFEL lists (``.lst``, ``.list``, ``.txt``), arrays of shape (n, ss, fs) or (ss, fs).
+        Files of folders and patterns come in natural order of their names.
     layout : FrameLayout, optional
         How HDF5 files keep a frame, as a geometry file says.
     dataset : str, optional
@@ -116,8 +117,12 @@ def check_readable(source: FrameSource) -> None:
             raise problems[0]
         raise SourceError("no-frames", "there is no frame", source.ref(0).file)
     logs.warn_of_first(log, problems, "problems with the inputs")
-    for note in source.metadata.notes:
-        log.warning("%s: %s", source.ref(0).file, note)
+    notes = [
+        f"{member.ref(0).file}: {note}"
+        for member in source.members
+        for note in member.frame_metadata(0).notes
+    ]
+    logs.warn_of_first(log, notes, "remarks on what the files say")
 
 
 def open(
@@ -190,6 +195,12 @@ class _Opened:
             return self._open(file)
         except SourceError as error:
             return FailedSource(FrameRef(file), error)
+        except (*NOT_THERE, MemoryError, OverflowError, RecursionError) as error:
+            # h5py raises any of these where a file is damaged.
+            log.debug("%s", file, exc_info=True)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            what = f"the file is damaged ({reason})"
+            return FailedSource(FrameRef(file), SourceError("unreadable", what, file))
         finally:
             self._depth -= 1
 
@@ -200,10 +211,12 @@ class _Opened:
             what = f"files name one another, {MOST_NESTED} deep; does a list name itself?"
             raise SourceError("unreadable", what, file)
         if not os.path.isfile(file):
-            what = "is a folder" if os.path.isdir(file) else "is no regular file"
+            what = (
+                "is a folder" if os.path.isdir(file) else "is a pipe or device, no file of frames"
+            )
             raise SourceError("unreadable", what, file)
         # A reader that was chosen is for files of frames, also for those that a list names.
-        wanted = None if file.endswith(LIST_SUFFIX) else self._reader
+        wanted = None if is_list(file) else self._reader
         return open_file(file, Opening(self._layout, self._dataset, self.open), wanted)
 
 

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 
 
+def whole_number(text: str) -> int | None:
+    """Return the number that a text of up to 15 digits stands for; None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
 @dataclasses.dataclass(frozen=True)
 class FrameRef:
     """Where one frame is kept.
@@ -37,8 +42,7 @@ class FrameRef:
     @property
     def index(self) -> int:
         """Number of the frame in its file, or in its group; 0 if it is the only one."""
-        number = self.event.partition("//")[2]
-        return int(number) if number.isdigit() else 0
+        return whole_number(self.event.partition("//")[2]) or 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +250,16 @@ class FrameSource(abc.ABC):
     def n_readable(self) -> int:
         """Number of frames that are not known to be unreadable."""
         return len(self)
+
+    def readable(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which of some frames are not known to be unreadable.
+
+        Parameters
+        ----------
+        indices : ndarray of int, shape (n,)
+            Frame numbers.
+        """
+        return np.full(len(indices), self.n_readable > 0)
 
     @property
     def problems(self) -> tuple[SourceError, ...]:

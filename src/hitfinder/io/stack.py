@@ -12,12 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.io import metadata as fields
+from hitfinder.io import metadata
 from hitfinder.io.chunks import read_item
-from hitfinder.io.handles import POOL
+from hitfinder.io.handles import POOL, open_error
+from hitfinder.io.links import NOT_THERE
 from hitfinder.io.masks import StoredMask, find_mask
+from hitfinder.io.nexus import Fields, lost_fields
 from hitfinder.io.planes import Plane, checked, put
-from hitfinder.io.source import Contents, FrameRef, FrameSource, LinkedFile, MaskKey, Metadata
+from hitfinder.io.source import (
+    Contents,
+    FrameRef,
+    FrameSource,
+    LinkedFile,
+    MaskKey,
+    Metadata,
+    whole_number,
+)
 from hitfinder.io.tables import NO_INDEX, Part
 
 
@@ -70,10 +80,15 @@ class Hdf5Source(FrameSource):
     @property
     def n_readable(self) -> int:
         """Number of frames of which all datasets can be read."""
-        good = np.ones(len(self), bool)
+        return int(self.readable(np.arange(len(self))).sum())
+
+    def readable(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which frames have all their datasets; see `FrameSource.readable`."""
+        good = np.ones(len(indices), bool)
         for plane in self._planes:
-            good &= np.array([p.error is None for p in plane.table.parts])[plane.table.part_of]
-        return int(good.sum())
+            parts = plane.table.part_of[indices]
+            good &= np.array([part.error is None for part in plane.table.parts])[parts]
+        return good
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
         """Read one frame; see `FrameSource.read`."""
@@ -133,9 +148,9 @@ class Hdf5Source(FrameSource):
         """Return the number of the frame that an event names."""
         if self._events:
             return super().index_of(event)
-        text = event.removeprefix("//")
-        if text.isdigit() and int(text) < len(self) and event.startswith("//"):
-            return int(text)
+        number = whole_number(event.removeprefix("//"))
+        if number is not None and number < len(self) and event.startswith("//"):
+            return number
         what = f"there is no frame {event!r}, it has {len(self)}"
         raise SourceError("no-frames", what, self.file)
 
@@ -150,22 +165,38 @@ class Hdf5Source(FrameSource):
         return dataclasses.replace(self._scalars, mask=mask)
 
     @functools.cached_property
-    def _scalars(self) -> Metadata:
-        """Everything but the mask, which would take memory for each of many files."""
-        try:
-            with POOL.visit():
-                return fields.read_metadata(POOL.file(self.file), self.dtype, len(self))
-        except (SourceError, OSError):
-            return Metadata()
+    def _said(self) -> tuple[Metadata, tuple[StoredMask | None, list[str]], dict[str, SourceError]]:
+        """What the file says of its frames, where the mask is, and what of it cannot be read.
 
-    @functools.cached_property
-    def _mask(self) -> tuple[StoredMask | None, list[str]]:
-        """Where the mask is, and what is odd about it."""
+        The mask itself would take memory for each of many files.
+        """
         try:
             with POOL.visit():
-                return find_mask(POOL.file(self.file), self.shape, len(self))
-        except (SourceError, OSError):
-            return None, []
+                file = POOL.file(self.file)
+                fields = Fields(file)
+                said = metadata.read_metadata(fields, self.dtype, len(self))
+                mask, odd = find_mask(fields, self.shape, len(self))
+                if file.swmr_mode:
+                    odd.append(f"{self.file}: another program is writing this file")
+        except SourceError as error:
+            return Metadata(), (None, []), {"": error}
+        except NOT_THERE as error:
+            reason = open_error(error, self.file)
+            return Metadata(), (None, []), {"": reason}
+        return said, (mask, odd), fields.broken
+
+    @property
+    def _scalars(self) -> Metadata:
+        return self._said[0]
+
+    @property
+    def _mask(self) -> tuple[StoredMask | None, list[str]]:
+        return self._said[1]
+
+    @property
+    def has_lost_mask(self) -> bool:
+        """Whether the file links a mask that is missing, and there is no other."""
+        return self._mask[0] is None and any(path.endswith("mask") for path in self._said[2])
 
     def mask_bits(self, index: int = 0) -> NDArray[np.unsignedinteger] | None:
         """Return a frame's mask in the bits of the file; None if it has none that fits.
@@ -198,7 +229,7 @@ class Hdf5Source(FrameSource):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is odd about the mask."""
+        """What is odd about the mask, and whether the file is being written."""
         return tuple(self._mask[1])
 
     @functools.cached_property
@@ -206,13 +237,13 @@ class Hdf5Source(FrameSource):
         """Photon energy and camera length where the file gives one for each frame."""
         try:
             with POOL.visit():
-                file = POOL.file(self.file)
+                fields = Fields(POOL.file(self.file))
                 found = {
-                    "photon_energy_ev": fields.photon_energies_ev(file),
-                    "camera_length_m": fields.camera_lengths_m(file),
+                    "photon_energy_ev": metadata.photon_energies_ev(fields),
+                    "camera_length_m": metadata.camera_lengths_m(fields),
                 }
-        except (SourceError, OSError):
-            return {}
+        except (SourceError, *NOT_THERE):
+            return {}  # what is wrong is among the problems
         return {k: v for k, v in found.items() if v is not None and 1 < len(v) == len(self)}
 
     def frame_metadata(self, index: int) -> Metadata:
@@ -222,8 +253,9 @@ class Hdf5Source(FrameSource):
 
     @property
     def problems(self) -> tuple[SourceError, ...]:
-        """What keeps frames from being read, each reason once."""
+        """What keeps frames, or what is said of them, from being read, each reason once."""
         found = [part.error for plane in self._planes for part in plane.table.parts]
+        found += lost_fields(self.file, self._said[2])
         unique = {str(error): error for error in (*self._notes, *found) if error is not None}
         return tuple(unique.values())
 

@@ -203,11 +203,14 @@ def _files(source: FrameSource) -> list[dict[str, Any]]:
         {
             "path": part.ref(0).file,
             "reader": part.reader,
-            "frames": len(part),
-            "readable": part.n_readable if part.shape == source.shape else 0,
+            "frames": int(taken),
+            "readable": int(readable) if part.shape == source.shape else 0,
             "shape": list(part.shape),
         }
-        for part in source.sources
+        for part, taken, readable in zip(
+            source.sources, source.taken, source.readable_of, strict=True
+        )
+        if taken
     ]
 
 
@@ -226,7 +229,8 @@ def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
         if not (0 <= fs <= source.shape[1] and 0 <= ss <= source.shape[0]):
             notes.append(f"the beam centre ({fs:g}, {ss:g}) lies outside the frame")
     notes += said.notes
-    if said.mask is None and not source.remarks:
+    lost = any(isinstance(m, Hdf5Source) and m.has_lost_mask for m in source.members)
+    if said.mask is None and not source.remarks and not lost:
         notes.append("there is no pixel mask in the file")
     elif said.mask is not None and said.mask.all():
         notes.append("every pixel is masked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
@@ -11,12 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io import chunks
 from hitfinder.io.chunks import Axis
-from hitfinder.io.handles import POOL, open_error
+from hitfinder.io.handles import POOL
+from hitfinder.io.links import at_path
 
 NO_INDEX = -1
 """Index of a frame that is a whole dataset."""
+
+MOST_FRAMES = 1 << 25
+"""Frames of a dataset, and numbers that go with them, beyond which a stated size is an error: at
+1 kHz they take nine hours."""
+
+MOST_CHUNK_BYTES = 1 << 28
+"""Size of a chunk, unpacked, that is not that of a frame: it is unpacked for each frame."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +123,7 @@ def find_dataset(file: str, path: str) -> h5py.Dataset:
     SourceError
         If the file, a linked file or the dataset is missing or not made of numbers.
     """
-    handle = POOL.file(file)
-    try:
-        dataset = handle[path]
-    except (KeyError, OSError) as error:
-        raise _link_error(handle, path, error) from error
+    dataset = at_path(POOL.file(file), path)
     where = f"{file}{path if path.startswith('/') else '/' + path}"
     if not isinstance(dataset, h5py.Dataset):
         raise SourceError("unreadable", "is a group, not a dataset", where)
@@ -157,7 +163,13 @@ def frame_count(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> int:
     for axis, length in fixed:
         if axis >= length:
             raise SourceError("wrong-shape", f"{shape} has no module or channel {axis}", where)
-    return shape[axes.index("%")] if "%" in axes else 1
+    if math.prod(chunks.item_shape(shape, axes)) > MOST_PIXELS:
+        raise SourceError("wrong-shape", f"{shape} is no stack of frames: too many pixels", where)
+    n_frames = shape[axes.index("%")] if "%" in axes else 1
+    if n_frames > MOST_FRAMES:
+        what = f"{n_frames} frames are stated, more than {MOST_FRAMES}"
+        raise SourceError("unreadable", what, where, "Is the file damaged?")
+    return n_frames
 
 
 def part_of_dataset(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> Part:
@@ -169,6 +181,7 @@ def part_of_dataset(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> Part:
         ``missing-filter``.
     """
     chunks.check_filters(dataset)
+    _check_chunk(dataset, axes)
     return Part(
         os.path.abspath(dataset.file.filename),
         dataset.name,
@@ -180,50 +193,17 @@ def part_of_dataset(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> Part:
     )
 
 
-def _link_error(handle: h5py.File, path: str, error: Exception) -> SourceError:
-    """Say which link on the way to `path` leads nowhere."""
-    group, walked = handle, ""
-    for name in path.strip("/").split("/"):
-        walked += f"/{name}"
-        where = f"{handle.filename}{walked}"
-        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
-        if link is None:
-            asked = "/" + path.strip("/")
-            within = "" if walked == asked else f", nor anything at {walked}"
-            what = f"there is no such dataset{within}"
-            return SourceError("no-frames", what, f"{handle.filename}{asked}")
-        try:
-            group = group[name]
-        except (KeyError, OSError) as broken:
-            return _broken_link(link, handle, where, broken)
-    return open_error(error, handle.filename)
+def _check_chunk(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> None:
+    """Refuse chunks so large that reading a single frame takes much memory and time.
 
-
-def _broken_link(
-    link: h5py.ExternalLink | h5py.SoftLink, handle: h5py.File, where: str, error: Exception
-) -> SourceError:
-    if not isinstance(link, h5py.ExternalLink):
-        target = getattr(link, "path", "")
-        return SourceError("missing-source", f"links to {target}, which does not exist", where)
-    linked = resolve_file(link.filename, handle.filename)
-    if linked is None:
-        return SourceError("missing-source", f"linked file {link.filename} is missing", where)
-    if "doesn't exist" in str(error) or "not found" in str(error).replace("signature not", ""):
-        what = f"linked file {link.filename} has no {link.path}"
-        return SourceError("missing-source", what, where)
-    reason = open_error(error, linked)
-    return SourceError(reason.status, f"linked file {link.filename}: {reason.what}", where)
-
-
-def resolve_file(name: str, beside: str) -> str | None:
-    """Find a linked file as HDF5 does: beside the linking file, then from the working directory.
-
-    An absolute path that leads nowhere is tried by its last component beside the linking file.
-    Returns None if there is no such file.
+    Raises
+    ------
+    SourceError
     """
-    folders = {os.path.dirname(os.path.abspath(beside)), os.path.dirname(os.path.realpath(beside))}
-    candidates = [name] if os.path.isabs(name) else []
-    tail = os.path.basename(name) if os.path.isabs(name) else name
-    candidates += [os.path.join(folder, tail) for folder in sorted(folders)]
-    candidates += [] if os.path.isabs(name) else [os.path.abspath(name)]
-    return next((c for c in candidates if os.path.isfile(c)), None)
+    frame = math.prod(chunks.item_shape(dataset.shape, axes)) * dataset.dtype.itemsize
+    chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+    if chunk > max(MOST_CHUNK_BYTES, frame):
+        what = f"chunks of {dataset.chunks} take {chunk / 1e6:.0f} MB, a frame {frame / 1e6:.3g} MB"
+        hint = "Repack the file with a chunk for each frame (h5repack -l)."
+        where = f"{dataset.file.filename}{dataset.name}"
+        raise SourceError("unreadable", what, where, hint)

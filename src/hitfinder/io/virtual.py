@@ -10,8 +10,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io.chunks import Axis
-from hitfinder.io.tables import resolve_file
+from hitfinder.io.links import resolve_file
+from hitfinder.io.tables import MOST_FRAMES
+
+MOST_INDICES = max(MOST_FRAMES, MOST_PIXELS)
+"""Indices along an axis that a source may be said to fill or to have taken."""
 
 UNLIMITED = 2**63
 """Counts at and above this mean "as many as there are" (HDF5 stores 2^64 - 1)."""
@@ -158,6 +164,10 @@ def _hyperslab(
         rest = max(0, length - begin)
         size = rest if size >= UNLIMITED else int(size)
         number = -(-rest // int(step)) if number >= UNLIMITED else int(number)
+        if number * size > MOST_INDICES:
+            raise SourceError(
+                "unreadable", f"a virtual source of {number * size} indices is stated"
+            )
         out.append((begin + int(step) * np.arange(number)[:, None] + np.arange(size)).ravel())
     return tuple(out)
 
