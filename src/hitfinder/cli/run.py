@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, refuse
+from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, reader_option, refuse
 
 if TYPE_CHECKING:
     from hitfinder.results.run import Run
@@ -181,6 +181,7 @@ def exit_code(run: Run) -> int:
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the results."
 )
+@reader_option
 @geometry_options
 @finder_options
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitfinder.cli.options import FINITE
+from hitfinder.cli.options import FINITE, reader_option
 from hitfinder.cli.run import geometry_options
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ Examples:
     help="Show a square of SIZE pixels around a place.",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="PNG", help="File to write.")
+@reader_option
 @geometry_options
 def view(
     file: str | None,
@@ -55,6 +56,7 @@ def view(
     run_dir: Path | None,
     zoom: tuple[float, float, float] | None,
     out: Path | None,
+    reader: str | None,
     **given: Any,
 ) -> None:
     """Draw a frame of FILE with its peaks circled, on a logarithmic colour scale.
@@ -92,7 +94,9 @@ def view(
     in_python = None
     if past is not None and past.has_given_geometry and settings == past.geometry_settings():
         in_python = past.geometry
-    experiment = open_experiment(ref.file, settings, in_python)
+    if reader is None and past is not None:
+        reader = past.settings.get("reader")
+    experiment = open_experiment(ref.file, settings, in_python, reader=reader)
     with experiment.stored as stored:
         index = _index(stored, ref, None if row is not None else frame)
         counts = experiment.source.read(index)

@@ -122,6 +122,8 @@ def open_experiment(
     inputs: Input | Sequence[Input],
     settings: GeometrySettings | None = None,
     geometry: Geometry | None = None,
+    *,
+    reader: str | type | None = None,
 ) -> Experiment:
     """Open frames and put together where their pixels are.
 
@@ -133,6 +135,8 @@ def open_experiment(
         What the user says; it comes before everything else.
     geometry : Geometry, optional
         Instead of what a geometry file or the frames' files say.
+    reader : str or type, optional
+        What opens the files, as for `hitfinder.open`.
 
     Raises
     ------
@@ -151,7 +155,7 @@ def open_experiment(
     """
     settings = settings or GeometrySettings()
     geom = read_geometry_file(settings)
-    stored = open_frames(inputs, layout=geom.layout if geom else None)
+    stored = open_frames(inputs, layout=geom.layout if geom else None, reader=reader)
     return experiment_of(settings, geom, stored, geometry)
 
 

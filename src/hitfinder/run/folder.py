@@ -45,6 +45,7 @@ def fingerprint(
     return {
         **inputs_fingerprint(source),
         "geometry": _digest(geometry),
+        "reader": settings.reader,
         "hot_pixel_frames": settings.hot_pixel_frames,
         **config.flatten(settings.finder, "finder."),
         "model of the finder": finder,

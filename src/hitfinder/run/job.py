@@ -104,7 +104,7 @@ def run(
         raise ConfigError("resume and overwrite exclude each other")
     in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
     chosen = job_settings(settings, {**changes, "geometry": file})
-    experiment = open_experiment(given, chosen.geometry, in_python)
+    experiment = open_experiment(given, chosen.geometry, in_python, reader=chosen.reader)
     experiment.log()
     check_model(chosen.finder, experiment.geometry)
     tried = try_out(experiment.source, experiment.geometry, chosen.finder)

@@ -49,6 +49,9 @@ class JobSettings:
         How peaks are found and hits decided.
     output : OutputSettings
         What is written.
+    reader : str, optional
+        What opens the files: a name of `hitfinder.readers`, or ``module:Class``; the first that
+        can if None.
     workers : int, optional
         Processes; as many as there are cores if None.
     hot_pixel_frames : int
@@ -60,6 +63,7 @@ class JobSettings:
     geometry: GeometrySettings = dataclasses.field(default_factory=GeometrySettings)
     finder: FinderSettings = dataclasses.field(default_factory=FinderSettings)
     output: OutputSettings = dataclasses.field(default_factory=OutputSettings)
+    reader: str | None = None
     workers: int | None = None
     hot_pixel_frames: int = 64
     estimate: bool = True
@@ -91,6 +95,7 @@ class RunOptions(TypedDict, total=False):
     peak_probability: float | None
     hit_threshold: float | None
     min_peaks: int | None
+    reader: str | type | None
     csv: bool | None
     copy_frames: bool | None
     gallery: int | None
@@ -142,7 +147,7 @@ def job_settings(
     for name, value in options.items():
         if name not in places:
             raise ConfigError(f"unknown setting {name!r}", hint=config.suggestion(name, places))
-        if name == "finder":
+        if name in ("finder", "reader"):
             value = path_of(value)
         elif name == "finder_options" and value is not None:
             value = {**settings.finder.options, **value}
