@@ -5,7 +5,8 @@ from matplotlib.image import imread
 from hitfinder.cli.main import main
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.report.frame_figure import PEAK, draw_frame
+from hitfinder.report.colours import PEAK
+from hitfinder.report.frame_figure import draw_frame
 
 CYAN = np.array([int(PEAK[i : i + 2], 16) for i in (1, 3, 5)]) / 255
 

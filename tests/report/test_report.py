@@ -1,6 +1,7 @@
 import html.parser
 import re
 import types
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -198,20 +199,31 @@ def test_report_shows_the_figures(report):
     assert text.count("frames.npy //36") == 1
 
 
+def circled(figure, kind="peak"):
+    """Where peaks are circled, in pixels of a picture of 90 x 80."""
+    svg = ET.fromstring(re.search("<svg.*</svg>", figure)[0])
+    width, height = map(float, svg.attrib["viewBox"].split()[2:])
+    marks = [use for g in svg.findall(f"g[@class='{kind}']") for use in g.iter("use")]
+    return [
+        (float(use.attrib["x"]) * 90 / width, float(use.attrib["y"]) * 80 / height) for use in marks
+    ]
+
+
 def test_gallery_circles_the_peaks(report):
     figure = report.best[0].figure()
-    assert figure.count('class="peak"') == 3
-    assert 'cx="10.5" cy="30.5"' in figure
+    assert len(circled(figure)) == 3
+    assert circled(figure)[0] == pytest.approx((10.5, 30.5), abs=0.05)
     assert "score 36.5, 3 peaks" in figure
+    assert 'alt="Counts of frame 36, 3 peaks circled, with rings of' in figure
     assert "1 peak<" in report.misses[0].figure()
 
 
 def test_doubtful_peaks_are_circled_otherwise(geometry):
     view = DetectorView.of(geometry, 1)
-    peaks = peaks_at(geometry, [10.0, 20.0, 30.0], [30.0, 40.0, 50.0])
-    peaks["probability"] = [0.9, 0.2, np.nan]
-    drawn = picture(view, np.zeros(view.shape), peaks)
-    assert drawn.count('class="peak"') == 2
+    peaks = peaks_at(geometry, [10.0, 20.0, 30.0, 40.0], [30.0, 40.0, 50.0, 60.0])
+    peaks["probability"] = [0.9, 0.2, np.nan, 0.8]
+    drawn = picture(view, np.zeros(view.shape), "", "one", peaks)
+    assert len(circled(drawn)) == 3
     assert drawn.count('class="peak doubtful"') == 1
 
 

@@ -8,22 +8,21 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from hitfinder import atomic
 from hitfinder.finding.peaks import doubtful
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.report import png
+from hitfinder.report.colours import RING, WITHOUT_PIXELS, count_colours, log_limits, log_ticks
 from hitfinder.report.detector_view import DetectorView
+from hitfinder.report.figures import new_figure
+from hitfinder.report.overlay import Window, draw_peaks, draw_rings, ring_labels
 
 LONGEST_SIDE = 1050
 """Pixels of the frame's picture along its longer side, at most: no more than are drawn."""
-
-WITHOUT_PIXELS = "#7d828a"
-RING, PEAK = "#ffffff", "#4be3ff"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +83,9 @@ def draw_frame(
     """
     pitch = 1.0 if zoom else max(1.0, max(geometry.shape) / LONGEST_SIDE)
     view = DetectorView.of(geometry, pitch)
-    figure = Figure(figsize=(10.4, 9.4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    figure, ((axes,),) = new_figure((10.4, 9.4), dpi=150)
     window = _window(view, zoom)
-    _draw_image(figure, axes, view.mean_image(frame) * pitch**2, window, pitch)
+    _draw_image(figure, axes, view.mean_image(frame) * pitch**2, window, pitch, _is_whole(frame))
     _draw_rings(axes, view, window)
     n_shown = _draw_peaks(axes, view, peaks, window)
     if zoom is not None:
@@ -101,10 +99,6 @@ def draw_frame(
     return n_shown
 
 
-Window = tuple[float, float, float, float]
-"""Left, right, top and bottom of the part that is shown, in detector pixels of the picture."""
-
-
 def _window(view: DetectorView, zoom: Zoom | None) -> Window:
     rows, columns = view.shape
     if zoom is None:
@@ -116,19 +110,27 @@ def _window(view: DetectorView, zoom: Zoom | None) -> Window:
     return x - half, x + half, y - half, y + half
 
 
-def _draw_image(figure: Figure, axes: Axes, image: NDArray, window: Window, pitch: float) -> None:
+def _is_whole(frame: NDArray) -> bool:
+    """Whether a frame has whole counts only, of whatever type."""
+    if frame.dtype.kind in "iub":
+        return True
+    return not np.mod(frame[np.isfinite(frame)], 1).any()
+
+
+def _draw_image(
+    figure: Figure, axes: Axes, image: NDArray, window: Window, pitch: float, whole: bool
+) -> None:
     rows, columns = image.shape
     left, right, top, bottom = window
     shown = image[
         max(0, int(top / pitch)) : max(1, int(np.ceil(bottom / pitch))),
         max(0, int(left / pitch)) : max(1, int(np.ceil(right / pitch))),
     ]
-    low, high = png.log_limits(shown)
-    colours = ListedColormap(png.palette() / 255.0).with_extremes(bad=WITHOUT_PIXELS)
+    low, high = log_limits(shown)
     drawn = axes.imshow(
         # Zero has no logarithm; it gets the darkest colour, not that of missing pixels.
         np.where(np.isnan(image), np.nan, np.maximum(image, low)),
-        cmap=colours,
+        cmap=count_colours(),
         norm=LogNorm(low, high),
         extent=(0, columns * pitch, rows * pitch, 0),
         interpolation="nearest",
@@ -138,32 +140,27 @@ def _draw_image(figure: Figure, axes: Axes, image: NDArray, window: Window, pitc
     axes.set_ylim(bottom, top)
     label = "photons" if pitch == 1 else f"photons per {pitch:.2g} × {pitch:.2g} pixels"
     bar = figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, pad=0.02)
-    bar.ax.yaxis.set_major_formatter("{x:g}")
-    # Without a power of ten in between, the lesser ticks have to say what the scale is.
-    bar.ax.yaxis.set_minor_formatter("" if high / low > 20 else "{x:g}")
+    ticks = log_ticks(low, high, whole)
+    names = [f"{tick:g}" for tick in ticks]
+    if whole:
+        ticks, names = [low, *ticks], ["0", *names]
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.set_ticks(ticks, labels=names)
 
 
 def _draw_rings(axes: Axes, view: DetectorView, window: Window) -> None:
-    left, right, top, bottom = window
-    for resolution, ring in view.rings():
-        column, row, radius = (view.pitch_px * value for value in ring)
-        style = {"fill": False, "edgecolor": RING, "alpha": 0.55, "linestyle": (0, (4, 4))}
-        axes.add_patch(Circle((column, row), radius, linewidth=0.7, **style))
-        x, y = column + 0.707 * radius, row - 0.707 * radius
-        if left < x < right and top < y < bottom:
-            text = axes.text(x, y, f"{resolution:.2g} Å", color=RING, fontsize=8, clip_on=True)
-            text.set_bbox({"facecolor": "#00000066", "edgecolor": "none", "pad": 1.5})
+    draw_rings(axes, view, view.pitch_px)
+    for label, x, y in ring_labels(view, window, view.pitch_px):
+        text = axes.text(x, y, label, color=RING, fontsize=8, clip_on=True)
+        text.set_bbox({"facecolor": "#0a0a1c", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
 
 
 def _draw_peaks(axes: Axes, view: DetectorView, peaks: NDArray[np.void], window: Window) -> int:
     """Circle the peaks in the window, doubtful ones in dots; return their number."""
     left, right, top, bottom = window
     radius = max(3.0, 0.011 * max(right - left, bottom - top))
-    x, y = (view.place(peaks["fs"], peaks["ss"]) * view.pitch_px).T
+    at = view.place(peaks["fs"], peaks["ss"]) * view.pitch_px
+    x, y = at.T
     inside = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
-    dotted = doubtful(peaks)
-    for k in np.flatnonzero(inside):
-        line = ":" if dotted[k] else "-"
-        circle = Circle((x[k], y[k]), radius, fill=False, edgecolor=PEAK, linewidth=1.1, ls=line)
-        axes.add_patch(circle)
+    draw_peaks(axes, at[inside], radius, doubtful(peaks)[inside])
     return int(inside.sum())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
-STYLE = """
-:root { color-scheme: light dark; --page:#f6f7f9; --card:#ffffff; --ink:#1b2330; --soft:#5b6675;
-  --line:#dfe3e9; --accent:#1f6fb2; --good:#23804a; --warn:#b3541e; --band:#1f6fb22e; }
-@media (prefers-color-scheme: dark) { :root { --page:#12161c; --card:#1b2129; --ink:#e4e9f0;
-  --soft:#9aa6b5; --line:#303945; --accent:#62aee8; --good:#5cc08a; --warn:#e89a5d;
-  --band:#62aee82e; } }
+from hitfinder.report.colours import DARK, LIGHT
+
+_STYLE = """
+:root { color-scheme: light dark; @light }
+@media screen and (prefers-color-scheme: dark) { :root { @dark } }
 * { box-sizing: border-box }
 body { margin:0; background:var(--page); color:var(--ink); font:15px/1.5 system-ui, -apple-system,
   "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif;
@@ -23,37 +22,36 @@ p.lead { color:var(--soft); margin:0 0 3px; overflow-wrap:anywhere }
 p.note { color:var(--soft); font-size:13px; margin:0 0 10px }
 p.alert { border-left:4px solid var(--warn); background:var(--card); padding:10px 14px;
   margin:16px 0 0; border-radius:4px }
-nav { margin:14px 0 0; font-size:13.5px } nav a { color:var(--accent); margin-right:16px;
-  text-decoration:none } nav a:hover { text-decoration:underline }
-.cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(140px,1fr)); gap:12px;
-  margin:20px 0 }
-.card { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:11px 14px }
-.card b { display:block; font-size:25px; line-height:1.25; font-weight:600 }
-.card span { color:var(--soft); font-size:13px; display:block } .card.good b { color:var(--good) }
-.card.warn b { color:var(--warn) }
+nav { display:flex; flex-wrap:wrap; gap:2px 16px; margin:14px 0 0; font-size:13.5px }
+nav a { color:var(--accent); text-decoration:none } nav a:hover { text-decoration:underline }
+.cards { display:flex; flex-wrap:wrap; gap:12px; margin:20px 0 }
+.card { flex:1 1 190px; background:var(--card); border:1px solid var(--line); border-radius:8px;
+  padding:11px 14px }
+.card b { display:block; font-size:25px; line-height:1.25; font-weight:600; white-space:nowrap }
+.card span { color:var(--soft); font-size:13px; display:block; text-wrap:balance }
+.card.good b { color:var(--good) } .card.warn b { color:var(--warn) }
 .grid2 { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr));
   gap:14px; margin-bottom:14px }
 section { background:var(--card); border:1px solid var(--line); border-radius:8px;
   padding:14px 17px; min-width:0; margin-bottom:14px } .grid2 section { margin:0 }
-svg.chart { width:100%; height:auto; display:block }
-svg.chart text { fill:var(--soft); font-size:12px } svg.chart text.label { font-size:12.5px }
-svg.chart text.note { fill:var(--warn) }
-.grid { stroke:var(--line); stroke-width:1 } .axis { stroke:var(--soft); stroke-width:1 }
-.bar { fill:var(--accent) } .bar.hit { fill:var(--good) } .bar.blank { fill:var(--soft);
-  opacity:.55 }
-.line { fill:none; stroke:var(--accent); stroke-width:2; stroke-linejoin:round }
-.band { fill:var(--band) } .rule { stroke:var(--warn); stroke-width:1.5; stroke-dasharray:5 4 }
+.chart { container-type:inline-size }
+.chart svg { display:none; width:100%; height:auto; margin:0 auto }
+.chart .w320 { display:block; max-width:430px }
+@container (min-width:440px) { .chart .w320 { display:none }
+  .chart .w480 { display:block; max-width:680px } }
+@container (min-width:860px) { .chart .w1080 { display:block }
+  .chart .w480:not(:last-child) { display:none } }
 .picture { position:relative; background:#77777722; border-radius:4px; overflow:hidden }
 .picture img, .picture svg { display:block; width:100%; height:auto; image-rendering:pixelated }
 .picture svg { position:absolute; inset:0; height:100% }
-.picture .ring { fill:none; stroke:#ffffff; stroke-opacity:.6; stroke-width:1;
-  vector-effect:non-scaling-stroke; stroke-dasharray:4 4 }
-.picture .peak { fill:none; stroke:#4be3ff; stroke-width:1.3; vector-effect:non-scaling-stroke }
-.picture .doubtful { stroke-dasharray:2 3 }
-.picture text { fill:#fff; fill-opacity:.9; paint-order:stroke; stroke:#000; stroke-opacity:.6;
-  stroke-width:3px }
-.scale { display:flex; align-items:center; gap:8px; color:var(--soft); font-size:12.5px;
-  margin-top:7px } .scale i { flex:1; height:9px; border-radius:3px }
+.picture svg * { vector-effect:non-scaling-stroke }
+.picture .peak { filter:drop-shadow(0 0 1px #000) }
+.picture span { position:absolute; transform:translate(-50%,-50%); font-size:12px; line-height:1;
+  padding:2px 4px; border-radius:3px; background:#0a0a1cb0; color:#fff; white-space:nowrap }
+.scale { display:flex; align-items:flex-start; gap:10px; color:var(--soft); font-size:12.5px;
+  line-height:1; margin-top:8px }
+.scale i { position:relative; flex:1; height:9px; border-radius:3px; margin-bottom:17px;
+  font-style:normal } .scale i span { position:absolute; top:13px; transform:translateX(-50%) }
 .gallery { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,262px),1fr));
   gap:12px; margin-top:8px } figure { margin:0; min-width:0 }
 figcaption { font-size:12.5px; color:var(--soft); overflow-wrap:anywhere; line-height:1.4;
@@ -63,9 +61,24 @@ th { text-align:left; color:var(--soft); font-weight:500 }
 th, td { padding:4px 12px 4px 0; border-bottom:1px solid var(--line); vertical-align:top;
   overflow-wrap:anywhere } td.n, th.n { text-align:right; white-space:nowrap }
 tr:last-child > * { border-bottom:0 }
+section > img { display:block; max-width:100%; height:auto }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
-@media print { body { background:#fff } section, .card { break-inside:avoid } nav { display:none } }
+@media (max-width:480px) { main, header { padding-inline:11px } section { padding:12px 12px }
+  .card { flex-basis:44%; padding:10px 12px } .card b { font-size:21px } .cards { gap:9px } }
+@media print { @page { margin:13mm } body { print-color-adjust:exact }
+  body { background:#fff; font-size:11pt } nav { display:none } main, header { padding-inline:0 }
+  .cards { gap:6px } .card { flex-basis:120px; padding:6px 9px } .card b { font-size:17px }
+  .grid2 { grid-template-columns:1fr 1fr } .gallery { grid-template-columns:repeat(3,1fr) }
+  .card, .chart, .picture, .grid2 section, figure, tr { break-inside:avoid }
+  h2 { break-after:avoid } a { color:inherit } .scroll { overflow:visible } }
 """
+
+
+def _variables(colours: Mapping[str, str]) -> str:
+    return " ".join(f"--{use}:{colour};" for use, colour in colours.items())
+
+
+STYLE = _STYLE.replace("@light", _variables(LIGHT)).replace("@dark", _variables(DARK))
 
 
 def page(title: str, header: str, body: str, footer: str) -> str:

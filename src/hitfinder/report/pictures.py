@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -12,15 +14,19 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.finding.peaks import doubtful
 from hitfinder.io.source import FrameSource
-from hitfinder.report import png
 from hitfinder.report.collect import Pick
+from hitfinder.report.colours import LEVELS, log_limits, log_ticks, palette
 from hitfinder.report.detector_view import DetectorView
-from hitfinder.report.svg import number
+from hitfinder.report.figures import data_url, page_figure, svg
+from hitfinder.report.numbers import number
+from hitfinder.report.overlay import draw_peaks, draw_rings, ring_labels
 
 THUMBNAIL_PX = 420
 """Longer side of a picture in the gallery."""
 
 MOST_CIRCLES = 400
+_DRAWN_PX = 300
+"""Longer side of what is drawn over a picture; it is stretched over it, its lines stay thin."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,8 +49,7 @@ class GalleryFrame:
 
     def figure(self) -> str:
         """Return the picture with its caption."""
-        score, n_peaks = number(self.pick.score), len(self.pick.peaks)
-        peaks = f"{n_peaks} peak{'' if n_peaks == 1 else 's'}"
+        score, peaks = number(self.pick.score), _peaks(len(self.pick.peaks))
         return (
             f"<figure>{self.picture}<figcaption><b>score {score}, {peaks}</b> · frame "
             f"{self.pick.index}<br>{escape(self.name)}</figcaption></figure>"
@@ -72,7 +77,8 @@ def take_shots(
         ref = source.ref(pick.index)
         try:
             image = view.mean_image(source.read(pick.index), mask) * view.pitch_px**2
-            drawn = picture(view, image, pick.peaks)
+            told = f"Counts of frame {pick.index}, {_peaks(len(pick.peaks))} circled"
+            drawn = picture(view, image, told, f"frame-{pick.index}", pick.peaks)
         except SourceError as error:
             drawn = f'<p class="note">cannot be read any more: {escape(str(error))}</p>'
         shots.append(GalleryFrame(pick, f"{ref.file} {ref.event}".rstrip(), drawn))
@@ -82,8 +88,11 @@ def take_shots(
 def picture(
     view: DetectorView,
     image: NDArray[np.floating],
+    told: str,
+    name: str,
     peaks: NDArray[np.void] | None = None,
     unit: str = "",
+    whole: bool = False,
 ) -> str:
     """Draw an image of the detector on a logarithmic scale.
 
@@ -93,51 +102,91 @@ def picture(
         Where things are on the picture.
     image : ndarray, shape of `view`
         Values, NaN where masked.
+    told : str
+        What it shows, for those who cannot see it.
+    name : str
+        Unlike that of any other picture or chart of the page.
     peaks : structured ndarray, optional
         Peaks to circle.
     unit : str
         If given, a colour scale in this unit stands below.
+    whole : bool
+        Whether the values are whole counts.
     """
-    low, high = png.log_limits(image)
-    url = png.data_url(png.encode(png.log_levels(image, low, high)))
     rows, columns = view.shape
-    # A picture with a scale stands large, one without small.
-    overlay = _rings(view, 34 if unit else 21) + ("" if peaks is None else _circles(view, peaks))
-    legend = _legend(low, high, unit) if unit else ""
+    low, high = log_limits(image)
+    labels = list(ring_labels(view, (0, 0.94 * columns, 0.03 * rows, rows)))
+    if labels:
+        told += f", with rings of {', '.join(text for text, _, _ in labels)}"
+    marks = "".join(
+        f'<span style="left:{100 * x / columns:.1f}%;top:{100 * y / rows:.1f}%">{text}</span>'
+        for text, x, y in labels
+    )
     return (
-        f'<div class="picture"><img alt="detector image" width="{columns}" height="{rows}" '
-        f'src="{url}"><svg viewBox="0 0 {columns} {rows}" aria-hidden="true">{overlay}</svg>'
-        f"</div>{legend}"
+        f'<div class="picture"><img alt="{escape(told, quote=True)}" width="{columns}" '
+        f'height="{rows}" src="{data_url(encode(log_levels(image, low, high)))}">'
+        f"{_overlay(view, name, peaks)}{marks}</div>{_legend(low, high, unit, whole)}"
     )
 
 
-def _rings(view: DetectorView, lines: int) -> str:
-    """Rings and their resolutions, in letters of which `lines` would fill the picture."""
-    out, size = [], max(view.shape) / lines
-    for resolution, (column, row, radius) in view.rings():
-        x, y = column + 0.707 * radius, row - 0.707 * radius
-        out.append(f'<circle class="ring" cx="{column:.1f}" cy="{row:.1f}" r="{radius:.1f}"/>')
-        if 0 <= x < view.shape[1] - 2 * size and size <= y < view.shape[0]:
-            text = f"{resolution:.2g} Å"
-            out.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}">{text}</text>')
-    return "".join(out)
+def log_levels(image: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
+    """Return each pixel's step on a logarithmic scale; `LEVELS` where the image is NaN.
+
+    Parameters
+    ----------
+    image : ndarray, 2-D
+        Values; those below `low` get the darkest colour.
+    low, high : float
+        Values of the darkest and the brightest colour, ``0 < low < high``.
+    """
+    with np.errstate(invalid="ignore"):
+        scaled = np.log(np.maximum(image, low) / low) / np.log(high / low)
+    levels = np.clip(scaled, 0, 1) * (LEVELS - 1)
+    return np.where(np.isnan(image), LEVELS, np.nan_to_num(levels)).astype(np.uint8)
 
 
-def _circles(view: DetectorView, peaks: NDArray[np.void]) -> str:
-    """Circle peaks, doubtful ones in dots."""
-    radius = max(view.shape) / 85
-    at = view.place(peaks["fs"], peaks["ss"])
-    kind = np.where(doubtful(peaks), "peak doubtful", "peak")
-    return "".join(
-        f'<circle class="{k}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-        for k, (x, y) in zip(kind[:MOST_CIRCLES], at[:MOST_CIRCLES], strict=True)
-        if np.isfinite(x)
+def encode(levels: NDArray[np.uint8]) -> bytes:
+    """Encode steps of the colour scale as a PNG file; step `LEVELS` is transparent."""
+    from PIL import Image
+
+    image = Image.fromarray(levels, "P")
+    image.putpalette(palette().tobytes() + bytes(3))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, transparency=LEVELS)
+    return buffer.getvalue()
+
+
+def _overlay(view: DetectorView, name: str, peaks: NDArray[np.void] | None) -> str:
+    """Draw rings and peaks, doubtful ones in dots."""
+    rows, columns = view.shape
+    shrink = _DRAWN_PX / max(view.shape)
+    figure = page_figure(math.ceil(columns * shrink), math.ceil(rows * shrink))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), frame_on=False)
+    axes.set_axis_off()
+    draw_rings(axes, view)
+    if peaks is not None:
+        shown = peaks[:MOST_CIRCLES]
+        at = view.place(shown["fs"], shown["ss"])
+        draw_peaks(axes, at, max(view.shape) / 85, doubtful(shown))
+    return svg(figure, name, aria_hidden="true", preserveAspectRatio="none")
+
+
+def _legend(low: float, high: float, unit: str, whole: bool) -> str:
+    """Return the colour scale with round values at their places."""
+    if not unit:
+        return ""
+    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in palette()[::7])
+    ticks = log_ticks(low, high, whole)
+    places = [100 * math.log(tick / low) / math.log(high / low) for tick in ticks]
+    marks = "".join(
+        f'<span style="left:{place:.1f}%">{number(tick, 2)}</span>'
+        for place, tick in zip(places, ticks, strict=True)
     )
-
-
-def _legend(low: float, high: float, unit: str) -> str:
-    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in png.palette()[::7])
     return (
-        f'<div class="scale">{number(low, 2)}<i style="background:linear-gradient(90deg, {stops})">'
-        f"</i>{number(high, 2)} {escape(unit)} (logarithmic)</div>"
+        f'<div class="scale"><i style="background:linear-gradient(90deg, {stops})">{marks}</i>'
+        f"{escape(unit)}</div>"
     )
+
+
+def _peaks(n: int) -> str:
+    return f"{n} peak{'' if n == 1 else 's'}"

@@ -17,9 +17,9 @@ from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report import charts
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
+from hitfinder.report.numbers import number
 from hitfinder.report.page import card, page, section, side_by_side, table
 from hitfinder.report.pictures import GalleryFrame, picture
-from hitfinder.report.svg import number
 from hitfinder.results.store import OK, PENDING
 
 STATUS_MEANING = {
@@ -132,7 +132,9 @@ class Report:
             card(number(n_hits), "hits", "good" if n_hits else ""),
             card(
                 rate,
-                f"hit rate (68 %: {number(low, 2)} – {number(high, 2)} %)" if n_ok else "hit rate",
+                f"hit rate (68\u00a0%: {number(low, 2)}\u00a0–\u00a0{number(high, 2)}\u00a0%)"
+                if n_ok
+                else "hit rate",
             ),
             card(number(median), "peaks in the median hit"),
             card(number(background, 2), "background photons per pixel"),
@@ -155,8 +157,8 @@ class Report:
             value, sigma = told[f"{name}_{unit}"], told[f"{name}_sigma_{unit}"]
             used = self.run["geometry"][f"{name}_{unit}"]
             off = abs(value - used) > max(_FAR_SIGMAS * sigma, _FAR_SHARE * used)
-            text = f"{what} {name.replace('_', ' ')} by the water ({scale * used:.5g} used)"
-            digits = f"{scale * value:.4g} ± {scale * sigma:.1g}"
+            text = f"{name.replace('_', ' ')} by the water ({scale * used:.5g} {what} used)"
+            digits = f"{scale * value:.4g} ± {scale * sigma:.1g} {what}"
             cards.append(card(digits, text, "warn" if off else ""))
         if told["drift"]["drifts"]:
             cards.append(card("drift", "of photon energy or camera length in the run", "warn"))
@@ -191,18 +193,24 @@ class Report:
 
     def _patterns(self) -> str:
         c, nothing = self.collected, charts.EMPTY
-        summed = nothing if self.image is None else picture(self.view, self.image, None, "photons")
+        n_ok = number(int(c.ok.sum()))
+        summed = spots = nothing
+        if self.image is not None:
+            told = f"Counts per pixel of {n_ok} frames added up"
+            summed = picture(self.view, self.image, told, "summed", unit="photons")
         # A spot of one pixel would hardly be seen.
         powder = maximum_filter(c.powder, 3)
         if self.image is not None:
             powder[np.isnan(self.image)] = np.nan
-        spots = picture(self.view, powder, None, "photons") if c.powder.any() else nothing
+        if c.powder.any():
+            told = f"Photons in the peaks of all {number(int(c.hit.sum()))} hits, where they are"
+            spots = picture(self.view, powder, told, "peaks-found", unit="photons", whole=True)
         return side_by_side(
             section(
                 "pattern",
                 "Summed pattern",
                 summed,
-                f"Counts per pixel, all {number(int(c.ok.sum()))} frames added up.",
+                f"Counts per pixel, all {n_ok} frames added up.",
             ),
             section("powder", "Peak positions", spots, "Photons in the peaks of all hits."),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hitfinder.metrics.classification import wilson_interval
-from hitfinder.report.raster import DPI, png
+from hitfinder.report.figures import new_figure, png
 from hitfinder.suite.measure import PHOTON_EDGES
 
 if TYPE_CHECKING:
@@ -38,15 +38,11 @@ def _of_family(results: Results, *families: str) -> list[Results]:
 
 
 def _panels(n: int, height: float = 3.0, **shared: Any) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(n, _COLUMNS) if n != 3 else 3
     rows = -(-n // columns)
     size = (max(3.2 * columns, 4.0), height * rows)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+    figure, grid = new_figure(size, rows, columns, **shared)
+    axes = grid.ravel()
     for unused in axes[n:]:
         unused.remove()
     return figure, list(axes[:n])

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from hitfinder.report import page
-from hitfinder.report.png import data_url
+from hitfinder.report.figures import data_url
 
 Results = Mapping[str, Any]
 FIGURES = {

@@ -16,7 +16,7 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.report import page
-from hitfinder.report.png import data_url
+from hitfinder.report.figures import data_url
 from hitfinder.study.assess import figures, metrics
 from hitfinder.study.assess.predictions import (
     Classified,
@@ -230,12 +230,12 @@ def html(assessment: Assessment) -> str:
         f"{escape(numbers['data'])}</p>"
     )
     sections = [
-        page.section(name, *SECTIONS[name][:1], image(assessment.pictures[name]), SECTIONS[name][1])
-        for name in SECTIONS
+        page.section(name, heading, image(assessment.pictures[name], f"{heading}: {note}"), note)
+        for name, (heading, note) in SECTIONS.items()
         if name in assessment.pictures
     ]
     figures_of_worst = "".join(
-        f"<figure>{image(picture)}<figcaption>{escape(what)}</figcaption></figure>"
+        f"<figure>{image(picture, what)}<figcaption>{escape(what)}</figcaption></figure>"
         for what, picture in assessment.worst
     )
     gallery = f'<div class="gallery">{figures_of_worst}</div>' if assessment.worst else "None."
@@ -251,9 +251,10 @@ def html(assessment: Assessment) -> str:
     return page.page(title, header, "".join(parts), footer)
 
 
-def image(picture: bytes) -> str:
-    """Return a picture as markup."""
-    return f'<img src="{data_url(picture)}" style="max-width:100%" alt="">'
+def image(picture: bytes, told: str) -> str:
+    """Return a picture as markup, and what it shows for those who cannot see it."""
+    alt = escape(told, quote=True)
+    return f'<img src="{data_url(picture)}" style="max-width:100%" alt="{alt}">'
 
 
 def _cards(numbers: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.report.raster import DPI, png
+from hitfinder.report.figures import new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +23,8 @@ PART_COLOURS = {"train": BLUE, "validation": GREY, "test": ORANGE}
 
 def _figure(rows: int = 1, size: tuple[float, float] = (4.8, 3.9)) -> tuple[Figure, Any]:
     """Make a figure of charts above one another, as pages show it in half their width."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(size[0], size[1] * rows), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, 1, squeeze=False)[:, 0]
+    figure, axes = new_figure((size[0], size[1] * rows), rows)
+    return figure, axes[:, 0]
 
 
 def confusion(matrix: Sequence[Sequence[float]], names: Sequence[str], title: str) -> bytes:

@@ -14,6 +14,11 @@ from hitfinder.study.assess.plan import FLUXES, PROTOCOLS, StudyScale
 from hitfinder.study.networks import attribute
 
 PAGE = "study.html"
+PICTURES = {
+    "confusion": "Confusion matrix",
+    "settings": "Results of each setting",
+    "curves": "Loss and accuracy against epoch",
+}
 FLUX_NAMES = {"normal": "normal flux", "low": "extremely low flux", "range": "ranges"}
 
 
@@ -241,7 +246,7 @@ def _pipeline(out: Path, results: dict[str, Any]) -> str:
     figures = []
     for protocol in PROTOCOLS:
         for example in results["pipeline"][protocol]:
-            picture = image((out / example["picture"]).read_bytes())
+            picture = image((out / example["picture"]).read_bytes(), f"Frame {example['frame']}")
             text = (
                 f"{escape(example['frame'])} ({protocol}): <b>{escape(example['answer'])}</b>; "
                 f"truth: {escape(example['truth'])}"
@@ -262,8 +267,12 @@ def _figures(out: Path, by_name: dict[str, Any]) -> list[str]:
             cells = []
             for protocol in PROTOCOLS:
                 folder = out / "networks" / f"{protocol}-{flux}" / key / "evaluation"
-                pictures = [folder / f"{p}.png" for p in ("confusion", "settings", "curves")]
-                shown = "".join(image(p.read_bytes()) for p in pictures if p.exists())
+                pictures = {folder / f"{p}.png": told for p, told in PICTURES.items()}
+                shown = "".join(
+                    image(path.read_bytes(), f"{told}: {key}, {protocol}")
+                    for path, told in pictures.items()
+                    if path.exists()
+                )
                 text = escape(summary(by_name[f"{protocol}-{flux}/{key}"]))
                 cells.append(f"<div><h2>{protocol}</h2><p class=note>{text}</p>{shown}</div>")
             name, network = key.split("-", 1)

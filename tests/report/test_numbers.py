@@ -1,0 +1,22 @@
+import pytest
+
+from hitfinder.report.numbers import number
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (7.0, "7"),
+        (1234567, "1\u2009234\u2009567"),
+        (298.4, "298"),
+        (0.02117, "0.0212"),
+        (51234.56, "51\u2009235"),
+        (1e-5, "10⁻⁵"),
+        (2.5e9, "2.5·10⁹"),
+        (float("nan"), "–"),
+        (-3, "-3"),
+    ],
+)
+def test_numbers_are_short(value, shown):
+    assert number(value) == shown
