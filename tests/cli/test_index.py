@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hitfinder.crystal.lattice import read_lattice
+from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.crystal.orientation import COLUMNS, from_columns
 
 CELL, GROUP = "60,60,90", "P 43 21 2"

@@ -1,12 +1,8 @@
-import dataclasses
-
 import gemmi
 import numpy as np
 import pytest
 
-from hitfinder.crystal.cell import Cell
-from hitfinder.crystal.lattice import Lattice, read_lattice
-from hitfinder.errors import ConfigError
+from hitfinder.crystal.cellfiles import read_lattice
 
 GROUPS = {
     "P 1": ("50,60,70,80,95,100", "aP"),
@@ -84,84 +80,3 @@ def test_angles_are_up_to_the_lattices_rotations(name):
 )
 def test_without_a_space_group_the_lattice_is_as_symmetric_as_its_cell(cell, code):
     assert read_lattice(cell).code == code
-
-
-CELL_FILE = """CrystFEL unit cell file version 1.0
-
-lattice_type = monoclinic
-centering = C
-unique_axis = b
-
-a = 150.0 A
-b = 6.0 nm   ; in another unit
-c = 70.00 A
-al = 90.00 deg
-be = 110.00 deg
-ga = 90.00 deg
-"""
-
-
-def test_crystfels_cell_file(tmp_path):
-    path = tmp_path / "my.cell"
-    path.write_text(CELL_FILE)
-    assert read_lattice(str(path)) == Lattice(
-        Cell(150, 60, 70, 90, 110, 90), "C", "monoclinic", "b"
-    )
-    assert read_lattice(str(path), "P 1 2 1").code == "mPb"
-
-
-def test_pdb_and_mtz_files(tmp_path):
-    structure = gemmi.Structure()
-    structure.cell = gemmi.UnitCell(68, 68, 108, 90, 90, 90)
-    structure.spacegroup_hm = "P 43 21 2"
-    structure.write_pdb(str(tmp_path / "one.pdb"))
-    mtz = gemmi.Mtz(with_base=True)
-    mtz.spacegroup = gemmi.SpaceGroup("P 43 21 2")
-    mtz.set_cell_for_all(structure.cell)
-    mtz.set_data(np.array([[1.0, 2.0, 3.0]], np.float32))
-    mtz.write_to_file(str(tmp_path / "one.mtz"))
-    for name in ("one.pdb", "one.mtz"):
-        lattice = read_lattice(str(tmp_path / name))
-        assert lattice.code == "tPc"
-        assert dataclasses.astuple(lattice.cell) == pytest.approx((68, 68, 108, 90, 90, 90))
-
-
-@pytest.mark.parametrize(
-    ("given", "group", "said"),
-    [
-        ("68,68", None, "three edges"),
-        ("68,68,108", "P 7 7", "unknown space group"),
-        ("68,70,108", "P 43 21 2", "does not fit space group"),
-        ("nothing.pdb", None, "cannot be read"),
-        ("nothing.cell", None, "cannot be read"),
-    ],
-)
-def test_what_is_no_lattice_is_named(given, group, said):
-    with pytest.raises(ConfigError, match=said) as raised:
-        read_lattice(given, group)
-    assert given in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("al = 90.00 deg\n", "", "no line 'al'"),
-        ("150.0 A", "150.0 m", "no number in A or nm"),
-        ("monoclinic", "quadratic", "unknown lattice type"),
-        ("centering = C", "centering = Q", "unknown centring"),
-        ("unique_axis = b", "unique_axis = *", "unique axis"),
-        ("110.00 deg", "x deg", "could not convert"),
-    ],
-)
-def test_a_wrong_cell_file_is_refused(tmp_path, old, new, said):
-    path = tmp_path / "my.cell"
-    path.write_text(CELL_FILE.replace(old, new))
-    with pytest.raises(ConfigError, match=said):
-        read_lattice(str(path))
-
-
-def test_a_structure_without_a_cell_is_refused(tmp_path):
-    path = tmp_path / "my.pdb"
-    path.write_text("REMARK nothing\nEND\n")
-    with pytest.raises(ConfigError, match="tells no unit cell"):
-        read_lattice(str(path))

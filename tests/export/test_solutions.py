@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hitfinder.crystal.lattice import read_lattice
+from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.errors import OutputError
 from hitfinder.export.solutions import write_solutions
 from hitfinder.io.source import FrameRef

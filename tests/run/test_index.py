@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hitfinder as hf
-from hitfinder.crystal.lattice import read_lattice
+from hitfinder.crystal.cellfiles import read_lattice
 
 CELL, GROUP = (60, 60, 90), "P 43 21 2"
 

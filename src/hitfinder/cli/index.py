@@ -34,7 +34,7 @@ Hand them to CrystFEL, which integrates:
     "--cell",
     required=True,
     metavar="CELL",
-    help="PDB, mmCIF, MTZ or CrystFEL .cell file, or A,B,C[,AL,BE,GA] in Å and degrees.",
+    help="PDB, CIF, MTZ or CrystFEL .cell file, or A,B,C[,AL,BE,GA] in Å and degrees.",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
 @click.option(

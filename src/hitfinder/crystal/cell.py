@@ -10,6 +10,9 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST_A = 10_000.0
+"""Edge in Å beyond which a cell is taken for an error; those of viruses reach some 2000."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -25,7 +28,7 @@ class Cell:
     Raises
     ------
     ValueError
-        If an edge is not positive or the angles span no volume.
+        If an edge is not positive or longer than any, or the angles span no volume.
     """
 
     a: float
@@ -39,6 +42,8 @@ class Cell:
         values = dataclasses.astuple(self)
         if not all(math.isfinite(v) for v in values) or min(values[:3]) <= 0:
             raise ValueError(f"cell edges must be positive, got {self}")
+        if max(values[:3]) > LONGEST_A:
+            raise ValueError(f"cell edges must be at most {LONGEST_A:g} Å, got {self}")
         if not all(0 < v < 180 for v in values[3:]):
             raise ValueError(f"cell angles must be in 0 to 180 degrees, got {self}")
         if self._unit_volume_squared() < 1e-6:

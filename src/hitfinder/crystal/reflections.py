@@ -14,6 +14,7 @@ from hitfinder.crystal.cell import Cell
 
 LOGGER = logging.getLogger("hitfinder.crystal")
 CELL_TOLERANCE = 0.01
+_NUMBERS = frozenset(map(str, range(1, 231)))
 
 
 def space_group(name: str) -> gemmi.SpaceGroup:
@@ -26,7 +27,7 @@ def space_group(name: str) -> gemmi.SpaceGroup:
     """
     text = str(name).strip()
     found = gemmi.find_spacegroup_by_name(text) if text else None
-    if found is None and text.isdigit() and 1 <= int(text) <= 230:
+    if found is None and text in _NUMBERS:
         found = gemmi.find_spacegroup_by_number(int(text))
     if found is None:
         raise ValueError(f"unknown space group {name!r}")

@@ -16,7 +16,8 @@ import pyarrow.parquet
 
 import hitfinder
 from hitfinder.atomic import replacing
-from hitfinder.crystal.lattice import Lattice, read_lattice
+from hitfinder.crystal.cellfiles import read_lattice
+from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.orientation import to_columns
 from hitfinder.errors import OutputError
 from hitfinder.executors.processes import available_cores
