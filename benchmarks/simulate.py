@@ -10,19 +10,21 @@ nanoBragg about 210 s at the same sampling.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hitfinder.executors.processes import available_cores
 from hitfinder.simulate.presets import load_settings
+from hitfinder.simulate.simulation import simulate
 from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.write import write_simulation
 from report import results_header, write_json
 
 PATTERN_SIM_SECONDS = 582.0
@@ -102,13 +104,12 @@ def on_disk(name: str, workers: int, seconds: float, rate: float) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         stamps: list[float] = []
         began = time.perf_counter()
-        write_simulation(
-            settings_of(name),
-            folder,
-            count,
-            workers=workers,
-            on_frame=lambda _: stamps.append(time.perf_counter()),
-        )
+
+        @contextlib.contextmanager
+        def note(what: str, total: int) -> Iterator[Any]:
+            yield lambda n: stamps.append(time.perf_counter())
+
+        simulate(folder, count, settings=settings_of(name), workers=workers, show=note)
         ended = time.perf_counter()
         size = sum(path.stat().st_size for path in Path(folder).glob("*_data_*"))
     lead = min(2 * workers, count - 1)

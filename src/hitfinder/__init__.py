@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from hitfinder.run.index import index as index
     from hitfinder.run.job import run as run
     from hitfinder.run.settings import JobSettings as JobSettings
+    from hitfinder.simulate.frame import SimulatedFrame as SimulatedFrame
+    from hitfinder.simulate.settings import SimulationSettings as SimulationSettings
+    from hitfinder.simulate.simulation import Simulation as Simulation
+    from hitfinder.simulate.simulation import simulate as simulate
+    from hitfinder.simulate.simulator import Simulator as Simulator
 
 __version__ = "0.1.0"
 
@@ -62,6 +67,10 @@ PUBLIC = {
     "Panel": "hitfinder.geometry.detector",
     "Run": "hitfinder.results.run",
     "RunSummary": "hitfinder.results.run",
+    "SimulatedFrame": "hitfinder.simulate.frame",
+    "Simulation": "hitfinder.simulate.simulation",
+    "SimulationSettings": "hitfinder.simulate.settings",
+    "Simulator": "hitfinder.simulate.simulator",
     "SourceError": "hitfinder.errors",
     "compare": "hitfinder.metrics.comparison",
     "detectors": "hitfinder.geometry.named",
@@ -75,6 +84,7 @@ PUBLIC = {
     "read_geom": "hitfinder.geometry.crystfel.reader",
     "readers": "hitfinder.io.readers",
     "run": "hitfinder.run.job",
+    "simulate": "hitfinder.simulate.simulation",
 }
 
 if not TYPE_CHECKING:

@@ -12,25 +12,21 @@ CELL, GROUP = (60, 60, 90), "P 43 21 2"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run over three weak frames of a crystal."""
-    from hitfinder.simulate.presets import load_settings
-    from hitfinder.simulate.write import write_simulation
-
     folder = tmp_path_factory.mktemp("indexed")
-    settings = load_settings(
-        preset="single-shot",
-        overrides={
-            "seed": 5,
-            "bragg_scale": 0.1,
-            "detector.name": "eiger2-x-1m",
-            "detector.camera_length_m": 0.1,
-            "crystal.structure": "random",
-            "crystal.cell": "60,60,90",
-            "crystal.space_group": GROUP,
-            "crystal.d_min_a": 3.0,
-        },
+    frames = hf.simulate(
+        folder / "sim",
+        3,
+        seed=5,
+        bragg_scale=0.1,
+        detector="eiger2-x-1m",
+        camera_length_m=0.1,
+        structure="random",
+        cell="60,60,90",
+        space_group=GROUP,
+        d_min_a=3.0,
+        workers=1,
     )
-    master = write_simulation(settings, folder / "sim", 3)
-    return hf.run(master, folder / "run", workers=1, estimate=False)
+    return hf.run(frames, folder / "run", workers=1, estimate=False)
 
 
 def test_crystals_are_a_table_of_the_run(run):

@@ -1,5 +1,6 @@
 """A simulation on disk: the same for any number of workers, complete or not there."""
 
+import contextlib
 import resource
 import signal
 import subprocess
@@ -19,9 +20,9 @@ from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.io.write import FramePacker
 from hitfinder.simulate import write
 from hitfinder.simulate.presets import load_settings
+from hitfinder.simulate.simulation import simulate
 from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.workers import FrameNumber, FrameWork
-from hitfinder.simulate.write import write_simulation
 
 RANDOM = {
     "crystal.structure": "random",
@@ -51,7 +52,7 @@ def frames_of(folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("one")
-    write_simulation(settings(), out, 7)
+    simulate(out, 7, settings=settings())
     return out
 
 
@@ -110,13 +111,13 @@ def test_geometry_file_describes_the_frames(folder):
 def test_settings_file_makes_the_same_frames(folder, tmp_path):
     again = load_settings(folder / "settings.toml", preset="report")
     assert again == settings()
-    write_simulation(again, tmp_path / "again", 2)
+    simulate(tmp_path / "again", 2, settings=again)
     assert np.array_equal(frames_of(tmp_path / "again"), frames_of(folder)[:2])
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_workers_do_not_change_the_files(folder, tmp_path, workers):
-    write_simulation(settings(), tmp_path, 7, workers=workers, frames_per_file=3)
+    simulate(tmp_path, 7, settings=settings(), workers=workers, frames_per_file=3)
     assert np.array_equal(frames_of(tmp_path), frames_of(folder))
     for name in ("truth", "shots", "crystals"):
         one, other = (pq.read_table(d / f"{name}.parquet") for d in (folder, tmp_path))
@@ -125,36 +126,43 @@ def test_workers_do_not_change_the_files(folder, tmp_path, workers):
 
 
 def test_frames_without_noise_are_floats(tmp_path):
-    write_simulation(settings(noise=False), tmp_path, 1)
+    simulate(tmp_path, 1, settings=settings(noise=False))
     frames = frames_of(tmp_path)
     assert frames.dtype == np.float32
     assert 0 < frames[frames > 0].min() < 0.5
 
 
 def test_an_existing_simulation_is_kept_unless_told(folder, tmp_path):
-    write_simulation(settings(), tmp_path, 1)
+    simulate(tmp_path, 1, settings=settings())
     with pytest.raises(OutputError, match="exists already"):
-        write_simulation(settings(), tmp_path, 2)
+        simulate(tmp_path, 2, settings=settings())
     assert len(frames_of(tmp_path)) == 1
-    write_simulation(settings(), tmp_path, 2, overwrite=True)
+    simulate(tmp_path, 2, settings=settings(), overwrite=True)
     assert len(frames_of(tmp_path)) == 2
 
 
 def test_an_error_leaves_no_file(tmp_path):
-    def stop(done):
-        if done == 3:
-            raise RuntimeError("stop")
+    @contextlib.contextmanager
+    def stopping(what, total):
+        assert (what, total) == ("simulating", 5)
+        frames = iter(range(1, total))
+
+        def stop(n, note=""):
+            if next(frames) == 3:
+                raise RuntimeError("stop")
+
+        yield stop
 
     with pytest.raises(RuntimeError, match="stop"):
-        write_simulation(settings(), tmp_path, 5, on_frame=stop)
+        simulate(tmp_path, 5, settings=settings(), show=stopping)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_impossible_numbers(tmp_path):
     with pytest.raises(ConfigError, match="0"):
-        write_simulation(settings(), tmp_path, 0)
+        simulate(tmp_path, 0, settings=settings())
     with pytest.raises(ValueError, match="workers"):
-        write_simulation(settings(), tmp_path, 1, workers=0)
+        simulate(tmp_path, 1, settings=settings(), workers=0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -223,7 +231,7 @@ def test_workers_that_are_killed_cost_no_frame(folder, tmp_path, kill_workers, d
     """While they start, when their work is not sent yet, and within a frame."""
     with Processes(2) as executor:
         killed = kill_workers(executor, 2, delay_s)
-        write_simulation(settings(), tmp_path, 7, executor=executor, frames_per_file=3)
+        simulate(tmp_path, 7, settings=settings(), executor=executor, frames_per_file=3)
     assert len(killed) == 2
     assert np.array_equal(frames_of(tmp_path), frames_of(folder))
     for name in ("truth", "shots", "crystals"):

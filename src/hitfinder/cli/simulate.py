@@ -43,21 +43,21 @@ hitfinder, please report it; 130 interrupted.
 """
 
 _VALUES = {
-    "photon_energy_ev": ("beam.photon_energy_ev", "EV", "Photon energy, in eV (v)."),
-    "camera_length_m": ("detector.camera_length_m", "M", "Sample to detector, in m (v)."),
-    "flux": ("beam.flux", "PHOTONS", "Photons per pulse (v)."),
-    "bandwidth": ("beam.bandwidth", "SHARE", "Relative bandwidth (v)."),
-    "crystal_size_um": ("crystal.size_um", "UM", "Edge of the crystal, in µm (v)."),
-    "mosaicity_deg": ("crystal.mosaicity_deg", "DEG", "Mosaicity, in degrees (v)."),
-    "water_um": ("background.water_um", "UM", "Thickness of water, in µm (v)."),
-    "background_shots": ("background.shots", "N", "Pulses whose background is summed (v)."),
-    "bragg_scale": ("bragg_scale", "FACTOR", "Factor on Bragg photons (v)."),
+    "photon_energy_ev": ("EV", "Photon energy, in eV (v)."),
+    "camera_length_m": ("M", "Sample to detector, in m (v)."),
+    "flux": ("PHOTONS", "Photons per pulse (v)."),
+    "bandwidth": ("SHARE", "Relative bandwidth (v)."),
+    "crystal_size_um": ("UM", "Edge of the crystal, in µm (v)."),
+    "mosaicity_deg": ("DEG", "Mosaicity, in degrees (v)."),
+    "water_um": ("UM", "Thickness of water, in µm (v)."),
+    "background_shots": ("N", "Pulses whose background is summed (v)."),
+    "bragg_scale": ("FACTOR", "Factor on Bragg photons (v)."),
 }
-"""Option -> setting, what its value is called, and its help: settings that may be drawn."""
+"""Option -> what its value is called, and its help: settings that may be drawn."""
 
 
 def _value_options(command: Any) -> Any:
-    for name, (_, metavar, text) in reversed(_VALUES.items()):
+    for name, (metavar, text) in reversed(_VALUES.items()):
         command = click.option(f"--{name.replace('_', '-')}", name, metavar=metavar, help=text)(
             command
         )
@@ -108,70 +108,44 @@ def simulate(
     **given: Any,
 ) -> None:
     """Simulate frames with known Bragg peaks, water background and counting noise."""
-    from hitfinder.simulate.presets import load_settings
-
-    settings = load_settings(config_file, preset, _overrides(settings_given, given))
+    changes = _changes(settings_given, given)
     if show_settings:
         from hitfinder.config import to_toml
+        from hitfinder.simulate.presets import dotted, load_settings
 
-        click.echo(to_toml(settings), nl=False)
+        click.echo(to_toml(load_settings(config_file, preset, dotted(changes))), nl=False)
         return
     if out is None:
         raise click.UsageError("Missing option '-o' / '--out'.")
-    from hitfinder.executors.processes import available_cores
-    from hitfinder.progress import counting
-    from hitfinder.simulate.write import write_simulation
+    from hitfinder.simulate import simulation
 
-    count = n if n is not None else _default_count(settings.crystal.orientations)
-    with counting("simulating", count) as advance:
-        master = write_simulation(
-            settings,
-            out,
-            count,
-            workers=workers or available_cores(),
-            overwrite=overwrite,
-            on_frame=lambda _: advance(1),
-        )
-    click.echo(f"{count} frames: {master}")
+    made = simulation.simulate(
+        out,
+        n,
+        preset=preset,
+        settings=config_file,
+        workers=workers,
+        overwrite=overwrite,
+        **changes,
+    )
+    click.echo(f"{made.n_frames} frames: {made.master}")
 
 
-def _overrides(settings_given: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that options give, by dotted name; --set comes last."""
+def _changes(settings_given: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that options give; --set comes last."""
     import tomllib
 
     from hitfinder.errors import ConfigError
 
-    names = {option: setting for option, (setting, _, _) in _VALUES.items()} | {
-        "detector": "detector.name",
-        "structure": "crystal.structure",
-        "column": "crystal.column",
-        "cell": "crystal.cell",
-        "space_group": "crystal.space_group",
-        "spectrum": "beam.spectrum",
-        "orientations": "crystal.orientations",
-        "blank_fraction": "blank_fraction",
-        "seed": "seed",
-    }
-    overrides: dict[str, Any] = {
-        setting: given[option] for option, setting in names.items() if given[option] is not None
-    }
-    if given["no_noise"]:
-        overrides["noise"] = False
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes.pop("no_noise"):
+        changes["noise"] = False
     for text in settings_given:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"{text!r} is not KEY=VALUE", "--set")
         try:
-            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+            changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except ValueError:
-            overrides[key.strip()] = value.strip()
-    return overrides
-
-
-def _default_count(orientations: str) -> int:
-    """Return a frame for each row of the orientations, or 100."""
-    if not orientations:
-        return 100
-    from hitfinder.crystal.orientation import read_orientations
-
-    return len(read_orientations(orientations))
+            changes[key.strip()] = value.strip()
+    return changes

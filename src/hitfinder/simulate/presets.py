@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hitfinder import config
@@ -35,7 +37,7 @@ the same with Bragg photons scaled down by 10 to 1,000; and the fixed settings o
 
 
 def load_settings(
-    path: str | Path | None = None,
+    path: str | os.PathLike[str] | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> SimulationSettings:
@@ -75,14 +77,42 @@ def load_settings(
 def dotted(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Name settings in full that are given by their last name: ``flux`` is ``beam.flux``.
 
-    ``detector`` is the detector's name. What is no setting is left as it is.
+    The table may stand before it, as in ``crystal_size_um`` and in full; ``detector`` is the
+    detector's name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such setting.
     """
-    whole = {"detector": "detector.name"}
-    for table in dataclasses.fields(SimulationSettings):
-        if dataclasses.is_dataclass(table.default) and not isinstance(table.default, Value):
-            names = [field.name for field in dataclasses.fields(table.default)]
-            whole |= {name: f"{table.name}.{name}" for name in names}
-    return {whole.get(key, key): value for key, value in changes.items()}
+    whole = _names()
+    for key in changes:
+        if key not in whole:
+            close = difflib.get_close_matches(key, whole, n=1, cutoff=0.6)
+            hint = "`hitfinder simulate --show-settings` lists all."
+            raise ConfigError(
+                f"unknown setting {key!r}", hint=f"Did you mean {close[0]!r}?" if close else hint
+            )
+    full = {whole[key]: value for key, value in changes.items()}
+    cell = full.get("crystal.cell")
+    if isinstance(cell, (tuple, list)):
+        full["crystal.cell"] = ",".join(map(str, cell))
+    return full
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    """Return the names that settings may be given by, and in full."""
+    names: dict[str, str] = {}
+    for field in dataclasses.fields(SimulationSettings):
+        if not dataclasses.is_dataclass(field.default) or isinstance(field.default, Value):
+            names[field.name] = field.name
+            continue
+        for inner in dataclasses.fields(field.default):
+            full = f"{field.name}.{inner.name}"
+            names |= dict.fromkeys((inner.name, f"{field.name}_{inner.name}", full), full)
+    names["detector"] = names.pop("name")
+    return names
 
 
 def build_settings(table: Mapping[str, Any], where: str = "settings") -> SimulationSettings:

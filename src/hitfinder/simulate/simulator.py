@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib import recfunctions
 from numpy.typing import DTypeLike, NDArray
 
 from hitfinder.crystal.orientation import read_orientations
@@ -17,46 +16,18 @@ from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.simulate.background import Background
-from hitfinder.simulate.bragg import SPOT_DTYPE
 from hitfinder.simulate.crystals import Crystals, structure_factors
 from hitfinder.simulate.detector import Placement, ReadOut, described, named_or_read
-from hitfinder.simulate.exposure import Exposure, ScaledSpots, Stage
+from hitfinder.simulate.exposure import Exposure, Stage
+from hitfinder.simulate.frame import TRUTH_DTYPE, SimulatedFrame, true_spots
 from hitfinder.simulate.presets import dotted, load_settings
 from hitfinder.simulate.rng import PURPOSES, FrameRandom
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.shot import Shot
 from hitfinder.simulate.source import DrawnShot, Source
 
-TRUTH_DTYPE = np.dtype([*SPOT_DTYPE.descr, ("crystal", "i4"), ("counts", "i8")])
-"""A spot of the truth: as `SPOT_DTYPE`, the number of its crystal in the frame, and the photons
-of it that were counted before the detector's losses (its expected photons, rounded, without
-noise)."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SimulatedFrame:
-    """A frame and what is in it.
-
-    Attributes
-    ----------
-    counts : ndarray, shape of a frame
-        Counts, or expected photons (float32) without noise. Masked pixels hold 0.
-    truth : structured ndarray of `TRUTH_DTYPE`
-        Spots of `min_photons` expected photons and more, brightest first.
-    drawn : Shot, optional
-        The parameters, asked for as `shot`.
-    """
-
-    counts: NDArray
-    truth: NDArray
-    drawn: Shot | None
-
-    @property
-    def shot(self) -> Shot:
-        """The parameters of a frame that was made from settings."""
-        if self.drawn is None:
-            raise ValueError("the stages of this simulator draw no shot")
-        return self.drawn
+N_FRAMES = 100
+"""Frames of a series, if nobody says how many."""
 
 
 class Simulator:
@@ -87,6 +58,18 @@ class Simulator:
         Whether to count photons; otherwise frames hold expected photons.
     min_photons : float
         Fewest expected photons of a spot in the truth.
+    n : int
+        Frames of the series: ``len``, indices and iteration give so many. `frame` and `frames`
+        make any others too.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> simulator = hf.Simulator.preset("single-shot", n=3, detector="eiger2-x-500k")
+    >>> len(simulator), simulator.shape
+    (3, (512, 1028))
+    >>> for frame, truth in simulator:
+    ...     assert frame.shape == simulator.shape
     """
 
     def __init__(
@@ -102,22 +85,27 @@ class Simulator:
         dtype: DTypeLike = np.uint16,
         noise: bool = True,
         min_photons: float = 1.0,
+        n: int = N_FRAMES,
     ) -> None:
+        if n < 1:
+            raise ConfigError(f"the number of frames must be at least 1, got {n}")
         self.geometry, self.stages, self.readout = geometry, tuple(stages), tuple(readout)
         self.seed, self.series, self.purposes = seed, series, purposes
         self.active = ~geometry.detector.full_mask if active is None else active
         self.dtype = np.dtype(dtype if noise else np.float32)
-        self.noise, self.min_photons = noise, min_photons
+        self.noise, self.min_photons, self.n = noise, min_photons, n
         self._off = np.flatnonzero(~self.active)
 
     @classmethod
-    def preset(cls, name: str = "single-shot", **changes: Any) -> Simulator:
+    def preset(cls, name: str = "single-shot", n: int | None = None, **changes: Any) -> Simulator:
         """Return the simulator of a preset.
 
         Parameters
         ----------
         name : str
             One of `hitfinder.simulate.presets.PRESETS`.
+        n : int, optional
+            Frames of the series.
         **changes
             Settings that differ, by their last name, such as ``flux="1e8..3e8"``; ``detector``,
             ``structure`` and other names as in the settings.
@@ -126,8 +114,18 @@ class Simulator:
         ------
         HitfinderError
             If a setting is unknown or impossible.
+
+        Examples
+        --------
+        >>> import hitfinder as hf
+        >>> simulator = hf.Simulator.preset(
+        ...     "single-shot", flux="1e8..3e8", detector="eiger2-x-500k"
+        ... )
+        >>> frame, truth = simulator[0]
+        >>> frame.dtype, truth.dtype.names[:3]
+        (dtype('uint16'), ('h', 'k', 'l'))
         """
-        return cls.of(load_settings(preset=name, overrides=dotted(changes)))
+        return cls.of(load_settings(preset=name, overrides=dotted(changes)), n=n)
 
     @classmethod
     def of(
@@ -135,6 +133,7 @@ class Simulator:
         settings: SimulationSettings,
         factors: StructureFactors | None = None,
         detector: Detector | None = None,
+        n: int | None = None,
     ) -> Simulator:
         """Return the simulator that settings describe.
 
@@ -146,6 +145,9 @@ class Simulator:
             Instead of those the settings name.
         detector : Detector, optional
             Instead of that the settings name.
+        n : int, optional
+            Frames of the series; a frame for each of the orientations, if the settings name a
+            file of them.
 
         Raises
         ------
@@ -172,6 +174,7 @@ class Simulator:
             geometry, stages, (ReadOut(effects, unmasked, settings.seed),),
             seed=settings.seed, active=unmasked & ~shadow, dtype=effects.dtype,
             noise=settings.noise, min_photons=settings.min_photons,
+            n=(N_FRAMES if orientations is None else len(orientations)) if n is None else n,
         )  # fmt: skip
         # A spectrum that cannot be used is told before the first frame.
         simulator._run(simulator._start(0), stages[:3])
@@ -235,17 +238,26 @@ class Simulator:
         except ValueError as error:
             raise ConfigError(str(error), f"frame {number}") from error
         tables = [
-            self._truth(spots, crystal, counted)
+            true_spots(spots, crystal, counted, self.min_photons)
             for crystal, (spots, counted) in enumerate(zip(exposure.spots, counts, strict=True))
         ]
         truth = np.concatenate(tables) if tables else np.empty(0, TRUTH_DTYPE)
         order = np.argsort(-truth["photons"], kind="stable")
         return SimulatedFrame(image, truth[order], exposure.drawn)
 
+    def __len__(self) -> int:
+        return self.n
+
     def __getitem__(self, number: int) -> tuple[NDArray, NDArray]:
-        """Return the counts of a frame, and its true spots."""
-        made = self.frame(number)
+        """Return the counts of a frame of the series, and its true spots."""
+        index = operator.index(number)
+        if not -self.n <= index < self.n:
+            raise IndexError(f"frame {number} of {self.n}")
+        made = self.frame(index % self.n)
         return made.counts, made.truth
+
+    def __iter__(self) -> Iterator[tuple[NDArray, NDArray]]:
+        return (self[number] for number in range(self.n))
 
     def frames(
         self, n: int | None = None, start: int = 0, reuse: bool = False
@@ -302,11 +314,3 @@ class Simulator:
             np.rint(spots.table["photons"] * scale).astype(np.int64)
             for spots, scale in exposure.spots
         ]
-
-    def _truth(self, scaled: ScaledSpots, crystal: int, counts: NDArray[np.int64]) -> NDArray:
-        table = np.empty(len(scaled.spots), TRUTH_DTYPE)
-        recfunctions.assign_fields_by_name(table, scaled.spots.table)
-        table["crystal"], table["counts"] = crystal, counts
-        table["photons"] *= scaled.scale
-        table["peak_photons"] *= scaled.scale
-        return table[table["photons"] >= self.min_photons]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hitfinder.io.write import FramePacker
-from hitfinder.simulate.simulator import SimulatedFrame, Simulator
+from hitfinder.simulate.frame import SimulatedFrame
+from hitfinder.simulate.simulator import Simulator
 
 _NO_PIXELS = np.empty((0, 0), np.uint16)
 

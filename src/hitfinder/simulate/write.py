@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +13,25 @@ import hitfinder
 from hitfinder import config
 from hitfinder.atomic import replacing
 from hitfinder.crystal.orientation import COLUMNS, to_columns
-from hitfinder.errors import ConfigError
-from hitfinder.executors.choose import executor_for
 from hitfinder.executors.contract import Executor, results
 from hitfinder.export.tables import schema_of, table_writer
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
+from hitfinder.progress import Advance
 from hitfinder.simulate.detector import shot_geometry
+from hitfinder.simulate.frame import TRUTH_DTYPE, SimulatedFrame
 from hitfinder.simulate.settings import SimulationSettings
 from hitfinder.simulate.shot import Shot, ShotCrystal
-from hitfinder.simulate.simulator import TRUTH_DTYPE, SimulatedFrame, Simulator
+from hitfinder.simulate.simulator import Simulator
 from hitfinder.simulate.workers import FrameNumber, FrameWork
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LOGGER = logging.getLogger("hitfinder.simulate")
+
+MASTER, GEOMETRY = "frames_master.h5", "frames.geom"
 
 TRUTH_UNITS = {
     "frame": "1", "crystal": "1", "h": "1", "k": "1", "l": "1", "fs": "pixel", "ss": "pixel",
@@ -61,17 +62,16 @@ _INTEGERS = {"frame", "crystal", "h", "k", "l", "counts", "n_crystals", "n_spots
 
 
 def write_simulation(
+    simulator: Simulator,
     settings: SimulationSettings,
-    out: str | Path,
-    n: int,
+    folder: Path,
+    executor: Executor,
     *,
-    workers: int = 1,
-    executor: Executor | None = None,
-    frames_per_file: int = 1000,
-    overwrite: bool = False,
-    on_frame: Callable[[int], None] | None = None,
-) -> Path:
-    """Simulate frames and write them to a folder.
+    frames_per_file: int,
+    overwrite: bool,
+    advance: Advance,
+) -> None:
+    """Simulate the frames of a series and write them to a folder.
 
     The folder gets ``frames_master.h5`` with its data files, ``truth.parquet``,
     ``shots.parquet``, ``crystals.parquet``, ``frames.geom`` and ``settings.toml``. Each file
@@ -79,42 +79,29 @@ def write_simulation(
 
     Parameters
     ----------
+    simulator : Simulator
+        Makes the frames.
     settings : SimulationSettings
-        What to simulate.
-    out : path-like
+        What it was made of.
+    folder : Path
         The folder; made if it is not there.
-    n : int
-        Number of frames.
-    workers : int
-        Processes.
-    executor : Executor, optional
-        Has the frames made, instead of so many workers.
+    executor : Executor
+        Has the frames made.
     frames_per_file : int
         Frames in a data file.
     overwrite : bool
         Replace the simulation that is in the folder.
-    on_frame : callable, optional
-        Called with the number of frames done, after each.
-
-    Returns
-    -------
-    Path
-        The master file.
+    advance : Advance
+        Told of each frame.
 
     Raises
     ------
     HitfinderError
-        If the settings name something that cannot be used, or the folder cannot be written.
+        If the folder cannot be written.
     """
-    if n < 1:
-        raise ConfigError(f"the number of frames must be at least 1, got {n}")
-    folder = Path(out)
-    simulator = Simulator.of(settings)
     _tell_what_varies(settings)
-    executor = executor or executor_for(min(workers, n))
-    master = folder / "frames_master.h5"
     writer = NexusWriter(
-        master,
+        folder / MASTER,
         simulator.geometry,
         simulator.dtype,
         frames_per_file=frames_per_file,
@@ -122,18 +109,16 @@ def write_simulation(
         overwrite=overwrite,
     )
     with writer, executor:
-        _write_frames(simulator, writer, folder, n, executor, on_frame)
+        _write_frames(simulator, writer, folder, executor, advance)
         write_geom(
-            folder / "frames.geom",
+            folder / GEOMETRY,
             simulator.geometry,
             data_path="/entry/data/data",
             comments=(f"hitfinder {hitfinder.__version__} simulate",),
         )
         with replacing(folder / "settings.toml") as part:
-            part.write_text(
-                f"# hitfinder {hitfinder.__version__}: {n} frames\n" + config.to_toml(settings)
-            )
-    return master
+            made = f"# hitfinder {hitfinder.__version__}: {len(simulator)} frames\n"
+            part.write_text(made + config.to_toml(settings))
 
 
 def _tell_what_varies(settings: SimulationSettings) -> None:
@@ -150,9 +135,8 @@ def _write_frames(
     simulator: Simulator,
     writer: NexusWriter,
     folder: Path,
-    n: int,
     executor: Executor,
-    on_frame: Callable[[int], None] | None,
+    advance: Advance,
 ) -> None:
     units = (TRUTH_UNITS, _with_axes(SHOT_UNITS), _with_axes(CRYSTAL_UNITS))
     names = ("truth", "shots", "crystals")
@@ -161,15 +145,14 @@ def _write_frames(
             stack.enter_context(table_writer(folder / f"{name}.parquet", _schema(columns)))
             for name, columns in zip(names, units, strict=True)
         )
-        work, numbers = FrameWork(simulator, writer.packer), map(FrameNumber, range(n))
+        work, numbers = FrameWork(simulator, writer.packer), map(FrameNumber, range(len(simulator)))
         made = results(executor.run(work, numbers, ordered=True))
-        for done, (chunk, frame) in enumerate(made, 1):
+        for chunk, frame in made:
             writer.write_packed(chunk)
             truth.add(_truth_columns(frame))
             shots.add(_shot_columns(frame, shot_geometry(simulator.geometry, frame.shot)))
             crystals.add(_crystal_columns(frame.shot))
-            if on_frame is not None:
-                on_frame(done)
+            advance(1)
 
 
 def _with_axes(units: dict[str, str]) -> dict[str, str]:
