@@ -24,6 +24,18 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Folder of the reference data that come with the tests; its README tells their origin."""
+    return Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def pattern_sim(reference_data) -> Path:
+    """Nine Bragg-only frames of 1IC6 by CrystFEL's pattern_sim."""
+    return reference_data / "pattern_sim_1ic6_9.h5"
+
+
 TREE_SHAPE = (32, 28)
 WATER_SEED = 10**6
 

@@ -326,20 +326,24 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path):
     assert failure(open_source(path, dataset="/entry")).what == "is a group, not a dataset"
 
 
-def test_frames_of_another_program_are_read_where_they_are(shared):
-    source = open_source(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5")
+def test_frames_of_another_program_are_read_where_they_are(pattern_sim):
+    source = open_source(pattern_sim)
     assert (len(source), source.shape, source.dtype) == (9, (2163, 2069), np.uint16)
     assert source.frame_metadata(0).photon_energy_ev == 6000
     assert source.frame_metadata(8).camera_length_m == 0.35
-    with h5py.File(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5") as file:
+    with h5py.File(pattern_sim) as file:
         np.testing.assert_array_equal(source[4], file["entry/data/data"][4])
 
 
-def test_of_two_equal_pictures_the_user_must_choose(shared):
-    path = shared / "nanobragg" / "nanobragg_small_crystal.h5"
-    assert "mono_polarised_x" in str(failure(open_source(path)))
-    chosen = open_source(path, dataset="mono_polarised_x")
-    assert (chosen.shape, chosen.dtype) == ((1024, 1024), np.float32)
+def test_of_two_equal_pictures_the_user_must_choose(tmp_path):
+    path = tmp_path / "two.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("polarised", "unpolarised"):
+            file[name] = np.ones((64, 60), np.float32)
+        file["hkl"], file["F"] = np.ones((500, 3), np.int16), np.ones(500, np.float32)
+    assert "polarised" in str(failure(open_source(path)))
+    chosen = open_source(path, dataset="polarised")
+    assert (chosen.shape, chosen.dtype) == ((64, 60), np.float32)
 
 
 def test_a_mask_for_each_frame(tmp_path):

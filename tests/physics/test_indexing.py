@@ -14,10 +14,10 @@ from hitfinder.indexing.indexer import Indexer
 
 
 @pytest.fixture(params=[8, 60], ids=["few", "many"])
-def frames(shared, request):
+def frames(pattern_sim, request):
     """Geometry, some spots of three photons and more, and reciprocal axes of each frame."""
     detector, made = named_detector("eiger-4m-report"), []
-    with h5py.File(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5") as file:
+    with h5py.File(pattern_sim) as file:
         axes = [file[f"{name}star_inv_m"][:] * 1e-10 for name in "abc"]
         for n, image in enumerate(file["entry/data/data"]):
             rng = np.random.default_rng(n)

@@ -30,8 +30,8 @@ def clusters(image):
 
 
 @pytest.fixture
-def reference(shared):
-    with h5py.File(shared / "pattern_sim" / "pattern_sim_1ic6_9.h5") as file:
+def reference(pattern_sim):
+    with h5py.File(pattern_sim) as file:
         names = ("astar_inv_m", "bstar_inv_m", "cstar_inv_m")
         axes = np.stack([file[name][:] for name in names], -1) * 1e-10
         yield (

@@ -107,9 +107,9 @@ def test_what_cannot_be_imported(lab, tmp_path):
         find_sources(lab, report_matrix())
 
 
-def test_frames_of_pattern_sim(shared, tmp_path):
+def test_frames_of_pattern_sim(pattern_sim, tmp_path):
     """One frame of each of the nine settings, full size, by CrystFEL 0.10.2."""
-    with h5py.File(shared / "pattern_sim/pattern_sim_1ic6_9.h5") as file:
+    with h5py.File(pattern_sim) as file:
         for k, setting in enumerate(report_matrix()[:2]):
             folder = tmp_path / "lab/peaks" / setting.name
             folder.mkdir(parents=True)
