@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hitfinder.metrics.comparison import Comparison as Comparison
     from hitfinder.metrics.comparison import compare as compare
     from hitfinder.network.finder import NetworkFinder as NetworkFinder
+    from hitfinder.report.frame_figure import plot as plot
     from hitfinder.results.run import Run as Run
     from hitfinder.results.run import RunSummary as RunSummary
     from hitfinder.results.run import open_run as open_run
@@ -81,6 +82,7 @@ PUBLIC = {
     "open_experiment": "hitfinder.experiment.experiment",
     "open_run": "hitfinder.results.run",
     "peak_table": "hitfinder.finding.peaks",
+    "plot": "hitfinder.report.frame_figure",
     "read_geom": "hitfinder.geometry.crystfel.reader",
     "readers": "hitfinder.io.readers",
     "run": "hitfinder.run.job",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from hitfinder.metrics.columns import Columns, columns_of
 from hitfinder.metrics.matching import match_peaks
-
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,7 +120,8 @@ def compare(
     """
     if not tolerance_px > 0:
         raise ValueError(f"tolerance_px must be positive, got {tolerance_px}")
-    mine, true = _columns(found, "found"), _columns(truth, "truth")
+    mine = columns_of(found, "found", ("frame",))
+    true = columns_of(truth, "truth", ("frame", "photons"))
     if min_photons > 0 and "photons" not in true:
         raise ValueError("min_photons needs a truth with the column 'photons'")
     wanted = true["photons"] >= min_photons if min_photons > 0 else np.ones(len(true["fs"]), bool)
@@ -161,48 +161,3 @@ def _frames(mine: Columns, true: Columns) -> Iterator[tuple[NDArray[np.intp], ND
             for side in ("left", "right")
         )
         yield orders[0][first[0] : last[0]], orders[1][first[1] : last[1]]
-
-
-def _columns(table: Any, what: str) -> Columns:
-    """Return a table's positions, and its frames and photons if it has them."""
-    names = _names(table)
-    if names is None:
-        positions = _as_positions(table, what)
-        return {"fs": positions[:, 0], "ss": positions[:, 1]}
-    lacking = [name for name in ("fs", "ss") if name not in names]
-    if lacking:
-        raise ValueError(
-            f"{what} has no column {lacking[0]!r}; it has {', '.join(map(str, names))}"
-        )
-    columns: Columns = {
-        name: np.asarray(table[name]) for name in ("fs", "ss", "frame", "photons") if name in names
-    }
-    for name in ("fs", "ss"):
-        columns[name] = columns[name].astype(np.float64)
-    lengths = {name: column.shape for name, column in columns.items()}
-    if len(set(lengths.values())) > 1 or len(columns["fs"].shape) != 1:
-        raise ValueError(f"{what} has columns of different lengths: {lengths}")
-    return columns
-
-
-def _names(table: Any) -> list[str] | None:
-    """Names of a table's columns; None if it is none."""
-    if isinstance(table, np.ndarray):
-        return list(table.dtype.names) if table.dtype.names else None
-    if hasattr(table, "column_names"):  # Arrow
-        return list(table.column_names)
-    if hasattr(table, "columns"):  # pandas and others
-        return list(table.columns)
-    return list(table) if isinstance(table, Mapping) else None
-
-
-def _as_positions(table: ArrayLike, what: str) -> NDArray[np.float64]:
-    try:
-        positions = np.asarray(table, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} is no table of peaks: it is a {type(table).__name__}") from error
-    if positions.size == 0:
-        return np.empty((0, 2))
-    if positions.ndim != 2 or positions.shape[1] != 2:
-        raise ValueError(f"{what} needs columns fs and ss, or shape (n, 2); got {positions.shape}")
-    return positions

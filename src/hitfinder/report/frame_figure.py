@@ -1,21 +1,23 @@
-"""One frame as a PNG: logarithmic colours, resolution rings, circled peaks."""
+"""One frame on axes or as a PNG: logarithmic colours, resolution rings, circled peaks."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from hitfinder import atomic
-from hitfinder.finding.peaks import doubtful
+from hitfinder.finding.peaks import doubtful, peak_table
+from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.metrics.columns import columns_of
 from hitfinder.report.colours import RING, WITHOUT_PIXELS, count_colours, log_limits, log_ticks
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.figures import new_figure
@@ -81,22 +83,96 @@ def draw_frame(
     OutputError
         If the file cannot be written.
     """
-    pitch = 1.0 if zoom else max(1.0, max(geometry.shape) / LONGEST_SIDE)
-    view = DetectorView.of(geometry, pitch)
     figure, ((axes,),) = new_figure((10.4, 9.4), dpi=150)
-    window = _window(view, zoom)
-    _draw_image(figure, axes, view.mean_image(frame) * pitch**2, window, pitch, _is_whole(frame))
-    _draw_rings(axes, view, window)
-    n_shown = _draw_peaks(axes, view, peaks, window)
+    n_shown = _draw(axes, frame, geometry, peaks, zoom)
     if zoom is not None:
         title += f", {n_shown} of the peaks in this part"
     axes.set_title(title, fontsize=10, loc="left")
-    plain = len(geometry.detector.panels) == 1
-    axes.set_xlabel("fs (pixels)" if plain else "x (pixels)")
-    axes.set_ylabel("ss (pixels)" if plain else "y (pixels)")
     with atomic.replacing(Path(path)) as part:
         figure.savefig(part, format="png")
     return n_shown
+
+
+def plot(
+    frame: NDArray,
+    peaks: Any = None,
+    *,
+    geometry: Geometry | None = None,
+    zoom: tuple[float, float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a frame with its peaks circled, on a logarithmic colour scale.
+
+    Peaks that are likelier false than true have dotted circles. With a geometry there are
+    resolution rings, masked pixels are grey, and several panels are put in their places.
+
+    Parameters
+    ----------
+    frame : ndarray, shape (ss, fs)
+        Counts.
+    peaks : table, optional
+        Peaks with the columns ``fs`` and ``ss``, and ``probability`` if it is known, as for
+        `hitfinder.compare`.
+    geometry : Geometry, optional
+        Where the pixels are.
+    zoom : tuple of float, optional
+        The part to show: fs and ss of its centre, and its side, in pixels.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a figure of its own if not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the frame is no frame of the geometry, or the part to show is on no panel.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> with hf.open("run7_master.h5") as frames:
+    ...     frame = frames[12]
+    >>> axes = hf.plot(frame, {"fs": [100.5], "ss": [80.5]}, zoom=(100, 80, 40))
+    >>> axes.figure.savefig("frame.png")
+    """
+    frame = np.asarray(frame)
+    if frame.ndim != 2 or frame.dtype.kind not in "iufb":
+        raise ValueError(f"no frame of counts: shape {frame.shape}, {frame.dtype}")
+    if geometry is not None and geometry.shape != frame.shape:
+        raise ValueError(f"frame shape {frame.shape} is not the geometry's {geometry.shape}")
+    if zoom is not None and not zoom[2] > 0:
+        raise ValueError(f"the side of the part to show must be positive, got {zoom[2]}")
+    columns = columns_of([] if peaks is None else peaks, "peaks", ("probability",))
+    if ax is None:
+        from matplotlib import pyplot
+
+        _, ax = pyplot.subplots(figsize=(8, 7), layout="constrained")
+    _draw(ax, frame, geometry, peak_table(**columns), Zoom(*zoom) if zoom else None)
+    return ax
+
+
+def _draw(
+    axes: Axes,
+    frame: NDArray,
+    geometry: Geometry | None,
+    peaks: NDArray[np.void],
+    zoom: Zoom | None,
+) -> int:
+    """Draw a frame, in its own rows and columns without a geometry; return the peaks shown."""
+    pitch = 1.0 if zoom else max(1.0, max(frame.shape) / LONGEST_SIDE)
+    placed = geometry or Geometry(Detector.flat(frame.shape, 1e-4), 1.0, 1e4)
+    view = DetectorView.of(placed, pitch)
+    window = _window(view, zoom)
+    image = view.mean_image(frame) * pitch**2
+    _draw_image(axes, image, window, pitch, _is_whole(frame))
+    if geometry is not None:
+        _draw_rings(axes, view, window)
+    plain = len(placed.detector.panels) == 1
+    axes.set_xlabel("fs (pixels)" if plain else "x (pixels)")
+    axes.set_ylabel("ss (pixels)" if plain else "y (pixels)")
+    return _draw_peaks(axes, view, peaks, window)
 
 
 def _window(view: DetectorView, zoom: Zoom | None) -> Window:
@@ -117,9 +193,7 @@ def _is_whole(frame: NDArray) -> bool:
     return not np.mod(frame[np.isfinite(frame)], 1).any()
 
 
-def _draw_image(
-    figure: Figure, axes: Axes, image: NDArray, window: Window, pitch: float, whole: bool
-) -> None:
+def _draw_image(axes: Axes, image: NDArray, window: Window, pitch: float, whole: bool) -> None:
     rows, columns = image.shape
     left, right, top, bottom = window
     shown = image[
@@ -139,7 +213,7 @@ def _draw_image(
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     label = "photons" if pitch == 1 else f"photons per {pitch:.2g} × {pitch:.2g} pixels"
-    bar = figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, pad=0.02)
+    bar = axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, pad=0.02)
     ticks = log_ticks(low, high, whole)
     names = [f"{tick:g}" for tick in ticks]
     if whole:

@@ -1,0 +1,132 @@
+"""A frame of a file or of a run, with its peaks, as a PNG."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hitfinder import config
+from hitfinder.errors import ConfigError, SourceError
+from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.settings import GeometrySettings
+from hitfinder.finding.registry import find_peaks
+from hitfinder.io.lst import parse_line
+from hitfinder.io.source import FrameRef, FrameSource
+from hitfinder.report.frame_figure import Zoom, draw_frame
+from hitfinder.results.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameView:
+    """What was drawn.
+
+    Attributes
+    ----------
+    path : Path
+        The picture.
+    found : str
+        What is said of the peaks.
+    n_shown : int
+        Peaks in what is shown.
+    """
+
+    path: Path
+    found: str
+    n_shown: int
+
+
+def view_frame(
+    file: str | None,
+    event: str | None = None,
+    *,
+    number: int | None = None,
+    run: Path | None = None,
+    zoom: tuple[float, float, float] | None = None,
+    out: Path | None = None,
+    reader: str | None = None,
+    geometry: Mapping[str, Any],
+) -> FrameView:
+    """Draw a frame of a file, or of a run, with its peaks circled.
+
+    Parameters
+    ----------
+    file : str, optional
+        The file, or a line of a CrystFEL list; needed unless `run` and `number` are given.
+    event : str, optional
+        The frame in the file, as in a CrystFEL list.
+    number : int, optional
+        The frame in the file, or without a file in the run.
+    run : Path, optional
+        Folder of a run, whose peaks and geometry are taken.
+    zoom : tuple of float, optional
+        The part to show: fs and ss of its centre, and its side, in pixels.
+    out : Path, optional
+        PNG to write; named after the file by default.
+    reader : str, optional
+        Reader of the file.
+    geometry : mapping
+        Options that say where the pixels are, which come before those of the run; None where not
+        given.
+
+    Raises
+    ------
+    HitfinderError
+        If there is no such frame, it cannot be read, or the picture cannot be written.
+    """
+    past = None if run is None else Run(run)
+    row = number if file is None else None
+    if file is not None:
+        ref = FrameRef(file, event) if event is not None else parse_line(file)
+    elif past is not None and row is not None:
+        ref = past.ref(row)
+    else:
+        raise ConfigError("name a file, or a run and a frame")
+    experiment = _opened(ref.file, past, geometry, reader)
+    with experiment.stored as stored:
+        index = _index(stored, ref, None if file is None else number)
+        counts = np.asarray(experiment.source.read(index))
+        ref = stored.ref(index)
+    if past is not None:
+        peaks = past.peaks_of(past.row(ref) if row is None else row)
+        found = f"{len(peaks)} peaks of the run"
+    else:
+        result = find_peaks(counts, experiment.geometry)
+        peaks, found = result.peaks, f"{len(result.peaks)} peaks, score {result.score:.3g}"
+    path = out or Path(f"{Path(ref.file).stem}_{index}.png")
+    title = f"{ref.file} {ref.event}".rstrip() + f"\n{found}"
+    try:
+        area = Zoom(*zoom) if zoom else None
+        shown = draw_frame(path, counts, experiment.geometry, peaks, title, area)
+    except ValueError as error:
+        raise ConfigError(str(error), "--zoom") from error
+    return FrameView(path, found, shown)
+
+
+def _opened(
+    file: str, past: Run | None, geometry: Mapping[str, Any], reader: str | None
+) -> Experiment:
+    """Open a file as the run had it, if there is one, but for what is given."""
+    settings = GeometrySettings() if past is None else past.geometry_settings()
+    if geometry.get("geometry") is not None:
+        settings = config.override(GeometrySettings(mask=settings.mask), file=geometry["geometry"])
+    others = {name: value for name, value in geometry.items() if name != "geometry"}
+    settings = config.override(settings, **others)
+    in_python = None
+    if past is not None:
+        reader = reader or past.settings.get("reader")
+        if past.has_given_geometry and settings == past.geometry_settings():
+            in_python = past.geometry
+    return open_experiment(file, settings, in_python, reader=reader)
+
+
+def _index(source: FrameSource, ref: FrameRef, number: int | None) -> int:
+    if number is None:
+        return source.index_of(ref.event) if ref.event else 0
+    if number >= len(source):
+        last = len(source) - 1
+        raise SourceError("no-frames", f"there is no frame {number}, the last is {last}", ref.file)
+    return number
