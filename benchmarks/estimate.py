@@ -252,7 +252,7 @@ def of_runs(energy: float, length: float, numbers: tuple[int, ...]) -> list[dict
     """Runs of single shots with Bragg peaks in half of the frames."""
     sim = simulator("single-shot", energy, length, blank_fraction=0.5)
     estimator, finder = GeometryEstimator(sim.geometry), LikelihoodFinder(sim.geometry)
-    run, rows = RunSums.of(estimator, max(numbers)), []
+    run, rows = RunSums.of(estimator), []
     for i, frame in enumerate(sim.frames(max(numbers), reuse=True)):
         counts, _ = finder.counts_and_background(frame.counts)
         sums = estimator.sums(counts)

@@ -21,6 +21,7 @@ BASE = {
     "executors",
     "plugins",
     "progress",
+    "sums",
     "metrics",
     "lazy",
     "hdf5loops",

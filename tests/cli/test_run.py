@@ -157,7 +157,7 @@ def test_a_killed_run_is_completed(series, done, hitfinder, gone, tmp_path):
     killed = stopped(series, out, "SIGKILL", 17)
     assert killed.returncode == -9
     assert not (out / "frames.parquet").exists()
-    parts = {path.name: path.stat().st_mtime_ns for path in (out / ".parts").glob("part-*")}
+    parts = {path.name: path.stat().st_mtime_ns for path in (out / ".parts").glob("chunk-*")}
     assert 3 <= len(parts) < 8
     workers = [int(pid) for pid in killed.stdout.split()]
     assert workers
@@ -173,7 +173,7 @@ def test_a_killed_run_is_completed(series, done, hitfinder, gone, tmp_path):
     assert not (out / ".parts").exists()
     run = json.loads((out / "run.json").read_text())
     assert run["timings"]["frames_in_this_session"] == 60 - 8 * len(parts) + 4 * (
-        "part-000000056.npz" in parts
+        "chunk-000000056.dat" in parts
     )
 
 

@@ -393,7 +393,7 @@ def test_results_of_the_finder_have_the_fields_that_are_written():
     from hitfinder.export.hits import PEAK_DATASETS, SCORES
     from hitfinder.export.tables import FRAME_COLUMNS, PEAK_COLUMNS
     from hitfinder.finding.peaks import PEAK_DTYPE
-    from hitfinder.results.store import FRAME_DTYPE
+    from hitfinder.results.chunk import FRAME_DTYPE
 
     assert set(PEAK_DATASETS.values()) <= set(PEAK_DTYPE.names)
     assert set(PEAK_COLUMNS) - {"frame"} <= set(PEAK_DTYPE.names)

@@ -15,7 +15,7 @@ from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.pictures import picture, take_shots
 from hitfinder.report.report import Report
-from hitfinder.results.store import Part, empty_rows
+from hitfinder.results.chunk import ChunkResult, empty_rows
 
 N = 48
 SECTIONS = (
@@ -73,8 +73,7 @@ def make_part(geometry, start, n=8):
         row["background_per_pixel"] = 0.25
         fs = [10.5, 20.5, 70.5][: row["n_peaks"]]
         found.append(peaks_at(geometry, fs, [30.5] * len(fs)))
-    profile = np.array([[0.2 * n, 0.1 * n, 0.0], [n, n, 0]])
-    return Part(start, rows, np.concatenate(found), profile, {})
+    return ChunkResult(np.arange(start, start + n), rows, np.concatenate(found))
 
 
 @pytest.fixture
@@ -85,9 +84,10 @@ def collected(geometry):
         if start == 8:
             part.rows[2] = empty_rows(1, "missing-source")[0]
             # Frame 8 is a hit of 3 peaks, 9 has one: the next is that of frame 10.
-            peaks = np.delete(part.peaks, 4)
-            part = Part(8, part.rows, peaks, part.profile, {10: "gone.h5: <lost> & gone"})
+            part.peaks = np.delete(part.peaks, 4)
+            part.problems = {10: "gone.h5: <lost> & gone"}
         collector.add(part)
+    collector.profile = np.array([0.2, 0.1, np.nan])
     return collector
 
 
@@ -115,11 +115,6 @@ def test_figures_of_peaks_are_those_of_hits(geometry, collected):
     assert collected.inverse_d_counts[at] >= 10
     assert collected.powder[30, 70] == 10 * 20
     assert collected.powder.sum() == 30 * 20
-
-
-def test_profile_is_the_mean_over_frames(collected):
-    np.testing.assert_allclose(collected.profile[:2], [0.2, 0.1])
-    assert np.isnan(collected.profile[2])
 
 
 def test_nothing_collected_shows_as_nothing(geometry):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hitfinder.results.binned import add_binned, binned_shape, counts_below
+from hitfinder.results.binned import PER_COUNT, ImageSum, add_binned, binned_shape, counts_below
 
 
 def plain_sum(frame, mask, limit, size, total):
@@ -27,3 +27,36 @@ def test_bins_hold_the_sum_of_their_pixels_however_bright(kind, saturation):
         plain_sum(frame, mask, limit, size, expected)
         add_binned(frame, mask, limit, size, total)
         np.testing.assert_array_equal(total, expected)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_counts_that_are_no_whole_numbers_are_added_up_in_fractions(kind):
+    rng = np.random.default_rng(3)
+    frames = rng.exponential(2, (4, 23, 31)).astype(kind)
+    frames[0, 0, :3] = np.nan, -1, 1e30
+    limit = kind(np.inf)
+    mask = rng.random((23, 31)) < 0.1
+    mask[0, :3] = False
+    total, other = ImageSum(), ImageSum()
+    for frame in frames:
+        total.add(frame, mask, limit)
+    for frame in frames[::-1]:
+        other.add(frame, mask, limit)
+    assert np.array_equal(total.image, other.image)
+    expected = np.where(mask, 0, frames).sum(axis=0)
+    np.testing.assert_allclose(total.image[1:], expected[1:], rtol=0, atol=4 / PER_COUNT)
+    assert total.image[0, 2] == pytest.approx(
+        2**26 + float(frames[1:, 0, 2].sum()), rel=0, abs=0.01
+    )
+
+
+def test_sums_of_other_frames_are_not_added():
+    one, other, fractions = ImageSum(), ImageSum(), ImageSum()
+    mask = np.zeros((4, 5), bool)
+    one.add(np.ones((4, 5), np.uint16), mask, np.uint16(9))
+    other.add(np.ones((5, 4), np.uint16), mask.T, np.uint16(9))
+    fractions.add(np.ones((4, 5), np.float32), mask, np.float32(9))
+    for wrong in (other, fractions):
+        with pytest.raises(ValueError, match="cannot be added up"):
+            one.merge(wrong)
+    assert ImageSum().image is None

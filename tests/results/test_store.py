@@ -5,20 +5,25 @@ import pytest
 
 from hitfinder.errors import OutputError
 from hitfinder.finding.peaks import PEAK_DTYPE
-from hitfinder.results.store import IMAGES_PER_CHECKPOINT, Part, Store, empty_rows
+from hitfinder.results.chunk import ChunkResult, empty_rows
+from hitfinder.results.store import TOTALS_PER_CHECKPOINT, Store
 
 
-def make_part(start, n=4, problems=None):
-    rows = empty_rows(n, "ok")
+def make_chunk(start, n=4, problems=None, status="ok"):
+    rows = empty_rows(n, status)
     rows["hit"][0], rows["n_peaks"][0] = True, 2
     rows["score"] = np.arange(n) + start
     peaks = np.zeros(2, PEAK_DTYPE)
     peaks["fs"] = [start + 0.25, start + 0.75]
-    return Part(start, rows, peaks, np.full((2, 3), float(start)), problems or {})
+    made = ChunkResult(np.arange(start, start + n), rows, peaks, problems or {})
+    add_to(made.totals, start + 1)
+    return made
 
 
-def image_of(start):
-    return np.full((3, 5), start + 1, np.int64)
+def add_to(totals, counts):
+    image = np.full((3, 5), counts, np.uint16)
+    totals.image.add(image, np.zeros((3, 5), bool), np.uint16(60000))
+    totals.profile.add(np.array([counts / 7, 0.1, np.nan]))
 
 
 def same(a, b):
@@ -26,46 +31,61 @@ def same(a, b):
         np.array_equal(a.rows[f], b.rows[f], equal_nan=a.rows[f].dtype.kind == "f")
         for f in a.rows.dtype.names
     )
-    return fields and (a.peaks == b.peaks).all() and a.problems == b.problems
+    return (
+        fields
+        and (a.frames == b.frames).all()
+        and (a.peaks == b.peaks).all()
+        and a.problems == b.problems
+    )
 
 
-def test_parts_come_back_in_frame_order(tmp_path):
+def in_totals(store, starts):
+    """Whether the chunks that start there, and no others, are in the totals once."""
+    profile = store.totals.profile.to_array()[2]
+    expected = sum(start + 1 for start in starts)
+    return (store.totals.image.image == expected).all() and profile.tolist() == [
+        *(len(starts), len(starts), 0)
+    ]
+
+
+def test_chunks_come_back_in_frame_order(tmp_path):
     problems = {9: "x.h5: is gone"}
     with Store(tmp_path) as store:
         store.save_job({"a": [1, 2]})
         for start in (8, 0, 4):
-            store.add(make_part(start, problems=problems if start == 8 else None), image_of(start))
+            store.add(start, make_chunk(start, problems=problems if start == 8 else None))
     with Store(tmp_path) as store:
         store.resume()
         assert store.load_job() == {"a": [1, 2]}
-        parts = list(store.parts())
-        assert [part.start for part in parts] == [0, 4, 8]
-        assert all(same(p, make_part(p.start, problems=p.problems)) for p in parts)
-        assert parts[2].problems == problems
-        assert parts[1].frame_of_peak.tolist() == [4, 4]
-        assert np.array_equal(parts[2].profile, np.full((2, 3), 8.0))
+        chunks = list(store.chunks())
+        assert [chunk.frames[0] for chunk in chunks] == [0, 4, 8]
+        assert all(same(c, make_chunk(c.frames[0], problems=c.problems)) for c in chunks)
+        assert chunks[2].problems == problems
+        assert chunks[1].frame_of_peak.tolist() == [4, 4]
         assert (store.counts.frames, store.counts.hits, store.counts.problems) == (12, 3, 0)
 
 
-@pytest.mark.parametrize("n_parts", [3, IMAGES_PER_CHECKPOINT, 2 * IMAGES_PER_CHECKPOINT + 3])
-def test_every_image_is_in_the_sum_once(tmp_path, n_parts):
-    starts = range(0, 4 * n_parts, 4)
-    total = sum(start + 1 for start in starts)
+@pytest.mark.parametrize("n_chunks", [3, TOTALS_PER_CHECKPOINT, 2 * TOTALS_PER_CHECKPOINT + 3])
+def test_every_chunk_is_in_the_totals_once(tmp_path, n_chunks):
+    starts = range(0, 4 * n_chunks, 4)
     with Store(tmp_path) as store:
         for start in starts:
-            store.add(make_part(start), image_of(start))
-        assert (store.image == total).all()
+            store.add(start, make_chunk(start))
+        assert in_totals(store, starts)
+        mean = store.totals.profile.mean
     with Store(tmp_path) as store:
         store.resume()
-        assert (store.image == total).all()
-    assert len(list((tmp_path / ".parts").glob("image-*.npy"))) < IMAGES_PER_CHECKPOINT
+        assert in_totals(store, starts)
+        np.testing.assert_array_equal(store.totals.profile.mean, mean)
+    assert len(list((tmp_path / ".parts").glob("totals-*"))) < TOTALS_PER_CHECKPOINT
+
+
+class Killed(BaseException):
+    pass
 
 
 def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    n_parts, finished = IMAGES_PER_CHECKPOINT + 2, False
+    n_chunks, finished = TOTALS_PER_CHECKPOINT + 2, False
     at = 0
     while not finished:
         # Every attempt is killed at its next write, so that each write is once the last one.
@@ -83,49 +103,144 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(tmp_path, monke
             with monkeypatch.context() as patch:
                 patch.setattr(Store, "_write", write)
                 try:
-                    for start in range(0, 4 * n_parts, 4):
+                    for start in range(0, 4 * n_chunks, 4):
                         if start not in store.done:
-                            store.add(make_part(start), image_of(start))
+                            store.add(start, make_chunk(start))
                     finished = True
                 except Killed:
                     pass
     with Store(tmp_path) as store:
         store.resume()
-        assert (store.image == sum(range(1, 4 * n_parts, 4))).all()
-        assert store.counts.frames == 4 * n_parts
+        assert in_totals(store, range(0, 4 * n_chunks, 4))
+        assert store.counts.frames == 4 * n_chunks
 
 
-def test_a_kill_before_summed_images_are_deleted_doubles_nothing(tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
+def test_a_kill_before_merged_totals_are_deleted_doubles_nothing(tmp_path, monkeypatch):
     def killed(path, missing_ok=False):
-        if path.name.startswith("image-"):
+        if path.name.startswith("totals-"):
             raise Killed
 
+    starts = range(0, 4 * TOTALS_PER_CHECKPOINT, 4)
     with Store(tmp_path) as store, monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "unlink", killed)
-        starts = range(0, 4 * IMAGES_PER_CHECKPOINT, 4)
         for start in starts[:-1]:
-            store.add(make_part(start), image_of(start))
+            store.add(start, make_chunk(start))
         with pytest.raises(Killed):
-            store.add(make_part(starts[-1]), image_of(starts[-1]))
+            store.add(starts[-1], make_chunk(starts[-1]))
     with Store(tmp_path) as store:
-        assert len(list(store.folder.glob("image-*"))) == IMAGES_PER_CHECKPOINT
+        assert len(list(store.folder.glob("totals-*"))) == TOTALS_PER_CHECKPOINT
         store.resume()
-        assert (store.image == sum(range(1, 4 * IMAGES_PER_CHECKPOINT, 4))).all()
+        assert in_totals(store, starts)
 
 
-def test_damaged_parts_are_done_again(tmp_path):
+@pytest.mark.parametrize("killed_at", [0, 1, 2])
+@pytest.mark.parametrize("n_others", [0, TOTALS_PER_CHECKPOINT])
+def test_frames_that_are_tried_once_more(tmp_path, monkeypatch, killed_at, n_others):
+    """Their rows are replaced, and they add to the totals once, whenever the job is killed."""
+    others = range(100, 100 + 4 * n_others, 4)
+    chunk = make_chunk(0, problems={1: "gone", 3: "gone"})
+    chunk.rows[[1, 3]] = empty_rows(2, "missing-file")
+    better = ChunkResult(np.array([1, 3]), empty_rows(2, "ok"), chunk.peaks[:1].copy())
+    better.rows["n_peaks"][1], better.rows["score"] = 1, [5, 6]
+    add_to(better.totals, 50)
     with Store(tmp_path) as store:
-        for start in (0, 4):
-            store.add(make_part(start), image_of(start))
-    part = tmp_path / ".parts" / "part-000000004.npz"
-    part.write_bytes(part.read_bytes()[:-40])
+        store.add(0, chunk)
+        for start in others:
+            store.add(start, make_chunk(start))
+    with Store(tmp_path) as store, monkeypatch.context() as patch:
+        store.resume()
+        assert store.counts.problems == 2
+        left, plain = [killed_at], Store._write
+
+        def write(self, name, content):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            plain(self, name, content)
+
+        patch.setattr(Store, "_write", write)
+        try:
+            store.add(0, better)
+        except Killed:
+            assert killed_at < 2
     with Store(tmp_path) as store:
         store.resume()
-        assert list(store.done) == [0]
-        assert (store.image == 1).all()
+        if killed_at < 2:
+            assert in_totals(store, [0, *others])
+            store.add(0, better)
+        assert in_totals(store, [0, 49, *others])
+        assert (store.counts.frames, store.counts.problems) == (4 + 4 * n_others, 0)
+        found = next(store.chunks())
+        assert found.rows["status"].tolist() == ["ok"] * 4
+        assert found.rows["score"].tolist() == [0, 5, 2, 6]
+        assert found.frame_of_peak.tolist() == [0, 0, 3]
+        assert found.problems == {}
+    with Store(tmp_path) as store:
+        store.resume()
+        assert in_totals(store, [0, 49, *others])
+
+
+@pytest.mark.parametrize("n_chunks", [3, TOTALS_PER_CHECKPOINT + 1])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damaged_results_are_done_again(tmp_path, n_chunks, damage):
+    """Any file, cut short or with a flipped bit: what is lost is found again, never used."""
+    starts = range(0, 4 * n_chunks, 4)
+    with Store(tmp_path) as store:
+        for start in starts:
+            store.add(start, make_chunk(start))
+        store.save_array("hot", np.arange(12))
+    rng = np.random.default_rng(n_chunks)
+    for path in sorted((tmp_path / ".parts").glob("*.dat")):
+        content = path.read_bytes()
+        place = int(rng.integers(len(content)))
+        flipped = bytes([content[place] ^ 1 << int(rng.integers(8))])
+        damaged = content[:place] + (flipped + content[place + 1 :] if damage == "flip" else b"")
+        path.write_bytes(damaged)
+        with Store(tmp_path) as store:
+            store.resume()
+            lost = set(starts) - set(store.done)
+            assert len(lost) == (0 if path.stem == "hot" else len(lost) or 1)
+            assert (store.load_array("hot") is None) == (path.stem == "hot")
+            assert not store.done or in_totals(store, sorted(store.done))
+            for start in sorted(lost):
+                store.add(start, make_chunk(start))
+            assert in_totals(store, starts)
+            store.save_array("hot", np.arange(12))
+
+
+def test_a_damaged_job_is_not_taken_for_none(tmp_path):
+    with Store(tmp_path) as store:
+        store.save_job({"a": 1})
+        path = store.folder / "job.json"
+        path.write_bytes(path.read_bytes()[:-3])
+        with pytest.raises(OutputError, match="damaged"):
+            store.load_job()
+
+
+@pytest.mark.parametrize("linked", ["folder", "lock"])
+def test_nothing_outside_the_folder_is_touched(tmp_path, linked):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("precious")
+    out = tmp_path / "out"
+    out.mkdir()
+    if linked == "folder":
+        (out / ".parts").symlink_to(elsewhere)
+    else:
+        (out / ".parts").mkdir()
+        (out / ".parts" / "lock").symlink_to(elsewhere / "precious")
+    with pytest.raises(OutputError, match="link"), Store(out):
+        pass
+    (out / ".parts").unlink() if linked == "folder" else (out / ".parts" / "lock").unlink()
+    with Store(out) as store:
+        (store.folder / "more").symlink_to(elsewhere)
+        (store.folder / "file").symlink_to(elsewhere / "precious")
+        store.clear()
+        assert [path.name for path in store.folder.iterdir()] == ["lock"]
+        (store.folder / "more").symlink_to(elsewhere)
+        store.remove()
+    assert (elsewhere / "precious").read_text() == "precious"
+    assert not (out / ".parts").exists()
 
 
 def _try_to_open(path, answers):
@@ -151,4 +266,4 @@ def test_unwritable_store_is_an_output_error(tmp_path):
     with Store(tmp_path) as store:
         store.folder.rename(tmp_path / "moved")
         with pytest.raises(OutputError):
-            store.add(make_part(0), image_of(0))
+            store.add(0, make_chunk(0))

@@ -13,9 +13,13 @@ from hitfinder.estimate.bins import N_AZIMUTHS
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate
+from hitfinder.sums import ExactSum
 
 N_PARTS = 16
 """Parts into which a run is cut, to see a drift."""
+
+_MOST_BLOCKS = 128
+"""Blocks of frames that are kept apart; enough for the parts of a run of any length."""
 
 _N_OWN = 8
 """Numbers kept of a part besides its bins: frames, frames that are well known, and of the latter
@@ -88,29 +92,29 @@ class RunGeometry:
 
 
 class RunSums:
-    """What the frames of a run have in the bins, added up in parts by frame number.
+    """What the frames of a run have in the bins, added up by blocks of frame numbers.
 
     Adding is exact (the likelihood of frames is the product of theirs, and their unknown scales
-    drop out), takes no order, and can be spread over processes and merged.
+    drop out), so sums of processes merge in any order. How many frames there will be need not be
+    known: blocks join in pairs when there are too many of them.
 
     Parameters
     ----------
-    n_frames : int
-        Frames in the run; those added are numbered 0 to n_frames - 1.
     n_rings : int
         Rings of the estimator's bins.
     """
 
-    def __init__(self, n_frames: int, n_rings: int) -> None:
-        if n_frames < 1 or n_rings < 1:
-            raise ValueError(f"a run needs frames and rings, got {n_frames} and {n_rings}")
-        self.n_frames, self.n_rings = n_frames, n_rings
-        self._parts: dict[int, NDArray[np.float64]] = {}
+    def __init__(self, n_rings: int) -> None:
+        if n_rings < 1:
+            raise ValueError(f"a run needs rings, got {n_rings}")
+        self.n_rings = n_rings
+        self._width = 1
+        self._blocks: dict[int, ExactSum] = {}
 
     @staticmethod
-    def of(estimator: GeometryEstimator, n_frames: int) -> RunSums:
+    def of(estimator: GeometryEstimator) -> RunSums:
         """Start a run of frames of an estimator's detector."""
-        return RunSums(n_frames, estimator.bins.n_rings)
+        return RunSums(estimator.bins.n_rings)
 
     def add(self, frame: int, sums: BinSums, estimate: GeometryEstimate) -> None:
         """Add one frame, unless it is not scattered as water scatters.
@@ -124,15 +128,17 @@ class RunSums:
         estimate : GeometryEstimate
             Of the frame.
         """
-        if not 0 <= frame < self.n_frames:
-            raise ValueError(f"frame must be in 0 to {self.n_frames - 1}, got {frame}")
+        if frame < 0:
+            raise ValueError(f"frame must not be negative, got {frame}")
         photons = sums.counts.sum()
         if estimate.flag == "not-water" or photons == 0:
             return
-        row = self._parts.setdefault(frame * N_PARTS // self.n_frames, np.zeros(self._length))
-        row[0] += 1
-        row[_N_OWN:] += np.concatenate([sums.counts.ravel(), photons * sums.exposure.ravel()])
+        row = np.zeros(self._length)
+        row[0] = 1
+        row[_N_OWN:] = np.concatenate([sums.counts.ravel(), photons * sums.exposure.ravel()])
         _add_well_known(row, estimate)
+        self._widen(frame)
+        self._block(frame // self._width).add(row)
 
     def merge(self, other: RunSums) -> None:
         """Add what another process has added of the same run.
@@ -140,20 +146,42 @@ class RunSums:
         Raises
         ------
         ValueError
-            If it is another run's.
+            If it is another detector's.
         """
-        if (other.n_frames, other.n_rings) != (self.n_frames, self.n_rings):
-            raise ValueError("sums of different runs cannot be added up")
-        for part, row in other._parts.items():
-            self._parts.setdefault(part, np.zeros(self._length))[:] += row
+        if other.n_rings != self.n_rings:
+            raise ValueError("sums of different detectors cannot be added up")
+        while self._width < other._width:
+            self._join_pairs()
+        for block, row in other._blocks.items():
+            self._block(block * other._width // self._width).merge(row)
 
-    def to_array(self) -> NDArray[np.float64]:
-        """Return everything as a table, one row for each part that has frames."""
-        rows = [np.concatenate([[part], row]) for part, row in sorted(self._parts.items())]
-        return np.array(rows).reshape(-1, 1 + self._length)
+    def _block(self, number: int) -> ExactSum:
+        return self._blocks.setdefault(number, ExactSum((self._length,)))
+
+    def _widen(self, frame: int) -> None:
+        """Make blocks as wide as it takes to have a frame in one of the first so many."""
+        while frame // self._width >= _MOST_BLOCKS:
+            self._join_pairs()
+
+    def _join_pairs(self) -> None:
+        before, self._blocks = self._blocks, {}
+        self._width *= 2
+        for number, row in before.items():
+            self._block(number // 2).merge(row)
+
+    def to_array(self) -> NDArray[np.int64]:
+        """Return everything as a table, a row for each block that has frames.
+
+        Columns are the width of blocks in frames, the number of the block, and its sums.
+        """
+        rows = [
+            np.concatenate([[self._width, number], row.to_array().ravel()])
+            for number, row in sorted(self._blocks.items())
+        ]
+        return np.array(rows, np.int64).reshape(-1, 2 + 2 * self._length)
 
     @staticmethod
-    def from_array(n_frames: int, n_rings: int, table: NDArray[np.float64]) -> RunSums:
+    def from_array(n_rings: int, table: NDArray[np.int64]) -> RunSums:
         """Return the sums that `to_array` has written.
 
         Raises
@@ -161,57 +189,85 @@ class RunSums:
         ValueError
             If the table is not one of such a run.
         """
-        sums = RunSums(n_frames, n_rings)
-        if table.ndim != 2 or table.shape[1] != 1 + sums._length:
+        sums = RunSums(n_rings)
+        if table.ndim != 2 or table.shape[1] != 2 + 2 * sums._length:
             raise ValueError(f"table of shape {table.shape} is not of a run with {n_rings} rings")
-        sums._parts = {int(row[0]): row[1:].astype(float) for row in table}
+        for row in table:
+            sums._width = int(row[0])
+            sums._blocks[int(row[1])] = ExactSum.from_array(row[2:].reshape(2, -1))
         return sums
 
     @property
     def _length(self) -> int:
         return _N_OWN + 2 * self.n_rings * N_AZIMUTHS
 
-    def _row(self, parts: range) -> NDArray[np.float64]:
-        """Sum of the rows of parts."""
-        rows = [self._parts[part] for part in parts if part in self._parts]
-        return np.sum(rows, axis=0) if rows else np.zeros(self._length)
+    def _parts(self, n_frames: int | None) -> dict[int, NDArray[np.float64]]:
+        """Return the sums of each of `N_PARTS` parts of a run that has frames."""
+        if n_frames is None:
+            n_frames = (max(self._blocks, default=0) + 1) * self._width
+        parts: dict[int, ExactSum] = {}
+        for number, row in self._blocks.items():
+            middle = number * self._width + (self._width - 1) // 2
+            part = min(middle * N_PARTS // n_frames, N_PARTS - 1)
+            parts.setdefault(part, ExactSum((self._length,))).merge(row)
+        return {part: parts[part].value for part in sorted(parts)}
 
-    def _bins(self, parts: range) -> BinSums:
-        """Photons of parts, and the exposure averaged over the photons."""
-        counts, exposure = self._row(parts)[_N_OWN:].reshape(2, self.n_rings, N_AZIMUTHS)
-        return BinSums(counts, exposure / max(counts.sum(), 1.0))
+    def _joined(self, rows: dict[int, NDArray[np.float64]], parts: range) -> NDArray[np.float64]:
+        there = [rows[part] for part in parts if part in rows]
+        return np.sum(there, axis=0) if there else np.zeros(self._length)
 
     @property
     def total(self) -> BinSums:
         """All frames added up."""
-        return self._bins(range(N_PARTS))
+        return self._bins(self._whole())
 
-    def result(self, estimator: GeometryEstimator) -> RunGeometry:
+    def _whole(self) -> NDArray[np.float64]:
+        whole = ExactSum((self._length,))
+        for row in self._blocks.values():
+            whole.merge(row)
+        return whole.value
+
+    def _bins(self, row: NDArray[np.float64]) -> BinSums:
+        """Photons of frames, and the exposure averaged over the photons."""
+        counts, exposure = row[_N_OWN:].reshape(2, self.n_rings, N_AZIMUTHS)
+        return BinSums(counts, exposure / max(counts.sum(), 1.0))
+
+    def result(self, estimator: GeometryEstimator, n_frames: int | None = None) -> RunGeometry:
         """Estimate photon energy and camera length from all frames added so far.
 
         Parameters
         ----------
         estimator : GeometryEstimator
             One like that of the frames.
+        n_frames : int, optional
+            Frames in the whole run, of which a drift compares parts; by default about as many as
+            were added.
         """
         if estimator.bins.n_rings != self.n_rings:
             raise ValueError("the estimator is of another detector than the frames")
-        whole = estimator.estimate_sums(self.total)
-        row = self._row(range(N_PARTS))
+        row = self._whole()
+        whole = estimator.estimate_sums(self._bins(row))
         chi2, freedom = _frames_chi2(row, whole)
-        return RunGeometry(whole, int(row[0]), self._drift(estimator, chi2, freedom))
+        drift = self._drift(estimator, self._parts(n_frames), chi2, freedom)
+        return RunGeometry(whole, int(row[0]), drift)
 
-    def _drift(self, estimator: GeometryEstimator, chi2: float, freedom: int) -> Drift:
+    def _drift(
+        self,
+        estimator: GeometryEstimator,
+        rows: dict[int, NDArray[np.float64]],
+        chi2: float,
+        freedom: int,
+    ) -> Drift:
         """Compare parts of the run with one another.
 
         Frames that scatter by more than their own uncertainty (pulses of varying energy) make
         the parts uncertain by as much.
         """
         excess = max(1.0, chi2 / freedom) if freedom else 1.0
-        parts = [estimator.estimate_sums(self._bins(range(k, k + 1))) for k in sorted(self._parts)]
+        parts = [estimator.estimate_sums(self._bins(row)) for row in rows.values()]
         parts_chi2, parts_freedom = _scatter([p for p in parts if p.flag == "ok"], excess)
         ends = [
-            estimator.estimate_sums(self._bins(at))
+            estimator.estimate_sums(self._bins(self._joined(rows, at)))
             for at in (range(_THIRD), range(N_PARTS - _THIRD, N_PARTS))
         ]
         if not all(end.flag == "ok" for end in ends):

@@ -1,4 +1,4 @@
-"""What the report shows of a run, gathered from its parts one at a time."""
+"""What the report shows of a run, gathered from its chunks one at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.report.detector_view import DetectorView
-from hitfinder.results.store import OK, PENDING, Part
+from hitfinder.results.chunk import OK, PENDING, ChunkResult
 
 RESOLUTION_BINS = 60
 
@@ -63,6 +63,9 @@ class Collector:
         Photons in the peaks of hits, by position.
     inverse_d_edges, inverse_d_counts : ndarray
         Histogram of the peaks of hits over 1/d, in Å⁻¹.
+    profile : ndarray
+        Mean expected background per radial bin, NaN where there never was one; it is taken from
+        the totals of the run.
     best, misses : list of Pick
         Hits of the highest scores and other frames of the highest scores, best first.
     """
@@ -82,45 +85,36 @@ class Collector:
         top = float(np.nanmax(q)) / (2 * np.pi) if np.isfinite(q).any() else 1.0
         self.inverse_d_edges = np.linspace(0, top, RESOLUTION_BINS + 1)
         self.inverse_d_counts = np.zeros(RESOLUTION_BINS, np.int64)
-        self._profile: NDArray[np.float64] | None = None
+        self.profile: NDArray[np.float64] = np.empty(0)
         self.seconds = 0.0
         self.total_peaks = 0
         self.best: list[Pick] = []
         self.misses: list[Pick] = []
 
-    def add(self, part: Part) -> None:
+    def add(self, chunk: ChunkResult) -> None:
         """Take in a chunk; chunks come in frame order."""
-        rows, here = part.rows, slice(part.start, part.start + len(part.rows))
+        rows, here = chunk.rows, chunk.frames
         self.ok[here] = rows["status"] == OK
         self.hit[here], self.score[here] = rows["hit"], rows["score"]
         self.n_peaks[here] = rows["n_peaks"]
         self.background[here] = rows["background_per_pixel"]
         self.seconds += float(rows["seconds"].sum())
-        self.total_peaks += len(part.peaks)
+        self.total_peaks += len(chunk.peaks)
         for status, count in zip(*np.unique(rows["status"], return_counts=True), strict=True):
             self.statuses[str(status)] = self.statuses.get(str(status), 0) + int(count)
-        for index, text in part.problems.items():
-            self.messages.setdefault(str(rows["status"][index - part.start]), (index, text))
-        if part.profile.shape[1]:
-            self._profile = part.profile + (0 if self._profile is None else self._profile)
-        self._add_peaks(part)
-        self._pick(part)
+        for index, text in chunk.problems.items():
+            row = rows[np.searchsorted(chunk.frames, index)]
+            self.messages.setdefault(str(row["status"]), (index, text))
+        self._add_peaks(chunk)
+        self._pick(chunk)
 
     @property
     def pending(self) -> int:
         """Frames not processed yet."""
         return len(self.ok) - sum(self.statuses.values()) + self.statuses.get(PENDING, 0)
 
-    @property
-    def profile(self) -> NDArray[np.float64]:
-        """Mean expected background per radial bin, NaN where there never was one."""
-        if self._profile is None:
-            return np.empty(0)
-        total, n = self._profile
-        return np.where(n > 0, total / np.maximum(n, 1), np.nan)
-
-    def _add_peaks(self, part: Part) -> None:
-        peaks = part.peaks[np.repeat(part.rows["hit"], part.rows["n_peaks"])]
+    def _add_peaks(self, chunk: ChunkResult) -> None:
+        peaks = chunk.peaks[np.repeat(chunk.rows["hit"], chunk.rows["n_peaks"])]
         with np.errstate(divide="ignore"):
             inverse_d = 1 / peaks["resolution_a"].astype(float)
         counts, _ = np.histogram(inverse_d[np.isfinite(inverse_d)], self.inverse_d_edges)
@@ -134,16 +128,16 @@ class Collector:
         counted = np.where(np.isnan(photons), 1, np.maximum(photons, 0))
         np.add.at(self.powder, (rows, columns), counted)
 
-    def _pick(self, part: Part) -> None:
-        ends = np.cumsum(part.rows["n_peaks"])
+    def _pick(self, chunk: ChunkResult) -> None:
+        ends = np.cumsum(chunk.rows["n_peaks"])
         for picked, wanted in (
-            (self.best, part.rows["hit"]),
-            (self.misses, ~part.rows["hit"] & (part.rows["status"] == OK)),
+            (self.best, chunk.rows["hit"]),
+            (self.misses, ~chunk.rows["hit"] & (chunk.rows["status"] == OK)),
         ):
             candidates = np.flatnonzero(wanted)
-            order = np.argsort(-part.rows["score"][candidates], kind="stable")
+            order = np.argsort(-chunk.rows["score"][candidates], kind="stable")
             for row in candidates[order][: self._gallery]:
-                peaks = part.peaks[ends[row] - part.rows["n_peaks"][row] : ends[row]].copy()
-                picked.append(Pick(part.start + int(row), float(part.rows["score"][row]), peaks))
+                peaks = chunk.peaks[ends[row] - chunk.rows["n_peaks"][row] : ends[row]].copy()
+                picked.append(Pick(int(chunk.frames[row]), float(chunk.rows["score"][row]), peaks))
             picked.sort(key=lambda pick: (-pick.score, -len(pick.peaks), pick.index))
             del picked[self._gallery :]

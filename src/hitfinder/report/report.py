@@ -20,7 +20,7 @@ from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.numbers import number
 from hitfinder.report.page import card, page, section, side_by_side, table
 from hitfinder.report.pictures import GalleryFrame, picture
-from hitfinder.results.store import OK, PENDING
+from hitfinder.results.chunk import OK, PENDING
 
 STATUS_MEANING = {
     "pending": "not processed: the run was interrupted; --resume completes it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import numba
 import numpy as np
@@ -12,6 +13,12 @@ from hitfinder.finding.background import compilable
 
 LONGEST_SIDE = 800
 """Bins along the longer side of a summed image, at most."""
+
+PER_COUNT = 4096
+"""Units to a count in which counts that are no whole numbers are added up."""
+
+_BRIGHTEST = 2.0**26
+"""What stands for any larger count that is no whole number: in a sum of 2²⁵ such it has room."""
 
 
 def bin_size(shape: tuple[int, int]) -> int:
@@ -40,8 +47,77 @@ def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
     return dtype.type(limit)
 
 
+class ImageSum:
+    """Frames of one shape added up in bins; keeps `hitfinder.results.contract.Mergeable`.
+
+    Counts that are no whole numbers are added up in units of 1/`PER_COUNT`, so that their sum
+    does not depend on the order.
+    """
+
+    def __init__(self) -> None:
+        self._bins = np.zeros((0, 0), np.int64)
+        self._per_count = 1
+
+    def add(self, frame: NDArray, mask: NDArray[np.bool_], limit: np.generic) -> None:
+        """Add the positive counts of a frame.
+
+        Parameters
+        ----------
+        frame : ndarray, 2-D
+            Counts.
+        mask : ndarray of bool, shape of the frame
+            True where a pixel is ignored.
+        limit : scalar of the frame's type
+            Counts at and above which a pixel is ignored, see `counts_below`.
+        """
+        size = bin_size(frame.shape)
+        if not self._bins.size:
+            self._bins = np.zeros(binned_shape(frame.shape, size), np.int64)
+            self._per_count = 1 if frame.dtype.kind in "iub" else PER_COUNT
+        add_binned(frame, mask, limit, size, self._bins)
+
+    def merge(self, other: Self) -> None:
+        """Add the sum of other frames.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape.
+        """
+        if not other._bins.size:
+            return
+        if not self._bins.size:
+            self._bins, self._per_count = other._bins.copy(), other._per_count
+            return
+        theirs = other._bins.shape, other._per_count
+        if theirs != (self._bins.shape, self._per_count):
+            raise ValueError("sums of frames of different shapes or types cannot be added up")
+        self._bins += other._bins
+
+    @property
+    def image(self) -> NDArray | None:
+        """The sum of the frames in bins; None without frames."""
+        if not self._bins.size:
+            return None
+        return self._bins if self._per_count == 1 else self._bins / self._per_count
+
+    def to_array(self) -> NDArray[np.int64]:
+        """Return everything as one array, of the smallest type that holds it."""
+        table = np.vstack([np.zeros((1, self._bins.shape[1]), np.int64), self._bins])
+        table[0, :1] = self._per_count
+        return table.astype(np.min_scalar_type(int(table.max(initial=0))))
+
+    @staticmethod
+    def from_array(table: NDArray[np.integer]) -> ImageSum:
+        """Return the sum that `to_array` has given."""
+        made = ImageSum()
+        if table.size:
+            made._bins, made._per_count = table[1:].astype(np.int64), int(table[0, 0])
+        return made
+
+
 def add_binned(
-    frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray
+    frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray[np.int64]
 ) -> None:
     """Add the positive counts of a frame to a binned sum.
 
@@ -55,15 +131,31 @@ def add_binned(
         Counts at and above which a pixel is ignored, see `counts_below`.
     size : int
         Pixels along one side of a bin.
-    total : ndarray, shape `binned_shape`
-        Sum to add to.
+    total : ndarray of int64, shape `binned_shape`
+        Sum to add to, in units of 1/`PER_COUNT` if the frame is of a floating-point type.
     """
     frame = compilable(frame)
     limit = frame.dtype.type(limit)
+    if frame.dtype.kind == "f":
+        _add_fractions(frame, mask, limit, size, total)
+        return
     # Columns are summed in 32 bits where these hold the sum, which takes half the time.
-    small = frame.dtype.kind in "iu" and size * int(limit) < 1 << 32
-    line = np.empty(frame.shape[1], np.uint32 if small else total.dtype)
+    small = size * int(limit) < 1 << 32
+    line = np.empty(frame.shape[1], np.uint32 if small else np.int64)
     _add_rows(frame, mask, limit, size, line, total)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_fractions(
+    frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray[np.int64]
+) -> None:
+    """Do what `add_binned` does for counts that are no whole numbers."""
+    for ss in range(frame.shape[0]):
+        for fs in range(frame.shape[1]):
+            value = frame[ss, fs]
+            if value > 0 and value < limit and not mask[ss, fs]:
+                units = np.int64(min(np.float64(value), _BRIGHTEST) * PER_COUNT + 0.5)
+                total[ss // size, fs // size] += units
 
 
 @numba.njit(cache=True, nogil=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import fcntl
+import hashlib
 import io
 import json
+import logging
+import os
 import shutil
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,110 +18,27 @@ from numpy.typing import NDArray
 
 from hitfinder import atomic
 from hitfinder.errors import OutputError
+from hitfinder.results.chunk import ChunkResult, Counts
+from hitfinder.results.totals import Totals
 
-FRAME_DTYPE = np.dtype(
-    [
-        ("status", "U16"),
-        ("hit", "?"),
-        ("score", "f8"),
-        ("n_peaks", "i4"),
-        ("photons", "i8"),
-        ("background_per_pixel", "f8"),
-        ("resolution_a", "f4"),
-        ("hit_probability", "f4"),
-        ("photon_energy_ev", "f4"),
-        ("photon_energy_sigma_ev", "f4"),
-        ("photon_energy_low_ev", "f4"),
-        ("photon_energy_high_ev", "f4"),
-        ("camera_length_m", "f4"),
-        ("camera_length_sigma_m", "f4"),
-        ("camera_length_low_m", "f4"),
-        ("camera_length_high_m", "f4"),
-        ("geometry", "U16"),
-        ("seconds", "f4"),
-    ]
-)
-"""One frame's results; ``status`` is ``ok`` or says why there are none. Photon energy and camera
-length are estimated from the frame, ``geometry`` says whether they can be."""
+log = logging.getLogger(__name__)
 
-OK, PENDING, WORKER_DIED, FAILED = "ok", "pending", "worker-died", "failed"
-"""Statuses besides those of `SourceError`: not done yet; its worker was killed; error inside."""
+PARTS, LOCK, JOB = ".parts", "lock", "job.json"
+TOTALS = "totals"
+TOTALS_PER_CHECKPOINT = 32
+"""Totals of chunks are merged into one file after so many, so that they do not pile up on disk."""
 
-PARTS, LOCK = ".parts", "lock"
-IMAGES_PER_CHECKPOINT = 32
-"""Chunk images are added into one file after so many, so that they do not pile up on disk."""
-
-
-def empty_rows(n: int, status: str) -> NDArray[np.void]:
-    """Return `n` rows of `FRAME_DTYPE` for frames without results."""
-    rows = np.zeros(n, FRAME_DTYPE)
-    rows["status"] = status
-    for name in FRAME_DTYPE.names or ():
-        if FRAME_DTYPE[name].kind == "f" and name != "seconds":
-            rows[name] = np.nan
-    return rows
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-    """Results of a chunk of consecutive frames.
-
-    Attributes
-    ----------
-    start : int
-        Index of the first frame.
-    rows : ndarray of `FRAME_DTYPE`, shape (n_frames,)
-        A row per frame.
-    peaks : structured ndarray
-        Peaks of all frames, in frame order; `rows` says how many are whose.
-    profile : ndarray of float64, shape (2, n_bins)
-        Summed expected background per radial bin, and in how many frames the bin had one.
-    problems : dict
-        Frame index to the message of the error that frame met.
-    geometry : ndarray of float64, 2-D
-        What the frames say of photon energy and camera length
-        (`hitfinder.estimate.run.RunSums.to_array`); empty if nothing.
-    """
-
-    start: int
-    rows: NDArray[np.void]
-    peaks: NDArray[np.void]
-    profile: NDArray[np.float64]
-    problems: dict[int, str]
-    geometry: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
-
-    @property
-    def frame_of_peak(self) -> NDArray[np.int64]:
-        """Index of the frame of each peak."""
-        frames = np.arange(self.start, self.start + len(self.rows))
-        return np.repeat(frames, self.rows["n_peaks"])
-
-
-@dataclasses.dataclass
-class Counts:
-    """How far a job is."""
-
-    frames: int = 0
-    hits: int = 0
-    problems: int = 0
-
-    def add(self, part: Part) -> None:
-        """Count a part."""
-        self.frames += len(part.rows)
-        self.hits += int(part.rows["hit"].sum())
-        self.problems += int((part.rows["status"] != OK).sum())
-
-    def __str__(self) -> str:
-        bad = f", {self.problems} unreadable" if self.problems else ""
-        return f"{self.hits} hits{bad}"
+_DIGEST = hashlib.sha256
 
 
 class Store:
     """The folder ``.parts`` of an unfinished job.
 
-    A chunk is done when its part file is there; a part file appears whole or not at all. The
-    summed image of a chunk is written before its part and later added to the running sum, whose
-    file lists the chunks in it, so a chunk is in the sum once whenever the job is killed.
+    A chunk is done when its file is there. What it adds to the totals is written before, in a file
+    of its own; the chunk's file says how many of these there are, since frames that are tried once
+    more add to them. They are later merged into one file, which lists those that are in it, so
+    each is in the totals once whenever the job is killed. Files appear whole or not at all, and end
+    with a checksum: one that is damaged counts as missing.
 
     Parameters
     ----------
@@ -131,28 +48,38 @@ class Store:
     Raises
     ------
     OutputError
-        If another process works in the folder.
+        If another process works in the folder, or it is a link to elsewhere.
     """
 
     def __init__(self, out_dir: Path) -> None:
         self.folder = out_dir / PARTS
+        if self.folder.is_symlink() or (self.folder / LOCK).is_symlink():
+            what = "is a link, or holds one, which could lead to files of others"
+            raise OutputError(what, str(self.folder), "Remove it, or choose another folder.")
         self.folder.mkdir(exist_ok=True)
+        self.done: dict[int, Counts] = {}
+        """Number of the first frame of each chunk that is done, and how many of what it holds."""
         self.counts = Counts()
-        self.done: dict[int, int] = {}
-        self._image: NDArray | None = None
-        self._merged: set[int] = set()
-        self._waiting: list[int] = []
-        self._lock = open(self.folder / LOCK, "w")  # noqa: SIM115 - held as long as the store
+        """Of all chunks that are done."""
+        self.totals = Totals()
+        """Of all chunks that are done."""
+        self._merged: set[str] = set()
+        self._waiting: list[str] = []
+        # Not through a link, and without emptying what is there.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._lock = os.open(self.folder / LOCK, flags, 0o666)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._lock.close()
+            self.close()
             hint = "Wait for it, or write to another folder."
             raise OutputError("another run is writing here", str(out_dir), hint) from error
 
     def close(self) -> None:
         """Let other processes use the folder."""
-        self._lock.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
     def remove(self) -> None:
         """Delete the folder: the job is finished and its outputs are written."""
@@ -160,9 +87,11 @@ class Store:
         shutil.rmtree(self.folder)
 
     def clear(self) -> None:
-        """Forget the job that is here."""
+        """Forget the job that is here. Links are deleted, not what they lead to."""
         for path in self.folder.iterdir():
-            if path.name != LOCK:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
                 path.unlink()
 
     def __enter__(self) -> Store:
@@ -173,145 +102,151 @@ class Store:
 
     def save_job(self, job: dict[str, Any]) -> None:
         """Write what this job is."""
-        self._write("job.json", json.dumps(job, indent=1).encode())
+        with atomic.replacing(self.folder / JOB) as part:
+            part.write_text(json.dumps(job, indent=1), encoding="utf-8")
 
     def load_job(self) -> dict[str, Any] | None:
-        """Return what the job in this folder is; None if there is none."""
+        """Return what the job in this folder is; None if there is none.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be read.
+        """
+        path = self.folder / JOB
         try:
-            return json.loads((self.folder / "job.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            return dict(json.loads(path.read_bytes()))
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError, TypeError) as error:
+            hint = "Start again with --overwrite."
+            raise OutputError("the unfinished run is damaged", str(path), hint) from error
 
     def save_array(self, name: str, array: NDArray) -> None:
         """Keep an array that the job needs again when it goes on."""
-        self._write(f"{name}.npy", _npy(array))
+        self._write(name, {"array": array})
 
     def load_array(self, name: str) -> NDArray | None:
-        """Return a kept array; None if there is none."""
-        return _load(self.folder / f"{name}.npy")
+        """Return a kept array; None if there is none, or it is damaged."""
+        loaded = self._load(name)
+        return None if loaded is None else loaded["array"]
 
-    def add(self, part: Part, image: NDArray) -> None:
-        """Keep a finished chunk.
+    def add(self, home: int, result: ChunkResult) -> None:
+        """Keep what was found in frames of a chunk.
 
         Parameters
         ----------
-        part : Part
-            Results.
-        image : ndarray, 2-D
-            Binned sum of the chunk's frames; the same shape for every chunk.
+        home : int
+            Number of the first frame of the chunk.
+        result : ChunkResult
+            Results of all its frames or, once these are kept, of some that had none before.
         """
-        self._write(_image_name(part.start), _npy(_smallest(image)))
-        buffer = io.BytesIO()
-        problems = np.frombuffer(json.dumps(part.problems).encode(), np.uint8)
-        arrays = {name: getattr(part, name) for name in ("rows", "peaks", "profile", "geometry")}
-        np.savez(buffer, problems=problems, **arrays)
-        self._write(_part_name(part.start), buffer.getvalue())
-        self._note(part)
-        self._add_image(part.start, image)
-        if len(self._waiting) >= IMAGES_PER_CHECKPOINT:
+        before = self._load(_chunk_name(home)) if home in self.done else None
+        added = 0 if before is None else int(before["added"])
+        self._write(_totals_name(home, added), result.totals.to_arrays())
+        whole = result
+        if before is not None:
+            whole = _chunk(before).without(result.frames)
+            whole.merge(result)
+        problems = np.frombuffer(json.dumps(whole.problems).encode(), np.uint8)
+        arrays = {name: getattr(whole, name) for name in ("frames", "rows", "peaks")}
+        self._write(_chunk_name(home), {**arrays, "problems": problems, "added": added + 1})
+        self._note(home, Counts.of(whole))
+        self.totals.merge(result.totals)
+        self._waiting.append(_totals_name(home, added))
+        if len(self._waiting) >= TOTALS_PER_CHECKPOINT:
             self._checkpoint()
 
     def resume(self) -> None:
-        """Take up the chunks that are there; drop part files that cannot be read."""
-        loaded = _load(self.folder / "image.npz")
-        if loaded is not None:
-            self._image, self._merged = loaded["image"], set(loaded["merged"].tolist())
-        for path in sorted(self.folder.glob("part-*.npz")):
-            start = int(path.stem.removeprefix("part-"))
-            part, image = self._read(path), _load(self.folder / _image_name(start))
-            if part is None or (image is None and start not in self._merged):
-                path.unlink()
-                continue
-            self._note(part)
-            if image is not None and start not in self._merged:
-                self._add_image(start, image)
-        # A chunk in the sum whose part is gone would be summed again.
-        if not self._merged <= set(self.done):
-            raise OutputError(
-                "parts of the unfinished run are missing",
-                str(self.folder),
-                "Start again with --overwrite.",
-            )
+        """Take up the chunks that are there; what is damaged, or lacks a part, is forgotten."""
+        found = {}
+        for path in sorted(self.folder.glob("chunk-*.dat")):
+            if (loaded := self._load(path.stem)) is not None:
+                home = int(path.stem.removeprefix("chunk-"))
+                names = [_totals_name(home, number) for number in range(int(loaded["added"]))]
+                found[home] = names, Counts.of(_chunk(loaded))
+        merged = self._load(TOTALS)
+        if merged is not None:
+            names = merged["merged"].tolist()
+            if {*names} <= {name for needed, _ in found.values() for name in needed}:
+                self.totals, self._merged = Totals.from_arrays(merged), {*names}
+            else:
+                # A chunk that is lost cannot be taken out of the totals again.
+                log.warning("results of the unfinished run are damaged; frames are done once more")
+        for home, (names, counts) in found.items():
+            self._take_up(home, names, counts)
 
-    def parts(self) -> Iterator[Part]:
-        """Read the finished chunks in frame order, one at a time."""
-        for start in sorted(self.done):
-            part = self._read(self.folder / _part_name(start))
-            if part is None:
-                raise OutputError("cannot be read any more", str(self.folder / _part_name(start)))
-            yield part
+    def _take_up(self, home: int, names: Iterable[str], counts: Counts) -> None:
+        loaded = {name: self._load(name) for name in names if name not in self._merged}
+        if not all(loaded.values()):
+            (self.folder / f"{_chunk_name(home)}.dat").unlink()
+            return
+        self._note(home, counts)
+        for name, arrays in loaded.items():
+            self.totals.merge(Totals.from_arrays(arrays or {}))
+            self._waiting.append(name)
 
-    @property
-    def image(self) -> NDArray | None:
-        """Binned sum of the frames of all finished chunks."""
-        return self._image
+    def _note(self, home: int, counts: Counts) -> None:
+        is_new = home not in self.done
+        self.done[home] = counts
+        if is_new:
+            self.counts.merge(counts)
+            return
+        self.counts = Counts()
+        for each in self.done.values():
+            self.counts.merge(each)
 
-    def _note(self, part: Part) -> None:
-        self.done[part.start] = len(part.rows)
-        self.counts.add(part)
-
-    def _add_image(self, start: int, image: NDArray) -> None:
-        wide = image.astype(np.int64 if image.dtype.kind in "iub" else np.float64)
-        self._image = wide if self._image is None else self._image + wide
-        self._waiting.append(start)
+    def chunks(self) -> Iterator[ChunkResult]:
+        """Read the finished chunks in frame order, one at a time, without their totals."""
+        for home in sorted(self.done):
+            loaded = self._load(_chunk_name(home))
+            if loaded is None:
+                where = str(self.folder / f"{_chunk_name(home)}.dat")
+                raise OutputError("cannot be read any more", where, "Go on with --resume.")
+            yield _chunk(loaded)
 
     def _checkpoint(self) -> None:
-        """Write the running sum, then delete the images that are in it."""
+        """Write the totals, then delete the files of those that are in them."""
         merged = self._merged | set(self._waiting)
-        buffer = io.BytesIO()
-        assert self._image is not None
-        np.savez(buffer, image=self._image, merged=np.array(sorted(merged), np.int64))
-        self._write("image.npz", buffer.getvalue())
-        for start in self._waiting:
-            (self.folder / _image_name(start)).unlink(missing_ok=True)
+        arrays = {**self.totals.to_arrays(), "merged": np.array(sorted(merged))}
+        self._write(TOTALS, arrays)
+        for name in self._waiting:
+            (self.folder / f"{name}.dat").unlink(missing_ok=True)
         self._merged, self._waiting = merged, []
 
-    def _read(self, path: Path) -> Part | None:
-        loaded = _load(path)
-        if loaded is None:
-            return None
-        problems = json.loads(loaded["problems"].tobytes())
-        return Part(
-            int(path.stem.removeprefix("part-")),
-            loaded["rows"],
-            loaded["peaks"],
-            loaded["profile"],
-            {int(frame): text for frame, text in problems.items()},
-            loaded["geometry"],
-        )
-
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a file whole or not at all."""
-        with atomic.replacing(self.folder / name) as part:
-            part.write_bytes(content)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        content = buffer.getvalue()
+        with atomic.replacing(self.folder / f"{name}.dat") as part:
+            part.write_bytes(content + _DIGEST(content).digest())
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        """Return the arrays of a file; None if it is missing or damaged."""
+        try:
+            content = (self.folder / f"{name}.dat").read_bytes()
+        except OSError:
+            return None
+        length = len(content) - _DIGEST().digest_size
+        if length <= 0 or _DIGEST(content[:length]).digest() != content[length:]:
+            return None
+        return dict(np.load(io.BytesIO(content[:length]), allow_pickle=False))
 
 
-def _part_name(start: int) -> str:
-    return f"part-{start:09d}.npz"
+def _chunk_name(home: int) -> str:
+    return f"chunk-{home:09d}"
 
 
-def _image_name(start: int) -> str:
-    return f"image-{start:09d}.npy"
+def _totals_name(home: int, number: int) -> str:
+    return f"{TOTALS}-{home:09d}-{number}"
 
 
-def _npy(array: NDArray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _smallest(image: NDArray) -> NDArray:
-    """Narrow an image of whole counts to the smallest type that holds it."""
-    if image.dtype.kind != "i" or image.min(initial=0) < 0:
-        return image
-    return image.astype(np.min_scalar_type(int(image.max(initial=0))))
-
-
-def _load(path: Path) -> Any:
-    """Load an .npy or .npz file whole; None if it is missing or damaged."""
-    try:
-        with contextlib.closing(open(path, "rb")) as file:
-            loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
+def _chunk(loaded: Mapping[str, Any]) -> ChunkResult:
+    problems = json.loads(loaded["problems"].tobytes())
+    return ChunkResult(
+        loaded["frames"],
+        loaded["rows"],
+        loaded["peaks"],
+        {int(frame): text for frame, text in problems.items()},
+    )

@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.estimate.estimator import GeometryEstimator
+from hitfinder.estimate.gather import BinSums
+from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.estimate.run import RunSums
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.registry import make_finder
@@ -20,8 +22,9 @@ from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
-from hitfinder.results.binned import add_binned, bin_size, binned_shape, counts_below
-from hitfinder.results.store import FAILED, OK, WORKER_DIED, Part, empty_rows
+from hitfinder.results.binned import counts_below
+from hitfinder.results.chunk import FAILED, OK, WORKER_DIED, ChunkResult, empty_rows
+from hitfinder.results.totals import Totals
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +44,35 @@ TOLD = "finder"
 """What ``geometry`` says of a frame whose photon energy or camera length the finder tells."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Chunk:
-    """Consecutive frames that a worker processes together: a task.
+    """Frames that a worker processes together: a task.
 
     Attributes
     ----------
-    start, stop : int
-        Number of the first frame, and of the one after the last.
+    frames : sequence of int
+        Their numbers, rising.
+    home : int
+        Number of the first frame of the chunk in whose results theirs belong.
+    images : tuple of ndarray, optional
+        The frames themselves, if they come from a stream and no worker can read them.
     """
 
-    start: int
-    stop: int
+    frames: Sequence[int]
+    home: int
+    images: tuple[NDArray, ...] | None = None
 
     def __str__(self) -> str:
-        return f"frames {self.start} to {self.stop - 1}"
+        first, last = self.frames[0], self.frames[-1]
+        if last - first != len(self.frames) - 1:
+            return f"{len(self.frames)} of the frames {first} to {last}"
+        return f"frames {first} to {last}" if last > first else f"frame {first}"
 
-
-Found = tuple[Part, NDArray]
-"""Results of a chunk, with a row for frames that could not be read too, and their binned sum."""
+    def single(self) -> Iterator[Chunk]:
+        """Yield the frames one by one."""
+        for row, frame in enumerate(self.frames):
+            image = None if self.images is None else self.images[row : row + 1]
+            yield Chunk([frame], self.home, image)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +81,12 @@ class ChunkWork:
 
     Attributes
     ----------
-    source : FrameSource
-        Frames; not read from yet, so that it can be pickled.
+    source : FrameSource, optional
+        Frames; not read from yet, so that it can be pickled. None if chunks bring theirs.
+    shape : tuple of int
+        Rows and columns of a frame.
+    dtype : numpy.dtype
+        Type of the counts.
     geometry : Geometry
         Geometry with every mask that holds for all frames.
     settings : FinderSettings
@@ -78,25 +95,24 @@ class ChunkWork:
         Whether to estimate photon energy and camera length from the frames.
     """
 
-    source: FrameSource
+    source: FrameSource | None
+    shape: tuple[int, int]
+    dtype: np.dtype
     geometry: Geometry
     settings: FinderSettings
     estimate: bool = True
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[Chunk], Found]]:
+    def opened(self) -> Iterator[Callable[[Chunk], ChunkResult]]:
         """Return a function that finds the peaks in a chunk."""
-        with self.source:
+        with self.source or contextlib.nullcontext():
             yield ChunkFinder(self).find
 
-    def lost(self, chunk: Chunk, why: str) -> Found:
-        """Return the results of a chunk that ended its workers."""
-        shape, n = self.source.shape, chunk.stop - chunk.start
-        image = np.zeros(binned_shape(shape, bin_size(shape)), np.int64)
-        problems = dict.fromkeys(range(chunk.start, chunk.stop), f"the worker process died: {why}")
-        rows = empty_rows(n, WORKER_DIED)
-        none = np.empty(0, PEAK_DTYPE)
-        return Part(chunk.start, rows, none, np.zeros((2, 0)), problems), image
+
+def lost(chunk: Chunk, why: str) -> ChunkResult:
+    """Return the results of a chunk that ended its workers."""
+    problem = f"the worker process died: {why}"
+    return ChunkResult.without_results(chunk.frames, WORKER_DIED, problem)
 
 
 class ChunkFinder:
@@ -108,35 +124,23 @@ class ChunkFinder:
         self._estimator = None
         if work.estimate and not work.geometry.detector.full_mask.all():
             self._estimator = GeometryEstimator(work.geometry)
-        self._buffer = np.empty(work.source.shape, work.source.dtype)
+        self._buffer = np.empty(work.shape, work.dtype)
         detector = work.geometry.detector
         self._mask = detector.full_mask
         self._limit = counts_below(self._buffer.dtype, detector.saturation)
-        self._bin = bin_size(work.source.shape)
 
-    def find(self, chunk: Chunk) -> Found:
-        """Process the frames of a chunk."""
-        start, stop = chunk.start, chunk.stop
-        rows = empty_rows(stop - start, OK)
-        peaks: list[NDArray] = []
+    def find(self, chunk: Chunk) -> ChunkResult:
+        """Process the frames of a chunk; those that cannot be read get a row that says so."""
+        rows = empty_rows(len(chunk.frames), OK)
+        peaks: list[NDArray] = [np.empty(0, PEAK_DTYPE)]
         problems: dict[int, str] = {}
-        profile = np.zeros((2, 0))
-        run = RunSums.of(self._estimator, len(self._source)) if self._estimator else None
-        kind = np.int64 if self._buffer.dtype.kind in "iub" else np.float64
-        image = np.zeros(binned_shape(self._source.shape, self._bin), kind)
-        for index in range(start, stop):
+        totals = Totals()
+        for number, index in enumerate(chunk.frames):
             began = time.perf_counter()
-            row = rows[index - start : index - start + 1]
+            row = rows[number : number + 1]
             try:
-                result = self._find_one(index, row, image)
-                if run is not None and np.isfinite(row["background_per_pixel"][0]):
-                    self._estimate_one(index, row, run, result)
-                _take_told(row, result)
-                if result.profile.size:
-                    finite = np.isfinite(result.profile)
-                    added = np.stack([np.where(finite, result.profile, 0), finite])
-                    profile = added + (profile if profile.size else 0)
-                peaks.append(result.peaks)
+                frame = self._read(index) if chunk.images is None else chunk.images[number]
+                peaks.append(self._find_one(index, frame, row, totals))
             except SourceError as error:
                 row[:] = empty_rows(1, error.status)
                 problems[index] = str(error)
@@ -146,36 +150,51 @@ class ChunkFinder:
                 row[:] = empty_rows(1, FAILED)
                 problems[index] = f"{type(error).__name__}: {error}"
             row["seconds"] = time.perf_counter() - began
-        joined = np.concatenate(peaks) if peaks else np.empty(0, PEAK_DTYPE)
-        geometry = np.zeros((0, 0)) if run is None else run.to_array()
-        return Part(start, rows, joined, profile, problems, geometry), image
+        frames = np.array(chunk.frames, np.int64)
+        return ChunkResult(frames, rows, np.concatenate(peaks), problems, totals)
 
-    def _find_one(self, index: int, row: NDArray[np.void], image: NDArray) -> FrameResult:
-        """Process one frame into its row."""
-        frame = self._source.read(index, out=self._buffer)
+    def _read(self, index: int) -> NDArray:
+        if self._source is None:
+            raise ValueError("the chunk brings no frames, and there is nowhere to read them from")
+        return self._source.read(index, out=self._buffer)
+
+    def _find_one(
+        self, index: int, frame: NDArray, row: NDArray[np.void], totals: Totals
+    ) -> NDArray[np.void]:
+        """Process one frame into its row and the totals; return its peaks."""
         result = self._finder(frame)
         if result.peaks.dtype != PEAK_DTYPE:
             raise TypeError("the finder's peaks are not made by hitfinder.finding.peaks.peak_table")
-        add_binned(frame, self._mask, self._limit, self._bin, image)
         row["hit"], row["score"] = result.hit, result.score
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
         row["background_per_pixel"] = result.background_per_pixel
         row["resolution_a"] = result.resolution_a
         row["hit_probability"] = result.hit_probability
-        return result
+        estimated = self._estimated(row, result)
+        _take_told(row, result)
+        # A frame is in all the totals or, if something fails, in none.
+        own = Totals(geometry=RunSums.of(self._estimator) if self._estimator else None)
+        if result.profile.size:
+            own.profile.add(result.profile)
+        if estimated is not None and own.geometry is not None:
+            own.geometry.add(index, *estimated)
+        totals.merge(own)
+        totals.image.add(frame, self._mask, self._limit)
+        return result.peaks
 
-    def _estimate_one(
-        self, index: int, row: NDArray[np.void], run: RunSums, result: FrameResult
-    ) -> None:
-        """Estimate photon energy and camera length from the frame that was just processed."""
-        if self._estimator is None or result.counts is None:
-            return
+    def _estimated(
+        self, row: NDArray[np.void], result: FrameResult
+    ) -> tuple[BinSums, GeometryEstimate] | None:
+        """Estimate photon energy and camera length from a frame that was just processed."""
+        known = np.isfinite(row["background_per_pixel"][0])
+        if self._estimator is None or result.counts is None or not known:
+            return None
         sums = self._estimator.sums(result.counts)
         estimate = self._estimator.estimate_sums(sums)
-        run.add(index, sums, estimate)
         for name in ESTIMATED:
             row[name] = getattr(estimate, name)
         row["geometry"] = estimate.flag
+        return sums, estimate
 
 
 def _take_told(row: NDArray[np.void], result: FrameResult) -> None:

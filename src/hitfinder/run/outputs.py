@@ -19,7 +19,6 @@ from hitfinder.experiment.experiment import Experiment
 from hitfinder.export import tables
 from hitfinder.export.cxi import write_cxi, write_cxi_geom
 from hitfinder.export.hits import Hit
-from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.rings import Rings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.lst import write_lst
@@ -28,8 +27,9 @@ from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.pictures import THUMBNAIL_PX, take_shots
 from hitfinder.report.report import Report
 from hitfinder.results.binned import bin_size
+from hitfinder.results.chunk import PENDING, ChunkResult
 from hitfinder.results.run import REPORT, RUN
-from hitfinder.results.store import PENDING, Part, Store, empty_rows
+from hitfinder.results.store import Store
 from hitfinder.run.settings import JobSettings
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Outputs:
         gallery = self.settings.output.gallery
         collected = Collector(len(self.experiment.stored), self.geometry, view, gallery)
         self._write_tables(collected)
+        collected.profile = self.store.totals.profile.mean
         hits = np.flatnonzero(collected.hit)
         write_lst(self.out / "hits.lst", (self.experiment.stored.ref(int(i)) for i in hits))
         run["counts"] = {
@@ -96,33 +97,27 @@ class Outputs:
             part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return collected
 
-    def _parts(self) -> Iterator[Part]:
+    def _all(self) -> Iterator[ChunkResult]:
         """All frames in order, with rows for those that are not done yet."""
         at = 0
-        for part in self.store.parts():
-            yield from self._pending(at, part.start)
-            yield part
-            at = part.start + len(part.rows)
-        yield from self._pending(at, len(self.experiment.stored))
-
-    def _pending(self, start: int, stop: int) -> Iterator[Part]:
-        none, nothing = np.empty(0, PEAK_DTYPE), np.zeros((2, 0))
-        for at in range(start, stop, tables.ROWS_PER_GROUP):
-            rows = empty_rows(min(tables.ROWS_PER_GROUP, stop - at), PENDING)
-            yield Part(at, rows, none, nothing, {})
+        for chunk in self.store.chunks():
+            yield from _pending(at, int(chunk.frames[0]))
+            yield chunk
+            at = int(chunk.frames[-1]) + 1
+        yield from _pending(at, len(self.experiment.stored))
 
     def _write_tables(self, collected: Collector) -> None:
         csv = self.settings.output.csv
 
         def frames() -> Iterator[tables.Columns]:
-            for part in self._parts():
-                collected.add(part)
-                refs = [self.experiment.stored.ref(part.start + k) for k in range(len(part.rows))]
-                yield tables.frame_columns(refs, part.rows)
+            for chunk in self._all():
+                collected.add(chunk)
+                refs = [self.experiment.stored.ref(int(frame)) for frame in chunk.frames]
+                yield tables.frame_columns(refs, chunk.rows)
 
         def peaks() -> Iterator[tables.Columns]:
-            for part in self.store.parts():
-                yield tables.peak_columns(part.frame_of_peak, part.peaks)
+            for chunk in self.store.chunks():
+                yield tables.peak_columns(chunk.frame_of_peak, chunk.peaks)
 
         tables.write_table(self.out / "frames.parquet", tables.frame_schema(), frames(), csv=csv)
         tables.write_table(self.out / "peaks.parquet", tables.peak_schema(), peaks(), csv=csv)
@@ -132,11 +127,8 @@ class Outputs:
         if not self.settings.estimate or self.geometry.detector.full_mask.all():
             return None
         estimator = GeometryEstimator(self.geometry)
-        total = RunSums.of(estimator, len(self.experiment.stored))
-        for part in self.store.parts():
-            if part.geometry.size:
-                total.merge(RunSums.from_array(total.n_frames, total.n_rings, part.geometry))
-        found = total.result(estimator)
+        total = self.store.totals.geometry or RunSums.of(estimator)
+        found = total.result(estimator, len(self.experiment.stored))
         told = dataclasses.asdict(found.estimate) | {"frames": found.n_frames}
         if found.estimate.flag == "ok":
             fitted = fit_temperature(estimator, total.total, _TEMPERATURE_SIGMA_C)
@@ -146,11 +138,11 @@ class Outputs:
 
     def _hits(self) -> Iterator[Hit]:
         """Hits in frame order."""
-        for part in self.store.parts():
-            ends = np.cumsum(part.rows["n_peaks"])
-            for row in np.flatnonzero(part.rows["hit"]):
-                found, index = part.rows[row], part.start + int(row)
-                peaks = part.peaks[ends[row] - found["n_peaks"] : ends[row]]
+        for chunk in self.store.chunks():
+            ends = np.cumsum(chunk.rows["n_peaks"])
+            for row in np.flatnonzero(chunk.rows["hit"]):
+                found, index = chunk.rows[row], int(chunk.frames[row])
+                peaks = chunk.peaks[ends[row] - found["n_peaks"] : ends[row]]
                 energy, length = self.experiment.of_frame(index)
                 yield Hit(index, peaks, found, energy, length)
 
@@ -181,7 +173,7 @@ class Outputs:
     def _write_report(self, run: dict[str, Any], collected: Collector, view: DetectorView) -> None:
         mask = self.geometry.detector.full_mask
         small = DetectorView.of(self.geometry, max(1.0, max(self.geometry.shape) / THUMBNAIL_PX))
-        image = self.store.image
+        image = self.store.totals.image.image
         with self.experiment.source as source:
             best = take_shots(collected.best, source, small, mask)
             misses = take_shots(collected.misses, source, small, mask)
@@ -190,3 +182,9 @@ class Outputs:
         least, bin_q = run["hits_from"]["score"], Rings.of(self.geometry).q
         report = Report(run, collected, view, image, bin_q, least, best, misses)
         report.write(self.out / REPORT)
+
+
+def _pending(start: int, stop: int) -> Iterator[ChunkResult]:
+    for at in range(start, stop, tables.ROWS_PER_GROUP):
+        frames = range(at, min(at + tables.ROWS_PER_GROUP, stop))
+        yield ChunkResult.without_results(frames, PENDING)

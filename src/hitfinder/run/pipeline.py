@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError, HitfinderError
-from hitfinder.executors.contract import Executor, Lost
+from hitfinder.executors.contract import Done, Executor, Lost
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
+from hitfinder.io.stream import FrameStream
 from hitfinder.progress import Advance
+from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.store import Store
-from hitfinder.run.chunks import Chunk, ChunkWork
+from hitfinder.run.chunks import Chunk, ChunkWork, lost
 from hitfinder.run.hotpixels import learn_hot_pixels
 
 log = logging.getLogger(__name__)
@@ -28,14 +31,40 @@ SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 8, 256, 512
 """Frames in a chunk, within limits such that a job has about so many chunks."""
 
 
-def chunks_of(n_frames: int) -> Iterator[Chunk]:
-    """Cut frames into chunks, the same way for any number of workers.
+def chunk_size(n_frames: int) -> int:
+    """Return how many frames a chunk has in a run of so many.
 
     Small chunks lose little when a job is killed; large ones keep the number of files down.
     """
-    size = int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+    return int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+
+
+def chunks_of(n_frames: int) -> Iterator[Chunk]:
+    """Cut frames into chunks, the same way for any number of workers."""
+    size = chunk_size(n_frames)
     for start in range(0, n_frames, size):
-        yield Chunk(start, min(start + size, n_frames))
+        yield Chunk(range(start, min(start + size, n_frames)), start)
+
+
+def chunks_of_stream(stream: FrameStream) -> Iterator[Chunk | None]:
+    """Gather the frames of a stream into chunks, which grow with the run.
+
+    Yields
+    ------
+    Chunk or None
+        None if there is no frame at the moment; what has come until then makes a chunk.
+    """
+    start, images = 0, list[NDArray]()
+    for image in stream:
+        if image is not None:
+            images.append(image)
+        if images and (image is None or len(images) >= chunk_size(start)):
+            yield Chunk(range(start, start + len(images)), start, tuple(images))
+            start, images = start + len(images), []
+        elif image is None:
+            yield None
+    if images:
+        yield Chunk(range(start, start + len(images)), start, tuple(images))
 
 
 def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> Finder:
@@ -74,7 +103,7 @@ class Pipeline:
 
     Parameters
     ----------
-    source : FrameSource
+    source : FrameSource or FrameStream
         Frames; must not have been read from yet.
     geometry : Geometry
         Geometry with every mask but the learnt one.
@@ -83,12 +112,13 @@ class Pipeline:
     store : Store
         Where results are kept; chunks that are there already are not done again.
     hot_pixel_frames : int
-        Frames from which hot pixels are learnt, evenly spaced; 0 to learn none.
+        Frames from which hot pixels are learnt, evenly spaced; 0 to learn none. None are learnt
+        from a stream, whose frames come only once.
     estimate : bool
         Whether to estimate photon energy and camera length from the frames.
     """
 
-    source: FrameSource
+    source: FrameSource | FrameStream
     geometry: Geometry
     settings: FinderSettings
     store: Store
@@ -100,7 +130,7 @@ class Pipeline:
         known = self.store.load_array("hot")
         if known is not None:
             return known
-        if not self.hot_pixel_frames:
+        if not self.hot_pixel_frames or not isinstance(self.source, FrameSource):
             hot = np.zeros(self.source.shape, bool)
         else:
             # Reading opens files, and workers need a source that is not open.
@@ -137,13 +167,65 @@ class Pipeline:
         geometry = dataclasses.replace(
             self.geometry, detector=self.geometry.detector.with_mask(hot)
         )
-        work = ChunkWork(self.source, geometry, self.settings, self.estimate)
-        todo = (c for c in chunks_of(len(self.source)) if c.start not in self.store.done)
-        for outcome in executor.run(work, todo):
-            if isinstance(outcome, Lost):
-                part, image = work.lost(outcome.task, outcome.why)
-            else:
-                part, image = outcome.result
-            self.store.add(part, image)
-            advance(len(part.rows), str(self.store.counts))
+        chunks: Iterable[Chunk | None]
+        if isinstance(self.source, FrameSource):
+            readable = self.source
+            chunks = (c for c in chunks_of(len(readable)) if c.home not in self.store.done)
+        else:
+            readable, chunks = None, chunks_of_stream(self.source)
+        shape, dtype = self.source.shape, self.source.dtype
+        work = ChunkWork(readable, shape, dtype, geometry, self.settings, self.estimate)
+        flow = _Flow(chunks)
+        for outcome in executor.run(work, flow.tasks()):
+            if (result := flow.settle(outcome)) is not None:
+                self.store.add(outcome.task.home, result)
+                advance(len(result.frames), str(self.store.counts))
         return hot
+
+
+class _Flow:
+    """Chunks on their way to an executor, and their results on the way back.
+
+    A chunk that ends its workers is tried once more frame by frame, so that a frame no worker
+    survives costs no other.
+    """
+
+    def __init__(self, chunks: Iterable[Chunk | None]) -> None:
+        self._chunks = chunks
+        self._out = 0
+        self._singles = collections.deque[Chunk]()
+        self._split: dict[int, tuple[Chunk, ChunkResult]] = {}
+
+    def tasks(self) -> Iterator[Chunk | None]:
+        """Yield what is to be done, None if that depends on what is out."""
+        for chunk in self._chunks:
+            yield from self._single_frames()
+            self._out += chunk is not None
+            yield chunk
+        while self._out or self._singles:
+            yield from self._single_frames()
+            yield None
+
+    def _single_frames(self) -> Iterator[Chunk]:
+        while self._singles:
+            self._out += 1
+            yield self._singles.popleft()
+
+    def settle(self, outcome: Done[Chunk, ChunkResult] | Lost[Chunk]) -> ChunkResult | None:
+        """Return the results of a whole chunk; None if some of its frames are still out."""
+        self._out -= 1
+        chunk = outcome.task
+        if isinstance(outcome, Done):
+            result = outcome.result
+        elif outcome.hung or len(chunk.frames) == 1:
+            result = lost(chunk, outcome.why)
+        else:
+            log.warning("trying %s one by one", chunk)
+            self._split[chunk.home] = chunk, ChunkResult()
+            self._singles.extend(chunk.single())
+            return None
+        if chunk.home not in self._split:
+            return result
+        whole, merged = self._split[chunk.home]
+        merged.merge(result)
+        return merged if len(merged.frames) == len(whole.frames) else None
