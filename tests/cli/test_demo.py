@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hitfinder.cli.demo import Tally, judge
-from hitfinder.cli.demo_frames import SPOT_DTYPE, Truth
 from hitfinder.cli.main import main
+from hitfinder.results.run import Run
+from hitfinder.suite.demo import Tally, tallies
+from hitfinder.suite.demo_frames import SPOT_DTYPE, DemoTruth
 
 
 def truth_of(series):
@@ -19,17 +20,17 @@ def truth_of(series):
         for index, spots in enumerate(series.spots)
         for fs, ss in spots
     ]
-    return Truth(condition, np.array(rows, SPOT_DTYPE))
+    return DemoTruth(condition, np.array(rows, SPOT_DTYPE))
 
 
 def test_results_are_compared_with_the_truth(series, done):
     truth = truth_of(series)
-    tallies = judge(done, truth)
+    found = tallies(Run(done), truth)
     peaks = pq.read_table(done / "peaks.parquet")["frame"].to_numpy()
-    assert set(tallies) == {-1, 0, 1}
-    assert (tallies[-1].frames, tallies[-1].hits, tallies[-1].spots) == (30, 0, 0)
+    assert set(found) == {-1, 0, 1}
+    assert (found[-1].frames, found[-1].hits, found[-1].spots) == (30, 0, 0)
     for condition in (0, 1):
-        tally = tallies[condition]
+        tally = found[condition]
         mine = np.isin(peaks, np.flatnonzero(truth.condition == condition))
         assert (tally.frames, tally.hits, tally.spots, tally.found) == (15, 15, 120, 120)
         assert tally.peaks == mine.sum() == tally.found + tally.false
@@ -39,14 +40,14 @@ def test_spots_that_are_not_there_are_missed_and_peaks_off_the_spots_false(serie
     truth = truth_of(series)
     # Moved by 4 pixels, no spot is where its peak is; faint spots need not be found.
     truth.spots["fs"] += 4
-    tallies = judge(done, truth)
-    assert tallies[0].found == 0
-    assert tallies[0].false == tallies[0].peaks
+    found = tallies(Run(done), truth)
+    assert found[0].found == 0
+    assert found[0].false == found[0].peaks
     truth.spots["fs"] -= 4
     truth.spots["photons"] = 7
-    tallies = judge(done, truth)
-    assert (tallies[0].spots, tallies[0].found) == (0, 0)
-    assert tallies[0].false < tallies[0].peaks / 20
+    found = tallies(Run(done), truth)
+    assert (found[0].spots, found[0].found) == (0, 0)
+    assert found[0].false < found[0].peaks / 20
 
 
 def test_tallies_add_up():

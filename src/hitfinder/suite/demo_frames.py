@@ -34,6 +34,8 @@ FRAMES_PER_FILE = 100
 SEED = 20240229
 PURPOSES = {"background": 0, "bragg": 1, "crystal": 2}
 
+TRUTH = "truth.parquet"
+
 SPOT_COLUMNS = {
     "frame": ("int64", "1", "number of the frame, from 0"),
     "fs": ("float64", "pixel", "position along fast scan; the first pixel's centre is 0.5"),
@@ -45,7 +47,7 @@ SPOT_DTYPE = np.dtype([(name, kind) for name, (kind, _, _) in SPOT_COLUMNS.items
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Truth:
+class DemoTruth:
     """What is in the frames.
 
     Attributes
@@ -62,7 +64,7 @@ class Truth:
 
 def simulate(
     master: Path, n_frames: int, conditions: Sequence[tuple[int, float]], *, overwrite: bool
-) -> Truth:
+) -> DemoTruth:
     """Write frames as an NXmx series, and the truth beside its folder as ``truth.parquet``.
 
     Every other frame is blank. Crystals take the conditions in turn, and so do blanks.
@@ -94,9 +96,9 @@ def simulate(
                 number[index] = exposure.notes["condition"]
                 listed.append(_listed(index, spots.table, photons))
             writer.write(frame)
-    truth = Truth(number, np.concatenate(listed))
+    truth = DemoTruth(number, np.concatenate(listed))
     columns = {name: truth.spots[name] for name in SPOT_COLUMNS}
-    write_table(master.parent.parent / "truth.parquet", schema_of(SPOT_COLUMNS), [columns])
+    write_table(master.parent.parent / TRUTH, schema_of(SPOT_COLUMNS), [columns])
     return truth
 
 
