@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ from hitfinder.study.dataset.framefile import Spots
 from hitfinder.study.dataset.layout import grid
 from hitfinder.study.dataset.recipe import Recipe
 
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -34,6 +38,18 @@ def reference_data() -> Path:
 def pattern_sim(reference_data) -> Path:
     """Nine Bragg-only frames of 1IC6 by CrystFEL's pattern_sim."""
     return reference_data / "pattern_sim_1ic6_9.h5"
+
+
+@pytest.fixture(scope="session")
+def example_site(tmp_path_factory) -> Path:
+    """Folder in which the example plug-in is installed; building it must not need the network."""
+    folder = tmp_path_factory.mktemp("example")
+    shutil.copytree(EXAMPLE, folder / "source")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    where = ["--no-build-isolation", "--target", folder / "site", folder / "source"]
+    done = subprocess.run([*pip, *where], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
 
 
 TREE_SHAPE = (32, 28)

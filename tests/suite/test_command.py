@@ -60,6 +60,28 @@ def test_a_suite_is_judged_and_not_replaced_unasked(small_recipe, tmp_path, monk
     assert invoke("--suite", "low-flux", "--out", out, "--overwrite").exit_code == 0
 
 
+def test_finders_of_others_are_judged_by_name_and_as_module_and_class(
+    small_recipe, example_site, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(example_site))
+    monkeypatch.setattr(catalog, "recipes", lambda *given: [small_recipe()])
+    monkeypatch.setattr(catalog, "series", lambda *given: [])
+    finders = ["sigma", "hitfinder_example.finder:SigmaFinder", "likelihood"]
+    named = [item for name in finders for item in ("--finder", name)]
+    done = invoke("--suite", "low-flux", "--out", tmp_path / "out", *named)
+    assert done.exit_code == 0, done.exception
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["finders"] == finders
+    judged = results["conditions"][0]["finders"]
+    assert [judged[name]["groups"][0]["recall"]["value"] for name in finders] == [1, 1, 1]
+    assert judged["sigma"] == {
+        **judged["hitfinder_example.finder:SigmaFinder"],
+        "ms_per_frame": judged["sigma"]["ms_per_frame"],
+        "groups": judged["sigma"]["groups"],
+    }
+    assert all(name in (tmp_path / "out" / "suite.html").read_text() for name in finders)
+
+
 def test_names_of_conditions_are_theirs_alone():
     names = [r.condition.name for r in catalog.recipes("low-flux")]
     assert len(set(names)) == len(names) > 15

@@ -1,0 +1,1 @@
+"""A finder, a reader and a network for hitfinder, to copy and change."""
