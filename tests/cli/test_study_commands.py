@@ -19,9 +19,9 @@ from hitfinder.cli.main import main
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.study.networks import attribute, bundle
-from hitfinder.study.networks.bundle import Bundle
+from hitfinder.study.networks import attribute, trained
 from hitfinder.study.networks.registry import network
+from hitfinder.study.networks.trained import TrainedNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,7 +109,7 @@ def test_train_evaluate_and_describe(work):
     ]
     done = hitfinder("train", "peak", *arguments, cwd=work)
     assert "trained network: net" in done.stdout
-    assert {"bundle.json", "config.toml", "weights.safetensors", "history.csv"} <= {
+    assert {"model.json", "config.toml", "weights.safetensors", "history.csv"} <= {
         p.name for p in (work / "net").iterdir()
     }
     done = hitfinder("evaluate", "net", "--data", "images", "--workers", 0, cwd=work)
@@ -157,7 +157,7 @@ def test_a_configuration_is_printed_changed_and_used(work):
             ["train", "peak", "--data", "images", "--out", "x", "--learning-rate", "inf"],
             "is not a finite number",
         ),
-        (["evaluate", "absent", "--data", "images"], "no bundle"),
+        (["evaluate", "absent", "--data", "images"], "no model"),
         (["dataset", "build", "--out", "images", "--frames", "4"], "finished tree already"),
         (["dataset", "import", "absent", "--out", "x"], "no such folder"),
         (["dataset", "build", "--out", "x", "--frames", "1", "--matrix", "grid"], "needs"),
@@ -198,7 +198,11 @@ def networks(work):
         values = {k: v.numpy() * 0 for k, v in model.state_dict().items()}
         for key, value in state.items():
             values[key] = np.broadcast_to(np.float32(value), values[key].shape).copy()
-        return str(bundle.save(folder / name, Bundle(config, shape, config.threshold), values).path)
+        return str(
+            trained.save(
+                folder / name, TrainedNetwork(config, shape, config.threshold), values
+            ).path
+        )
 
     # Water of 0.15 m lights a pixel with some 2,400 photons, that of 0.35 m with a quarter.
     hit = {"linear.weight": 1e-6, "linear.bias": -1.3e3 * 67 * 64 * 1e-6}
@@ -261,9 +265,9 @@ def test_a_pipeline_goes_on_with_the_same_networks_only(work, networks, geom, tm
     arguments += ["--out", tmp_path / "out", "--pipeline", tmp_path / "peak"]
     hitfinder(*arguments, cwd=work)
     shutil.rmtree(tmp_path / "peak")
-    made = bundle.load(networks[0])
+    made = trained.load(networks[0])
     weights = {name: value + 1 for name, value in made.weights().items()}
-    bundle.save(tmp_path / "peak", made, weights)
+    trained.save(tmp_path / "peak", made, weights)
     done = hitfinder(*arguments, "--resume", cwd=work, code=2)
     assert "the model of the finder differs" in done.stderr
 
@@ -312,7 +316,7 @@ def test_options_without_a_meaning_for_a_pipeline_are_refused(work, networks, op
         (["--pipeline", "networks/photon_energy"], "needs a network for 'peak'"),
         (["--pipeline", "networks/peak", "--pipeline", "networks/peak"], "two networks are for"),
         (["--pipeline", "networks/peak", "--min-peaks", 3], "needs a network for peak_location"),
-        (["--pipeline", "absent"], "no bundle"),
+        (["--pipeline", "absent"], "no model"),
         (["--finder", "study", "--finder-option", "peak"], "'peak' is not KEY=VALUE"),
         (["--finder", "study", "--finder-option", "pek=x"], "takes no option 'pek'. It takes peak"),
         (["--finder-option", "peak=x"], "finder 'network' takes no option 'peak'. It takes none"),

@@ -251,3 +251,29 @@ def test_a_single_spot_that_no_blank_shows_is_kept(network, water_like):
         peaks = network(frame).peaks
         kept += bool((np.hypot(peaks["fs"] - 300.5, peaks["ss"] - 120.5) < 1.5).any())
     assert kept >= 9
+
+
+def test_the_shipped_model_gives_the_answers_it_was_shipped_with():
+    panel = Panel("p0", 0, 0, 128, 96, -64.0, -48.0)
+    geometry = Geometry(Detector("small", (96, 128), (panel,)), 0.05, 6000.0)
+    rng = np.random.default_rng(3)
+    frame = rng.poisson(0.05, (96, 128)).astype(np.uint16)
+    for (i, j), n in zip([(20, 30), (40, 80), (70, 25), (60, 100)], [25, 9, 14, 6], strict=True):
+        square = rng.multinomial(n, [0.4, 0.3, 0.2, 0.1]).reshape(2, 2)
+        frame[i : i + 2, j : j + 2] += square.astype(np.uint16)
+    found = NetworkFinder(geometry)(frame)
+    assert found.hit
+    assert (found.score, found.hit_probability) == pytest.approx((15.231374, 0.9981207), rel=1e-4)
+    names = ["fs", "ss", "photons", "photons_sigma", "probability"]
+    peaks = np.stack([found.peaks[name] for name in names], axis=1)
+    assert peaks == pytest.approx(
+        np.array(
+            [
+                [30.80023, 20.9363, 26.00173, 5.9911, 0.99913],
+                [26.03875, 70.8334, 16.08356, 2.06143, 0.99912],
+                [81.14122, 40.65411, 9.4902, 0.99963, 0.99907],
+                [101.27928, 60.93916, 7.10956, 4.00334, 0.94655],
+            ]
+        ),
+        rel=1e-3,
+    )

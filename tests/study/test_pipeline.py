@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hitfinder.errors import ConfigError
-from hitfinder.study.networks import bundle
+from hitfinder.study.networks import trained
 from hitfinder.study.pipeline import Pipeline, Predictor, peaks_of_heatmap
 
 SHAPE = (12, 10)
@@ -91,7 +91,7 @@ def test_positions_are_told_where_there_is_a_network_for_them(peak, location):
 def test_a_pipeline_needs_networks_that_belong_together(save, tmp_path, peak, energy):
     with pytest.raises(ConfigError, match="tells peaks from none"):
         Pipeline.load([energy], device="cpu")
-    with pytest.raises(ConfigError, match="two bundles are for peak"):
+    with pytest.raises(ConfigError, match="two networks are for peak"):
         Pipeline.load([peak, peak], device="cpu")
     other = save(tmp_path / "other", "camera_length", "linear", {}, shape=(9, 9))
     with pytest.raises(ConfigError, match="different shapes"):
@@ -119,7 +119,7 @@ def test_an_absent_device_is_said(peak):
     if torch.cuda.is_available():
         pytest.skip("needs a machine without CUDA")
     with pytest.raises(ConfigError, match="device 'cuda' cannot be used"):
-        Predictor(bundle.load(peak), "cuda")
+        Predictor(trained.load(peak), "cuda")
 
 
 def test_importing_the_module_does_not_import_torch():

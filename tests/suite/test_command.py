@@ -17,7 +17,7 @@ def invoke(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Give a BUNDLE and --data, or --suite"),
+        ([], "Give a MODEL and --data, or --suite"),
         (["peak", "--suite", "low-flux"], "not both"),
         (["--suite", "low-flux"], "Give --out"),
         (["--suite", "low-flux", "--data", "d", "--out", "o"], "--data does not go with --suite"),

@@ -23,11 +23,11 @@ What is written to the folder: evaluation.html, metrics.json, and each figure as
 of a suite suite.html, results.json and its figures.
 """
 _ONLY_SUITE = ("peers", "frames", "pattern_sim", "real", "finder", "only", "quick")
-_ONLY_BUNDLE = ("data", "settings", "photon_energy_ev", "camera_length_m")
+_ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
 
 
 @click.command(epilog=EPILOG)
-@click.argument("bundle", metavar="[BUNDLE]", required=False)
+@click.argument("model", metavar="[MODEL]", required=False)
 @click.option("--data", metavar="DIR", help="Tree of frames.")
 @click.option(
     "--part",
@@ -36,7 +36,7 @@ _ONLY_BUNDLE = ("data", "settings", "photon_energy_ev", "camera_length_m")
     show_default=True,
     help="Part of the tree to judge by.",
 )
-@click.option("--out", metavar="DIR", help="Folder to write to.  [default: BUNDLE/evaluation]")
+@click.option("--out", metavar="DIR", help="Folder to write to.  [default: MODEL/evaluation]")
 @click.option(
     "--tolerance-px",
     type=POSITIVE,
@@ -63,17 +63,17 @@ _ONLY_BUNDLE = ("data", "settings", "photon_energy_ev", "camera_length_m")
 @click.option("--peers", metavar="DIR", help="What other programs found in the suite's frames.")
 @click.option("--frames", metavar="DIR", help="Keep the suite's frames here, or take them from it.")
 @selection_options
-def evaluate(bundle: str | None, **given: Any) -> None:
-    """Judge the trained network BUNDLE by the frames of a tree, or finders by a suite."""
+def evaluate(model: str | None, **given: Any) -> None:
+    """Judge the trained network MODEL by the frames of a tree, or finders by a suite."""
     if given["suite"] is None:
-        if bundle is None or given["data"] is None:
-            raise click.UsageError("Give a BUNDLE and --data, or --suite.")
+        if model is None or given["data"] is None:
+            raise click.UsageError("Give a MODEL and --data, or --suite.")
         _refuse(given, _ONLY_SUITE, "goes with --suite only")
-        _evaluate_bundle(bundle, given)
+        _evaluate_trained(model, given)
         return
-    if bundle is not None:
-        raise click.UsageError("Give a BUNDLE or --suite, not both.")
-    _refuse(given, _ONLY_BUNDLE, "does not go with --suite")
+    if model is not None:
+        raise click.UsageError("Give a MODEL or --suite, not both.")
+    _refuse(given, _ONLY_TRAINED, "does not go with --suite")
     if given["out"] is None:
         raise click.UsageError("Give --out with --suite.")
     _evaluate_suite(given)
@@ -113,20 +113,20 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
     click.echo(f"evaluation: {run.write(results, out)}")
 
 
-def _evaluate_bundle(bundle: str, given: dict[str, Any]) -> None:
+def _evaluate_trained(model: str, given: dict[str, Any]) -> None:
     from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
     from hitfinder.progress import counting
     from hitfinder.study.assess import assess
-    from hitfinder.study.networks.bundle import load
+    from hitfinder.study.networks.trained import load
     from hitfinder.study.pipeline import Predictor
 
-    out = given["out"] or f"{bundle}/evaluation"
+    out = given["out"] or f"{model}/evaluation"
     selection = selection_from(
         given["settings"], given["photon_energy_ev"], given["camera_length_m"]
     )
-    made = load(bundle)
+    made = load(model)
     tree = assess.open_part(made, given["data"], given["part"], selection)
     predictor = Predictor(made, given["device"])
     with counting("frames", len(tree)) as progress:

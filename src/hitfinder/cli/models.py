@@ -1,10 +1,15 @@
-"""`hitfinder models`: networks and trained bundles."""
+"""`hitfinder models`: trained models, and the networks that can be trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from hitfinder.network.model import PeakModel
+    from hitfinder.study.networks.trained import TrainedNetwork
 
 
 @click.group()
@@ -13,17 +18,86 @@ def models() -> None:
 
 
 @models.command(name="list")
-def list_models() -> None:
-    """List the trained models that come with hitfinder."""
-    from hitfinder.network.model import DEFAULT, load, shipped
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+def list_models(folders: tuple[str, ...]) -> None:
+    """List the trained models that come with hitfinder, and those in FOLDERs."""
+    from hitfinder.network.folder import DEFAULT, INFO, read, shipped
 
-    for name in shipped():
-        made = load(name)
+    names = list(shipped())
+    for folder in folders:
+        inside = sorted(str(path.parent) for path in Path(folder).rglob(INFO))
+        if not inside:
+            click.echo(f"{folder}: no model in it", err=True)
+        names += inside
+    for name in names:
+        made = read(name)
         note = " (used by hitfinder run)" if name == DEFAULT else ""
-        click.echo(f"{name}{note}: made by {made.provenance['made_by']}, seed "
-                   f"{made.provenance['seed']}")  # fmt: skip
+        by = made.provenance.get("made_by", "an unknown program")
+        seed = f", seed {made.provenance['seed']}" if "seed" in made.provenance else ""
+        click.echo(f"{name}{note}: for {made.kind}, made by {by}{seed}")
         for metric, value in made.metrics.items():
-            click.echo(f"  {metric.replace('_', ' ')}: {value:g}")
+            click.echo(f"  {metric.replace('_', ' ')}: {_shown(value)}")
+
+
+@models.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+def check(models: tuple[str, ...]) -> None:
+    """See whether each MODEL is whole and can be used.
+
+    Its files are compared with their hashes, its weights have to be finite, and its network is
+    built. Where PyTorch is installed, both forms of a network for peaks must give the same numbers.
+    """
+    for name in models:
+        click.echo(f"{name}: {_checked(name)}")
+
+
+def _checked(name: str) -> str:
+    """Return what was found right about a model.
+
+    Raises
+    ------
+    HitfinderError
+        For what is wrong.
+    """
+    import importlib.util
+
+    from hitfinder.network.model import PeakModel
+
+    with_torch = importlib.util.find_spec("torch") is not None
+    made = _load(name)
+    made.weights()
+    if isinstance(made, PeakModel):
+        made.session()
+        if not with_torch:
+            return "whole, its network answers"
+        from hitfinder.network.training.agreement import largest_difference
+
+        off = largest_difference(made)
+        return f"whole, its network answers; PyTorch and ONNX differ by {off:.2g}"
+    if not with_torch:
+        return "whole; PyTorch, which its network needs, is not installed"
+    made.network()
+    return "whole, its network can be built"
+
+
+def _load(name: str) -> PeakModel | TrainedNetwork:
+    """Read a model of any kind.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be used.
+    """
+    from hitfinder.network import model
+    from hitfinder.network.folder import ModelError, read
+    from hitfinder.study.networks import trained
+
+    loaders = {model.KIND: model.load, trained.KIND: trained.load}
+    kind = read(name).kind
+    if kind not in loaders:
+        known = ", ".join(loaders)
+        raise ModelError(f"a model for {kind!r} is not known here", name, f"Known: {known}.")
+    return loaders[kind](name)  # type: ignore[operator]
 
 
 @models.command()
@@ -47,7 +121,8 @@ def export(model: str, out: str, kind: str, overwrite: bool) -> None:
 
     from hitfinder.atomic import replacing
     from hitfinder.errors import OutputError
-    from hitfinder.network.model import NETWORK, WEIGHTS, load
+    from hitfinder.network.folder import WEIGHTS
+    from hitfinder.network.model import NETWORK, load
 
     made = load(model)
     assert made.path is not None
@@ -98,29 +173,33 @@ def networks(shape: tuple[int, int], batch_size: int) -> None:
 
 
 @models.command()
-@click.argument("bundle")
-def show(bundle: str) -> None:
-    """Say what the trained network BUNDLE is and where it comes from.
+@click.argument("model")
+def show(model: str) -> None:
+    """Say what MODEL is and where it comes from.
 
-    BUNDLE is a folder written by hitfinder train, or a name of hitfinder models list.
+    MODEL is a folder written by hitfinder train, or a name of hitfinder models list.
     """
-    import json
+    from hitfinder.network.folder import read
+    from hitfinder.study.networks.trained import TrainedNetwork
 
-    from hitfinder.network import model as peak_model
-    from hitfinder.study.networks.bundle import load
-
-    if bundle in peak_model.shipped() or (Path(bundle) / peak_model.INFO).is_file():
-        click.echo(peak_model.load(bundle).card())
+    made, folder = _load(model), read(model)
+    if folder.card:
+        click.echo(folder.card)
         return
-
-    made = load(bundle)
-    config = made.config
-    click.echo(f"{config.attribute} by network {config.network}")
-    click.echo(f"frames: {made.frame_shape[0]} x {made.frame_shape[1]} pixels")
-    click.echo(f"classes: {', '.join(config.class_names)}")
-    if made.threshold is not None:
-        click.echo(f"threshold: {made.threshold:g}")
-    for heading, table in (("metrics", made.metrics), ("provenance", made.provenance)):
+    if isinstance(made, TrainedNetwork):
+        config = made.config
+        click.echo(f"{config.attribute} by network {config.network}")
+        click.echo(f"frames: {made.frame_shape[0]} x {made.frame_shape[1]} pixels")
+        click.echo(f"classes: {', '.join(config.class_names)}")
+        if made.threshold is not None:
+            click.echo(f"threshold: {made.threshold:g}")
+    for heading, table in (("metrics", folder.metrics), ("provenance", folder.provenance)):
         click.echo(f"{heading}:")
         for name, value in table.items():
-            click.echo(f"  {name}: {json.dumps(value)}")
+            click.echo(f"  {name}: {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    import json
+
+    return f"{value:g}" if type(value) is float else json.dumps(value)

@@ -143,13 +143,13 @@ def _options(given: Iterable[str]) -> dict[str, str]:
     return options
 
 
-def _pipeline_options(bundles: Iterable[str]) -> dict[str, str]:
+def _pipeline_options(networks: Iterable[str]) -> dict[str, str]:
     """Return the options of the study's finder: a trained network for each attribute."""
     from hitfinder.errors import ConfigError
-    from hitfinder.study.networks.bundle import load
+    from hitfinder.study.networks.trained import load
 
     options: dict[str, str] = {}
-    for path in bundles:
+    for path in networks:
         attribute = load(path).config.attribute
         if attribute in options:
             raise ConfigError(f"two networks are for {attribute}", path)
@@ -196,9 +196,9 @@ def exit_code(run: Run) -> int:
 @click.option(
     "--pipeline",
     multiple=True,
-    metavar="BUNDLE",
+    metavar="MODEL",
     help="Judge by trained networks instead, as the CXLS report did; once for each network. Short"
-    " for --finder study --finder-option ATTRIBUTE=BUNDLE.",
+    " for --finder study --finder-option ATTRIBUTE=MODEL.",
 )
 @click.pass_context
 def run(

@@ -29,7 +29,7 @@ Examples:
 \b
 A training that was cut short goes on with the same command and --resume, and
 ends with the same weights. What is written to the folder:
-  bundle.json, config.toml, weights.safetensors, history.csv  the trained network
+  model.json, config.toml, weights.safetensors, history.csv  the trained network
   training/                              checkpoints, curves, TensorBoard events
 
 \b

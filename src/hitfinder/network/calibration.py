@@ -146,10 +146,15 @@ class Calibration:
         KeyError, TypeError, ValueError
             If something is absent, no number, or of the wrong shape.
         """
+        if not isinstance(given, dict):
+            raise ValueError(f"'calibration' must be a table, got {given!r}")
         numbers = ("size_power", "peak_gain", "peak_offset")
-        names = [f.name for f in dataclasses.fields(Calibration) if f.name not in numbers]
-        fields: dict[str, Any] = {name: np.asarray(given[name], float) for name in names}
-        fields |= {name: float(given[name]) for name in numbers}
+        fields: dict[str, Any] = {}
+        for name in (field.name for field in dataclasses.fields(Calibration)):
+            value = np.asarray(given[name], float)
+            if not np.isfinite(value).all() or (value.ndim == 0) != (name in numbers):
+                raise ValueError(f"calibration: {name!r} must be finite numbers")
+            fields[name] = float(value) if name in numbers else value
         made = Calibration(**fields)
         n = made.log_background.size
         shapes = {
@@ -162,7 +167,11 @@ class Calibration:
         }
         for name, shape in shapes.items():
             if getattr(made, name).shape != shape:
-                raise ValueError(f"the shape of the table {name}")
+                raise ValueError(f"calibration: {name!r} has not the shape {shape}")
+        for name in ("log_background", "logits", "evidence", "hit_evidence"):
+            grid = getattr(made, name)
+            if grid.size < 2 or not (np.diff(grid) > 0).all():
+                raise ValueError(f"calibration: {name!r} must be two or more rising numbers")
         return made
 
 

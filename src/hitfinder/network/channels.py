@@ -22,6 +22,12 @@ CHANNELS = (
 )
 """Maps the locator takes, see `channels`."""
 
+OUTPUTS = ("logit", "d_fs", "d_ss", "log_sigma_px", "root_photons", "log_sigma_root")
+"""What the locator says of the middle pixel: log odds of a Bragg peak under the training's mixture;
+where the spot is from the pixel's middle and the standard deviation of that (pixels, logarithm);
+the square root of the spot's photons less that of the 3×3 pixels' excess, and its standard
+deviation (logarithm)."""
+
 LARGEST = 60.0
 """Residuals and deviances are cut there."""
 

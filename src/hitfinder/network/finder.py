@@ -16,7 +16,14 @@ from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.network.channels import CHANNELS, SIZE, channels, radial_direction, root_of_window
+from hitfinder.network.channels import (
+    CHANNELS,
+    OUTPUTS,
+    SIZE,
+    channels,
+    radial_direction,
+    root_of_window,
+)
 from hitfinder.network.crops import crops_of
 from hitfinder.network.evidence import (
     frame_evidence,
@@ -24,7 +31,8 @@ from hitfinder.network.evidence import (
     ratios_and_chance,
     strength_bins,
 )
-from hitfinder.network.model import INFO, PeakModel, load
+from hitfinder.network.folder import INFO
+from hitfinder.network.model import load
 from hitfinder.network.onnx import INPUT
 
 log = logging.getLogger(__name__)
@@ -57,7 +65,7 @@ class NetworkFinder:
 
     Raises
     ------
-    hitfinder.network.model.ModelError
+    hitfinder.network.folder.ModelError
         If the model cannot be used.
     ConfigError
         If there is no such setting, or its value is impossible.
@@ -85,7 +93,7 @@ class NetworkFinder:
         self.model = load(self.finder.settings.model)
         assert self.model.path is not None
         self.fingerprint = sha256(self.model.path / INFO)
-        self._session = _session(self.model)
+        self._session = self.model.session()
         self._maps = np.empty((_BATCH, len(CHANNELS), SIZE, SIZE), np.float32)
 
     @property
@@ -160,7 +168,7 @@ class NetworkFinder:
         pixels = self.geometry.pixels
         direction = radial_direction(pixels.x[i, j], pixels.y[i, j])
         texture = np.full(len(peaks), proposed.texture, np.float32)
-        answers = [np.empty((0, 6), np.float32)]
+        answers = [np.empty((0, len(OUTPUTS)), np.float32)]
         for start in range(0, len(peaks), _BATCH):
             part = slice(start, start + _BATCH)
             maps = self._maps[: len(counts[part])]
@@ -197,15 +205,3 @@ def distinct(
     for one, other in sorted(pairs):
         keep[other] &= not keep[one]
     return peaks[keep], logit[keep]
-
-
-def _session(model: PeakModel):  # type: ignore[no-untyped-def]
-    """Start the runtime on one core: frames are spread over processes."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model.network_bytes(), options, providers=["CPUExecutionProvider"]
-    )

@@ -1,37 +1,38 @@
-"""A trained model of peaks and hits as a folder: locator, calibration, and where they come from.
+"""A trained model of peaks and hits: a locator, and what its answers are worth.
 
-The folder holds ``model.json`` (format, hashes, calibration, provenance, metrics),
-``weights.safetensors``, ``network.onnx`` (made from the weights) and ``README.md`` (the model
-card). Nothing in it is executed when it is read.
+Besides what every model folder has, that of a peak model has ``network.onnx``, made from the
+weights. Its description holds the ranges of the training and the calibration.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hitfinder.atomic import replacing, sha256
-from hitfinder.errors import HitfinderError, OutputError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.calibration import Calibration
-from hitfinder.network.tensors import check_finite, read_weights, write_weights
+from hitfinder.network.folder import (
+    AGAIN,
+    DEFAULT,
+    WEIGHTS,
+    ModelError,
+    ModelFolder,
+    check_free,
+    read,
+    write,
+)
+from hitfinder.network.tensors import check_finite, read_weights
 
-FORMAT, VERSION = "hitfinder-peak-model", 3
-INFO, WEIGHTS, NETWORK, CARD = "model.json", "weights.safetensors", "network.onnx", "README.md"
+KIND, NETWORK = "peaks", "network.onnx"
+RANGES = ("photon_energy_ev", "camera_length_m", "background_photons_per_pixel")
+"""Quantities of which a model tells the range that it was trained on; it may tell others'."""
+
 _SLACK = 0.05
-DEFAULT = "low-flux"
-"""Name of the model that is used unless another is asked for."""
-
-
-class ModelError(HitfinderError):
-    """A model that is damaged, changed, or of another version."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class PeakModel:
 
     name: str
     calibration: Calibration
-    ranges: dict[str, list[float]]
+    ranges: Mapping[str, Sequence[float]]
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
@@ -104,10 +105,21 @@ class PeakModel:
         assert self.path is not None
         return (self.path / NETWORK).read_bytes()
 
-    def card(self) -> str:
-        """Return the model card."""
+    def session(self):  # type: ignore[no-untyped-def]
+        """Start the runtime of the locator on one core: frames are spread over processes.
+
+        Raises
+        ------
+        ModelError
+            If the file holds no locator.
+        """
+        from hitfinder.network.onnx import session
+
         assert self.path is not None
-        return (self.path / CARD).read_text(encoding="utf-8")
+        try:
+            return session(self.network_bytes())
+        except ValueError as error:
+            raise ModelError(str(error), str(self.path / NETWORK), AGAIN) from error
 
     def weights(self) -> dict[str, NDArray]:
         """Read the locator's weights.
@@ -121,82 +133,29 @@ class PeakModel:
         return read_weights(self.path / WEIGHTS, ModelError)
 
 
-def check_free(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if a model is in the folder and must not be replaced."""
-    if (path / INFO).exists() and not overwrite:
-        hint = "Choose another folder, or give --overwrite."
-        raise OutputError("there is a model already", str(path), hint)
-
-
-def shipped() -> dict[str, Path]:
-    """Return the folders of the models that come with the package, by name."""
-    root = Path(str(importlib.resources.files("hitfinder.network"))) / "shipped"
-    if not root.is_dir():
-        return {}
-    return {path.name: path for path in sorted(root.iterdir()) if (path / INFO).is_file()}
-
-
-def find(name: str) -> Path:
-    """Return the folder of a model: one of the package's by name, or any by its path.
-
-    Raises
-    ------
-    ModelError
-        If there is none.
-    """
-    known = shipped()
-    if name in known:
-        return known[name]
-    if (Path(name) / INFO).is_file():
-        return Path(name)
-    hint = f"With the package come: {', '.join(known) or 'none'}."
-    raise ModelError(f"there is no model {name!r}", hint=hint)
-
-
-def load(name: str = DEFAULT) -> PeakModel:
+def load(name: str | Path = DEFAULT) -> PeakModel:
     """Read a model and check that its files are those it was written with.
 
     Parameters
     ----------
-    name : str
+    name : path-like
         Name of a model that comes with the package, or path of a folder.
 
     Raises
     ------
     ModelError
-        If there is none, it is of another version, or a file is absent or changed.
+        If there is none, it is of another version or kind, or a file is absent or changed.
     """
-    path = find(name)
-    where = str(path / INFO)
+    found = read(name, KIND)
+    if NETWORK not in found.files:
+        found.refuse(f"names no {NETWORK}")
     try:
-        info = json.loads((path / INFO).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot be read: {error}", where) from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise ModelError("this describes no peak model of hitfinder", where)
-    if info.get("version") != VERSION:
-        raise ModelError(
-            f"format version {info.get('version')}, this program reads {VERSION}",
-            where,
-            "Train it again, or use the version of hitfinder that wrote it.",
-        )
-    for file in (WEIGHTS, NETWORK):
-        if not (path / file).is_file():
-            raise ModelError(f"there is no {file} in it", str(path))
-        if info.get("sha256", {}).get(file) != sha256(path / file):
-            hint = "Its SHA-256 differs from model.json's: install or train the model again."
-            raise ModelError("not the file the model was written with", str(path / file), hint)
-    try:
-        return PeakModel(
-            path.name,
-            Calibration.from_json(info["calibration"]),
-            dict(info["ranges"]),
-            dict(info["provenance"]),
-            dict(info["metrics"]),
-            path,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"lacks or garbles {error}", where) from error
+        calibration = Calibration.from_json(found.description["calibration"])
+        ranges = _ranges(found.description["ranges"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        found.refuse(error)
+    name = found.path.name
+    return PeakModel(name, calibration, ranges, found.provenance, found.metrics, found.path)
 
 
 def save(
@@ -232,27 +191,26 @@ def save(
     from hitfinder.network.onnx import onnx_bytes
 
     path = Path(path)
+    described = {"ranges": dict(model.ranges), "calibration": model.calibration.to_json()}
+    told = ModelFolder(path, KIND, described, model.provenance, model.metrics)
     check_free(path, overwrite)
     check_finite(weights, str(path), ModelError)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        # Without its description, the old model is none; with it, the new one is whole.
-        (path / INFO).unlink(missing_ok=True)
-        write_weights(path / WEIGHTS, weights)
-        with replacing(path / NETWORK) as part:
-            part.write_bytes(onnx_bytes(weights))
-        info = {
-            "format": FORMAT,
-            "version": VERSION,
-            "sha256": {file: sha256(path / file) for file in (WEIGHTS, NETWORK)},
-            "ranges": model.ranges,
-            "provenance": model.provenance,
-            "metrics": model.metrics,
-            "calibration": model.calibration.to_json(),
-        }
-        for file, text in ((CARD, card), (INFO, json.dumps(info, indent=1) + "\n")):
-            with replacing(path / file) as part:
-                part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the model: {error.strerror}", str(path)) from error
+    write(told, weights, {NETWORK: onnx_bytes(weights)}, card=card, overwrite=overwrite)
     return dataclasses.replace(model, path=path)
+
+
+def _ranges(given: Any) -> dict[str, tuple[float, float]]:
+    """Check the ranges of a description.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If one is absent, or no range.
+    """
+    if not isinstance(given, dict):
+        raise ValueError(f"'ranges' must be a table, got {given!r}")
+    for name in (*RANGES, *given):
+        ends = np.asarray(given[name], float)
+        if ends.shape != (2,) or not (np.isfinite(ends).all() and ends[0] <= ends[1]):
+            raise ValueError(f"the range {name!r} must be two rising numbers, got {given[name]!r}")
+    return {name: (float(low), float(high)) for name, (low, high) in given.items()}

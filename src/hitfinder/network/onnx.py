@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.network.channels import CHANNELS
+from hitfinder.network.channels import CHANNELS, OUTPUTS, SIZE
 
 OPSET = 17
 INPUT, OUTPUT = "maps", "answers"
@@ -69,3 +69,38 @@ def onnx_bytes(weights: Mapping[str, NDArray]) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     checker.check_model(model)
     return model.SerializeToString()
+
+
+def session(content: bytes):  # type: ignore[no-untyped-def]
+    """Start the runtime of a locator on one core, and see that it answers.
+
+    Parameters
+    ----------
+    content : bytes
+        Of an ONNX file.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+
+    Raises
+    ------
+    ValueError
+        If the file holds no network that takes the maps of a locator and gives its answers.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    maps = np.zeros((1, len(CHANNELS), SIZE, SIZE), np.float32)
+    try:
+        made = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        answer = made.run(None, {INPUT: maps})[0]
+    # The runtime has a class of its own for each way to fail, with no other parent.
+    except Exception as error:
+        told = str(error).partition("\n")[0]
+        raise ValueError(f"the network cannot be run: {told}") from error
+    if answer.shape != (1, len(OUTPUTS), 1, 1) or not np.isfinite(answer).all():
+        raise ValueError(f"no locator: it answers with numbers of shape {answer.shape}")
+    return made

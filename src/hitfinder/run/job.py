@@ -133,7 +133,7 @@ def check_model(settings: FinderSettings, geometry: Geometry) -> None:
 
     Raises
     ------
-    hitfinder.network.model.ModelError
+    hitfinder.network.folder.ModelError
         If it cannot be used.
     """
     if settings.finder != "network":

@@ -21,7 +21,7 @@ from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.study.networks.attribute import ATTRIBUTES
-from hitfinder.study.networks.bundle import INFO, load
+from hitfinder.study.networks.trained import INFO, load
 from hitfinder.study.pipeline import Answer, Pipeline, Predictor
 
 DEVICE = "device"
@@ -48,7 +48,7 @@ class StudyFinder:
     ------
     ConfigError
         If networks are missing or do not fit one another or the frames.
-    hitfinder.study.networks.bundle.BundleError
+    hitfinder.study.networks.trained.ModelError
         If one cannot be used.
     """
 
@@ -156,9 +156,9 @@ def _without_reading(frame: NDArray) -> NDArray[np.bool_]:
     return unread | (frame < 0) if frame.dtype.kind == "i" else unread
 
 
-def _digest(bundles: Iterable[str]) -> str:
+def _digest(networks: Iterable[str]) -> str:
     """Return what tells trained networks from others: their files hold the hashes of the rest."""
     digest = hashlib.sha256()
-    for path in bundles:
+    for path in networks:
         digest.update((Path(path) / INFO).read_bytes())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """The report's pipeline: is there a peak, and if so at which energy, camera length and places.
 
-PyTorch is imported when a bundle is loaded, not with this module.
+PyTorch is imported when a network is loaded, not with this module.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from hitfinder.errors import ConfigError
 from hitfinder.network.training.devices import device_name
 from hitfinder.study.dataset.labels import peaks_of_map
-from hitfinder.study.networks import bundle as bundles
-from hitfinder.study.networks.bundle import Bundle
 from hitfinder.study.networks.registry import network
+from hitfinder.study.networks.trained import TrainedNetwork, load
 
 if TYPE_CHECKING:
     import torch
@@ -29,28 +28,28 @@ class Predictor:
 
     Parameters
     ----------
-    bundle : Bundle
-        From `hitfinder.study.networks.bundle.load`.
+    trained : TrainedNetwork
+        From `hitfinder.study.networks.trained.load`.
     device : str
         ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is any.
 
     Raises
     ------
-    BundleError
+    ModelError
         If the weights are damaged or not those of the network.
     ConfigError
         If there is no such device.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+    def __init__(self, trained: TrainedNetwork, device: str = "auto") -> None:
         import torch
 
         device = device_name(device)
-        self.bundle, self.config = bundle, bundle.config
-        self.takes: tuple[str, ...] = network(bundle.config.network).inputs
+        self.trained, self.config = trained, trained.config
+        self.takes: tuple[str, ...] = network(trained.config.network).inputs
         try:
             self.device = torch.device(device)
-            self.network = bundle.network().to(self.device)
+            self.network = trained.network().to(self.device)
         except (AssertionError, RuntimeError) as error:
             raise ConfigError(f"device {device!r} cannot be used: {error}") from error
 
@@ -121,18 +120,18 @@ class Predictor:
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raise ConfigError unless frames of this shape can be predicted."""
-        wanted = self.bundle.frame_shape
+        wanted = self.trained.frame_shape
         if tuple(shape) != wanted:
             raise ConfigError(
                 f"the frames have {shape[0]} x {shape[1]} pixels, the network was trained on "
                 f"{wanted[0]} x {wanted[1]}",
-                str(self.bundle.path or ""),
+                str(self.trained.path or ""),
             )
 
     @property
     def threshold(self) -> float:
         """Probability from which on there is a peak."""
-        threshold = self.bundle.threshold
+        threshold = self.trained.threshold
         assert threshold is not None
         return threshold
 
@@ -185,7 +184,7 @@ class Pipeline:
     ) -> None:
         if "peak" not in predictors:
             raise ConfigError("a pipeline needs a network that tells peaks from none")
-        shapes = {p.bundle.frame_shape for p in predictors.values()}
+        shapes = {p.trained.frame_shape for p in predictors.values()}
         if len(shapes) > 1:
             raise ConfigError(f"the networks take frames of different shapes: {sorted(shapes)}")
         (self.shape,) = shapes
@@ -203,21 +202,21 @@ class Pipeline:
         camera_length_m: float | None = None,
         photon_energy_ev: float | None = None,
     ) -> Pipeline:
-        """Make a pipeline of bundles, one for each attribute.
+        """Make a pipeline of networks, one for each attribute.
 
         Raises
         ------
-        BundleError
-            If a bundle cannot be used.
+        ModelError
+            If one of them cannot be used.
         ConfigError
             If two are for the same attribute, or as for `Pipeline`.
         """
         predictors: dict[str, Predictor] = {}
         for path in paths:
-            made = Predictor(bundles.load(path), device)
+            made = Predictor(load(path), device)
             name = made.config.attribute
             if name in predictors:
-                raise ConfigError(f"two bundles are for {name}", str(path))
+                raise ConfigError(f"two networks are for {name}", str(path))
             predictors[name] = made
         return Pipeline(predictors, camera_length_m, photon_energy_ev)
 

@@ -20,10 +20,10 @@ from hitfinder.study.assess.reproduce import Study
 from hitfinder.study.dataset.select import Selection
 from hitfinder.study.dataset.split import split
 from hitfinder.study.dataset.tree import open_tree
-from hitfinder.study.networks import attribute, bundle
-from hitfinder.study.networks.bundle import Bundle
+from hitfinder.study.networks import attribute, trained
 from hitfinder.study.networks.recipe import InputConfig
 from hitfinder.study.networks.registry import network
+from hitfinder.study.networks.trained import TrainedNetwork
 from hitfinder.study.pipeline import Predictor
 from hitfinder.study.training.settings import Devices
 
@@ -39,8 +39,8 @@ def by_hand(path, name, net, shape, state, **changes):
     values = {k: v.numpy() * 0 for k, v in model.state_dict().items()}
     for key, value in state.items():
         values[key] = np.broadcast_to(np.float32(value), values[key].shape).copy()
-    made = Bundle(config, shape, config.threshold, {"seed": 1})
-    return bundle.save(path, made, values, "epoch,train_loss,test_loss\n0,2,3\n1,1,2\n")
+    made = TrainedNetwork(config, shape, config.threshold, {"seed": 1})
+    return trained.save(path, made, values, "epoch,train_loss,test_loss\n0,2,3\n1,1,2\n")
 
 
 def test_numbers_of_classes_by_hand():
@@ -192,7 +192,7 @@ def test_a_study_goes_on_where_it_stopped(study):
 
     name = "paper-normal/peak-base"
     shutil.rmtree(made.out / "networks" / name)
-    before = {p: p.stat().st_mtime_ns for p in made.out.glob("networks/*/*/bundle.json")}
+    before = {p: p.stat().st_mtime_ns for p in made.out.glob("networks/*/*/model.json")}
     again = Study(made.out, made.scale, 1, Devices("cpu", 1)).run()
     for path, time in before.items():
         assert path.stat().st_mtime_ns == time

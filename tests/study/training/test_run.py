@@ -24,7 +24,7 @@ from hitfinder.errors import (
 )
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.select import Selection
-from hitfinder.study.networks import attribute, bundle
+from hitfinder.study.networks import attribute, trained
 from hitfinder.study.networks.recipe import Adam, InputConfig, Optimiser, Plateau, Stopping
 from hitfinder.study.training.epochs import DivergedError
 from hitfinder.study.training.run import train
@@ -88,7 +88,7 @@ def test_the_binary_network_learns_to_find_peaks(data, tmp_path):
 @pytest.mark.parametrize("name", ["base", "binary-parameters", "dual-input", "resnet50"])
 def test_every_network_for_frames_trains(data, tmp_path, name):
     made = run(config(network=name, epochs=1), data, tmp_path / name, selection=ONE)
-    assert bundle.load(tmp_path / name).network()
+    assert trained.load(tmp_path / name).network()
     assert 0 <= made.metrics["test_accuracy"] <= 1
 
 
@@ -96,7 +96,7 @@ def test_every_network_for_frames_trains(data, tmp_path, name):
 def test_every_network_for_locations_trains(data, tmp_path, name):
     settings = config("peak_location", network=name, epochs=1)
     made = run(settings, data, tmp_path / name, selection=ONE)
-    assert bundle.load(tmp_path / name).network()
+    assert trained.load(tmp_path / name).network()
     assert np.isfinite(made.metrics["test_loss"])
     assert not any("accuracy" in metric for metric in made.metrics)
 
@@ -105,7 +105,7 @@ def test_every_network_for_locations_trains(data, tmp_path, name):
 def test_energy_and_camera_length_train(data, tmp_path, name):
     values = {"photon_energy": (6000.0, 7000.0), "camera_length": (0.15, 0.25)}[name]
     made = run(config(name, class_values=values, epochs=1), data, tmp_path / name)
-    assert bundle.load(made.path).config.class_values == values
+    assert trained.load(made.path).config.class_values == values
 
 
 def test_the_seed_fixes_the_weights(data, tmp_path):
@@ -158,7 +158,7 @@ def test_a_killed_training_is_resumed_to_the_same_weights(data, tmp_path, name):
     arguments = [str(tmp_path / "config.toml"), str(data), str(tmp_path / "cut")]
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert not (tmp_path / "cut/bundle.json").exists()
+    assert not (tmp_path / "cut/model.json").exists()
     with pytest.raises(OutputError, match="--resume"):
         run(settings, data, tmp_path / "cut")
     resumed = run(settings, data, tmp_path / "cut", resume=True)
@@ -172,7 +172,7 @@ def test_a_training_killed_before_its_bundle_was_written(data, tmp_path):
     made = run(config(early_stopping=Stopping(1, 10.0), epochs=9), data, tmp_path / "a")
     assert len(history(made)) == 2, "the first epoch always is a gain, the second is not"
     expected, rows = weights_of(made), history(made)
-    for name in ("bundle.json", "weights.safetensors", "config.toml", "history.csv"):
+    for name in ("model.json", "weights.safetensors", "config.toml", "history.csv"):
         (tmp_path / "a" / name).unlink()
     again = run(made.config, data, tmp_path / "a", resume=True)
     assert weights_of(again) == expected
@@ -211,7 +211,7 @@ def test_resuming_something_else_is_refused(data, tmp_path):
     run(config(epochs=1), data, tmp_path / "a")
     with pytest.raises(OutputError, match="a trained network already"):
         run(config(epochs=1), data, tmp_path / "a", resume=True)
-    (tmp_path / "a/bundle.json").unlink()
+    (tmp_path / "a/model.json").unlink()
     with pytest.raises(ConfigError, match="another config"):
         run(config(epochs=2), data, tmp_path / "a", resume=True)
     with pytest.raises(ConfigError, match="another training"):
@@ -251,7 +251,7 @@ if __name__ == "__main__":
     script = tmp_path / "ddp.py"
     script.write_text(code)
     subprocess.run([sys.executable, str(script)], check=True, timeout=300)
-    assert len(history(bundle.load(tmp_path / "ddp"))) == 2
+    assert len(history(trained.load(tmp_path / "ddp"))) == 2
 
 
 def test_starting_weights(data, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 
 from hitfinder.errors import HitfinderError
 from hitfinder.network.channels import CHANNELS, SIZE
-from hitfinder.network.model import ModelError, PeakModel
+from hitfinder.network.folder import ModelError
+from hitfinder.network.model import PeakModel
 from hitfinder.network.onnx import INPUT
 
 _ALLOWED = 1e-4
@@ -45,16 +46,12 @@ def largest_difference(model: PeakModel, n: int = 64) -> float:
     HitfinderError
         If they differ by more than rounding explains.
     """
-    import onnxruntime
     import torch
 
     maps = np.random.default_rng(0).standard_normal((n, len(CHANNELS), SIZE, SIZE), np.float32)
     with torch.inference_mode():
         one = torch_locator(model)(torch.from_numpy(maps)).numpy()
-    session = onnxruntime.InferenceSession(
-        model.network_bytes(), providers=["CPUExecutionProvider"]
-    )
-    other = session.run(None, {INPUT: maps})[0]
+    other = model.session().run(None, {INPUT: maps})[0]
     difference = float(np.abs(one - other).max())
     if not difference <= _ALLOWED * max(1.0, float(np.abs(one).max())):
         raise HitfinderError(

@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hitfinder.network.channels import CHANNELS, SIZE
-
-OUTPUTS = ("logit", "d_fs", "d_ss", "log_sigma_px", "root_photons", "log_sigma_root")
-"""What it says of the middle pixel: log odds of a Bragg peak under the training's mixture; where
-the spot is from the pixel's middle and the standard deviation of that (pixels, logarithm); the
-square root of the spot's photons less that of the 3×3 pixels' excess, and its standard deviation
-(logarithm)."""
+from hitfinder.network.channels import CHANNELS, OUTPUTS, SIZE
 
 WIDTHS = (24, 24, 32, 32, 48, 48, 64)
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 import hitfinder
 from hitfinder.metrics.calibration import reliability
 from hitfinder.network.calibration import Calibration
-from hitfinder.network.model import PeakModel, check_free, save
+from hitfinder.network.folder import check_free
+from hitfinder.network.model import PeakModel, save
 from hitfinder.network.training import card
 from hitfinder.network.training.agreement import torch_locator
 from hitfinder.network.training.architecture import Locator
@@ -156,7 +157,7 @@ class PeakTraining:
         ------
         OutputError
             If it cannot be written.
-        hitfinder.network.model.ModelError
+        hitfinder.network.folder.ModelError
             If the weights cannot be used.
         """
         return self._finished(torch_locator(model), {}, model.provenance)

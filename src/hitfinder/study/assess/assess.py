@@ -29,7 +29,7 @@ from hitfinder.study.assess.predictions import (
 from hitfinder.study.dataset.select import Selection, select
 from hitfinder.study.dataset.split import SPLIT, read_split
 from hitfinder.study.dataset.tree import Tree, open_tree
-from hitfinder.study.networks.bundle import HISTORY, Bundle
+from hitfinder.study.networks.trained import HISTORY, TrainedNetwork
 from hitfinder.study.pipeline import Predictor, peaks_of_heatmap
 from hitfinder.study.training.data import folders_for, images_for
 
@@ -44,7 +44,7 @@ class Assessment:
 
     Attributes
     ----------
-    bundle : Bundle
+    trained : TrainedNetwork
         The network.
     metrics : dict
         Numbers, as they are written to ``metrics.json``.
@@ -54,13 +54,13 @@ class Assessment:
         The frames it got most wrong: what went wrong, and a picture.
     """
 
-    bundle: Bundle
+    trained: TrainedNetwork
     metrics: dict[str, Any]
     pictures: dict[str, bytes]
     worst: list[tuple[str, bytes]]
 
 
-def open_part(bundle: Bundle, data: str | Path, part: Part, selection: Selection) -> Tree:
+def open_part(trained: TrainedNetwork, data: str | Path, part: Part, selection: Selection) -> Tree:
     """Open the frames of a tree that a network is to be judged by.
 
     Raises
@@ -68,7 +68,7 @@ def open_part(bundle: Bundle, data: str | Path, part: Part, selection: Selection
     ConfigError
         If the tree is not split, or nothing is left.
     """
-    tree = select(open_tree(data, _folders(bundle)), selection)
+    tree = select(open_tree(data, _folders(trained)), selection)
     if part == "all":
         return tree
     if not (tree.root / SPLIT).exists():
@@ -80,9 +80,9 @@ def open_part(bundle: Bundle, data: str | Path, part: Part, selection: Selection
     return chosen
 
 
-def _folders(bundle: Bundle) -> list[str]:
-    folders = folders_for(bundle.config)
-    return [*folders, "peaks"] if bundle.config.attribute == "peak_location" else folders
+def _folders(trained: TrainedNetwork) -> list[str]:
+    folders = folders_for(trained.config)
+    return [*folders, "peaks"] if trained.config.attribute == "peak_location" else folders
 
 
 def assess(
@@ -127,7 +127,7 @@ def assess(
         **numbers,
     }
     worst = [_picture(predictor, tree, found, int(i)) for i in _worst(found)]
-    return Assessment(predictor.bundle, numbers, _pictures(predictor.bundle, numbers), worst)
+    return Assessment(predictor.trained, numbers, _pictures(predictor.trained, numbers), worst)
 
 
 def _worst(found: Classified | Located) -> list[int]:
@@ -159,8 +159,8 @@ def _picture(
     return what, figures.frame(image, name, SpotTable(tree).of(index), peaks)
 
 
-def _pictures(bundle: Bundle, numbers: dict[str, Any]) -> dict[str, bytes]:
-    title = f"{bundle.config.attribute.replace('_', ' ')}, {bundle.config.network}"
+def _pictures(trained: TrainedNetwork, numbers: dict[str, Any]) -> dict[str, bytes]:
+    title = f"{trained.config.attribute.replace('_', ' ')}, {trained.config.network}"
     pictures = {}
     if "confusion" in numbers:
         pictures["confusion"] = figures.confusion(numbers["confusion"], numbers["classes"], title)
@@ -172,7 +172,7 @@ def _pictures(bundle: Bundle, numbers: dict[str, Any]) -> dict[str, bytes]:
         setting_values = {name: v["recall"] for name, v in numbers["per_setting"].items()}
         what = "recall"
     pictures["settings"] = figures.per_setting(setting_values, what, title)
-    history = bundle.path / HISTORY if bundle.path else None
+    history = trained.path / HISTORY if trained.path else None
     if history is not None and history.is_file() and history.stat().st_size:
         pictures["curves"] = figures.curves(history.read_text(encoding="utf-8"), title)
     return pictures
@@ -223,7 +223,7 @@ SECTIONS = {
 
 def html(assessment: Assessment) -> str:
     """Return the page, with its figures in it."""
-    numbers, config = assessment.metrics, assessment.bundle.config
+    numbers, config = assessment.metrics, assessment.trained.config
     title = f"{config.attribute.replace('_', ' ').capitalize()}: {config.network}"
     header = (
         f"<h1>{escape(title)}</h1><p class=lead>{numbers['frames']} frames of "
@@ -244,7 +244,7 @@ def html(assessment: Assessment) -> str:
         f'<div class="cards">{"".join(_cards(numbers))}</div>',
         page.side_by_side(*sections),
         page.section("worst", "The frames it got most wrong", gallery, note),
-        page.section("provenance", "Provenance", _provenance(assessment.bundle)),
+        page.section("provenance", "Provenance", _provenance(assessment.trained)),
     ]
     today = datetime.date.today().isoformat()
     footer = f"hitfinder {hitfinder.__version__}, {today}"
@@ -280,7 +280,7 @@ def percent(value: dict[str, float | None]) -> str:
     return "–" if middle is None else f"{100 * middle:.1f} %"
 
 
-def _provenance(bundle: Bundle) -> str:
-    rows = [(key, json.dumps(value)) for key, value in bundle.provenance.items()]
+def _provenance(trained: TrainedNetwork) -> str:
+    rows = [(key, json.dumps(value)) for key, value in trained.provenance.items()]
     rows = [(key.replace("_", " "), value) for key, value in rows]
-    return page.table(("", ""), [("bundle", str(bundle.path)), *rows], {0})
+    return page.table(("", ""), [("folder", str(trained.path)), *rows], {0})

@@ -50,7 +50,7 @@ def confusion(matrix: Sequence[Sequence[float]], names: Sequence[str], title: st
 
 
 def curves(history: str, title: str) -> bytes:
-    """Draw loss and accuracy against epoch from the CSV of a bundle."""
+    """Draw loss and accuracy against epoch from the CSV of a trained network."""
     rows = list(csv.DictReader(io.StringIO(history)))
     columns = [m for m in ("loss", "accuracy") if rows and f"train_{m}" in rows[0]]
     figure, all_axes = _figure(max(1, len(columns)), FLAT)

@@ -135,7 +135,7 @@ def locate(
     tolerance_px : float
         Largest distance of a found peak from the true one, in pixels.
     threshold : float, optional
-        Instead of the bundle's.
+        Instead of the network's own.
     workers : int
         Processes that read.
     progress : callable

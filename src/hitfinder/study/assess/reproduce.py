@@ -18,6 +18,7 @@ import numpy as np
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
+from hitfinder.network.folder import INFO
 from hitfinder.study.assess import assess, figures
 from hitfinder.study.assess.plan import PROTOCOLS, Job, StudyScale, jobs, trees
 from hitfinder.study.assess.predictions import classify
@@ -28,7 +29,7 @@ from hitfinder.study.dataset.maker import SimulatedMaker
 from hitfinder.study.dataset.select import Selection
 from hitfinder.study.dataset.split import SPLIT, read_split, split
 from hitfinder.study.dataset.tree import Tree, open_tree
-from hitfinder.study.networks import bundle as bundles
+from hitfinder.study.networks import trained
 from hitfinder.study.pipeline import Answer, Pipeline, Predictor
 from hitfinder.study.training.data import limited
 from hitfinder.study.training.run import WORK, train
@@ -129,7 +130,7 @@ class Study:
 
     def _train(self, job: Job) -> None:
         out = self.network(job)
-        if (out / bundles.INFO).exists():
+        if (out / INFO).exists():
             return
         training = Training(
             str(self.tree(job.tree)),
@@ -151,7 +152,7 @@ class Study:
         """Evaluate a network on the test frames of its own tree."""
         out = self.network(job)
         if not (out / "evaluation" / assess.PAGE).exists():
-            predictor = Predictor(bundles.load(out))
+            predictor = Predictor(trained.load(out))
             found = assess.assess(predictor, self._test(job, job.tree), workers=self.workers)
             if job.attribute == "peak" and job.protocol == "paper":
                 fresh = self._test(job, f"realistic-{job.flux}")
@@ -162,7 +163,7 @@ class Study:
                 found.metrics["fresh_noise"] = {name: judged[name] for name in kept}
             assess.write(found, out / "evaluation")
         text = (out / "evaluation" / assess.METRICS).read_text(encoding="utf-8")
-        made = bundles.load(out)
+        made = trained.load(out)
         return {
             "name": job.name,
             "protocol": job.protocol,
@@ -174,7 +175,7 @@ class Study:
         }
 
     def _test(self, job: Job, name: str) -> Tree:
-        made = bundles.load(self.network(job))
+        made = trained.load(self.network(job))
         tree = assess.open_part(made, self.tree(name), "test", Selection())
         return limited(tree, job.limit, self.seed) if job.limit else tree
 

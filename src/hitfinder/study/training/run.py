@@ -1,4 +1,4 @@
-"""Train one network on a tree and keep it as a bundle."""
+"""Train one network on a tree and keep it as a model."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.network.folder import INFO
 from hitfinder.study.dataset import manifest
-from hitfinder.study.networks import bundle
+from hitfinder.study.networks import trained
 from hitfinder.study.networks.attribute import AttributeConfig
-from hitfinder.study.networks.bundle import Bundle
+from hitfinder.study.networks.trained import TrainedNetwork
 from hitfinder.study.training import checkpoint
 from hitfinder.study.training.checkpoint import SafeCheckpointIO
 from hitfinder.study.training.data import Parts, PartsModule, open_parts, targets
@@ -54,7 +55,7 @@ def train(
     resume: bool = False,
     pretrained: str | Path | None = None,
     progress_bar: bool = True,
-) -> Bundle:
+) -> TrainedNetwork:
     """Train a network.
 
     Parameters
@@ -64,7 +65,7 @@ def train(
     training : Training
         Data and seed.
     out : path-like
-        Folder for the bundle. Its folder ``training`` holds checkpoints and curves.
+        Folder for the model. Its folder ``training`` holds checkpoints and curves.
     devices : Devices, optional
         Where to train.
     workers : int
@@ -78,7 +79,7 @@ def train(
 
     Returns
     -------
-    Bundle
+    TrainedNetwork
         The network of the epoch with the lowest validation loss, or of the last epoch if nothing
         was set aside for validation.
 
@@ -117,7 +118,7 @@ def train(
             data = PartsModule(config, parts, workers, training.seed)
             _fit(trainer, module, data, last)
         if not trainer.is_global_zero:
-            return Bundle(config, parts.train.shape)
+            return TrainedNetwork(config, parts.train.shape)
     seconds = time.monotonic() - started
     return _finish(out, config, training, parts, end, seconds)
 
@@ -145,7 +146,7 @@ def _prepare(out: Path, config: AttributeConfig, training: Training, resume: boo
         "config": to_toml(config),
         "training": json.loads(json.dumps(dataclasses.asdict(training))),
     }
-    if (out / bundle.INFO).exists():
+    if (out / INFO).exists():
         raise OutputError("there is a trained network already", str(out), "Choose another folder.")
     if (work / SETTINGS).exists():
         if not resume:
@@ -234,8 +235,8 @@ def _finish(
     parts: Parts,
     end: EpochEnd,
     seconds: float,
-) -> Bundle:
-    """Make the bundle from the checkpoint that is kept."""
+) -> TrainedNetwork:
+    """Make the model from the checkpoint that is kept."""
     keeps_best = parts.validation is not None
     kept = end.best_epoch if keeps_best else len(end.rows) - 1
     state = checkpoint.read(out / WORK / (BEST if keeps_best else LAST))["state_dict"]
@@ -255,6 +256,6 @@ def _finish(
         "seconds": round(seconds, 1),
     }
     metrics = {k: v for k, v in end.rows[kept].items() if k not in ("epoch", "learning_rate")}
-    info = Bundle(config, parts.train.shape, config.threshold, provenance, metrics)
+    info = TrainedNetwork(config, parts.train.shape, config.threshold, provenance, metrics)
     arrays = {name: value.numpy() for name, value in weights.items()}
-    return bundle.save(out, info, arrays, curves(end.rows))
+    return trained.save(out, info, arrays, curves(end.rows))
