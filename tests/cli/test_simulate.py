@@ -140,3 +140,63 @@ def test_out_is_needed(capsys):
     code, _, errors = run(capsys, "--n", 1)
     assert code == 2
     assert "--out" in errors
+
+
+SALT = """data_s
+_cell_length_a 9.5
+_cell_length_b 9.5
+_cell_length_c 12.1
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 4 2 2'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Cu1 Cu 0.1 0.2 0.3
+O1 O 0.3 0.1 0.15
+"""
+
+
+def test_a_small_molecule_is_simulated(capsys, tmp_path):
+    path = tmp_path / "s.cif"
+    path.write_text(SALT)
+    code, _, err = run(
+        capsys, "--structure", path, "--out", tmp_path / "s", "--n", 6, "-j", "1", "--preset",
+        "report", "--detector", "eiger2-x-500k", "--bandwidth", "0.1", "--camera-length-m", "0.05",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    truth = pq.read_table(tmp_path / "s" / "truth.parquet").to_pydict()
+    assert len(truth["h"]) >= 3
+    for h, k, el, d in zip(truth["h"], truth["k"], truth["l"], truth["d_a"], strict=True):
+        inverse = (h * h + k * k) / 9.5**2 + el * el / 12.1**2
+        assert 1 / d**2 == pytest.approx(inverse, rel=1e-6)
+
+
+def test_what_is_done_with_an_odd_structure_is_told(capsys, tmp_path):
+    atom = "{}      2.000   3.000   4.000  1.00 10.00          {}\n"
+    lines = (
+        atom.format("ATOM      1  CA  GLY A   1 ", " C"),
+        atom.format("HETATM    2  UNK UNX A   2 ", " X"),
+    )
+    path = tmp_path / "odd.pdb"
+    path.write_text("CRYST1   61.000   65.000   69.000  90.00  90.00  90.00 P 1\n" + "".join(lines))
+    code, _, err = run(
+        capsys, "--structure", path, "--out", tmp_path / "s", "--n", 1, "-j", "1",
+        "--detector", "eiger2-x-500k", "--set", "crystal.d_min_a=5",
+    )  # fmt: skip
+    assert code == 0
+    assert "1 atom is of no known element (A/UNX 2/UNK): taken as oxygen" in err
+    cut = tmp_path / "cut.hkl"
+    cut.write_text(
+        "Symmetry: 4/mmm\n   0    0    4     100.50        -       1.00       1\n  12  7"
+    )
+    code, _, err = run(
+        capsys, "--structure", cut, "--cell", "68,68,108", "--out", tmp_path / "t", "--n", 1
+    )
+    assert code == 2
+    assert "cut.hkl: is cut short" in err
+    assert not (tmp_path / "t").exists()

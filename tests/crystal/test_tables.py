@@ -1,5 +1,6 @@
 """Structure factors from coordinates and tables, against gemmi's direct summation."""
 
+import gzip
 import subprocess
 import sys
 
@@ -188,3 +189,104 @@ def test_missing_files(tmp_path, name):
 def test_a_list_needs_a_cell(tmp_path):
     with pytest.raises(ConfigError, match="Give the cell"):
         load_structure_factors(tmp_path / "no.hkl")
+
+
+CUT = """CrystFEL reflection list version 2.0
+Symmetry: 4/mmm
+   h    k    l          I    phase   sigma(I)   nmeas
+   0    0    4     100.50        -       1.00       1
+  12    7   14     500.00        -  """
+
+
+def test_a_list_that_is_cut_short_is_refused(tmp_path):
+    path = tmp_path / "cut.hkl"
+    path.write_text(CUT)
+    with pytest.raises(ConfigError, match="cut short: it ends in line 5, without 'End of refl"):
+        read_hkl(path, Cell(67, 67, 106))
+    path.write_text(CUT + "    10.00       5\nEnd of reflections\n")
+    assert len(read_hkl(path, Cell(67, 67, 106))) == 2
+
+
+HETATM = (
+    "HETATM    4  {name} {residue} A   3      11.100  17.300   9.900  1.00  8.00          {element}"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "residue", "element"), [("UNK", "UNX", " X"), ("ZZ ", "UNL", "  ")]
+)
+def test_atoms_of_no_known_element_are_told(pdb, caplog, name, residue, element):
+    def with_atom(name, element):
+        line = HETATM.format(name=name, residue=residue, element=element)
+        pdb.write_text(PDB.replace("END", f"{line}\nEND"))
+        return from_coordinates(pdb, 3.0, solvent_density=0)
+
+    odd = with_atom(name, element)
+    named = f"A/{residue} 3/{name.strip()}"
+    assert f"1 atom is of no known element ({named}): taken as oxygen" in caplog.text
+    caplog.clear()
+    oxygen = with_atom("O  ", " O")
+    assert caplog.text == ""
+    assert np.allclose(odd.f_squared, oxygen.f_squared, rtol=1e-5)
+
+
+SMALL = """data_s
+_cell_length_a 9.5(1)
+_cell_length_b 9.5
+_cell_length_c 12.1
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 4 2 2'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Cu1 Cu 0.1 0.2 0.3
+O1 O 0.3 0.1 0.15
+Q1 O 0.5 0 0.5
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_small_molecule_is_summed_over_its_atoms(tmp_path, packed):
+    path = tmp_path / ("s.cif.gz" if packed else "s.cif")
+    path.write_bytes(gzip.compress(SMALL.encode()) if packed else SMALL.encode())
+    table = load_structure_factors(path, d_min_a=1.5)
+    assert (table.space_group_name, table.cell.c) == ("P 4 2 2", 12.1)
+    rotations = [np.array(op.rot) / 24 for op in gemmi.SpaceGroup("P 4 2 2").operations().sym_ops]
+    # The last atom is on a place that four symmetry operations leave where it is.
+    sites = [("Cu", (0.1, 0.2, 0.3), 1.0), ("O", (0.3, 0.1, 0.15), 1.0), ("O", (0.5, 0, 0.5), 0.25)]
+    stol2 = table.cell.inv_d_squared(table.hkl) / 4
+    total = np.zeros(len(table), complex)
+    for element, fract, occupancy in sites:
+        f = [gemmi.Element(element).it92.calculate_sf(s) for s in stol2]
+        for rotation in rotations:
+            total += occupancy * np.array(f) * np.exp(2j * np.pi * (table.hkl @ rotation @ fract))
+    assert len(table) > 100
+    assert np.allclose(np.sqrt(table.f_squared), np.abs(total), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("_cell_length_a 9.5(1)\n", ""), "no unit cell"),
+        (("'P 4 2 2'", "'P 9 9 9'"), "unknown space group 'P 9 9 9'"),
+        (("loop_", "loop_ loop_"), "cannot read CIF"),
+    ],
+)
+def test_small_molecules_that_cannot_be_used(tmp_path, change, words):
+    path = tmp_path / "s.cif"
+    path.write_text(SMALL.replace(*change))
+    with pytest.raises(ConfigError, match=words) as caught:
+        from_coordinates(path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unknown_element_of_a_small_molecule_is_told(tmp_path, caplog):
+    path = tmp_path / "s.cif"
+    path.write_text(SMALL.replace("Q1 O", "Q1 Zz"))
+    from_coordinates(path)
+    assert "1 atom is of no known element (Q1): taken as oxygen" in caplog.text

@@ -73,7 +73,7 @@ def _value_options(command: Any) -> Any:
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
 @click.option("--detector", metavar="NAME|GEOM", help="Known detector, or a CrystFEL .geom file.")
 @click.option(
-    "--structure", metavar="FILE", help="PDB, mmCIF, MTZ or .hkl; packaged 1IC6 if not given."
+    "--structure", metavar="FILE", help="PDB, CIF, MTZ or .hkl; packaged 1IC6 if not given."
 )
 @click.option("--column", metavar="LABEL", help="Column of the MTZ.")
 @click.option("--cell", metavar="A,B,C[,AL,BE,GA]", help="Unit cell instead of the structure's.")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from pathlib import Path
 
 import gemmi
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.reflections import StructureFactors, space_group
+from hitfinder.crystal.scale import protein_mean
+from hitfinder.crystal.smallmolecule import from_small_molecule, read_small_molecule
 from hitfinder.errors import ConfigError
 
 SOLVENT_DENSITY_E_A3 = 0.35
 SOLVENT_B_A2 = 46.0
-_ATOMS_PER_A3 = 0.041
-"""Atoms other than hydrogen per Å³ of cell half filled with protein (1IC6: 0.042)."""
+LOGGER = logging.getLogger("hitfinder.crystal")
 
 
 def from_coordinates(
@@ -25,11 +26,11 @@ def from_coordinates(
     solvent_density: float = SOLVENT_DENSITY_E_A3,
     solvent_b_a2: float = SOLVENT_B_A2,
 ) -> StructureFactors:
-    """Compute |F|² from a PDB or mmCIF file.
+    """Compute |F|² from a PDB or mmCIF file, or from the CIF of a small molecule.
 
     The model density is laid on a grid and Fourier transformed; a flat bulk solvent of density
     k = 0.35 e/Å³ smoothed by B = 46 Å² fills the rest of the cell (Fokine & Urzhumtsev, Acta
-    Cryst. D58, 1387 (2002)).
+    Cryst. D58, 1387 (2002)). A small molecule is summed atom by atom, without solvent.
 
     Parameters
     ----------
@@ -53,9 +54,17 @@ def from_coordinates(
     """
     if not 0.3 <= d_min_a <= 100:
         raise ValueError(f"resolution must be in 0.3 to 100 Å, got {d_min_a}")
+    if str(path).lower().endswith((".cif", ".cif.gz")) and Path(path).is_file():
+        small = read_small_molecule(path)
+        if small is not None:
+            sites = ((site.label, site.element) for site in small.sites)
+            _tell_of_unknown(str(path), [name for name, e in sites if not e.atomic_number])
+            return from_small_molecule(small, d_min_a, Path(path).name)
     structure = _read_structure(path)
     found, group = structure.cell, structure.find_spacegroup()
     model = structure[0]
+    unknown = [str(site) for site in model.all() if not site.atom.element.atomic_number]
+    _tell_of_unknown(str(path), unknown)
     density = gemmi.DensityCalculatorX()
     density.d_min, density.rate = d_min_a, 1.5
     density.set_refmac_compatible_blur(model)
@@ -100,6 +109,19 @@ def _read_structure(path: str | Path) -> gemmi.Structure:
     return structure
 
 
+def _tell_of_unknown(where: str, names: list[str]) -> None:
+    """Warn of atoms of no known element: gemmi has them scatter as oxygen does."""
+    if names:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        LOGGER.warning(
+            "%s: %d %s of no known element (%s): taken as oxygen",
+            where,
+            len(names),
+            "atom is" if len(names) == 1 else "atoms are",
+            shown,
+        )
+
+
 def random_structure_factors(
     cell: Cell,
     space_group_name: str,
@@ -130,7 +152,7 @@ def random_structure_factors(
     operations = group.operations()
     hkl = np.array(gemmi.make_miller_array(cell.as_gemmi(), group, d_min_a), np.int32)
     stol2 = cell.inv_d_squared(hkl) / 4
-    mean = _mean_f_squared(stol2) * _ATOMS_PER_A3 * cell.volume_a3
+    mean = protein_mean(cell, stol2)
     mean *= np.exp(-2 * b_factor_a2 * stol2) * operations.epsilon_factor_array(hkl)
     centric = operations.centric_flag_array(hkl)
     drawn = np.where(
@@ -139,13 +161,3 @@ def random_structure_factors(
     return StructureFactors(
         cell, group.xhm(), hkl.astype(np.int16), mean * drawn, source="random (Wilson statistics)"
     )
-
-
-def _mean_f_squared(stol2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean f² of an atom of average protein (C 63 %, N 17 %, O 20 %) at (sin θ / λ)² in Å⁻²."""
-    mean = np.zeros_like(stol2)
-    for name, share in (("C", 0.63), ("N", 0.17), ("O", 0.20)):
-        table = gemmi.Element(name).it92
-        gaussians = np.exp(-np.outer(stol2, table.b)) @ np.array(table.a)
-        mean += share * (gaussians + table.c) ** 2
-    return mean

@@ -14,6 +14,7 @@ import numpy as np
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.compute import from_coordinates
 from hitfinder.crystal.reflections import StructureFactors, space_group
+from hitfinder.crystal.scale import on_absolute_scale
 from hitfinder.errors import ConfigError
 
 PACKAGED = "1ic6"
@@ -68,9 +69,9 @@ def load_structure_factors(
     elif name.endswith(_COORDINATES):
         table = from_coordinates(source, d_min_a)
     elif name.endswith(".mtz"):
-        table = read_mtz(source, column)
+        table = on_absolute_scale(read_mtz(source, column))
     elif name.endswith(".hkl"):
-        return read_hkl(source, cell, space_group_name)
+        return on_absolute_scale(read_hkl(source, cell, space_group_name))
     else:
         hint = f"Give .pdb, .cif, .mtz or .hkl, or {PACKAGED!r} for the packaged table."
         raise ConfigError("not a known kind of structure-factor file", str(source), hint)
@@ -181,7 +182,7 @@ def read_hkl(
     Raises
     ------
     ConfigError
-        If the file cannot be read, or cell or symmetry are missing.
+        If the file cannot be read or is cut short, or cell or symmetry are missing.
     """
     where = str(path)
     if cell is None:
@@ -201,6 +202,10 @@ def read_hkl(
                 rows.append((*map(int, parts[:3]), float(parts[3])))
             except ValueError as error:
                 raise ConfigError(f"bad reflection {line!r}", f"{where}, line {number}") from error
+    else:
+        if rows:
+            what = f"is cut short: it ends in line {len(lines)}, without 'End of reflections'"
+            raise ConfigError(what, where, "Copy the list again, or add that line if it is whole.")
     if not rows:
         raise ConfigError("no reflections", where)
     name = space_group_name or _POINT_GROUPS.get(symmetry.strip(), f"P {symmetry.strip()}")

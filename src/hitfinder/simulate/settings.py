@@ -68,7 +68,7 @@ class CrystalSettings:
     ----------
     structure : str
         ``1ic6`` for the packaged table, ``random`` for Wilson statistics (needs `cell` and
-        `space_group`), or a PDB, mmCIF, MTZ or CrystFEL ``.hkl`` file.
+        `space_group`), or a PDB, CIF, MTZ or CrystFEL ``.hkl`` file.
     column : str
         Column of an MTZ file; the first amplitude or intensity if empty.
     cell : str
