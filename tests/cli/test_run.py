@@ -19,6 +19,7 @@ FRAME_COLUMNS = [
     "hit",
     "score",
     "n_peaks",
+    "peaks_left_out",
     "photons",
     "background_per_pixel",
     "resolution_a",

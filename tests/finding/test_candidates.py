@@ -10,7 +10,7 @@ from hitfinder.finding.rings import Rings
 
 
 def fast(work, rings, rate, log_p):
-    found = candidates.CandidateSearch(rings, log_p, work.size).find(work, rate)
+    found = candidates.CandidateSearch(rings, log_p, work.size).find(work, rate)[0]
     return {tuple(c) for c in found.tolist()}
 
 

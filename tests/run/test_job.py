@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import hitfinder as hf
+from hitfinder.executors.inline import Inline
+from hitfinder.finding import likelihood
 from hitfinder.io.write import NexusWriter
 from hitfinder.run.settings import RunOptions, _places, job_settings
 
@@ -187,6 +189,21 @@ def test_bad_input_is_named_and_nothing_is_written(
     with pytest.raises(error, match=message):
         hf.run(**given)
     assert not (tmp_path / "out").exists()
+
+
+def test_peaks_that_are_left_out_are_said(frames, geometry, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(likelihood, "MOST_PEAKS", 4)
+    made = hf.run(
+        frames, tmp_path / "out", geometry=geometry, finder="likelihood", executor=Inline()
+    )
+    assert made.frames["peaks_left_out"].to_pylist() == [False, True] * (N_FRAMES // 2)
+    assert set(made.frames["n_peaks"].to_pylist()) == {0, 4}
+    assert "4 frames have more peaks than are looked at" in caplog.text
+    assert "4 frames have more peaks than are looked at" in made.report.read_text()
+    assert (
+        json.loads((made.folder / "run.json").read_text())["counts"]["frames_with_peaks_left_out"]
+        == 4
+    )
 
 
 def test_a_folder_that_holds_something_is_kept(run, frames, geometry):

@@ -28,6 +28,7 @@ FRAME_COLUMNS = {
     "hit": ("bool_", "", "whether the frame is a hit"),
     "score": ("float64", "", "the higher, the likelier a hit"),
     "n_peaks": ("int32", "1", "peaks found"),
+    "peaks_left_out": ("bool_", "", "whether there were more than are looked at"),
     "photons": ("int64", "photon", "sum over the pixels that count"),
     "background_per_pixel": ("float64", "photon/pixel", "mean expected background"),
     "resolution_a": ("float32", "angstrom", "resolution to which peaks reach"),

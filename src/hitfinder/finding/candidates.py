@@ -3,9 +3,14 @@
 Window sums of 1×1, 3×3 and 5×5 pixels are compared with integer thresholds that follow the
 background ring by ring. The pass works on strips of pixels so that the compiler can vectorise it;
 a strip is looked at pixel by pixel only if one of its sums reaches the strip's lowest threshold.
+
+There is room for so many candidates. When it is full, the weaker half is dropped, and the search
+goes on for stronger ones: what is left are the strongest of the frame, wherever they are.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
@@ -23,6 +28,9 @@ from hitfinder.finding.thresholds import (
     threshold,
 )
 
+MOST = 1 << 19
+"""Candidates of a frame that are looked at, at least, where there are more."""
+
 _REACH = 2
 _ROWS = 2 * _REACH + 1
 
@@ -37,19 +45,22 @@ class CandidateSearch:
     log_p : float
         Natural logarithm of the chance probability at which a window makes a candidate.
     most : int
-        Candidates kept of a frame, in reading order.
+        Where a frame has more candidates, at least so many are kept, the strongest.
     """
 
-    def __init__(self, rings: Rings, log_p: float, most: int) -> None:
+    def __init__(self, rings: Rings, log_p: float, most: int = MOST) -> None:
         self._rings, self._log_p = rings, log_p
         self._spans = strip_spans(rings.index, rings.weight)
         n_bands, n_strips = self._spans[0].shape
         self._strips = np.empty((3, n_bands, n_strips), np.int32)
         width = n_strips * STRIP + 2 * _REACH
         self._room = [np.empty((_ROWS + 2, width), kind) for kind in (np.int16, np.int32)]
-        self._found = np.empty((most, 2), np.int32)
+        # Memory that is never written is never taken.
+        self._found, self._strength = np.empty((2 * most, 2), np.int32), np.empty(2 * most, "f4")
 
-    def find(self, work: NDArray[np.int32], rate: NDArray[np.float64]) -> NDArray[np.int32]:
+    def find(
+        self, work: NDArray[np.int32], rate: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int32], bool]:
         """Find the pixels at the centre of a window that reaches its threshold.
 
         Parameters
@@ -61,26 +72,30 @@ class CandidateSearch:
 
         Returns
         -------
-        ndarray of int32, shape (n, 2)
-            (ss, fs) of the candidates in reading order; overwritten by the next call.
+        candidates : ndarray of int32, shape (n, 2)
+            (ss, fs) in reading order; overwritten by the next call.
+        dropped : bool
+            Whether weaker ones were dropped for want of room.
         """
         rings = self._rings
         thresholds = ring_thresholds(rate, rings.weight_range, self._log_p)
         strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
         # Half the bits take half the time. Counts are cut where no threshold can tell.
         room = self._room[0 if thresholds.max() <= largest_count(np.int16) else 1]
-        n = find_candidates(
+        n, least = find_candidates(
             work,
             rings.index,
             rings.weight,
             rings.weight_range,
+            rate,
             thresholds,
             self._strips,
             largest_count(room.dtype),
             room,
             self._found,
+            self._strength,
         )
-        return self._found[: min(n, len(self._found))]
+        return self._found[:n], least > 0
 
 
 def largest_count(kind: np.typing.DTypeLike) -> int:
@@ -89,7 +104,9 @@ def largest_count(kind: np.typing.DTypeLike) -> int:
 
 
 @njit(cache=True, nogil=True)
-def find_candidates(work, ring, weight, weight_range, thresholds, strips, largest, room, found):
+def find_candidates(
+    work, ring, weight, weight_range, rate, thresholds, strips, largest, room, found, strength
+):
     """Find the pixels at the centre of a window that reaches its threshold.
 
     Parameters
@@ -102,6 +119,8 @@ def find_candidates(work, ring, weight, weight_range, thresholds, strips, larges
         Relative brightness of each pixel.
     weight_range : ndarray of float64, shape (2, n_rings)
         Smallest and largest pixel weight in each ring.
+    rate : ndarray of float64, shape (n_rings,)
+        Background at weight 1.
     thresholds : ndarray of int32, shape (2, 3, n_rings)
         From `ring_thresholds`.
     strips : ndarray of int32, shape (3, n_bands, n_strips)
@@ -112,16 +131,20 @@ def find_candidates(work, ring, weight, weight_range, thresholds, strips, larges
         Room for five rows of counts, and for their sums column by column.
     found : ndarray of int32, shape (n, 2)
         Written: (ss, fs) of the candidates in reading order.
+    strength : ndarray of float32, shape (n,)
+        Written: how strong each is.
 
     Returns
     -------
-    int
-        Number of candidates; those beyond the room in `found` are counted but not written.
+    n : int
+        Number of candidates.
+    least : float
+        Candidates no stronger than this were dropped; 0 if there was room for all.
     """
     kind = room.dtype.type
     room[:] = 0
     marks = np.empty(strips.shape[2], np.bool_)
-    count = 0
+    count, least = 0, np.float32(0.0)
     for i in range(-_REACH, work.shape[0]):
         _enter_row(work, i + _REACH, kind(largest), room)
         if i < 0:
@@ -130,15 +153,41 @@ def find_candidates(work, ring, weight, weight_range, thresholds, strips, larges
         lows = strips[:, i // BAND]
         _mark_strips(room, i, lows, largest, marks)
         for s in np.flatnonzero(marks):
+            if count + STRIP > found.shape[0]:
+                count, least = _drop_weaker_half(found, strength, count)
             count = _look_closely(
-                room, i, s, lows[:, s], ring, weight, weight_range, thresholds, count, found
-            )
-    return count
+                room, i, s, lows[:, s], work, ring, weight, weight_range, rate, thresholds,
+                least, count, found, strength,
+            )  # fmt: skip
+    return count, least
 
 
 @njit(cache=True, nogil=True)
-def _look_closely(room, i, s, lows, ring, weight, weight_range, thresholds, count, found):
-    """Add the candidates of strip s of row i to the `count` already found, return their number."""
+def _drop_weaker_half(found, strength, count):
+    """Keep the stronger half of the candidates; return their number and what they are above."""
+    most = count // 2
+    least = np.partition(strength[:count], most)[most]
+    # Of those that are as strong as one another there may be more than half.
+    ties = most - np.sum(strength[:count] > least)
+    kept = 0
+    for c in range(count):
+        tied = strength[c] == least
+        if strength[c] > least or (tied and ties > 0):
+            found[kept], strength[kept] = found[c], strength[c]
+            kept, ties = kept + 1, ties - np.int64(tied)
+    return kept, least
+
+
+@njit(cache=True, nogil=True)
+def _look_closely(
+    room, i, s, lows, work, ring, weight, weight_range, rate, thresholds,
+    least, count, found, strength,
+):  # fmt: skip
+    """Add the candidates of strip s of row i to the `count` already found, return their number.
+
+    The strength of one is half the deviance of its counts from what the background would have
+    there, of the best window.
+    """
     start = s * STRIP
     one = room[i % _ROWS, start + _REACH :]
     three = room[_ROWS, start + 1 :]
@@ -155,11 +204,24 @@ def _look_closely(room, i, s, lows, ring, weight, weight_range, thresholds, coun
             or sum9 >= threshold(thresholds, 1, r, part)
             or sum25 >= threshold(thresholds, 2, r, part)
         ):
-            if count < found.shape[0]:
-                found[count, 0] = i
-                found[count, 1] = start + j
-            count += 1
+            mean = rate[r] * weight[i, start + j]
+            strong = max(
+                _deviance(max(work[i, start + j], 0), mean),
+                _deviance(sum9, 9.0 * mean),
+                _deviance(sum25, 25.0 * mean),
+            )
+            if strong > least:
+                found[count, 0], found[count, 1] = i, start + j
+                strength[count] = strong
+                count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def _deviance(counts, mean):
+    """Half the deviance of counts above a Poisson mean (McCullagh & Nelder, section 2.4)."""
+    mean = max(mean, 1e-12)
+    return counts * math.log(counts / mean) - counts + mean if counts > mean else 0.0
 
 
 @njit(cache=True, nogil=True)

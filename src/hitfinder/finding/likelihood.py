@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Unpack
 
@@ -10,25 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder import config
-from hitfinder.finding import background, peaks, score
+from hitfinder.finding import peaks, score
 from hitfinder.finding import texture as local
-from hitfinder.finding.background import compilable
 from hitfinder.finding.candidates import CandidateSearch
 from hitfinder.finding.crowded import crowded_rings
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.poisson import critical_counts
+from hitfinder.finding.rates import RingRates
+from hitfinder.finding.readings import FrameReader, Readings
 from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 
-_DENSE = 0.1
-_SATURATED = 0.01
-_ROW_STEP = 4
-_INNER_RINGS = 24
-_MAX_CANDIDATES = 40_000
-_MAX_PEAKS = 5_000
-_COUNT_LIMIT = 1 << 24
+MOST_PEAKS = 10_000
+"""Peaks looked at in a frame, the most significant."""
+
 _LOG_P_CANDIDATE = math.log(2e-5)
 _LOG_P_BRIGHT = math.log(1e-4)
 _LOG_P_FAINT = math.log(1e-2)
@@ -83,11 +79,9 @@ class LikelihoodFinder:
             local.patches(self._points, self.rings.position),
             local.patches(self._points, self.rings.weight),
         )
-        self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE, _MAX_CANDIDATES)
-        self._sampled = _RowSample.of(self.rings)
-        n_rings, (n_ss, n_fs) = self.rings.q.size, geometry.shape
-        self._work = np.empty((n_ss, n_fs), np.int32)
-        self._histogram, self._sums = background.new_histograms(n_rings)
+        self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE)
+        self._reader = FrameReader(self.rings, geometry.detector.saturation)
+        self._rates = RingRates(self.rings)
 
     def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and score it.
@@ -117,14 +111,13 @@ class LikelihoodFinder:
 
         Parameters and errors are those of a call.
         """
-        photons, lost, n_lit = self._load(frame, mask)
-        n_read = int(self.rings.n_pixels.sum()) - lost
-        if not n_read:
-            return self._nothing()
-        rate = self._background(lost, n_lit)
+        read = self._reader.read(frame, mask)
+        if not read.n_read:
+            return self._nothing(read)
+        rate = self._rates.of(read)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
-        found, texture = self._peaks(rate, chance)
+        found, texture, left_out = self._peaks(read.counts, rate, chance)
         ring = self.rings.index[found["ss"].astype(int), found["fs"].astype(int)]
         crowded = crowded_rings(ring, self.rings.q.size)
         found = found[~crowded[ring] | (ring < 0)]
@@ -133,17 +126,18 @@ class LikelihoodFinder:
         return Proposal(
             peaks=found,
             log_expected=log_expected,
-            photons=photons,
+            photons=read.photons,
             rate=rate,
             profile=means,
-            counts=self._work,
+            counts=read.counts,
             n_chance=n_chance,
             crowded=crowded,
             texture=texture,
-            n_read=n_read,
+            n_read=read.n_read,
+            peaks_left_out=left_out,
         )
 
-    def _nothing(self) -> Proposal:
+    def _nothing(self, read: Readings) -> Proposal:
         """Return what a frame without a pixel to read says."""
         unknown = np.full(self.rings.q.size, np.nan)
         return Proposal(
@@ -152,11 +146,12 @@ class LikelihoodFinder:
             photons=0,
             rate=unknown,
             profile=unknown,
-            counts=self._work,
+            counts=read.counts,
             n_chance=0.0,
             crowded=np.zeros(self.rings.q.size, bool),
             texture=0.0,
             n_read=0,
+            peaks_left_out=False,
         )
 
     def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
@@ -186,6 +181,7 @@ class LikelihoodFinder:
             else np.nan,
             profile=proposed.profile,
             counts=proposed.counts,
+            peaks_left_out=proposed.peaks_left_out,
         )
 
     def counts_and_background(
@@ -200,82 +196,35 @@ class LikelihoodFinder:
         rate : ndarray, shape (n_rings,)
             Background per pixel at weight 1 (`Rings.weight`), in photons.
         """
-        _, lost, n_lit = self._load(frame, mask)
-        return self._work, self._background(lost, n_lit)
-
-    def _load(self, frame: NDArray, mask: NDArray[np.bool_] | None) -> tuple[int, int, int]:
-        """Fill the working copy; return photons, pixels lost beyond the mask, pixels lit."""
-        frame = np.asarray(frame)
-        if frame.shape != self.geometry.shape:
-            raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._work.shape}")
-        saturation = self.geometry.detector.saturation
-        limit = min(_COUNT_LIMIT, saturation or _COUNT_LIMIT)
-        bad: float | int = -1
-        if frame.dtype.kind in "iu":
-            bad = np.iinfo(frame.dtype).max
-            limit = min(limit, bad)
-        elif frame.dtype.kind == "f":
-            frame = np.rint(compilable(frame))
-        else:
-            raise ValueError(f"frames of type {frame.dtype} are not counts")
-        kind = frame.dtype.type
-        ring = self.rings.index
-        if mask is not None:
-            mask = np.asarray(mask) != 0
-            if mask.shape != ring.shape:
-                raise ValueError(f"mask shape {mask.shape} is not the geometry's {ring.shape}")
-            ring = np.where(mask, np.int16(-1), ring)
-        photons, n_bad, n_lit, n_full = background.load_frame(
-            frame, ring, kind(bad), kind(limit), self._work
-        )
-        n_good = max(self.rings.n_pixels.sum(), 1)
-        if n_full > _SATURATED * n_good:
-            n_bad += n_full
-            self._work[self._work >= int(limit)] = -1
-        n_masked = self.rings.index.size - self.rings.n_pixels.sum()
-        return int(photons), int(n_bad - n_masked), int(n_lit)
-
-    def _background(self, lost: int, n_lit: int) -> NDArray[np.float64]:
-        """Background rate of each ring at weight 1."""
-        rings, dense = self.rings, n_lit > _DENSE * self.rings.n_pixels.sum()
-        rows = self._sampled.rows if dense else np.arange(self._work.shape[0])
-        n_pixels, weight = rings.n_pixels, rings.weight_sum
-        if dense:
-            n_pixels, weight = self._sampled.n_pixels, self._sampled.weight_sum
-        if lost:
-            unread = (self._work[rows] < 0) & (rings.index[rows] >= 0)
-            at = rings.index[rows][unread]
-            n_pixels = n_pixels - np.bincount(at, minlength=n_pixels.size)
-            lost_weight = rings.weight[rows][unread]
-            weight = weight - np.bincount(at, weights=lost_weight, minlength=n_pixels.size)
-        self._histogram[:] = 0
-        self._sums[:] = 0
-        background.fill_histograms(self._work, rings.index, rows, self._histogram, self._sums)
-        counts, exposure, rate = np.empty((3, n_pixels.size))
-        background.ring_rates(self._histogram, self._sums, n_pixels, weight, counts, exposure)
-        background.smooth_rates(counts, exposure, rate)
-        return rate
+        read = self._reader.read(frame, mask)
+        return read.counts, self._rates.of(read)
 
     def _peaks(
-        self, rate: NDArray[np.float64], chance: NDArray[np.float64]
-    ) -> tuple[NDArray[np.void], float]:
-        """All peaks that take part in the score, most significant first, and the texture."""
+        self,
+        counts: NDArray[np.int32],
+        rate: NDArray[np.float64],
+        chance: NDArray[np.float64],
+    ) -> tuple[NDArray[np.void], float, bool]:
+        """All peaks that take part in the score, the texture, and whether any was left out.
+
+        The most significant come first.
+        """
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range = rings.weight_range
-        found = self._search.find(self._work, rate)
+        found, dropped = self._search.find(counts, rate)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
-        variance = local.texture_variance(self._points, self._work, *self._patches, rate, bright)
+        variance = local.texture_variance(self._points, counts, *self._patches, rate, bright)
         log_p_max = float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
         tested = np.empty(len(found))
-        peaks.test_candidates(found, log_p_max + _SLACK, self._work, *maps, rate, tested)
+        peaks.test_candidates(found, log_p_max + _SLACK, counts, *maps, rate, tested)
         order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
-        measures = np.zeros((min(len(order), _MAX_PEAKS), peaks.N_MEASURES))
+        measures = np.zeros((min(len(order), MOST_PEAKS), peaks.N_MEASURES))
         n = peaks.collect_peaks(
             found[order],
             log_p_max,
             variance,
-            self._work,
+            counts,
             rings.index,
             *maps,
             rate,
@@ -283,31 +232,7 @@ class LikelihoodFinder:
             faint,
             measures,
         )
-        return _as_peaks(measures[:n]), float(variance)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _RowSample:
-    """A part of the rows, enough for the background of a bright frame, and their pixels."""
-
-    rows: NDArray[np.intp]
-    n_pixels: NDArray[np.int64]
-    weight_sum: NDArray[np.float64]
-
-    @staticmethod
-    def of(rings: Rings) -> _RowSample:
-        """Take every fourth row, and all rows that cross the innermost rings, which are small."""
-        inner = np.flatnonzero(rings.n_pixels)[:_INNER_RINGS]
-        near = np.isin(rings.index, inner).any(axis=1)
-        rows = np.union1d(np.flatnonzero(near), np.arange(0, rings.index.shape[0], _ROW_STEP))
-        index, weight = rings.index[rows], rings.weight[rows]
-        good = index >= 0
-        n = rings.q.size
-        return _RowSample(
-            rows,
-            np.bincount(index[good], minlength=n),
-            np.bincount(index[good], weights=weight[good], minlength=n).astype(np.float64),
-        )
+        return _as_peaks(measures[:n]), float(variance), dropped or n == MOST_PEAKS
 
 
 def _as_peaks(measures: NDArray[np.float64]) -> NDArray[np.void]:

@@ -47,9 +47,22 @@ MAX_EXTENT = 400
 N_MEASURES = 8
 """Columns that `collect_peaks` writes."""
 
-_WINDOW_ROWS = np.array([1, 1, 2, 2, 3, 5])
-_WINDOW_COLUMNS = np.array([1, 2, 1, 2, 3, 5])
 _REACH = 2
+_WINDOWS = np.array(
+    [
+        (row, column, rows, columns)
+        for rows, columns in ((1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (5, 5))
+        for row in (range(_REACH + 1 - rows, _REACH + 1) if rows < 3 else (_REACH - rows // 2,))
+        for column in (
+            range(_REACH + 1 - columns, _REACH + 1) if columns < 3 else (_REACH - columns // 2,)
+        )
+    ]
+)
+"""First row and column, rows and columns of the windows that hold the middle of 5×5 pixels; those
+of 3×3 and 5×5 have it in their own middle."""
+
+ROOM = (5, 25)
+"""Shape of the room that `best_window` works in."""
 
 
 def peak_table(fs: ArrayLike, ss: ArrayLike, **columns: ArrayLike) -> NDArray[np.void]:
@@ -77,7 +90,7 @@ def doubtful(peaks: NDArray[np.void]) -> NDArray[np.bool_]:
 
 
 @njit(cache=True, nogil=True)
-def best_window(i, j, log_p_max, local, work, position, weight, rate, patch_n, patch_b):
+def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
     """Test the windows around pixel (i, j) and return the one chance explains worst.
 
     Parameters
@@ -90,7 +103,7 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, patch_n, p
         From `hitfinder.finding.texture.local_background`.
     work, position, weight, rate
         As for `hitfinder.finding.texture.neighbourhood`.
-    patch_n, patch_b : ndarray of float64, shape (5, 5)
+    room : ndarray of float64, shape ROOM
         Room to work in.
 
     Returns
@@ -100,35 +113,49 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, patch_n, p
     row, column, rows, columns : int
         The window.
     """
+    likeliest = _window_sums(i, j, local[0], work, position, weight, rate, room)
+    best, which = 0.0, 0
+    if room[4, likeliest] <= log_p_max:
+        # Few others can be as significant as the one with the least bound.
+        log_p_max = significance(room[2, likeliest], room[3, likeliest], local)
+        for w in range(_WINDOWS.shape[0]):
+            if room[4, w] > log_p_max:
+                continue
+            log_p = significance(room[2, w], room[3, w], local)
+            if log_p < best:
+                best, which = log_p, w
+    row, column, rows, columns = _WINDOWS[which]
+    return best, i + row - _REACH, j + column - _REACH, rows, columns
+
+
+@njit(cache=True, nogil=True)
+def _window_sums(i, j, factor, work, position, weight, rate, room):
+    """Write the counts, background and least log probability of the windows; return the least.
+
+    They are rows 2, 3 and 4 of `room`; the first two hold those of the 5×5 pixels.
+    """
     n_ss, n_fs = work.shape
     for k in range(5):
         for m in range(5):
             row, column = i + k - _REACH, j + m - _REACH
-            patch_n[k, m] = patch_b[k, m] = 0.0
+            room[0, 5 * k + m] = room[1, 5 * k + m] = 0.0
             inside = (row >= 0) & (row < n_ss) & (column >= 0) & (column < n_fs)
             if inside and work[row, column] >= 0:
-                patch_n[k, m] = work[row, column]
-                patch_b[k, m] = expected(row, column, position, weight, rate)
-    best = 0.0
-    where = (i, j, 1, 1)
-    for w in range(_WINDOW_ROWS.size):
-        h, v = _WINDOW_ROWS[w], _WINDOW_COLUMNS[w]
-        first_k, last_k = (2 - h // 2, 2 - h // 2) if h % 2 else (2 - h + 1, 2)
-        first_m, last_m = (2 - v // 2, 2 - v // 2) if v % 2 else (2 - v + 1, 2)
-        for k in range(first_k, last_k + 1):
-            for m in range(first_m, last_m + 1):
-                counts = mean = 0.0
-                for a in range(k, k + h):
-                    for b in range(m, m + v):
-                        counts += patch_n[a, b]
-                        mean += patch_b[a, b]
-                if _least_log_p(counts, local[0] * mean) > log_p_max:
-                    continue
-                log_p = significance(counts, mean, local)
-                if log_p < best:
-                    best = log_p
-                    where = (i + k - _REACH, j + m - _REACH, h, v)
-    return best, where[0], where[1], where[2], where[3]
+                room[0, 5 * k + m] = work[row, column]
+                room[1, 5 * k + m] = expected(row, column, position, weight, rate)
+    likeliest = 0
+    for w in range(_WINDOWS.shape[0]):
+        first_row, first_column, rows, columns = _WINDOWS[w]
+        counts = mean = 0.0
+        for k in range(first_row, first_row + rows):
+            for m in range(first_column, first_column + columns):
+                counts += room[0, 5 * k + m]
+                mean += room[1, 5 * k + m]
+        room[2, w], room[3, w] = counts, mean
+        room[4, w] = _least_log_p(counts, factor * mean)
+        if room[4, w] < room[4, likeliest]:
+            likeliest = w
+    return likeliest
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -154,13 +181,11 @@ def test_candidates(candidates, log_p_max, work, position, weight, rate, tested)
     tested : ndarray of float64, shape (n,)
         Written: log chance probability, 0 for the dropped.
     """
-    patch_n, patch_b, usual = np.empty((5, 5)), np.empty((5, 5)), np.empty(N_LOCAL)
+    room, usual = np.empty(ROOM), np.empty(N_LOCAL)
     as_usual(usual)
     for c in range(candidates.shape[0]):
         i, j = candidates[c]
-        log_p = best_window(i, j, log_p_max, usual, work, position, weight, rate, patch_n, patch_b)[
-            0
-        ]
+        log_p = best_window(i, j, log_p_max, usual, work, position, weight, rate, room)[0]
         tested[c] = log_p if log_p <= log_p_max else 0.0
 
 
@@ -194,7 +219,7 @@ def collect_peaks(
     int
         Number of peaks.
     """
-    patch_n, patch_b, sums = np.empty((5, 5)), np.empty((5, 5)), np.empty((N_OCTANTS, 4))
+    room, sums = np.empty(ROOM), np.empty((N_OCTANTS, 4))
     local, extent = np.empty(N_LOCAL), np.empty((MAX_EXTENT, 2), np.int64)
     part = np.empty(MAX_EXTENT, np.int64)
     n_peaks = 0
@@ -206,7 +231,7 @@ def collect_peaks(
             continue
         local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local)
         log_p, row, column, rows, columns = best_window(
-            i, j, log_p_max, local, work, position, weight, rate, patch_n, patch_b
+            i, j, log_p_max, local, work, position, weight, rate, room
         )
         if log_p > log_p_max:
             continue

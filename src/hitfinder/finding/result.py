@@ -44,6 +44,8 @@ class FrameResult:
     photon_energy_ev, camera_length_m : float
         Photon energy (eV) and camera length (m), if the finder tells them from the frame; NaN if
         not. They stand in the frame table in place of estimates from `counts`.
+    peaks_left_out : bool
+        Whether there was more that may be a peak than the finder looks at. The weakest is left out.
     """
 
     score: float
@@ -57,6 +59,7 @@ class FrameResult:
     counts: NDArray[np.int32] | None = None
     photon_energy_ev: float = math.nan
     camera_length_m: float = math.nan
+    peaks_left_out: bool = False
 
     def to_table(self) -> pa.Table:
         """Return the peaks as an Arrow table, which pandas and polars take too.
@@ -105,6 +108,8 @@ class Proposal:
         Variance of the background about its rings' average, relative to it.
     n_read : int
         Unmasked pixels with a reading; without any, there are no peaks and the rates are NaN.
+    peaks_left_out : bool
+        As of a `FrameResult`.
     """
 
     peaks: NDArray[np.void]
@@ -117,3 +122,4 @@ class Proposal:
     crowded: NDArray[np.bool_]
     texture: float
     n_read: int
+    peaks_left_out: bool

@@ -59,6 +59,8 @@ class Collector:
         Number of frames by status.
     messages : dict
         By status, the first message and the frame it is about.
+    n_left_out : int
+        Frames with more peaks than are looked at, see `hitfinder.finding.result.FrameResult`.
     powder : ndarray, shape of `view`
         Photons in the peaks of hits, by position.
     inverse_d_edges, inverse_d_counts : ndarray
@@ -80,6 +82,7 @@ class Collector:
         self.n_peaks = np.zeros(n_frames, np.int32)
         self.statuses: dict[str, int] = {}
         self.messages: dict[str, tuple[int, str]] = {}
+        self.n_left_out = 0
         self.powder = np.zeros(view.shape)
         q = geometry.pixels.q
         top = float(np.nanmax(q)) / (2 * np.pi) if np.isfinite(q).any() else 1.0
@@ -100,6 +103,7 @@ class Collector:
         self.background[here] = rows["background_per_pixel"]
         self.seconds += float(rows["seconds"].sum())
         self.total_peaks += len(chunk.peaks)
+        self.n_left_out += int(rows["peaks_left_out"].sum())
         for status, count in zip(*np.unique(rows["status"], return_counts=True), strict=True):
             self.statuses[str(status)] = self.statuses.get(str(status), 0) + int(count)
         for index, text in chunk.problems.items():

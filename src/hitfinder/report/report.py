@@ -242,16 +242,23 @@ class Report:
         bad = {s: n for s, n in c.statuses.items() if s not in (OK, PENDING)}
         if c.pending:
             bad[PENDING] = c.pending
+        note = ""
+        if c.n_left_out:
+            which = "frame has" if c.n_left_out == 1 else "frames have"
+            note = (
+                f'<p class="note">{number(c.n_left_out)} {which} more peaks than are looked at: '
+                "the weakest are left out.</p>"
+            )
         if not bad:
             none = '<p class="note">None: every frame could be read.</p>'
-            return section("problems", "Problems", none)
+            return section("problems", "Problems", note or none)
         rows = []
         for status, count in sorted(bad.items(), key=lambda item: -item[1]):
             index, message = c.messages.get(status, (None, ""))
             first = f"frame {index}: {message}" if index is not None else ""
             rows.append((status, number(count), STATUS_MEANING.get(status, ""), first))
         listed = table(("status", "frames", "meaning", "first"), rows, {1})
-        return section("problems", "Problems", listed)
+        return section("problems", "Problems", note + listed)
 
     def _settings(self) -> str:
         geometry, origin = self.run["geometry"], self.run["origin"]

@@ -18,6 +18,7 @@ FRAME_DTYPE = np.dtype(
         ("hit", "?"),
         ("score", "f8"),
         ("n_peaks", "i4"),
+        ("peaks_left_out", "?"),
         ("photons", "i8"),
         ("background_per_pixel", "f8"),
         ("resolution_a", "f4"),

@@ -42,6 +42,8 @@ class RunSummary:
         Frames by their status: ``ok``, or why there are no results.
     complete : bool
         False if the run was stopped before all frames were done.
+    frames_with_peaks_left_out : int
+        Frames with more peaks than are looked at, whose weakest are left out.
     """
 
     frames: int
@@ -50,6 +52,7 @@ class RunSummary:
     peaks: int
     by_status: Mapping[str, int]
     complete: bool
+    frames_with_peaks_left_out: int = 0
 
     @property
     def unreadable(self) -> bool:

@@ -167,6 +167,7 @@ class ChunkFinder:
             raise TypeError("the finder's peaks are not made by hitfinder.finding.peaks.peak_table")
         row["hit"], row["score"] = result.hit, result.score
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
+        row["peaks_left_out"] = result.peaks_left_out
         row["background_per_pixel"] = result.background_per_pixel
         row["resolution_a"] = result.resolution_a
         row["hit_probability"] = result.hit_probability

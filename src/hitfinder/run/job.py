@@ -187,6 +187,12 @@ class _Job:
             "fingerprint": job,
         }
         collected = outputs.write(run)
+        if collected.n_left_out:
+            log.warning(
+                "%d frames have more peaks than are looked at; the weakest are left out "
+                "(peaks_left_out in frames.parquet)",
+                collected.n_left_out,
+            )
         if self.settings.finder.finder == "network":
             outside = peak_model.load(self.settings.finder.model).outside_background(
                 collected.background

@@ -87,6 +87,7 @@ class Outputs:
             "processed": int(collected.ok.sum()),
             "hits": len(hits),
             "peaks": collected.total_peaks,
+            "frames_with_peaks_left_out": collected.n_left_out,
             "by_status": collected.statuses,
         }
         run["estimated_geometry"] = self._estimated()
