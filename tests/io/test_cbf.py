@@ -1,13 +1,20 @@
+import bz2
+import contextlib
 import gzip
 import re
+from pathlib import Path
 
 import fabio
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hitfinder.errors import SourceError
-from hitfinder.io.cbf import BINARY_START
+from hitfinder.io.cbf_sections import BINARY_START
 from hitfinder.io.open import open_source
+
+DATA = Path(__file__).parent / "data"
 
 SHAPE = (30, 40)
 HEADER = """
@@ -196,7 +203,106 @@ def test_real_frames_are_read_as_fabio_reads_them(
     assert source.metadata.beam_center == center
 
 
-def test_a_cbf_of_several_layers_is_refused_by_name(shared):
-    error = failure(open_source(shared / "real" / "lcls_cspad_thermolysin_401.cbf"))
+@pytest.mark.parametrize(
+    ("name", "format_", "compression"),
+    [
+        ("packed_i32", "CBF of 2 sections", "packed"),
+        ("packed_v2_u16", "CBF", "packed v2"),
+        ("packed_i16", "CBF", "packed"),
+        ("none_u32", "CBF", ""),
+        ("bo_i32", "CBF of 2 sections", "byte offset"),
+    ],
+)
+def test_frames_are_read_as_cbflib_reads_them(name, format_, compression):
+    source = open_source(DATA / f"{name}.cbf")
+    with np.load(DATA / "cbflib.npz") as expected:
+        assert source.dtype == expected[name].dtype
+        np.testing.assert_array_equal(source[0], expected[name])
+    assert (source.contents.format, source.contents.compression) == (format_, compression)
+
+
+def test_layers_are_modules_one_below_the_other(shared):
+    """Sums of each section as CBFlib reads it."""
+    source = open_source(shared / "real" / "lcls_cspad_thermolysin_401.cbf")
+    assert (source.shape, source.dtype) == ((4 * 8 * 185, 388), np.int32)
+    quarters = source[0].reshape(4, -1)
+    assert quarters.min(axis=1).tolist() == [-66, -5136, -4095, -63]
+    assert quarters.max(axis=1).tolist() == [16383] * 4
+    means = [14.281168152688771, 15.952511145165785, 11.61556317915854, 15.407176441905824]
+    np.testing.assert_allclose(quarters.mean(axis=1), means, rtol=1e-12)
+    assert source.metadata.photon_energy_ev == pytest.approx(9742.54, abs=0.01)
+    # Values below zero are noise here, and mark nothing.
+    assert source.metadata.mask is None
+    assert source.metadata.underload is None
+
+
+def test_a_frame_packed_by_bzip2_is_read(tmp_path):
+    path = write(tmp_path / "x.cbf", counts())
+    (tmp_path / "x.cbf.bz2").write_bytes(bz2.compress(path.read_bytes()))
+    source = open_source(tmp_path / "x.cbf.bz2")
+    np.testing.assert_array_equal(source[0], counts())
+    assert source.contents.compression == "byte offset + bzip2"
+    (tmp_path / "y.cbf.bz2").write_bytes(bz2.compress(path.read_bytes())[:-40])
+    assert failure(open_source(tmp_path / "y.cbf.bz2")).status == "truncated"
+
+
+def test_a_beam_centre_of_zero_was_never_set(tmp_path):
+    header = HEADER.replace("(12.30, 20.48)", "(0.00, 0.00)")
+    assert open_source(write(tmp_path / "x.cbf", counts(), header)).metadata.beam_center is None
+
+
+@pytest.mark.parametrize(
+    "size", ["abc", "-5", "19²", "0", "100000000000", 5000 * "9", "1e3", "5", ""]
+)
+def test_sizes_of_counts_that_cannot_be_are_named(tmp_path, size):
+    path = write(tmp_path / "x.cbf", counts())
+    content = re.sub(rb"X-Binary-Size: *\d+", b"X-Binary-Size: " + size.encode(), path.read_bytes())
+    path.write_bytes(content)
+    error = failure(open_source(path))
     assert error.status == "unreadable"
-    assert "several layers" in error.what
+    assert "the header is damaged" in error.what
+
+
+def test_a_frame_of_300_million_pixels_in_a_small_file_is_refused(tmp_path):
+    side = 17400
+    header = re.sub(
+        rb"(-Dimension:) \d+", rb"\1 %d" % side, write(tmp_path / "x", counts()).read_bytes()
+    )
+    header = header[: header.index(BINARY_START) + 4]
+    for name, number in (("Size", side**2), ("Number-of-Elements", side**2)):
+        header = re.sub(rb"(X-Binary-%b:) *\d+" % name.encode(), rb"\1 %d" % number, header)
+    with gzip.open(tmp_path / "x.cbf.gz", "wb", compresslevel=1) as file:
+        file.write(header)
+        for _ in range(10):
+            file.write(bytes(1 << 20))
+    error = failure(open_source(tmp_path / "x.cbf.gz"))
+    assert "17400 x 17400 pixels are more than any frame has" in error.what
+
+
+def test_a_file_cut_between_its_sections_is_no_smaller_frame(tmp_path):
+    content = (DATA / "packed_i32.cbf").read_bytes()
+    second = content.index(BINARY_START, content.index(BINARY_START) + 4)
+    for cut in (second - 400, second + 50):
+        (tmp_path / "x.cbf").write_bytes(content[:cut])
+        assert failure(open_source(tmp_path / "x.cbf")).status == "truncated"
+
+
+@given(
+    st.sampled_from(["packed_i32", "packed_v2_u16", "none_u32", "bo_i32"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=4)), max_size=3),
+    st.floats(0.2, 1),
+)
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_damaged_files_are_read_or_named(tmp_path, name, changes, kept):
+    content = bytearray((DATA / f"{name}.cbf").read_bytes().replace(b"Content-MD5", b"Content-Md6"))
+    for place, new in changes:
+        at = int(place * len(content))
+        content[at : at + len(new)] = new
+    (tmp_path / "x.cbf").write_bytes(content[: int(kept * len(content))])
+    source = open_source(tmp_path / "x.cbf")
+    if source.n_readable:
+        with contextlib.suppress(SourceError):
+            assert source.read(0).shape == source.shape
+        assert len(str(source.metadata.detector)) < 1000

@@ -104,6 +104,10 @@ def _read_structure(path: str | Path) -> gemmi.Structure:
     if not cell.is_crystal() or cell.volume < 10:
         hint = "Add a CRYST1 record (PDB) or _cell items (mmCIF)."
         raise ConfigError("no unit cell", where, hint)
+    try:
+        Cell(*cell.parameters)
+    except ValueError as error:
+        raise ConfigError(str(error), where) from error
     if structure.find_spacegroup() is None:
         raise ConfigError(f"unknown space group {structure.spacegroup_hm!r}", where)
     return structure

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 
 from hitfinder.errors import SourceError
-from hitfinder.io import cbf
+from hitfinder.io import cbf, images
 from hitfinder.io.cbf import CbfSource
+from hitfinder.io.cbf_sections import MAGIC
 from hitfinder.io.composite import CompositeSource, FailedSource
 from hitfinder.io.hdf5 import open_hdf5
 from hitfinder.io.lst import is_list, read_lst
@@ -33,17 +34,33 @@ class Hdf5Reader:
 
 
 class CbfReader:
-    """Reads CBF files, plain or gzipped."""
+    """Reads CBF files, plain or packed by gzip or bzip2."""
 
     suffixes = cbf.SUFFIXES
 
     def guess_can_open(self, file: str) -> bool:
         """Say whether it is a CBF file by its name or by how it begins."""
-        return file.lower().endswith(self.suffixes) or _begins(file) == cbf.MAGIC
+        return file.lower().endswith(self.suffixes) or _begins(file) == MAGIC
 
     def open(self, file: str, opening: Opening) -> FrameSource:
         """Open a file."""
         return CbfSource(file)
+
+
+class ImageReader:
+    """Reads image files by fabio: SMV, TIFF, MarCCD, EDF."""
+
+    suffixes = images.SUFFIXES
+
+    def guess_can_open(self, file: str) -> bool:
+        """Say whether it is an image by its name or by how it begins."""
+        return file.lower().endswith(self.suffixes) or _begins(file, 16).startswith(
+            images.BEGINNINGS
+        )
+
+    def open(self, file: str, opening: Opening) -> FrameSource:
+        """Open a file."""
+        return images.ImageSource(file)
 
 
 class NpyReader:
@@ -92,10 +109,10 @@ class ListReader:
         return CompositeSource(sources, np.array(order))
 
 
-def _begins(file: str) -> bytes:
-    """Return the first six bytes of a file; none if it cannot be read."""
+def _begins(file: str, n_bytes: int = 6) -> bytes:
+    """Return the first bytes of a file; none if it cannot be read."""
     try:
         with open(file, "rb") as stream:
-            return stream.read(6)
+            return stream.read(n_bytes)
     except OSError:
         return b""

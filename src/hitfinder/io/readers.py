@@ -86,6 +86,7 @@ READERS = Registry(
         "cbf": "hitfinder.io.formats:CbfReader",
         "npy": "hitfinder.io.formats:NpyReader",
         "hdf5": "hitfinder.io.formats:Hdf5Reader",
+        "image": "hitfinder.io.formats:ImageReader",
     },
 )
 """What `--reader` takes. Ours are asked in this order, those of other packages before."""

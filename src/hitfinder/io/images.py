@@ -1,0 +1,167 @@
+"""Image files that fabio reads: SMV (``.img``), TIFF, MarCCD, EDF; one frame each, or several."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.io.imageheader import ImageHeader
+from hitfinder.io.quantities import CAMERA_LENGTH, PIXEL_SIZE, WAVELENGTH, Kind, converted
+from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.units import energy_from_wavelength
+
+SUFFIXES = (".img", ".smv", ".tif", ".tiff", ".mccd", ".edf")
+BEGINNINGS = (b"II*\0", b"MM\0*", b"{\nHEADER_BYTES")
+
+_SMV = {"WAVELENGTH": "A", "DISTANCE": "mm", "PIXEL_SIZE": "mm"}
+_MAR = {"source_wavelength": "fm", "xtal_to_detector": "µm", "pixelsize_x": "nm"}
+"""Items of SMV and MarCCD headers, and the units that these formats have them in."""
+
+_KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    (WAVELENGTH, ("WAVELENGTH", "source_wavelength")),
+    (CAMERA_LENGTH, ("DISTANCE", "xtal_to_detector")),
+    (PIXEL_SIZE, ("PIXEL_SIZE", "pixelsize_x")),
+)
+_CENTRES = ("BEAM_CENTER_X", "BEAM_CENTER_Y")
+
+
+class ImageSource(FrameSource):
+    """The frames of an image file.
+
+    Parameters
+    ----------
+    file : str
+        The file as the user named it.
+
+    Raises
+    ------
+    SourceError
+        If fabio cannot read it, or it holds no frame of numbers.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        image = self._opened()
+        self._format = str(image.classname).removesuffix("Image").removesuffix("image")
+        self._header = {str(key): value for key, value in image.header.items()}
+        self._length = int(image.nframes)
+        counts = self._counts(image)
+        self.shape = counts.shape[0], counts.shape[1]
+        self.dtype = counts.dtype.newbyteorder("=")
+
+    def _opened(self) -> Any:
+        import fabio
+
+        try:
+            return fabio.open(self._file)
+        except Exception as error:  # a parser for each of many formats
+            reason = " ".join(str(error).split()) or type(error).__name__
+            what = f"fabio cannot read it ({reason})"
+            raise SourceError("unreadable", what, self._file) from error
+
+    def _counts(self, image: Any) -> NDArray:
+        counts = np.asarray(image.data)
+        if counts.ndim != 2 or counts.dtype.kind not in "iuf" or not counts.size:
+            what = f"holds {counts.dtype} of shape {counts.shape}, no frame of counts"
+            raise SourceError("unreadable", what, self._file)
+        if counts.size > MOST_PIXELS:
+            what = f"{counts.shape} pixels are more than any frame has"
+            raise SourceError("unreadable", what, self._file)
+        return counts
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Read one frame; see `FrameSource.read`."""
+        self.check(index)
+        frame = self.buffer(out)
+        image = self._opened()
+        try:
+            image = image.get_frame(index) if index else image
+        except Exception as error:
+            what = f"fabio cannot read frame {index} ({error})"
+            raise SourceError("unreadable", what, self._file) from error
+        counts = self._counts(image)
+        if counts.shape != self.shape:
+            what = f"frame {index} is {counts.shape}, the first {self.shape}"
+            raise SourceError("wrong-shape", what, self._file)
+        np.copyto(frame, counts, casting="unsafe")
+        return frame
+
+    def ref(self, index: int) -> FrameRef:
+        """Return where frame `index` is kept."""
+        self.check(index)
+        return FrameRef(self._file, f"//{index}" if len(self) > 1 else "")
+
+    def index_of(self, event: str) -> int:
+        """Return the number of the frame of an event; a file of one frame may go without."""
+        if len(self) == 1 and event in ("", "//", "//0"):
+            return 0
+        return super().index_of(event)
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """What the header says."""
+        lines = "".join(f"# {key} {value}\n" for key, value in self._header.items())
+        said = ImageHeader(lines).metadata(0.0 if self.dtype.kind == "i" else None)
+        notes: list[str] = []
+        found = {kind.name: self._quantity(kind, names, notes) for kind, names in _KINDS}
+        wavelength = found[WAVELENGTH.name]
+        if any(name in self._header for name in _CENTRES):
+            notes.append(
+                f"the beam centre ({', '.join(_CENTRES)}) is not used: SMV files do not agree on "
+                "where it counts from"
+            )
+        return dataclasses.replace(
+            said,
+            photon_energy_ev=(
+                energy_from_wavelength(wavelength) if wavelength else said.photon_energy_ev
+            ),
+            camera_length_m=found[CAMERA_LENGTH.name] or said.camera_length_m,
+            pixel_size_m=found[PIXEL_SIZE.name] or said.pixel_size_m,
+            saturation=_positive(self._header, "CCD_IMAGE_SATURATION") or said.saturation,
+            notes=tuple(notes),
+        )
+
+    def _quantity(self, kind: Kind, names: tuple[str, ...], notes: list[str]) -> float | None:
+        for name in names:
+            value = _positive(self._header, name)
+            if value is not None:
+                unit = {**_SMV, **_MAR}[name]
+                scaled, unit = (value * 1e-3, "pm") if unit == "fm" else (value, unit)
+                stored = np.array([scaled])
+                values, said = converted(kind, stored, unit, f"{name} of the header")
+                notes += said
+                return None if values is None else float(values[0])
+        return None
+
+    def frame_metadata(self, index: int) -> Metadata:
+        """Return what the header says."""
+        self.check(index)
+        return self.metadata
+
+    def mask_key(self, index: int) -> None:
+        """Return None: such files keep no mask."""
+
+    @property
+    def contents(self) -> Contents:
+        """Format."""
+        return Contents(f"{self._format} image")
+
+
+def _positive(header: Mapping[str, Any], name: str) -> float | None:
+    """Return a number of a header that has to be positive; None if it is not."""
+    try:
+        value = float(header[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return value if 0 < value < math.inf else None
