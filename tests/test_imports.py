@@ -174,7 +174,7 @@ def repeated_classes(paths):
     return {name: sorted(files) for name, files in where.items() if len(files) > 1}
 
 
-STILL_REPEATED = {"Answer", "Part", "Pipeline", "_Worker"}
+STILL_REPEATED = {"Answer", "Pipeline"}
 """Names that are still to be told apart."""
 
 

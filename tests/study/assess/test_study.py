@@ -33,7 +33,7 @@ PEAK, ENERGY = attribute.packaged("peak"), attribute.packaged("photon_energy")
 
 
 def by_hand(path, name, net, shape, state, **changes):
-    """A bundle whose network has the given weights and otherwise zeros."""
+    """A trained network that has the given weights and otherwise zeros."""
     config = dataclasses.replace(attribute.packaged(name), network=net, **changes)
     model = network(net).build(shape, config.n_outputs)
     values = {k: v.numpy() * 0 for k, v in model.state_dict().items()}

@@ -168,7 +168,7 @@ def test_a_killed_training_is_resumed_to_the_same_weights(data, tmp_path, name):
     assert len(set(rates)) > 2, "the scheduler has had its say"
 
 
-def test_a_training_killed_before_its_bundle_was_written(data, tmp_path):
+def test_a_training_killed_before_its_model_was_written(data, tmp_path):
     made = run(config(early_stopping=Stopping(1, 10.0), epochs=9), data, tmp_path / "a")
     assert len(history(made)) == 2, "the first epoch always is a gain, the second is not"
     expected, rows = weights_of(made), history(made)

@@ -99,18 +99,16 @@ def contact_sheet(tree: Tree, path: str | Path) -> None:
     path : path-like
         PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
     from hitfinder.atomic import replacing
+    from hitfinder.report.figures import new_figure, png
 
     names = np.unique(tree.settings)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4 * columns, 4.2 * rows), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, axes_of = new_figure((4 * columns, 4.2 * rows), rows, columns, dpi=100)
+    grid = axes_of.ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, name in zip(grid, names, strict=False):
@@ -123,4 +121,4 @@ def contact_sheet(tree: Tree, path: str | Path) -> None:
         energy, length = (getattr(tree.attributes, n)[index] for n in ("photon_energy", "clen"))
         axes.set_title(f"{name}: {energy / 1000:g} keV, {length:g} m")
     with replacing(path) as part:
-        figure.savefig(part, format="png")
+        part.write_bytes(png(figure))
