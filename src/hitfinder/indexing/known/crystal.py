@@ -1,0 +1,196 @@
+"""A known crystal on a detector: what its reflections and the detector look like to the search."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.crystal.lattice import Lattice
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.indexing.known.expected import ExpectedReflections
+from hitfinder.simulate.panels import PanelArrays, locate
+
+Floats = NDArray[np.float64]
+
+_VOTING, _FIRST, _JUDGING = 17_500, 12_000, 45_000
+"""Strongest reflections that vote in a family, by which hypotheses are judged first, and by which
+the better ones are judged and refined."""
+
+_BOX = 0.08
+"""Side of a box of reciprocal space, in Å⁻¹ for a cell of the size of proteinase K's."""
+
+_LOOKUP_PX = 2.0
+_DIRECTION = np.array([1.0, 0.618034, 0.314159])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Boxed:
+    """Reflections sorted into boxes of reciprocal space, as `predict` takes them.
+
+    Attributes
+    ----------
+    table : tuple
+        (vectors, lengths, photons, first, middles, radius).
+    hkl : ndarray of int32, shape (n, 3)
+        Indices, in the order of the table.
+    """
+
+    table: tuple
+    hkl: NDArray[np.int32]
+
+    @staticmethod
+    def of(expected: ExpectedReflections, most: int | None = None) -> Boxed:
+        """Sort the strongest reflections."""
+        vectors, photons = expected.vectors[:most], expected.photons[:most]
+        # A box of a sphere's surface should hold a few reflections, whatever the cell.
+        density = len(vectors) / max(4.2 * float(expected.lengths[:most].max()) ** 3, 1e-9)
+        side = float(np.clip((8 / density) ** (1 / 3), 0.25 * _BOX, 4 * _BOX))
+        keys, box = np.unique(np.floor(vectors / side).astype(int), axis=0, return_inverse=True)
+        order = np.argsort(box.ravel(), kind="stable")
+        first = np.searchsorted(box.ravel()[order], np.arange(len(keys) + 1))
+        table = (
+            np.ascontiguousarray(vectors[order]),
+            expected.lengths[:most][order],
+            photons[order],
+            first,
+            (keys + 0.5) * side,
+            side * math.sqrt(3) / 2,
+        )
+        return Boxed(table, expected.hkl[:most][order])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KnownCrystal:
+    """A crystal whose cell, and perhaps structure, is known, in the beam of one geometry.
+
+    Attributes
+    ----------
+    lattice : Lattice
+        The crystal's.
+    geometry : Geometry
+        Detector and beam.
+    expected : ExpectedReflections
+        Its reflections.
+    first, judging, all : Boxed
+        The very strongest reflections, the strongest, and all.
+    seeds : ndarray of int
+        Reflections that vote and are unique up to the lattice's rotations.
+    directions : ndarray of float32, shape (*frame, 3)
+        Unit vector of the momentum transfer at each pixel.
+    lengths : ndarray of float32, shape of a frame
+        Its length, in Å⁻¹.
+    beam, detector : tuple
+        As `predict` takes them.
+    """
+
+    lattice: Lattice
+    geometry: Geometry
+    expected: ExpectedReflections
+    first: Boxed
+    judging: Boxed
+    all: Boxed
+    seeds: NDArray[np.int64]
+    directions: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    beam: tuple
+    detector: tuple
+    bandwidth: float
+
+    @staticmethod
+    def of(
+        lattice: Lattice,
+        geometry: Geometry,
+        *,
+        factors: StructureFactors | None = None,
+        bandwidth: float = 0.01,
+    ) -> KnownCrystal:
+        """Prepare for a crystal.
+
+        Parameters
+        ----------
+        lattice : Lattice
+            The crystal's.
+        geometry : Geometry
+            Detector and beam.
+        factors : StructureFactors, optional
+            Its |F|², on the lattice's cell; without, Wilson's statistics are taken.
+        bandwidth : float
+            Relative bandwidth of the beam, full width.
+
+        Raises
+        ------
+        ValueError
+            If the bandwidth is not between 0 and 0.2, or no reflection reaches the detector.
+        """
+        if not 0 < bandwidth <= 0.2:
+            raise ValueError(f"bandwidth must be above 0 and at most 0.2, got {bandwidth}")
+        directions, lengths = _momentum(geometry)
+        longest = float(np.nanmax(lengths[lengths < np.inf])) * (1 + 0.5 * bandwidth)
+        share = 0.25 * geometry.wavelength_a * bandwidth
+        if factors is None:
+            expected = ExpectedReflections.of_lattice(lattice, longest, share)
+        else:
+            expected = ExpectedReflections.of_structure(factors, longest, share)
+        top = expected.vectors[:_VOTING]
+        highest = np.max([top @ turn.T @ _DIRECTION for turn in lattice.rotations], axis=0)
+        panels = PanelArrays.of(geometry)
+        return KnownCrystal(
+            lattice,
+            geometry,
+            expected,
+            Boxed.of(expected, _FIRST),
+            Boxed.of(expected, _JUDGING),
+            Boxed.of(expected),
+            np.flatnonzero(top @ _DIRECTION >= highest - 1e-9),
+            directions,
+            lengths,
+            (1 / geometry.wavelength_a, 0.5 * bandwidth, geometry.polarisation),
+            (panel_lookup(geometry, panels), panels.inverse, panels.extent),
+            bandwidth,
+        )
+
+    @property
+    def voting(self) -> slice:
+        """The reflections of `expected` that vote."""
+        return slice(0, _VOTING)
+
+
+def _momentum(geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Direction and length of the momentum transfer at each pixel; length inf on no panel."""
+    ss, fs = np.mgrid[: geometry.shape[0], : geometry.shape[1]] + 0.5
+    vectors = geometry.scattering_vectors(fs.ravel(), ss.ravel())
+    lengths = np.linalg.norm(vectors, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        directions = np.nan_to_num(vectors / lengths[:, None]).astype(np.float32)
+    lengths = np.where(np.isfinite(lengths), lengths, np.inf).astype(np.float32)
+    return directions.reshape(*geometry.shape, 3), lengths.reshape(geometry.shape)
+
+
+def panel_lookup(geometry: Geometry, panels: PanelArrays) -> tuple:
+    """Say which panel a direction from the sample hits, by cells of x/z and y/z.
+
+    Returns
+    -------
+    tuple
+        (panel of each cell or -1 as int16, x/z and y/z of the first corner, cells per unit).
+    """
+    sides = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * panels.extent[:, None, 2:]
+    points = panels.axes[:, None, 0] + np.einsum("nij,njk->nik", sides, panels.axes[:, 1:])
+    ahead = points[..., 2] > 0
+    slopes = points[..., :2][ahead] / points[..., 2:][ahead]
+    (left, top), (right, bottom) = slopes.min(axis=0), slopes.max(axis=0)
+    pixel = min(panel.pixel_size_m for panel in geometry.detector)
+    per_unit = geometry.camera_length_m / (_LOOKUP_PX * pixel)
+    per_unit = min(per_unit, 4000 / max(right - left, bottom - top))
+    shape = (math.ceil((bottom - top) * per_unit) + 1, math.ceil((right - left) * per_unit) + 1)
+    cells = np.full(shape, -1, np.int16)
+    for row in range(shape[0]):
+        y = top + (row + 0.5) / per_unit
+        for column in range(shape[1]):
+            x = left + (column + 0.5) / per_unit
+            cells[row, column] = locate(panels.inverse, panels.extent, x, y, 1.0)[0]
+    return cells, left, top, per_unit

@@ -1,0 +1,261 @@
+"""Compiled: which reflections an orientation predicts where, and how well the pixels agree.
+
+The likelihood ratio of a frame with a crystal to one without, for photons counted on pixels p with
+background b_p, is Σ_p n_p ln(1 + S f_p / b_p) - S Σ_p f_p for each reflection of S photons whose
+footprint has the share f_p in each pixel; where only the distribution of S is known, it is the
+mean of that ratio over the distribution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+FS, SS, PHOTONS, ROW, N_COLUMNS = range(5)
+"""Columns of predicted reflections: position in the stored frame (pixels, corner convention),
+photons of `ExpectedReflections` with polarisation, row of the reflection."""
+
+SIDE = 3
+"""A footprint's pixels along a side."""
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def on_frame(x, y, z, lookup, inverse, extent):  # type: ignore[no-untyped-def]
+    """Return (fs, ss) in the stored frame where a ray hits, -1 where it hits no panel.
+
+    Parameters
+    ----------
+    x, y, z : float
+        Direction.
+    lookup : tuple
+        (panel of each cell, x/z and y/z of the first cell's corner, cells per unit): see
+        `hitfinder.indexing.known.crystal.panel_lookup`.
+    inverse, extent : ndarray
+        Of `hitfinder.simulate.panels.PanelArrays`.
+    """
+    cells, left, top, per_unit = lookup
+    if z <= 0.0:
+        return -1.0, -1.0
+    column = int((x / z - left) * per_unit)
+    row = int((y / z - top) * per_unit)
+    if column < 0 or row < 0 or row >= cells.shape[0] or column >= cells.shape[1]:
+        return -1.0, -1.0
+    n = cells[row, column]
+    if n < 0:
+        return -1.0, -1.0
+    m = inverse[n]
+    w = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
+    fs = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z) / w
+    ss = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z) / w
+    if fs < 0.0 or ss < 0.0 or fs >= extent[n, 2] or ss >= extent[n, 3]:
+        return -1.0, -1.0
+    return fs + extent[n, 0], ss + extent[n, 1]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def predict(turn, reflections, beam, detector, out):  # type: ignore[no-untyped-def]
+    """List the reflections that an orientation brings into the band and onto the detector.
+
+    Parameters
+    ----------
+    turn : ndarray, shape (3, 3)
+        Rotation of the crystal.
+    reflections : tuple
+        (vectors, lengths, photons, first, middles, radius): sorted into boxes of reciprocal space,
+        box b holding rows ``first[b]`` to ``first[b + 1]`` around ``middles[b]`` within `radius`.
+    beam : tuple
+        (wavenumber in Å⁻¹, half the relative bandwidth, fraction polarised along x).
+    detector : tuple
+        (lookup, inverse, extent) as for `on_frame`.
+    out : ndarray, shape (n, N_COLUMNS)
+        Receives the reflections, as far as there is room.
+
+    Returns
+    -------
+    int
+        Number of reflections.
+    """
+    vectors, lengths, photons, first, middles, radius = reflections
+    k_0, half, polarised = beam
+    lookup, inverse, extent = detector
+    n = 0
+    for b in range(len(middles)):
+        m = middles[b]
+        z = turn[2, 0] * m[0] + turn[2, 1] * m[1] + turn[2, 2] * m[2]
+        m2 = m[0] * m[0] + m[1] * m[1] + m[2] * m[2]
+        # Distance of the box's middle from Ewald's sphere; the band moves the sphere by g²/2k.
+        distance = math.sqrt(max(m2 + 2.0 * k_0 * z + k_0 * k_0, 0.0)) - k_0
+        far = math.sqrt(m2) + radius
+        if abs(distance) > radius + half * far * far / k_0:
+            continue
+        for row in range(first[b], first[b + 1]):
+            g = vectors[row]
+            gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
+            if gz >= 0.0:
+                continue
+            k = -lengths[row] * lengths[row] / (2.0 * gz)
+            if abs(k - k_0) > half * k_0:
+                continue
+            gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
+            gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
+            fs, ss = on_frame(gx, gy, gz + k, lookup, inverse, extent)
+            if fs < 0.0:
+                continue
+            if n == len(out):
+                return n
+            part = 1.0 - (polarised * gx * gx + (1.0 - polarised) * gy * gy) / (k * k)
+            out[n, FS], out[n, SS], out[n, ROW] = fs, ss, row
+            out[n, PHOTONS] = photons[row] * part
+            n += 1
+    return n
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, total):  # type: ignore[no-untyped-def]
+    """Log likelihood ratio of a frame with predicted reflections to one without, by scale.
+
+    Parameters
+    ----------
+    found : ndarray, shape (>= n, N_COLUMNS)
+        From `predict`.
+    n : int
+        Number of them.
+    blur : float
+        Standard deviation of a round footprint, in pixels; 0 takes the nine pixels around a
+        reflection together, as where its place is known to a pixel.
+    counts : ndarray of int32, shape of a frame
+        Counts, negative where there is no reading.
+    background : ndarray of float32, shape of a frame
+        Expected background, in photons.
+    scales : ndarray, shape (n_scales,)
+        Bragg photons of a frame, on average over orientations.
+    nodes, weights : ndarray, shape (k,)
+        Of `ExpectedReflections`.
+    total : ndarray, shape (n_scales,)
+        Receives the log ratios.
+    """
+    total[:] = 0.0
+    n_ss, n_fs = counts.shape
+    across, down = np.empty(SIDE), np.empty(SIDE)
+    number, share = np.empty(SIDE * SIDE), np.empty(SIDE * SIDE)
+    parts = np.empty(len(nodes))
+    for j in range(n):
+        fs, ss = found[j, FS], found[j, SS]
+        column, row = int(fs), int(ss)
+        if blur > 0.0:
+            _shares(fs - column, blur, across)
+            _shares(ss - row, blur, down)
+        lit, seen = 0, 0.0
+        sum_n, sum_b = 0.0, 0.0
+        for y in range(SIDE):
+            for x in range(SIDE):
+                at_y, at_x = row + y - 1, column + x - 1
+                if at_y < 0 or at_x < 0 or at_y >= n_ss or at_x >= n_fs:
+                    continue
+                c = counts[at_y, at_x]
+                if c < 0:
+                    continue
+                b = background[at_y, at_x]
+                if b <= 0.0:
+                    continue
+                if blur > 0.0:
+                    f = across[x] * down[y]
+                    seen += f
+                    if c > 0:
+                        number[lit], share[lit] = c, f / b
+                        lit += 1
+                else:
+                    seen += 1.0 / (SIDE * SIDE)
+                    sum_n += c
+                    sum_b += b
+        if blur == 0.0 and sum_n > 0.0:
+            number[0], share[0], lit = sum_n, seen / sum_b, 1
+        for a in range(len(scales)):
+            photons = scales[a] * found[j, PHOTONS]
+            most = -1e300
+            for q in range(len(nodes)):
+                value = -photons * nodes[q] * seen
+                for p in range(lit):
+                    value += number[p] * math.log(1.0 + photons * nodes[q] * share[p])
+                parts[q] = value
+                most = max(most, value)
+            if len(nodes) == 1:
+                total[a] += most
+                continue
+            mean = 0.0
+            for q in range(len(nodes)):
+                mean += weights[q] * math.exp(parts[q] - most)
+            total[a] += most + math.log(mean)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _shares(place, blur, out):  # type: ignore[no-untyped-def]
+    """Share of a Gaussian at `place` (0 to 1 in the middle pixel) in each of three pixels."""
+    scale = 1.0 / (blur * math.sqrt(2.0))
+    lower = math.erf((-1.0 - place) * scale)
+    for k in range(SIDE):
+        upper = math.erf((k - place) * scale)
+        out[k] = 0.5 * (upper - lower)
+        lower = upper
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def turned_onto(turn, found, n, scale, reach, counts, background, vectors, directions):  # type: ignore[no-untyped-def]
+    """Turn a crystal so that photons lie nearer to the reflections they may belong to.
+
+    Expectation and maximisation: each count near a predicted reflection belongs to it with the
+    odds of its expected photons there to the background; the rotation that fits the weighted
+    pairs of directions best is that of W. Kabsch, Acta Cryst. A32, 922 (1976).
+
+    Parameters
+    ----------
+    turn : ndarray, shape (3, 3)
+        Rotation.
+    found, n, scale
+        Predicted reflections, their number, and the Bragg photons of a frame.
+    reach : float
+        How far reflections may be from where they are predicted (standard deviation, pixels).
+    counts, background : ndarray, shape of a frame
+        As for `footprint_ratio`.
+    vectors : ndarray, shape (n_reflections, 3)
+        Of the reflections.
+    directions : ndarray of float32, shape (*frame, 3)
+        Unit vector of the momentum transfer at each pixel.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+    """
+    n_ss, n_fs = counts.shape
+    far = int(math.ceil(3.0 * reach))
+    moment = np.zeros((3, 3))
+    total = 0.0
+    for j in range(n):
+        fs, ss = found[j, FS], found[j, SS]
+        g = vectors[int(found[j, ROW])]
+        length = math.sqrt(g[0] * g[0] + g[1] * g[1] + g[2] * g[2])
+        for row in range(max(int(ss) - far, 0), min(int(ss) + far + 1, n_ss)):
+            for column in range(max(int(fs) - far, 0), min(int(fs) + far + 1, n_fs)):
+                c = counts[row, column]
+                if c <= 0 or background[row, column] <= 0.0:
+                    continue
+                apart = (row + 0.5 - ss) ** 2 + (column + 0.5 - fs) ** 2
+                density = math.exp(-0.5 * apart / (reach * reach)) / (2.0 * math.pi * reach * reach)
+                odds = scale * found[j, PHOTONS] * density / background[row, column]
+                belongs = c * odds / (1.0 + odds)
+                if belongs < 1e-2:
+                    continue
+                weight = belongs * length * length
+                total += belongs
+                for a in range(3):
+                    for b in range(3):
+                        moment[a, b] += weight * directions[row, column, a] * g[b] / length
+    if total < 1.5:
+        return turn
+    u, s, v = np.linalg.svd(moment)
+    if s[1] < 1e-9 * s[0]:
+        return turn
+    u[:, 2] *= np.linalg.det(u @ v)
+    return u @ v
