@@ -1,0 +1,245 @@
+"""Index the frames of a run from all their pixels, the crystal being known."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.crystal.lattice import Lattice
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.errors import ConfigError, SourceError
+from hitfinder.executors.contract import Done, Executor
+from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.indexing.known.background import background_image
+from hitfinder.indexing.known.chance import Chance, scrambled
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.search import Hypothesis, search
+from hitfinder.io.source import FrameSource
+from hitfinder.progress import Advance
+from hitfinder.results.run import Run
+
+log = logging.getLogger(__name__)
+
+Which = Literal["hits", "near", "all"]
+NEAR_SCORE = 0.3
+"""Score of a frame that is nearly a hit: half of the blanks have less."""
+
+CHANCE_FRAMES = 24
+"""Frames that are scrambled, to learn what chance does."""
+
+_SAME_BEAM = 1e-3
+"""Relative difference of energy or camera length up to which frames share a prepared crystal."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelTask:
+    """A frame to index.
+
+    Attributes
+    ----------
+    frame : int
+        Its number.
+    photon_energy_ev, camera_length_m : float
+        Those of the frame.
+    scramble : bool
+        Whether its counts are to be put at random places first.
+    """
+
+    frame: int
+    photon_energy_ev: float
+    camera_length_m: float
+    scramble: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelWork:
+    """The work of indexing any frame; see `hitfinder.executors.contract.Work`.
+
+    Attributes
+    ----------
+    source : FrameSource
+        Frames, in photons.
+    geometry : Geometry
+        With every mask of the run.
+    lattice : Lattice
+        Of the crystal.
+    factors : StructureFactors or None
+        Its |F|², if known.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    """
+
+    source: FrameSource
+    geometry: Geometry
+    lattice: Lattice
+    factors: StructureFactors | None
+    bandwidth: float
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[PixelTask], list[Hypothesis]]]:
+        """Return a function that indexes a frame."""
+        buffer = np.empty(self.source.shape, self.source.dtype)
+
+        def do(task: PixelTask) -> list[Hypothesis]:
+            try:
+                frame = self.source.read(task.frame, out=buffer)
+            except SourceError as error:
+                log.warning("%s", error)
+                return []
+            beam = _rounded(task.photon_energy_ev), _rounded(task.camera_length_m)
+            finder, crystal = self._prepared(*beam)
+            counts, rate = finder.counts_and_background(frame)
+            if task.scramble:
+                counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
+            return search(crystal, counts, background_image(counts, finder.rings, rate))
+
+        with self.source:
+            yield do
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as the worker
+    def _prepared(self, energy_ev: float, length_m: float) -> tuple[LikelihoodFinder, KnownCrystal]:
+        geometry = dataclasses.replace(
+            self.geometry, photon_energy_ev=energy_ev, camera_length_m=length_m
+        )
+        crystal = KnownCrystal.of(
+            self.lattice, geometry, factors=self.factors, bandwidth=self.bandwidth
+        )
+        return LikelihoodFinder(geometry), crystal
+
+
+def _rounded(value: float) -> float:
+    """Round a value on a logarithmic scale, so that nearly equal beams are one."""
+    return float(np.exp(np.rint(np.log(value) / _SAME_BEAM) * _SAME_BEAM))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PixelIndexed:
+    """What the pixels of a frame say of the crystal.
+
+    Attributes
+    ----------
+    frame : int
+        Its number.
+    orientations : list of Hypothesis
+        The likeliest, the best first.
+    false_share : float
+        Share of frames without a crystal whose best orientation is as likely.
+    """
+
+    frame: int
+    orientations: list[Hypothesis]
+    false_share: float
+
+
+def index_pixels(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    *,
+    bandwidth: float,
+    which: Which,
+    executor: Executor,
+    show: Callable[[str, int], contextlib.AbstractContextManager[Advance]],
+) -> tuple[list[PixelIndexed], Chance]:
+    """Search the pixels of a run's frames for a known crystal.
+
+    Parameters
+    ----------
+    run : Run
+        The run, whose input files must still be there.
+    lattice : Lattice
+        Of the crystal.
+    factors : StructureFactors, optional
+        Its |F|², if known.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    which : {"hits", "near", "all"}
+        Frames to search: the run's hits, those with a score of `NEAR_SCORE` too, or all.
+    executor : Executor
+        Has the frames searched.
+    show : callable
+        As `hitfinder.progress.counting`.
+
+    Returns
+    -------
+    list of PixelIndexed
+        In frame order.
+    Chance
+        What frames without a crystal reach.
+
+    Raises
+    ------
+    ConfigError
+        If no frame is to be searched, or the run's frames cannot be found any more.
+    """
+    rows = _rows(run, which)
+    experiment = _experiment(run)
+    geometry = dataclasses.replace(
+        experiment.geometry,
+        detector=experiment.geometry.detector.with_mask(run.geometry.detector.full_mask),
+    )
+    work = PixelWork(experiment.source, geometry, lattice, factors, bandwidth)
+    work.geometry.pixels  # noqa: B018 - computed once, for all workers
+    blanks = _blankest(run)
+    tasks = [PixelTask(int(row), *experiment.of_frame(int(row))) for row in rows]
+    mixed = [PixelTask(int(row), *experiment.of_frame(int(row)), True) for row in blanks]
+    found: dict[int, list[Hypothesis]] = {}
+    chance: list[float] = []
+    with show("frames", len(tasks) + len(mixed)) as advance:
+        for outcome in executor.run(work, mixed + tasks):
+            best = outcome.result if isinstance(outcome, Done) else []
+            if outcome.task.scramble:
+                chance.extend(h.log_ratio for h in best[:1])
+            else:
+                found[outcome.task.frame] = best
+            advance(1)
+    if len(chance) < 5:
+        raise ConfigError("too few frames of the run can be read", str(run.folder))
+    told = Chance.fitted(chance)
+    return [
+        PixelIndexed(
+            row, found[row], told.false_share(found[row][0].log_ratio) if found[row] else 1.0
+        )
+        for row in sorted(found)
+    ], told
+
+
+def _rows(run: Run, which: Which) -> NDArray[np.intp]:
+    """Return the frames to search."""
+    table = run.frames
+    ok = np.array(table["status"].to_pylist()) == "ok"
+    hit = table["hit"].to_numpy(zero_copy_only=False)
+    near = table["score"].to_numpy() >= NEAR_SCORE
+    rows = np.flatnonzero(ok & {"hits": hit, "near": hit | near, "all": ok}[which])
+    if not len(rows):
+        raise ConfigError("the run has no such frame", str(run.folder), "Try --frames all.")
+    return rows
+
+
+def _blankest(run: Run) -> NDArray[np.intp]:
+    """Return the frames that look least like hits, to be scrambled."""
+    table = run.frames
+    ok = np.flatnonzero(np.array(table["status"].to_pylist()) == "ok")
+    score = table["score"].to_numpy()[ok]
+    return ok[np.argsort(score, kind="stable")[:CHANCE_FRAMES]]
+
+
+def _experiment(run: Run) -> Experiment:
+    """Open the run's frames as the run had them."""
+    if run.has_given_geometry:
+        what = "the run had frames or a geometry from Python, which no file holds"
+        raise ConfigError(what, str(run.folder))
+    experiment = open_experiment(run.inputs, run.geometry_settings())
+    if len(experiment.source) != run.frames.num_rows:
+        what = f"the inputs hold {len(experiment.source)} frames, the run {run.frames.num_rows}"
+        raise ConfigError(what, str(run.folder), "Run hitfinder on the frames again.")
+    return experiment
