@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -32,9 +33,29 @@ Hand them to CrystFEL, which integrates:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--cell",
-    required=True,
     metavar="CELL",
     help="PDB, CIF, MTZ or CrystFEL .cell file, or A,B,C[,AL,BE,GA] in Å and degrees.",
+)
+@click.option(
+    "--structure",
+    metavar="FILE",
+    help="PDB, mmCIF, MTZ or .hkl file of the crystal: search all pixels, also below any peak.",
+)
+@click.option("--pixels", is_flag=True, help="Search all pixels though only the cell is known.")
+@click.option(
+    "--frames",
+    type=click.Choice(["near", "hits", "all"]),
+    default="near",
+    show_default=True,
+    help="Frames whose pixels are searched: hits and what is nearly one, hits, or all.",
+)
+@click.option(
+    "--false-hits",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of frames without a crystal that may count as indexed, by their pixels.",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
 @click.option(
@@ -64,7 +85,11 @@ Hand them to CrystFEL, which integrates:
 @click.option("--overwrite", is_flag=True, help="Replace what was indexed before.")
 def index(
     run: Path,
-    cell: str,
+    cell: str | None,
+    structure: str | None,
+    pixels: bool,
+    frames: Literal["near", "hits", "all"],
+    false_hits: float,
     space_group: str | None,
     bandwidth: float,
     crystals: int,
@@ -83,6 +108,10 @@ def index(
     found = indexing.index(
         run,
         cell,
+        structure=structure,
+        pixels=pixels,
+        frames=frames,
+        false_hits=false_hits,
         space_group=space_group,
         bandwidth=bandwidth,
         crystals=crystals,
@@ -92,6 +121,13 @@ def index(
         overwrite=overwrite,
     )
     n, total = found.n_indexed, found.n_hits
+    if structure or pixels:
+        click.echo(
+            f"{found.lattice}\n{n} of {total} frames indexed; of as many without a crystal "
+            f"{false_hits * total:.2g} would be\nfor CrystFEL, those that are hits: "
+            f"{found.solutions}"
+        )
+        return
     more = f", {found.n_crystals} crystals" if found.n_crystals > n else ""
     click.echo(
         f"{found.lattice}\n{n} of {total} hits indexed ({100 * n / total:.1f} %){more}; "

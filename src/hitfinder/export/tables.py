@@ -69,6 +69,12 @@ INDEX_COLUMNS = {
     "chance": ("float32", "1", "score of the same peaks turned about the beam at random"),
     "n_peaks": ("int32", "1", "peaks of the frame"),
     "n_indexed": ("float32", "1", "peaks that belong to the crystal, by their probabilities"),
+    "false_share": ("float64", "1", "share of frames without a crystal that reach the score"),
+    "photons": (
+        "float32",
+        "photon",
+        "Bragg photons of such a frame, over orientations",
+    ),
     **{name: ("float64", "1/m", f"component of {name[0]}*") for name in COLUMNS},
 }
 """Columns of the table of crystals, a row per crystal in frame order: type, unit, meaning."""

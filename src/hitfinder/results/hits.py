@@ -22,6 +22,12 @@ HITS_CXI, HITS_GEOM = "hits.cxi", "hits.geom"
 AGAIN = "Run hitfinder on the frames again."
 
 
+def hit_rows(folder: Path) -> NDArray[np.intp]:
+    """Return which frames of a run are hits, in the order of ``hits.cxi``."""
+    hit = pyarrow.parquet.read_table(folder / FRAMES, columns=["hit"])["hit"]
+    return np.flatnonzero(hit.to_numpy())
+
+
 class RunHits:
     """The hits of a run, with the geometry that is handed on with them.
 
@@ -38,8 +44,7 @@ class RunHits:
 
     def __init__(self, folder: Path) -> None:
         self.cxi = folder / HITS_CXI
-        hit = pyarrow.parquet.read_table(folder / FRAMES, columns=["hit"])["hit"]
-        self.rows = np.flatnonzero(hit.to_numpy())
+        self.rows = hit_rows(folder)
         if not len(self.rows):
             raise ConfigError("the run has no hit", str(folder))
         names = ["frame", "fs", "ss", "probability"]

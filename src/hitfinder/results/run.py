@@ -101,6 +101,7 @@ class Run:
             self.summary = RunSummary(**counts, complete=complete)
             self._started_in: str = run.get("directory", "")
             self._origin: dict[str, str] = run.get("origin", {})
+            self._inputs: list[str] = list(run["inputs"])
             pyarrow.parquet.read_metadata(self.folder / FRAMES)
         except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "Name the folder that `hitfinder run` wrote."
@@ -157,6 +158,11 @@ class Run:
         common = masks if masks.ndim == 2 else masks.all(axis=0)
         detector = geometry.detector.with_mask(common) if masks.size else geometry.detector
         return dataclasses.replace(geometry, detector=detector)
+
+    @property
+    def inputs(self) -> list[str]:
+        """The files of the run, as they are reached from the working directory."""
+        return [self._from_here(path) for path in self._inputs]
 
     @property
     def has_given_geometry(self) -> bool:

@@ -6,30 +6,35 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.crystal.cellfiles import read_lattice
-from hitfinder.crystal.lattice import Lattice
+from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.crystal.orientation import to_columns
-from hitfinder.errors import OutputError
-from hitfinder.executors.processes import available_cores
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.crystal.tables import load_structure_factors
+from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.export import tables
 from hitfinder.export.solutions import write_solutions
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, IndexedFrame, index_frames
 from hitfinder.indexing.indexer import Indexer
+from hitfinder.indexing.known.chance import Chance
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
 from hitfinder.progress import Advance, counting
-from hitfinder.results.hits import RunHits
+from hitfinder.results.hits import HITS_CXI, RunHits, hit_rows
 from hitfinder.results.run import CRYSTALS, Run
+from hitfinder.run.index_pixels import PixelIndexed, Which, index_pixels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,8 +79,12 @@ class IndexedRun:
 
 def index(
     run: Run | str | os.PathLike[str],
-    cell: str | os.PathLike[str] | Sequence[float] | Lattice,
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice | None = None,
     *,
+    structure: str | os.PathLike[str] | None = None,
+    pixels: bool = False,
+    frames: Which = "near",
+    false_hits: float = 0.01,
     space_group: str | None = None,
     bandwidth: float = 0.01,
     crystals: int = 1,
@@ -94,8 +103,18 @@ def index(
     ----------
     run : Run or path-like
         What `hitfinder.run` returned, or its folder.
-    cell : path-like, str, sequence of float or Lattice
-        A PDB, mmCIF, MTZ or CrystFEL ``.cell`` file, or the cell in Å and degrees.
+    cell : path-like, str, sequence of float or Lattice, optional
+        A PDB, mmCIF, MTZ or CrystFEL ``.cell`` file, or the cell in Å and degrees. Needed unless
+        `structure` is given.
+    structure : path-like, optional
+        Coordinates (PDB, mmCIF) or structure factors (MTZ, ``.hkl``) of the crystal, from which
+        all pixels of a frame are searched, those below any peak too.
+    pixels : bool
+        Search all pixels though only the cell is known.
+    frames : {"near", "hits", "all"}
+        Frames whose pixels are searched: the hits and what is nearly one, the hits, or all.
+    false_hits : float
+        Share of frames without a crystal that may count as indexed, where pixels are searched.
     space_group : str, optional
         Space group, before what the file says.
     bandwidth : float
@@ -130,11 +149,25 @@ def index(
     ('tPc', 8)
     """
     _check(bandwidth, crystals, least_score, workers)
-    lattice = read_lattice(cell, space_group)
+    if not 0 < false_hits < 1:
+        raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")
+    factors = None
+    if structure is not None:
+        factors = load_structure_factors(os.fspath(structure), space_group_name=space_group)
+        own = lattice_of(factors.cell, space_group or factors.space_group_name)
+        lattice = own if cell is None else read_lattice(cell, space_group)
+        factors = factors.with_cell(lattice.cell)
+    elif cell is None:
+        hint = "Give --cell or --structure."
+        raise ConfigError("neither a cell nor a structure is given", hint=hint)
+    else:
+        lattice = read_lattice(cell, space_group)
     run = run if isinstance(run, Run) else Run(run)
     if (run.folder / INFO).exists() and not overwrite:
         hint = "Use --overwrite to replace it."
         raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+    if factors is not None or pixels:
+        return _by_pixels(run, lattice, factors, frames, false_hits, bandwidth, workers, csv, show)
     hits = run.hits()
     least = LEAST_SCORE if least_score is None else least_score
     indexer, peaks = _prepared(hits, lattice, bandwidth)
@@ -150,7 +183,70 @@ def index(
             found.append(one)
             advance(1)
     settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
-    return _write(run.folder, hits, lattice, found, settings, csv)
+    solved: dict[int, list[NDArray[np.float64]]] = {}
+    for frame in found:
+        for crystal in frame.crystals:
+            if crystal.score >= least:
+                solved.setdefault(frame.frame, []).append(crystal.axes)
+    by_chance = sum(bool(frame.chance >= least) for frame in found)
+    rows = _rows(hits, found, least)
+    return _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+
+
+def _by_pixels(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    frames: Which,
+    false_hits: float,
+    bandwidth: float,
+    workers: int | None,
+    csv: bool,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> IndexedRun:
+    """Index from pixels, and write what was found."""
+    if bandwidth == 0:
+        raise ValueError("the pixels of a beam without bandwidth cannot be searched: give its own")
+    with Processes(workers or available_cores()) as executor:
+        found, chance = index_pixels(
+            run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
+        )
+    settings = {
+        "bandwidth": bandwidth,
+        "frames": frames,
+        "false_hits": false_hits,
+        "structure": factors.source if factors else None,
+        "least_score": chance.least(false_hits),
+    }
+    rows = _pixel_rows(run, lattice, found, chance, false_hits)
+    solved = {
+        one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
+        for one in found
+        if one.false_share <= false_hits
+    }
+    return _write(run.folder, lattice, solved, rows, len(found), 0, settings, csv)
+
+
+def _pixel_rows(
+    run: Run, lattice: Lattice, found: list[PixelIndexed], chance: Chance, false_hits: float
+) -> Iterator[dict[str, Any]]:
+    """Columns of the table of crystals, a frame at a time."""
+    n_peaks = run.frames["n_peaks"].to_numpy()
+    for one in found:
+        for best in one.orientations[:1]:
+            row = {
+                "frame": one.frame,
+                "crystal": 0,
+                "indexed": one.false_share <= false_hits,
+                "score": best.log_ratio,
+                "chance": chance.mode,
+                "n_peaks": n_peaks[one.frame],
+                "n_indexed": math.nan,
+                "false_share": one.false_share,
+                "photons": best.photons,
+            }
+            axes = best.turn @ lattice.cell.reciprocal
+            yield {name: [value] for name, value in (row | to_columns(axes)).items()}
 
 
 def _check(bandwidth: float, crystals: int, least: float | None, workers: int | None) -> None:
@@ -181,34 +277,40 @@ def _prepared(
 
 def _write(
     folder: Path,
-    hits: RunHits,
     lattice: Lattice,
-    found: list[IndexedFrame],
+    solved: Mapping[int, list[NDArray[np.float64]]],
+    rows: Iterator[dict[str, Any]],
+    n_searched: int,
+    n_by_chance: int,
     settings: dict[str, Any],
     csv: bool,
 ) -> IndexedRun:
-    """Write the outputs, ``indexed.json`` last, and return what was found."""
-    least = settings["least_score"]
-    cxi = str(hits.cxi.resolve())
-    solved = [
-        (FrameRef(cxi, f"//{number}"), crystal.axes)
-        for number, frame in enumerate(found)
-        for crystal in frame.crystals
-        if crystal.score >= least
+    """Write the outputs, ``indexed.json`` last, and return what was found.
+
+    Parameters
+    ----------
+    solved : mapping of int to list of ndarray
+        For each indexed frame, the reciprocal axes of its crystals.
+    """
+    hits = folder / HITS_CXI
+    numbers = {int(row): number for number, row in enumerate(hit_rows(folder))}
+    given = [
+        (FrameRef(str(hits.resolve()), f"//{numbers[frame]}"), axes)
+        for frame, crystals in solved.items()
+        if frame in numbers
+        for axes in crystals
     ]
-    refs = list(dict.fromkeys(ref for ref, _ in solved))
-    by_chance = sum(bool(frame.chance >= least) for frame in found)
+    n_crystals = sum(map(len, solved.values()))
     counts = {
-        "hits": len(found),
-        "indexed": len(refs),
-        "crystals": len(solved),
-        "by_chance": by_chance,
+        "hits": n_searched,
+        "indexed": len(solved),
+        "crystals": n_crystals,
+        "by_chance": n_by_chance,
     }
     for old in (INFO, "indexed.csv"):
         (folder / old).unlink(missing_ok=True)
-    write_solutions(folder / SOLUTIONS, lattice, solved)
-    write_lst(folder / "indexed.lst", refs)
-    rows = _rows(hits, found, least)
+    write_solutions(folder / SOLUTIONS, lattice, given)
+    write_lst(folder / "indexed.lst", list(dict.fromkeys(ref for ref, _ in given)))
     tables.write_table(folder / CRYSTALS, tables.index_schema(), rows, csv=csv)
     told = {
         "hitfinder": hitfinder.__version__,
@@ -218,7 +320,7 @@ def _write(
     }
     with replacing(folder / INFO) as part:
         part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return IndexedRun(folder, lattice, len(found), len(refs), len(solved), by_chance)
+    return IndexedRun(folder, lattice, n_searched, len(solved), n_crystals, n_by_chance)
 
 
 def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
@@ -233,5 +335,7 @@ def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[di
                 "chance": frame.chance,
                 "n_peaks": len(hits.peaks(number)),
                 "n_indexed": crystal.belongs.sum(),
+                "false_share": math.nan,
+                "photons": math.nan,
             }
             yield {name: [value] for name, value in (row | to_columns(crystal.axes)).items()}

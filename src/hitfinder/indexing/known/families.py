@@ -27,7 +27,6 @@ _SPREAD = 0.6
 """Of the angle that two pixels leave open at most, the part over which a vote counts."""
 
 
-
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def basis(v, first, second):  # type: ignore[no-untyped-def]
     """Fill in two unit vectors that are perpendicular to a unit vector and to each other."""
@@ -156,8 +155,8 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
                     if x < 0.0:
                         x += 2.0 * math.pi
                     # As many steps as the two pixels' places leave open.
-                    s = int(x * per_rad - blur)
-                    for s in range(s, s + int(2.0 * blur) + 1):
+                    least = int(x * per_rad - blur)
+                    for s in range(least, least + int(2.0 * blur) + 1):
                         at = s - n_angles if s >= n_angles else s + n_angles if s < 0 else s
                         hist[at] += gain
                         if n_touched < len(touched):

@@ -3,7 +3,7 @@
 The likelihood ratio of a frame with a crystal to one without, for photons counted on pixels p with
 background b_p, is Σ_p n_p ln(1 + S f_p / b_p) - S Σ_p f_p for each reflection of S photons whose
 footprint has the share f_p in each pixel; where only the distribution of S is known, it is the
-mean of that ratio over the distribution.
+mean of that ratio over the distribution. No single reflection counts for more than `MOST_GAIN`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ photons of `ExpectedReflections` with polarisation, row of the reflection."""
 
 SIDE = 3
 """A footprint's pixels along a side."""
+
+MOST_GAIN = 14.0
+"""What a single reflection may add to the log likelihood ratio: one bright pixel alone, which may
+be a cosmic ray or a hot pixel as well, is no evidence of a lattice."""
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -182,12 +186,12 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
                 parts[q] = value
                 most = max(most, value)
             if len(nodes) == 1:
-                total[a] += most
+                total[a] += min(most, MOST_GAIN)
                 continue
             mean = 0.0
             for q in range(len(nodes)):
                 mean += weights[q] * math.exp(parts[q] - most)
-            total[a] += most + math.log(mean)
+            total[a] += min(most + math.log(mean), MOST_GAIN)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -229,7 +233,7 @@ def turned_onto(turn, found, n, scale, reach, counts, background, vectors, direc
     ndarray, shape (3, 3)
     """
     n_ss, n_fs = counts.shape
-    far = int(math.ceil(3.0 * reach))
+    far = int(3.0 * reach) + 1
     moment = np.zeros((3, 3))
     total = 0.0
     for j in range(n):

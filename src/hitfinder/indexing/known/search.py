@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hitfinder.indexing.known import families as voting
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.predict import (
+    MOST_GAIN,
     N_COLUMNS,
     footprint_ratio,
     predict,
@@ -140,13 +141,13 @@ def _bright(
     background: NDArray[np.float32],
     weakest: float,
 ) -> tuple[tuple, NDArray[np.int64]]:
-    """Choose the pixels that vote, and what they say of a reflection of any strength."""
+    """Choose the pixels that vote, by length, and what they say of reflections of any strength."""
     place = np.flatnonzero(counts > 0)
     n = counts.ravel()[place].astype(float)
     b = background.ravel()[place].astype(float)
     length = crystal.lengths.ravel()[place].astype(float)
-    excess = np.where((b > 0) & np.isfinite(length), n * np.log(n / np.maximum(b, 1e-12)) - n + b, 0)
-    excess[n <= b] = 0
+    excess = n * np.log(n / np.maximum(b, 1e-12)) - n + b
+    excess[(n <= b) | (b <= 0) | ~np.isfinite(length)] = 0
     order = np.argsort(-excess, kind="stable")[:MOST_PIXELS]
     order = order[excess[order] > 0.5]
     order = order[np.argsort(length[order], kind="stable")]
@@ -165,7 +166,7 @@ def _bright(
         2e-4 + 0.5 * pixel / length,
         0.52 * crystal.bandwidth * length + 0.7 * pixel,
         np.log(_SHARE * weakest / b),
-        votes.astype(np.float32),
+        np.minimum(votes, MOST_GAIN).astype(np.float32),
     )
     return pixels, place
 
@@ -174,17 +175,14 @@ def _families(
     crystal: KnownCrystal, pixels: tuple, weakest: float
 ) -> tuple[NDArray[np.int64], Floats]:
     """Pair reflections with bright pixels of their length, the best pairs first."""
-    _, length, _, spread, log_rate, votes = pixels
+    _, length, _, _, log_rate, votes = pixels
     expected = crystal.expected
-    by_length = np.argsort(length, kind="stable")
     wanted = expected.lengths[crystal.seeds]
     tolerance = 0.52 * crystal.bandwidth * wanted + 0.7 * crystal.geometry.pixel_inv_a
-    low = np.searchsorted(length[by_length], wanted - tolerance)
-    high = np.searchsorted(length[by_length], wanted + tolerance)
-    n = high - low
+    low = np.searchsorted(length, wanted - tolerance)
+    n = np.searchsorted(length, wanted + tolerance) - low
     rows = np.repeat(crystal.seeds, n)
-    at = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
-    pixel = by_length[at]
+    pixel = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
     step = (np.log(expected.photons[rows]) + log_rate[pixel] - voting.LOWEST) * voting.PER_E
     gain = votes[pixel, np.clip(step.astype(int), 0, voting.N_STEPS - 1)].astype(float)
     gain[step < 0] = 0

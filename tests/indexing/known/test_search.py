@@ -1,0 +1,181 @@
+"""The search of a frame's pixels for a known crystal, on simulated frames."""
+
+import numpy as np
+import pytest
+from scipy.stats import poisson
+
+from hitfinder.crystal.lattice import lattice_of
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.indexing.known import predict as predicting
+from hitfinder.indexing.known.background import background_image
+from hitfinder.indexing.known.chance import Chance, scrambled
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.search import SURE, search
+from hitfinder.simulate.crystals import structure_factors
+from hitfinder.simulate.presets import load_settings
+from hitfinder.simulate.simulator import Simulator
+
+SETTINGS = {
+    "detector.name": "eiger2-x-1m",
+    "detector.camera_length_m": 0.1,
+    "beam.photon_energy_ev": 6000,
+    "crystal.structure": "random",
+    "crystal.cell": "60,60,90",
+    "crystal.space_group": "P 43 21 2",
+    "crystal.d_min_a": 3.0,
+    "background.shots": 1,
+    "seed": 5,
+}
+
+
+def settings(**changes):
+    return load_settings(preset="report", overrides=SETTINGS | changes)
+
+
+def simulated(**changes):
+    return Simulator.of(settings(**changes))
+
+
+@pytest.fixture(scope="module")
+def factors():
+    return structure_factors(settings())
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    return simulated(bragg_scale=0.003)
+
+
+@pytest.fixture(scope="module")
+def crystal(simulator, factors):
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    return KnownCrystal.of(lattice, simulator.geometry, factors=factors)
+
+
+@pytest.fixture(scope="module")
+def finder(simulator):
+    return LikelihoodFinder(simulator.geometry)
+
+
+def seen(finder, frame):
+    counts, rate = finder.counts_and_background(frame)
+    return counts, background_image(counts, finder.rings, rate)
+
+
+def off_deg(crystal, hypothesis, axes):
+    cell = crystal.lattice.cell.reciprocal
+    return crystal.lattice.angle_deg(hypothesis.turn @ cell, axes)
+
+
+def test_predicted_reflections_are_the_simulated_spots(simulator, crystal):
+    shot = simulator.shot(1)
+    turn = shot.crystals[0].axes @ np.linalg.inv(crystal.lattice.cell.reciprocal)
+    found = np.empty((4000, predicting.N_COLUMNS))
+    n = predicting.predict(turn, crystal.all.table, crystal.beam, crystal.detector, found)
+    rows = found[:n, predicting.ROW].astype(int)
+    predicted = {tuple(hkl): found[k] for k, hkl in enumerate(crystal.all.hkl[rows])}
+    (spots,) = simulator.expose(1).spots
+    table = spots.spots.table
+    # At the very edge of the band it is the blur of a reflection that decides.
+    inside = np.abs(table["wavelength_a"] / simulator.geometry.wavelength_a - 1) < 0.0048
+    strong = table[(table["photons"] > 100) & inside]
+    assert len(strong) >= 7
+    ratios = []
+    for spot in strong:
+        one = predicted[tuple(int(spot[name]) for name in "hkl")]
+        assert np.hypot(one[0] - spot["fs"], one[1] - spot["ss"]) < 0.6
+        ratios.append(one[predicting.PHOTONS] / spot["photons"])
+    # All photons are in one unit; spots at the edge of the band lose some.
+    assert np.percentile(ratios, 75) < 1.25 * np.percentile(ratios, 25)
+
+
+def test_the_likelihood_ratio_is_that_of_the_pixels(crystal, finder, simulator):
+    """One reflection, its footprint spelt out: the ratio of two products of Poisson laws."""
+    counts, background = seen(finder, simulator.frame(1).counts)
+    row, column = 300, 400
+    counts[row - 1 : row + 2, column - 1 : column + 2] = [[0, 0, 0], [0, 2, 0], [0, 0, 0]]
+    found = np.array([[column + 0.4, row + 0.7, 1.0, 0]])
+    scales, total = np.array([3.0, 8.0]), np.empty(2)
+    predicting.footprint_ratio(
+        found, 1, 0.45, counts, background, scales, np.ones(1), np.ones(1), total
+    )
+    fine = (np.arange(300) + 0.5) / 100 - 1
+    across, down = (np.exp(-0.5 * ((fine - x) / 0.45) ** 2) for x in (0.4, 0.7))
+    share = np.outer(down, across).reshape(3, 100, 3, 100).sum((1, 3))
+    share *= 1e-4 / (2 * np.pi * 0.45**2)
+    place = (slice(row - 1, row + 2), slice(column - 1, column + 2))
+    for scale, value in zip(scales, total, strict=True):
+        signal = background[place] + scale * share
+        ratio = poisson.logpmf(counts[place], signal) - poisson.logpmf(
+            counts[place], background[place]
+        )
+        assert value == pytest.approx(ratio.sum(), abs=2e-3)
+
+
+def test_weak_crystals_are_found_and_blanks_are_not(simulator, crystal, finder):
+    blank = simulated(blank_fraction=1.0)
+    best = [search(crystal, *seen(finder, blank.frame(k).counts)) for k in range(6)]
+    chance = Chance.fitted([found[0].log_ratio for found in best])
+    right = 0
+    for number in range(4):
+        found = search(crystal, *seen(finder, simulator.frame(number).counts))
+        sure = chance.false_share(found[0].log_ratio) < 0.01
+        near = off_deg(crystal, found[0], simulator.shot(number).crystals[0].axes) < 0.5
+        right += sure and near
+        assert near or not sure
+    assert right >= 3
+
+
+def test_one_bright_pixel_is_no_crystal(crystal, finder):
+    blank = simulated(blank_fraction=1.0).frame(7).counts
+    lone = blank.copy()
+    lone[400, 300] = 200
+    before, after = (search(crystal, *seen(finder, f))[0].log_ratio for f in (blank, lone))
+    assert after < before + 10
+    assert after < SURE / 2
+
+
+def test_the_cell_alone_finds_stronger_crystals(simulator, factors, finder):
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    crystal = KnownCrystal.of(lattice, simulator.geometry)
+    assert not crystal.expected.is_known
+    assert crystal.expected.weights.sum() == pytest.approx(1)
+    assert crystal.expected.nodes @ crystal.expected.weights == pytest.approx(1)
+    bright = simulated(bragg_scale=0.05)
+    found = search(crystal, *seen(finder, bright.frame(3).counts))
+    assert found[0].log_ratio > SURE
+    assert off_deg(crystal, found[0], bright.shot(3).crystals[0].axes) < 0.3
+
+
+def test_scrambling_keeps_rings_and_destroys_the_lattice(simulator, crystal, finder):
+    frame = simulated(bragg_scale=0.05).frame(3)
+    counts, background = seen(finder, frame.counts)
+    mixed = scrambled(counts, finder.rings, np.random.default_rng(1))
+    ring = finder.rings.index
+    good = ring >= 0
+    for image in (counts, mixed):
+        assert (image < 0).sum() == (counts < 0).sum()
+    np.testing.assert_array_equal(
+        np.bincount(ring[good], np.maximum(counts[good], 0)),
+        np.bincount(ring[good], np.maximum(mixed[good], 0)),
+    )
+    sure = search(crystal, counts, background)[0].log_ratio
+    assert search(crystal, mixed, background)[0].log_ratio < SURE < sure
+
+
+def test_chance_follows_the_distribution_of_extremes():
+    drawn = np.random.default_rng(2).gumbel(20, 1.5, 4000)
+    chance = Chance.fitted(drawn)
+    assert chance.mode == pytest.approx(20, abs=0.15)
+    assert chance.width == pytest.approx(1.5, abs=0.1)
+    assert (drawn > chance.least(0.01)).mean() == pytest.approx(0.01, abs=0.004)
+    assert chance.false_share(chance.least(0.03)) == pytest.approx(0.03)
+    with pytest.raises(ValueError, match="five frames"):
+        Chance.fitted([1.0, 2.0])
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, -1.0, 0.5])
+def test_impossible_bandwidths_are_refused(simulator, factors, bandwidth):
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    with pytest.raises(ValueError, match="bandwidth"):
+        KnownCrystal.of(lattice, simulator.geometry, factors=factors, bandwidth=bandwidth)
