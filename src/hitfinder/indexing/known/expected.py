@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.crystal.scale import protein_mean
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.crystal.scale import protein_mean
 
 Floats = NDArray[np.float64]
 
