@@ -216,5 +216,5 @@ def test_a_folder_that_holds_something_is_kept(run, frames, geometry):
 def test_a_library_says_nothing_unless_asked(frames, geometry, tmp_path, capfd, caplog):
     with caplog.at_level(logging.INFO, "hitfinder"):
         hf.run(frames[:2], tmp_path / "a", geometry=geometry, finder="likelihood", workers=1)
-    assert "hot pixels masked: 0" in caplog.text
+    assert "static pixels masked: 0" in caplog.text
     assert capfd.readouterr().out == ""

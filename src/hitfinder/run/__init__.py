@@ -1,1 +1,1 @@
-"""A job: settings, workers, chunks, hot pixels, outputs."""
+"""A job: settings, chunks, what is static, outputs."""

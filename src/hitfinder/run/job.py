@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hitfinder
 from hitfinder import config
@@ -25,6 +24,7 @@ from hitfinder.executors.contract import Executor
 from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.open import Input, listed
@@ -34,7 +34,7 @@ from hitfinder.results.run import Run
 from hitfinder.results.store import Store
 from hitfinder.run.folder import fingerprint, open_folder
 from hitfinder.run.outputs import Outputs
-from hitfinder.run.pipeline import Pipeline, try_out
+from hitfinder.run.pipeline import Pipeline, load_static, try_out
 from hitfinder.run.settings import JobSettings, RunOptions, job_settings
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class _Job:
             self.store.remove()
 
     def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Geometry, bool]:
-        """Process the frames; return the geometry with hot pixels masked, and if cut short."""
+        """Process the frames; return the geometry with static pixels masked, and if cut short."""
         geometry, settings = self.experiment.geometry, self.settings
         pipeline = Pipeline(
             self.experiment.source,
@@ -213,16 +213,17 @@ class _Job:
             settings.hot_pixel_frames,
             settings.estimate,
         )
-        hot: NDArray[np.bool_] | None = None
+        static: Places | None = None
         interrupted = False
         try:
             with terminate_as_interrupt(), show("frames", len(self.experiment.stored)) as advance:
-                hot = pipeline.run(executor, advance)
+                static = pipeline.run(executor, advance)
         except KeyboardInterrupt:
             interrupted = True
-            hot = self.store.load_array("hot")
-        if hot is not None:
-            geometry = dataclasses.replace(geometry, detector=geometry.detector.with_mask(hot))
+            static = load_static(self.store)
+        if static is not None:
+            detector = geometry.detector.with_mask(static.mask)
+            geometry = dataclasses.replace(geometry, detector=detector)
         return geometry, interrupted
 
     def _hits_from(self) -> dict[str, float | None]:
@@ -245,7 +246,7 @@ class _Job:
             "pixel_size_m": first.pixel_size_m,
             "saturation": detector.saturation,
             "masked_pixels": int(self.experiment.geometry.detector.full_mask.sum()),
-            "hot_pixels": int(detector.full_mask.sum())
+            "static_pixels": int(detector.full_mask.sum())
             - int(self.experiment.geometry.detector.full_mask.sum()),
         }
 

@@ -51,7 +51,7 @@ class Outputs:
     experiment : Experiment
         The frames, and how the geometry came to be.
     geometry : Geometry
-        Geometry with every mask, hot pixels too.
+        Geometry with every mask, static pixels too.
     settings : JobSettings
         What to write.
     """

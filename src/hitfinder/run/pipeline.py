@@ -1,4 +1,4 @@
-"""From a source of frames to results on disk: learn hot pixels, then every chunk in a worker."""
+"""From a source of frames to results on disk: learn what is static, then search every chunk."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hitfinder.executors.contract import Done, Executor, Lost
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.io.stream import FrameStream
@@ -23,7 +24,7 @@ from hitfinder.progress import Advance
 from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.store import Store
 from hitfinder.run.chunks import Chunk, ChunkWork, lost
-from hitfinder.run.hotpixels import learn_hot_pixels
+from hitfinder.run.static import learn_static
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +113,8 @@ class Pipeline:
     store : Store
         Where results are kept; chunks that are there already are not done again.
     hot_pixel_frames : int
-        Frames from which hot pixels are learnt, evenly spaced; 0 to learn none. None are learnt
-        from a stream, whose frames come only once.
+        Frames from which it is learnt what is static, evenly spaced; 0 to learn nothing. Nothing is
+        learnt from a stream, whose frames come only once.
     estimate : bool
         Whether to estimate photon energy and camera length from the frames.
     """
@@ -125,21 +126,21 @@ class Pipeline:
     hot_pixel_frames: int = 64
     estimate: bool = True
 
-    def hot_pixels(self) -> NDArray[np.bool_]:
-        """Learn, or load from the store, the pixels that are hot; shape of a frame."""
-        known = self.store.load_array("hot")
+    def static(self) -> Places:
+        """Learn, or load from the store, what does not move."""
+        known = load_static(self.store)
         if known is not None:
             return known
-        if not self.hot_pixel_frames or not isinstance(self.source, FrameSource):
-            hot = np.zeros(self.source.shape, bool)
-        else:
+        places = Places.none(self.source.shape)
+        if self.hot_pixel_frames and isinstance(self.source, FrameSource):
             # Reading opens files, and workers need a source that is not open.
             with copy.deepcopy(self.source) as source:
-                hot = learn_hot_pixels(source, self.geometry, self.hot_pixel_frames)
-        self.store.save_array("hot", hot)
-        return hot
+                places = learn_static(source, self.geometry, self.hot_pixel_frames)
+        self.store.save_array("static-places", places.table)
+        self.store.save_array("static-mask", places.mask)
+        return places
 
-    def run(self, executor: Executor, advance: Advance) -> NDArray[np.bool_]:
+    def run(self, executor: Executor, advance: Advance) -> Places:
         """Process the frames that are not done yet.
 
         Parameters
@@ -151,8 +152,8 @@ class Pipeline:
 
         Returns
         -------
-        ndarray of bool
-            The hot pixels that were masked.
+        Places
+            What is static, and was masked.
 
         Raises
         ------
@@ -162,10 +163,10 @@ class Pipeline:
             If results cannot be written or no worker can work.
         """
         advance(self.store.counts.frames, str(self.store.counts))
-        hot = self.hot_pixels()
-        log.info("hot pixels masked: %d", hot.sum())
+        static = self.static()
+        log.info("static pixels masked: %d in %d places", static.mask.sum(), len(static.masked))
         geometry = dataclasses.replace(
-            self.geometry, detector=self.geometry.detector.with_mask(hot)
+            self.geometry, detector=self.geometry.detector.with_mask(static.mask)
         )
         chunks: Iterable[Chunk | None]
         if isinstance(self.source, FrameSource):
@@ -180,7 +181,7 @@ class Pipeline:
             if (result := flow.settle(outcome)) is not None:
                 self.store.add(outcome.task.home, result)
                 advance(len(result.frames), str(self.store.counts))
-        return hot
+        return static
 
 
 class _Flow:
@@ -229,3 +230,9 @@ class _Flow:
         whole, merged = self._split[chunk.home]
         merged.merge(result)
         return merged if len(merged.frames) == len(whole.frames) else None
+
+
+def load_static(store: Store) -> Places | None:
+    """Return what an unfinished run has learnt to be static; None if it has not."""
+    table, mask = store.load_array("static-places"), store.load_array("static-mask")
+    return None if table is None or mask is None else Places(table, mask)

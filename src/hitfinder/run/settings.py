@@ -55,7 +55,7 @@ class JobSettings:
     workers : int, optional
         Processes; as many as there are cores if None.
     hot_pixel_frames : int
-        Frames from which hot pixels are learnt; 0 to learn none.
+        Frames from which it is learnt what is static; 0 to learn nothing.
     estimate : bool
         Estimate photon energy and camera length from the frames.
     """

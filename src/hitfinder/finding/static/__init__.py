@@ -1,0 +1,1 @@
+"""What does not move in a run: places that are bright in frames that otherwise share nothing."""
