@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
 MOST_SHOWN = 400
 """Characters of each part of an error that are shown; the middle of a longer one is left out."""
 
-_UNSHOWN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-"""Unicode categories of what a terminal obeys or cannot show: control characters, signs that turn
-the direction of text, halves of characters, and ends of lines."""
+_UNSHOWN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""What a terminal obeys or cannot show: control characters, ends of lines, signs without width or
+that turn the direction of text, and halves of characters."""
 
 
 def harmless(text: str, kept: str = "") -> str:
@@ -25,14 +28,10 @@ def harmless(text: str, kept: str = "") -> str:
     kept : str
         Control characters that are meant.
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c in kept or c.isprintable() else _spelled(c) for c in text)
+    return _UNSHOWN.sub(lambda c: c[0] if c[0] in kept else _spelled(c[0]), text)
 
 
 def _spelled(character: str) -> str:
-    if unicodedata.category(character) not in _UNSHOWN:
-        return character
     code = ord(character)
     # A byte that is no text, as Python keeps it in names of files.
     code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code

@@ -1,8 +1,12 @@
-"""Virtual datasets of HDF5 that lead back to themselves, which HDF5 follows until it crashes."""
+"""What HDF5 leaves to its users of virtual datasets: names of sources, and circles of them.
+
+HDF5 follows a virtual dataset that leads back to itself until it crashes.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import h5py
@@ -15,6 +19,21 @@ MOST_NUMBERED = 10_000
 
 Place = tuple[str, str]
 """A file and a dataset in it."""
+
+
+def escaped(name: str) -> str:
+    """Write the name of a source's file or dataset as HDF5 wants it: ``%`` doubled."""
+    return name.replace("%", "%%")
+
+
+def is_numbered(name: str) -> bool:
+    """Tell whether a stored name stands for numbered sources (``%b``)."""
+    return expanded(name, 0) != expanded(name, 1)
+
+
+def expanded(name: str, number: int) -> str:
+    """Return the name that a stored one stands for: ``%b`` is its number, ``%%`` a ``%``."""
+    return re.sub("%[%b]", lambda sign: "%" if sign[0] == "%%" else str(number), name)
 
 
 def is_endless(dataset: h5py.Dataset) -> bool:
@@ -60,19 +79,16 @@ def _sources(dataset: h5py.Dataset, own: str) -> Iterator[Place]:
     """Return the sources of a virtual dataset whose files are there."""
     known = {".": [own]}
     for entry in dataset.virtual_sources():
-        numbered = "%b" in entry.file_name + entry.dset_name
+        numbered = is_numbered(entry.file_name) or is_numbered(entry.dset_name)
         for number in range(MOST_NUMBERED if numbered else 1):
-            name, path = (
-                text.replace("%b", str(number)).replace("%%", "%")
-                for text in (entry.file_name, entry.dset_name)
-            )
+            name, path = expanded(entry.file_name, number), expanded(entry.dset_name, number)
             if name not in known:
                 known[name] = _found(name, os.path.dirname(own))
             files = known[name]
             if not files:
                 break
             yield from ((file, path if path.startswith("/") else f"/{path}") for file in files)
-            if numbered and "%b" not in entry.file_name and number >= dataset.shape[0]:
+            if numbered and not is_numbered(entry.file_name) and number >= dataset.shape[0]:
                 break
 
 

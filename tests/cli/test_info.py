@@ -1,4 +1,5 @@
 import json
+import os
 
 import h5py
 import hdf5plugin
@@ -239,3 +240,26 @@ def test_a_mask_that_is_lost_is_a_problem(master):
     assert code == 1
     assert "linked file x_meta.h5 is missing, so no pixel" in entry["problems"][0]["text"]
     assert "there is no pixel mask in the file" not in entry["notes"]
+
+
+def test_names_and_descriptions_that_a_terminal_obeys_are_spelled_out(master, tmp_path):
+    evil = "\x1b]0;owned\x07\x9b2J\u202e"
+    path = master.rename(tmp_path / f"{evil}_master.h5")
+    with h5py.File(path, "a") as file:
+        del file["entry/instrument/detector/description"]
+        file["entry/instrument/detector/description"] = evil
+    shown = run(path).output
+    assert not set(shown) & set(evil[:1] + "\x07\x9b\u202e")
+    assert "\\x1b]0;owned" in shown
+    text = run("--json", path).output
+    assert not set(text) & set(evil[:1] + "\x07\x9b\u202e")
+    (entry,) = json.loads(text)
+    assert entry["metadata"]["detector"] == evil
+    assert entry["input"] == str(path)
+
+
+def test_names_that_are_no_text_can_be_told(master, tmp_path):
+    path = master.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff_master.h5"))
+    assert "\\xff_master.h5" in run(path).output
+    (entry,) = json.loads(run("--json", path).output)
+    assert entry["input"] == str(path)

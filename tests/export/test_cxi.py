@@ -55,6 +55,22 @@ def test_frames_are_shown_from_the_files_that_hold_them(tmp_path, master, geomet
     assert names == {f"raw/x_data_00000{k}.h5" for k in (1, 2, 3)}
 
 
+@pytest.mark.parametrize("name", ["25% DMSO", "100%%", "%b%s", "a%bar"])
+def test_percent_signs_in_names_are_no_placeholders(tmp_path, geometry, frames, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    with h5py.File(folder / f"{name}.h5", "w") as file:
+        file[f"entry/{name}/frames"] = frames
+    source = open_source(folder / f"{name}.h5", dataset=f"/entry/{name}/frames")
+    write_cxi(folder / "hits.cxi", source, geometry, hits())
+    with h5py.File(folder / "hits.cxi") as h5file:
+        np.testing.assert_array_equal(h5file["/entry_1/data_1/data"][3], frames[9])
+    with open_source(folder / "hits.cxi") as again:
+        assert again.n_readable == len(again)
+        np.testing.assert_array_equal(again.read(3), frames[9])
+        assert again.contents.linked_files[0].path.endswith(f"{name}.h5")
+
+
 def test_frames_are_found_from_any_folder(tmp_path, master, geometry, frames, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()

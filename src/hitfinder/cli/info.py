@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hitfinder.cli.options import reader_option
+from hitfinder.errors import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +24,8 @@ Examples:
 Exit codes: 0 every frame looks readable; 1 something is wrong (the output says
 what); 2 wrong usage.
 """
+
+_UNSHOWN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 UNREADABLE = "unreadable"
 """Format of an input that cannot be opened."""
@@ -90,14 +94,16 @@ def _json(found: list[dict[str, Any]]) -> str:
             return [plain(inner) for inner in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False)
+    # What JSON leaves as it is may be obeyed by a terminal, or not be text.
+    return _UNSHOWN.sub(lambda sign: json.dumps(sign[0])[1:-1], text)
 
 
 def _show(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    for number, entry in enumerate(found):
+    for number, entry in enumerate(map(_harmless, found)):
         if number:
             console.print()
         console.print(_facts(entry))
@@ -112,6 +118,15 @@ def _show(found: list[dict[str, Any]]) -> None:
                 console.print(f"[{style}]{title}[/]")
             for line in _shortened(lines):
                 console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _harmless(value: Any) -> Any:
+    """Spell out control characters in all texts."""
+    if isinstance(value, dict):
+        return {_harmless(key): _harmless(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_harmless(inner) for inner in value]
+    return harmless(value) if isinstance(value, str) else value
 
 
 def _facts(entry: dict[str, Any]) -> Table:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from hitfinder.errors import OutputError
+from hitfinder.hdf5loops import escaped
 from hitfinder.io.handles import open_file
 
 FRAMES_PER_MAPPING = 128
@@ -91,7 +92,7 @@ class FrameLinks:
         for (file, path), runs in self._runs.items():
             shape, stored = self._sources[file, path]
             for rows, indices in runs:
-                source = h5py.VirtualSource(file, path, shape, stored)
+                source = h5py.VirtualSource(escaped(file), escaped(path), shape, stored)
                 layout[_selection(rows)] = (
                     source if len(shape) == 2 else source[_selection(indices)]
                 )

@@ -87,7 +87,7 @@ def _open_plain(file: str, path: str) -> Hdf5Source:
         file,
         kind,
         (Plane(table),),
-        events=_events(groups, tables) if "%" in path else (),
+        events=_events(groups, tables) if groups != [""] else (),
         shape=None if table.readable else shape,
         dataset=label,
     )
@@ -121,7 +121,7 @@ def _open_layout(file: str, layout: FrameLayout, paths: tuple[str, ...]) -> Hdf5
         slabs = tuple(s for s in layout.slabs if s.data_path == path) or layout.slabs
         axes = _axes(slabs)
         tables = [locate(file, filled(path, group), axes) for group in groups]
-        if "%" in path:
+        if "%" in path and groups != [""]:
             events = _events(groups, tables)
         planes.append(Plane(FrameTable.joined(tables), slabs))
     lengths = sorted({len(plane.table) for plane in planes})
@@ -161,7 +161,7 @@ def _frame_groups(handle: h5py.File, paths: tuple[str, ...]) -> list[str]:
     Several ``%`` of a path give names separated by slashes, as in a CrystFEL event.
     """
     pattern = max(paths, key=lambda path: path.count("%"))
-    if "%" not in pattern:
+    if "%" not in pattern or _get(handle, pattern) is not None:
         return [""]
     found = list(_names_for(handle, "", pattern.split("%")))
     if not found:

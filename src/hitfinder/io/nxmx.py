@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import hitfinder
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.hdf5loops import escaped
 
 DATA_PATH = "entry/data/data"
 """Where a data file, and a master's virtual dataset, keep the frames."""
@@ -108,7 +109,8 @@ def _write_links(entry: h5py.Group, shape: tuple[int, int], series: DataFiles) -
     for number, (name, length) in enumerate(series.files, 1):
         data[f"data_{number:06d}"] = h5py.ExternalLink(name, f"/{DATA_PATH}")
         if length:
-            source = h5py.VirtualSource(name, f"/{DATA_PATH}", (length, *shape), series.dtype)
+            held = (length, *shape)
+            source = h5py.VirtualSource(escaped(name), f"/{DATA_PATH}", held, series.dtype)
             layout[start : start + length] = source
         start += length
     if series.n_frames:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.hdf5loops import MOST_NUMBERED, expanded, is_numbered
 from hitfinder.io.chunks import Axis
 from hitfinder.io.links import resolve_file
 from hitfinder.io.tables import MOST_FRAMES
@@ -95,8 +96,7 @@ def mappings(dataset: h5py.Dataset) -> list[Mapping]:
     known: dict[str, str | None] = {".": own}
     for entry in dataset.virtual_sources():
         for number, filled in enumerate(_blocks(entry, dataset.shape)):
-            name = entry.file_name.replace("%b", str(number)).replace("%%", "%")
-            path = entry.dset_name.replace("%b", str(number)).replace("%%", "%")
+            name, path = expanded(entry.file_name, number), expanded(entry.dset_name, number)
             if name not in known:
                 known[name] = resolve_file(name, own)
             found.append(Mapping(known[name], name, path, filled, entry.src_space))
@@ -105,14 +105,16 @@ def mappings(dataset: h5py.Dataset) -> list[Mapping]:
 
 def _blocks(entry: Any, shape: tuple[int, ...]) -> list[Indices]:
     """Return what a mapping fills: one selection, or one for each of its numbered sources."""
-    if "%b" not in entry.file_name + entry.dset_name:
+    if not is_numbered(entry.file_name) and not is_numbered(entry.dset_name):
         selected = _selected(entry.vspace, shape)
         if selected is None:
             low, high = entry.vspace.get_select_bounds()
             selected = tuple(np.arange(a, b + 1) for a, b in zip(low, high, strict=True))
         return [_cut(selected, shape)]
     start, stride, count, block = entry.vspace.get_regular_hyperslab()
-    axis = next(i for i, n in enumerate(count) if n >= UNLIMITED)
+    axis = next((i for i, n in enumerate(count) if n >= UNLIMITED), None)
+    if axis is None or shape[axis] // stride[axis] > MOST_NUMBERED:
+        raise SourceError("unreadable", "the numbered virtual sources cannot be counted")
     blocks = []
     for first in range(start[axis], shape[axis], stride[axis]):
         one = (*count[:axis], 1, *count[axis + 1 :])

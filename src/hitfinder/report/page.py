@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from hitfinder.errors import harmless
 from hitfinder.report.colours import DARK, LIGHT
 
 _STYLE = """
@@ -82,13 +83,17 @@ STYLE = _STYLE.replace("@light", _variables(LIGHT)).replace("@dark", _variables(
 
 
 def page(title: str, header: str, body: str, footer: str) -> str:
-    """Return a whole page; everything but the title is markup."""
-    return (
+    """Return a whole page; everything but the title is markup.
+
+    Control characters, as file names may hold them, are spelled out.
+    """
+    return harmless(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<header>{header}</header>\n<main>{body}<footer>{footer}</footer></main>\n"
-        "</body>\n</html>\n"
+        "</body>\n</html>\n",
+        kept="\n",
     )
 
 
