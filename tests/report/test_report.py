@@ -20,7 +20,7 @@ from hitfinder.results.chunk import ChunkResult, empty_rows
 N = 48
 SECTIONS = (
     *("summary", "time", "peaks", "scores", "resolution", "profile", "pattern", "powder", "best"),
-    *("misses", "problems", "geometry", "settings", "timings", "inputs"),
+    *("misses", "static", "problems", "geometry", "settings", "timings", "inputs"),
 )
 VOID = {"meta", "img", "link", "br", "path", "rect", "circle", "line", "polygon", "input", "hr"}
 
@@ -54,6 +54,11 @@ class Page(html.parser.HTMLParser):
 def geometry():
     panel = Panel("p0", 0, 0, 90, 80, -45.0, -40.0)
     return Geometry(Detector("small", (80, 90), (panel,)), 0.02, 6000.0)
+
+
+def static_place(kind, fs, ss, pixels, frames, hits, masked):
+    numbers = {"pixels": pixels, "frames": frames, "frames_it_would_make_hits": hits}
+    return {"kind": kind, "fs": fs, "ss": ss, **numbers, "masked": masked}
 
 
 def peaks_at(geometry, fs, ss, photons=20.0):
@@ -149,6 +154,16 @@ def make_report(geometry, collected, best, misses, image, complete=True):
             "camera_length_m": 0.02,
         },
         "origin": {"photon_energy_ev": "settings"},
+        "static": {
+            "frames_looked_at": 64,
+            "pixels_masked": 9,
+            "places_masked": 1,
+            "places_left": 1,
+            "places": [
+                static_place("line", 20.5, 30.5, pixels=9, frames=33, hits=12, masked=True),
+                static_place("arc", 60.5, 10.5, pixels=80, frames=64, hits=0, masked=False),
+            ],
+        },
         "settings": {"finder.false_hits": 0.01, "finder.hit_threshold": None, "output.csv": True},
         "hits_from": {"score": 2.0, "false_hits": 0.01},
         "timings": {"frames_per_second": 12.3, "workers": 2},

@@ -1,6 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
+import hitfinder as hf
 from hitfinder.io.open import open_source
 from hitfinder.run.static import learn_static
 
@@ -230,3 +233,22 @@ def test_a_pixel_that_fires_in_few_frames_is_masked(small_geometry, water_like):
     several = good & (fires.sum(axis=0) >= 2)
     assert mask[at[several, 0], at[several, 1]].all()
     assert mask.sum() <= several.sum() + 1
+
+
+def test_a_run_tells_what_it_masked(small_geometry, water_like, tmp_path):
+    rng = np.random.default_rng(12)
+    frames = rng.poisson(water_like * 0.05, (16, *water_like.shape)).astype(np.uint16)
+    frames[1:, 300, 50] += 30
+    for frame in frames:
+        scratch(frame, 80, 100, 40, rng)
+    run = hf.run(frames, tmp_path, geometry=small_geometry, finder="likelihood", workers=1)
+    static = json.loads((tmp_path / "run.json").read_text())["static"]
+    assert static["frames_looked_at"] == 16
+    assert static["places_masked"] == len(static["places"]) == 2
+    by_kind = {place["kind"]: place for place in static["places"]}
+    assert by_kind["pixel"]["frames"] == by_kind["pixel"]["frames_it_would_make_hits"] == 15
+    assert (by_kind["pixel"]["fs"], by_kind["pixel"]["ss"]) == (50.5, 300.5)
+    assert by_kind["line"]["frames"] == 16
+    assert sum(place["pixels"] for place in static["places"]) == static["pixels_masked"]
+    assert run.summary.hits == 0
+    assert 'id="static"' in run.report.read_text()

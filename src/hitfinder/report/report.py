@@ -20,6 +20,7 @@ from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.numbers import number
 from hitfinder.report.page import card, page, section, side_by_side, table
 from hitfinder.report.pictures import GalleryFrame, picture
+from hitfinder.report.static import static_section
 from hitfinder.results.chunk import OK, PENDING
 
 STATUS_MEANING = {
@@ -78,6 +79,7 @@ class Report:
         if len(names) > 1:
             title += f" and {len(names) - 1} more"
         parts = [self._cards(), self._overview(), self._patterns(), self._gallery()]
+        parts += [static_section(self.run["static"], self.view, self.image)]
         parts += [self._problems(), self._settings()]
         versions = ", ".join(f"{name} {v}" for name, v in self.run["versions"].items())
         return page(f"{title} – hitfinder", self._header(title), "".join(parts), escape(versions))
@@ -97,7 +99,8 @@ class Report:
         geometry, links = self.run["geometry"], []
         for name, text in (
             *(("time", "Hit rate"), ("pattern", "Pattern"), ("best", "Best hits")),
-            *(("misses", "Nearest misses"), ("problems", "Problems"), ("settings", "Settings")),
+            *(("misses", "Nearest misses"), ("static", "What does not move")),
+            *(("problems", "Problems"), ("settings", "Settings")),
         ):
             links.append(f'<a href="#{name}">{text}</a>')
         rows, columns = geometry["shape"]

@@ -39,6 +39,9 @@ from hitfinder.run.settings import JobSettings, RunOptions, job_settings
 
 log = logging.getLogger(__name__)
 
+MOST_PLACES = 500
+"""Static places that ``run.json`` lists, those that make most hits first."""
+
 LIBRARIES = ("numpy", "numba", "h5py", "hdf5plugin", "scipy", "pyarrow", "onnxruntime")
 
 
@@ -162,7 +165,8 @@ class _Job:
                 n_workers = self.settings.workers or available_cores()
                 executor = stack.enter_context(Processes(n_workers))
             n_workers = executor.n_workers
-            geometry, interrupted = self._find(executor, show)
+            static, interrupted = self._find(executor, show)
+        geometry = self._masked(static)
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
@@ -176,6 +180,7 @@ class _Job:
             "versions": _versions(),
             "geometry": self._geometry(geometry),
             "origin": self.experiment.origin,
+            "static": static.told(MOST_PLACES),
             "settings": config.flatten(self.settings),
             "hits_from": self._hits_from(),
             "timings": {
@@ -202,8 +207,8 @@ class _Job:
         if not interrupted:
             self.store.remove()
 
-    def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Geometry, bool]:
-        """Process the frames; return the geometry with static pixels masked, and if cut short."""
+    def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Places, bool]:
+        """Process the frames; return what is static in them, and whether that was cut short."""
         geometry, settings = self.experiment.geometry, self.settings
         pipeline = Pipeline(
             self.experiment.source,
@@ -221,10 +226,12 @@ class _Job:
         except KeyboardInterrupt:
             interrupted = True
             static = load_static(self.store)
-        if static is not None:
-            detector = geometry.detector.with_mask(static.mask)
-            geometry = dataclasses.replace(geometry, detector=detector)
-        return geometry, interrupted
+        return static or Places.none(geometry.shape), interrupted
+
+    def _masked(self, static: Places) -> Geometry:
+        """Return the geometry with static pixels masked."""
+        geometry = self.experiment.geometry
+        return dataclasses.replace(geometry, detector=geometry.detector.with_mask(static.mask))
 
     def _hits_from(self) -> dict[str, float | None]:
         """Say which score a hit needs, and what share of blank frames reaches it."""

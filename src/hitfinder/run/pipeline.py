@@ -137,6 +137,7 @@ class Pipeline:
             with copy.deepcopy(self.source) as source:
                 places = learn_static(source, self.geometry, self.hot_pixel_frames)
         self.store.save_array("static-places", places.table)
+        self.store.save_array("static-frames", np.array(places.n_looked))
         self.store.save_array("static-mask", places.mask)
         return places
 
@@ -234,5 +235,8 @@ class _Flow:
 
 def load_static(store: Store) -> Places | None:
     """Return what an unfinished run has learnt to be static; None if it has not."""
-    table, mask = store.load_array("static-places"), store.load_array("static-mask")
-    return None if table is None or mask is None else Places(table, mask)
+    names = ("static-places", "static-mask", "static-frames")
+    table, mask, n_looked = (store.load_array(name) for name in names)
+    if table is None or mask is None or n_looked is None:
+        return None
+    return Places(table, mask, int(n_looked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +69,13 @@ class Places:
         may be the spots of a crystal that never turns.
     mask : ndarray of bool, shape (ss, fs)
         Pixels of those that are masked.
+    n_looked : int
+        Frames that were looked at.
     """
 
     table: NDArray[np.void]
     mask: NDArray[np.bool_]
+    n_looked: int = 0
 
     @staticmethod
     def none(shape: tuple[int, int]) -> Places:
@@ -103,7 +107,23 @@ class Places:
         whole = labels[parts["ss"].astype(int), parts["fs"].astype(int)]
         joined = [_joined(parts[whole == k], n_pixels[k]) for k in np.unique(whole)]
         table = np.concatenate([np.array(joined, PLACE_DTYPE), later.left])
-        return Places(table[np.argsort(-table["n_hits"], kind="stable")], mask)
+        order = np.argsort(-table["n_hits"], kind="stable")
+        return Places(table[order], mask, max(self.n_looked, later.n_looked))
+
+    def told(self, most: int) -> dict[str, Any]:
+        """Return an account in plain values, with as many places at most."""
+        names = {"n_pixels": "pixels", "n_frames": "frames", "n_hits": "frames_it_would_make_hits"}
+        listed = [
+            {names.get(name, name): place[name].item() for name in PLACE_DTYPE.names or ()}
+            for place in self.table[:most]
+        ]
+        return {
+            "frames_looked_at": self.n_looked,
+            "pixels_masked": int(self.mask.sum()),
+            "places_masked": len(self.masked),
+            "places_left": len(self.left),
+            "places": listed,
+        }
 
 
 def _joined(parts: NDArray[np.void], n_pixels: int) -> NDArray[np.void]:
@@ -127,8 +147,9 @@ def find_places(visits: Visits, geometry: Geometry, rings: Rings) -> Places:
     rings : Rings
         Its rings.
     """
-    if len(visits.frames) < LEAST_FRAMES:
-        return Places.none(geometry.shape)
+    n_looked = len(visits.frames)
+    if n_looked < LEAST_FRAMES:
+        return dataclasses.replace(Places.none(geometry.shape), n_looked=n_looked)
     seen = SeenPlaces.of(visits, rings)
     near_mask = beside(geometry.detector.full_mask)
     kinds = np.array(
@@ -148,7 +169,8 @@ def find_places(visits: Visits, geometry: Geometry, rings: Rings) -> Places:
         table["n_pixels"][k] = len(place[0])
         if static[k]:
             table["n_pixels"][k] = lit.mask_place(place, seen.frames_of(k), mask)
-    return Places(table[static | doubtful | arc], mask & ~geometry.detector.full_mask)
+    mask &= ~geometry.detector.full_mask
+    return Places(table[static | doubtful | arc], mask, n_looked)
 
 
 def _middle(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[float, float]:
