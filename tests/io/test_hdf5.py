@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import SourceError
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import FrameLayout, Slab
 from hitfinder.io.open import open_source
+from hitfinder.run.hotpixels import learn_hot_pixels
 
 SHAPE = (20, 24)
 
@@ -387,3 +390,28 @@ def test_a_mask_that_does_not_fit_is_remarked_upon(tmp_path, mask, said):
     assert said in remark
     assert f"{file}:/mask" in remark
     assert (open_source(file).metadata.mask is not None) == (mask.ndim == 3)
+
+
+def test_a_damaged_index_of_chunks_costs_its_frames_alone(tmp_path):
+    """One bit of a node of the index: HDF5 does not even say whether the chunk was written."""
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/data", data=counts(200), chunks=(1, *SHAPE))
+    content = bytearray(path.read_bytes())
+    leaves = [at for at in range(len(content)) if content[at : at + 6] == b"TREE\x01\x00"]
+    assert len(leaves) > 2
+    content[leaves[-1]] ^= 1
+    path.write_bytes(content)
+    source = open_source(path)
+    found = []
+    for index in range(200):
+        try:
+            source.read(index)
+            found.append("ok")
+        except SourceError as error:
+            found.append(error.status)
+    assert set(found) == {"ok", "unreadable"}
+    assert 0 < found.count("unreadable") < 100
+    panel = Panel("p", 0, 0, SHAPE[1], SHAPE[0], -10.0, -10.0)
+    geometry = Geometry(Detector("d", SHAPE, (panel,)), 0.1, 6000.0)
+    assert not learn_hot_pixels(source, geometry, 50).any()

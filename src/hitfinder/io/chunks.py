@@ -51,9 +51,11 @@ def read_item(
         ``missing-source`` if the chunk was never written, ``unreadable`` if it is damaged.
     """
     offset = tuple(index if a == "%" else a if isinstance(a, int) else 0 for a in axes)
-    if dataset.chunks is not None and _never_written(dataset, offset):
-        raise SourceError("missing-source", "the frame was never written", _where(dataset, index))
     try:
+        # The index of the chunks may be damaged as well as they are.
+        if dataset.chunks is not None and _never_written(dataset, offset):
+            what = "the frame was never written"
+            raise SourceError("missing-source", what, _where(dataset, index))
         if algorithm:
             skipped, chunk = dataset.id.read_direct_chunk(offset)
             if not skipped:

@@ -17,7 +17,7 @@ from hitfinder.io.eiger import data_links, open_eiger
 from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.locate import locate
-from hitfinder.io.nexus import Fields
+from hitfinder.io.nexus import Fields, identity
 from hitfinder.io.stack import Hdf5Source, Plane
 from hitfinder.io.tables import NO_INDEX, FrameTable
 
@@ -250,7 +250,7 @@ def _follow(handle: h5py.File, path: str) -> object:
 
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Walk through a file, links included, visiting each object once; yield stacks of frames."""
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[object, object]] = set()
     waiting: collections.deque[tuple[str, h5py.Group]] = collections.deque([("", file)])
     while waiting and len(seen) < MOST_OBJECTS:
         prefix, group = waiting.popleft()
@@ -260,8 +260,7 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
             item = _get(group, name)
             if item is None:
                 continue
-            info = h5py.h5o.get_info(item.id)
-            key = info.fileno, info.addr
+            key = identity(item)
             if key in seen:
                 continue
             seen.add(key)

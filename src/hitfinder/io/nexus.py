@@ -128,14 +128,14 @@ class Fields:
     def _classes(self) -> dict[str, str]:
         """``NX_class`` of the groups of this file, those near the root first."""
         found: dict[str, str] = {}
-        seen: set[tuple[int, int]] = set()
+        seen: set[tuple[object, object]] = set()
         waiting = collections.deque([("", self.file["/"], 0)])
         while waiting and len(seen) < MOST_GROUPS:
             path, group, depth = waiting.popleft()
-            info = h5py.h5o.get_info(group.id)
-            if (info.fileno, info.addr) in seen:
+            key = identity(group)
+            if key in seen:
                 continue
-            seen.add((info.fileno, info.addr))
+            seen.add(key)
             found[path.lstrip("/")] = _text(group.attrs.get("NX_class", ""))
             if depth < MOST_DEEP:
                 names = (f"{path}/{name}" for name in group if _is_own_group(group, name))
@@ -168,7 +168,17 @@ def lost_fields(file: str, broken: dict[str, SourceError]) -> list[SourceError]:
 def _is_own_group(group: h5py.Group, name: str) -> bool:
     """Whether a member is a group of the same file, found without following links."""
     hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
-    return hard and group.get(name, getclass=True) is h5py.Group
+    encoded = name.encode("utf-8", "surrogateescape")
+    return hard and h5py.h5g.get_objinfo(group.id, encoded).type == h5py.h5g.GROUP
+
+
+def identity(found: h5py.Group | h5py.Dataset) -> tuple[object, object]:
+    """Return what tells an object from others, whatever the path that leads to it.
+
+    It is had without reading the index of a dataset's chunks, which may be long, or damaged.
+    """
+    info = h5py.h5g.get_objinfo(found.id, b".")
+    return info.fileno, info.objno
 
 
 def _text(value: object) -> str:
