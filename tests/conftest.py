@@ -171,3 +171,23 @@ def kill_workers():
     ended.set()
     for thread in threads:
         thread.join()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of 4 MiB; the function leaves only so many bytes of it free."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+
+    def leave(n_bytes):
+        ballast = disk / "ballast"
+        ballast.unlink(missing_ok=True)
+        free = shutil.disk_usage(disk).free
+        ballast.write_bytes(bytes(max(free - n_bytes, 0)))
+        return disk
+
+    yield leave
+    subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import OutputError, SourceError
+from hitfinder.export import cxi
 from hitfinder.export.cxi import CxiSummary, write_cxi, write_cxi_geom
 from hitfinder.export.hits import to_pixel_index
 from hitfinder.geometry.crystfel import read_geom
+from hitfinder.io.handles import OPEN_FILES
 from hitfinder.io.open import open_source
+from hitfinder.io.write import NexusWriter
 
 from .conftest import SHAPE, make_hit, make_peaks
 
@@ -341,6 +344,107 @@ def test_source_that_went_missing_leaves_no_file(tmp_path, master, geometry):
     with pytest.raises((SourceError, OutputError), match="x_data_000001"):
         write_cxi(tmp_path / "hits.cxi", source, geometry, hits())
     assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_hits_of_a_lost_file_can_be_left_out(tmp_path, master, geometry, frames, copy):
+    source = open_source(master)
+    source.close()
+    (master.parent / "x_data_000001.h5").unlink()
+    lost = []
+    summary = write_cxi(
+        tmp_path / "hits.cxi",
+        source,
+        geometry,
+        hits(),
+        copy_frames=copy,
+        on_lost=lambda hit, error: lost.append((hit.frame, error.status)),
+    )
+    assert lost == [(frame, "missing-file") for frame in CHOSEN[:4]]
+    assert summary.n_hits == 2
+    with h5py.File(tmp_path / "hits.cxi") as h5file:
+        assert h5file["/entry_1/result_1/frame"][:].tolist() == CHOSEN[4:]
+        np.testing.assert_array_equal(h5file["/entry_1/data_1/data"][:], frames[CHOSEN[4:]])
+
+
+@pytest.mark.parametrize("name", ["25% DMSO", "100%b", "a%%b", "%", "%%%b%"])
+def test_names_in_which_hdf5_gives_percent_a_meaning(tmp_path, geometry, frames, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    with NexusWriter(folder / f"{name}_master.h5", geometry, np.uint16) as writer:
+        for frame in frames:
+            writer.write(frame)
+    with h5py.File(folder / f"{name}.h5", "a") as file:
+        file["100%b/50%"] = frames
+        layout = h5py.VirtualLayout(frames.shape, "u2")
+        layout[:] = h5py.VirtualSource(".", "100%%b/50%%", frames.shape, "u2")
+        file.create_virtual_dataset("entry/data/data", layout)
+    with h5py.File(folder / f"{name}_master.h5") as file:
+        np.testing.assert_array_equal(file["entry/data/data"][:], frames)
+    for path in (f"{name}_master.h5", f"{name}.h5"):
+        source = open_source(folder / path)
+        assert len(source) == len(frames)
+        np.testing.assert_array_equal(source.read(24), frames[24])
+        for out in (tmp_path, folder):
+            write_cxi(out / "hits.cxi", source, geometry, hits())
+            with h5py.File(out / "hits.cxi") as h5file:
+                np.testing.assert_array_equal(h5file["/entry_1/data_1/data"][:], frames[CHOSEN])
+            np.testing.assert_array_equal(open_source(out / "hits.cxi").read(5), frames[24])
+
+
+def test_many_files_are_checked_with_few_open(tmp_path, geometry, frames, monkeypatch):
+    monkeypatch.setattr(cxi, "SOURCES_AT_ONCE", 4)
+    for number, frame in enumerate(frames):
+        with h5py.File(tmp_path / f"f{number:02}.h5", "w") as h5file:
+            h5file["/entry/data/data"] = frame[None]
+    most, plain = [], cxi._check_row
+
+    def check_row(*arguments):
+        plain(*arguments)
+        most.append(len(os.listdir("/proc/self/fd")))
+
+    monkeypatch.setattr(cxi, "_check_row", check_row)
+    before = len(os.listdir("/proc/self/fd"))
+    source = open_source(str(tmp_path / "f*.h5"))
+    write_cxi(tmp_path / "hits.cxi", source, geometry, [make_hit(i, 1) for i in range(25)])
+    assert len(most) == 25
+    assert max(most) <= before + 4 + OPEN_FILES + 2
+    with h5py.File(tmp_path / "hits.cxi") as h5file:
+        np.testing.assert_array_equal(h5file["/entry_1/data_1/data"][:], frames)
+
+
+FULL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from conftest import SHAPE, make_hit
+from hitfinder.errors import OutputError
+from hitfinder.export.cxi import write_cxi
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.open import open_source
+geometry = Geometry(Detector("d", SHAPE, (Panel("p", 0, 0, SHAPE[1], SHAPE[0], 0, 0),)), 0.1, 6e3)
+hits = (make_hit(i, 30) for i in range(1000))
+try:
+    write_cxi(sys.argv[2], open_source("a.h5"), geometry, hits, copy_frames=sys.argv[3] == "copy")
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("copy", ["link", "copy"])
+@pytest.mark.parametrize("free_kb", [0, 8, 40, 100, 180, 250, 300, 340])
+def test_a_full_disk_is_told_and_leaves_no_file(tmp_path, small_disk, free_kb, copy):
+    """HDF5 writes much of a file when it is closed, and must not crash when it cannot."""
+    with h5py.File(tmp_path / "a.h5", "w") as h5file:
+        rng = np.random.default_rng(0)
+        h5file["/entry/data/data"] = rng.integers(0, 200, (1000, *SHAPE), np.uint8)
+    disk = small_disk(free_kb << 10)
+    command = [sys.executable, "-c", FULL, Path(__file__).parent, disk / "hits.cxi", copy]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hits.cxi: cannot be written (No space left on device)" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
 def test_source_that_changed_is_noticed(tmp_path, master, geometry, monkeypatch):

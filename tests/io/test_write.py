@@ -25,6 +25,20 @@ def frames(n, dtype=np.uint16):
     return np.random.default_rng(3).poisson(0.4, (n, 10, 12)).astype(dtype)
 
 
+def test_two_series_are_written_side_by_side(tmp_path):
+    stack = frames(4, np.uint16)
+    with (
+        NexusWriter(tmp_path / "x_master.h5", geometry(), np.uint16) as x,
+        NexusWriter(tmp_path / "y_master.h5", geometry(), np.uint16) as y,
+    ):
+        for frame in stack:
+            x.write(frame)
+            y.write(frame + 1)
+    for name, more in (("x", 0), ("y", 1)):
+        with h5py.File(tmp_path / f"{name}_master.h5") as file:
+            np.testing.assert_array_equal(file["entry/data/data"][:], stack + more)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32, np.float32])
 def test_h5py_alone_reads_every_frame_by_link_and_by_virtual_dataset(tmp_path, dtype):
     stack = frames(7, dtype)

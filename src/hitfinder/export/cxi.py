@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
-from hitfinder.errors import OutputError
+from hitfinder.errors import OutputError, SourceError
 from hitfinder.export.hits import (
     DISTANCE,
     DISTANCE_MM,
@@ -30,6 +30,7 @@ from hitfinder.export.links import FrameLinks
 from hitfinder.geometry.crystfel import Directives, write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
+from hitfinder.io.write import new_hdf5
 
 DATA = "/entry_1/data_1/data"
 MASK = "/entry_1/data_1/mask"
@@ -37,6 +38,9 @@ COPIES = "/entry_1/data_1/copies"
 
 CXI_VERSION = 160
 HITS_PER_WRITE = 256
+
+SOURCES_AT_ONCE = 32
+"""Linked datasets that are checked before the file is closed, with the files they are in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +71,7 @@ def write_cxi(
     *,
     copy_frames: bool = False,
     mask_of: Callable[[int], NDArray[np.bool_] | None] | None = None,
+    on_lost: Callable[[Hit, SourceError], None] | None = None,
 ) -> CxiSummary:
     """Write hits as a CXI file, whole or not at all.
 
@@ -89,6 +94,8 @@ def write_cxi(
     mask_of : callable, optional
         Given a frame's index in the source, its own mask beyond the geometry's, if any; each
         frame's mask is recorded then.
+    on_lost : callable, optional
+        Called with a hit whose frame cannot be read any more, and the reason; it is left out.
 
     Returns
     -------
@@ -100,21 +107,18 @@ def write_cxi(
     OutputError
         If the file cannot be written, or shows other counts than the source gives.
     SourceError
-        If a frame cannot be read.
+        If a frame cannot be read, without `on_lost`.
     """
     if source.shape not in (geometry.shape, (0, 0)):
         what = f"frames of {source.shape} pixels do not fit a geometry of {geometry.shape}"
         raise OutputError(what, str(path))
     with replacing(path) as part:
-        with h5py.File(part, "w") as h5file:
+        with new_hdf5(part, str(path)) as h5file:
             frames = _Frames(h5file, source, geometry.shape, Path(path).parent, copy_frames)
             masks = _Masks(h5file, geometry, mask_of)
             results = Results(h5file, geometry)
             for batch in _batches(hits):
-                for hit in batch:
-                    frames.add(hit.frame)
-                    masks.add(hit.frame)
-                results.add(batch, source)
+                results.add(list(_kept(batch, frames, masks, on_lost)), source)
             frames.finish()
             _write_rest(h5file, geometry)
         _check(part, source, frames)
@@ -124,6 +128,26 @@ def write_cxi(
         results.energies.value(geometry.photon_energy_ev),
         results.lengths.value(geometry.camera_length_m),
     )
+
+
+def _kept(
+    batch: Iterable[Hit],
+    frames: _Frames,
+    masks: _Masks,
+    on_lost: Callable[[Hit, SourceError], None] | None,
+) -> Iterator[Hit]:
+    """Take in the frames and masks of hits; yield those that could be read."""
+    for hit in batch:
+        try:
+            own = masks.of(hit.frame)
+            frames.add(hit.frame)
+        except SourceError as error:
+            if on_lost is None:
+                raise
+            on_lost(hit, error)
+            continue
+        masks.add(own)
+        yield hit
 
 
 def write_cxi_geom(
@@ -203,6 +227,7 @@ class _Frames:
         self.kept.append(frame)
 
     def _copy(self, frame: int) -> None:
+        counts = self.source.read(frame, self.buffer)
         if self.copies is None:
             self.copies = self.h5file.create_dataset(
                 COPIES,
@@ -214,7 +239,7 @@ class _Frames:
             )
         self.n_copied += 1
         self.copies.resize(self.n_copied, axis=0)
-        self.copies[-1] = self.source.read(frame, self.buffer)
+        self.copies[-1] = counts
         self.links.add_own(self.copies)
 
     def finish(self) -> None:
@@ -254,10 +279,14 @@ class _Masks:
             MASK, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=(1, *shape), **packed
         )
 
-    def add(self, frame: int) -> None:
+    def of(self, frame: int) -> NDArray[np.bool_] | None:
+        """Return the mask of a frame beyond that of all, if it has one."""
+        return None if self.mask_of is None else self.mask_of(frame)
+
+    def add(self, own: NDArray[np.bool_] | None) -> None:
+        """Append the mask of a frame."""
         if self.mask_of is None:
             return
-        own = self.mask_of(frame)
         self.masks.resize(len(self.masks) + 1, axis=0)
         self.masks[-1] = self.common if own is None else self.common | own
 
@@ -280,17 +309,30 @@ def _write_rest(h5file: h5py.File, geometry: Geometry) -> None:
 
 
 def _check(part: Path, source: FrameSource, frames: _Frames) -> None:
-    """Read one frame of every dataset that is linked, since HDF5 does not tell of lost files."""
+    """Read one frame of every dataset that is linked, since HDF5 does not tell of lost files.
+
+    HDF5 keeps every source of a virtual dataset open that it has read from, so the file is opened
+    anew from time to time.
+    """
     if frames.links.only_own:
         return
-    with h5py.File(part, "r") as h5file:
-        data = h5file[DATA]
-        for row in frames.links.samples():
-            expected = source.read(frames.kept[row], frames.buffer)
-            if not np.array_equal(data[row], expected, equal_nan=expected.dtype.kind == "f"):
-                name = source.ref(frames.kept[row]).file
-                hint = "copy the frames instead (--copy-frames)"
-                raise OutputError(f"frames of {name} cannot be linked to", str(part), hint)
+    rows = iter(frames.links.samples())
+    while some := list(itertools.islice(rows, SOURCES_AT_ONCE)):
+        with h5py.File(part, "r", rdcc_nbytes=0) as h5file:
+            data = h5file[DATA]
+            for row in some:
+                _check_row(data, row, source, frames)
+
+
+def _check_row(data: h5py.Dataset, row: int, source: FrameSource, frames: _Frames) -> None:
+    try:
+        expected = source.read(frames.kept[row], frames.buffer)
+    except SourceError:
+        return  # the file was there a moment ago, when it was linked
+    if not np.array_equal(data[row], expected, equal_nan=expected.dtype.kind == "f"):
+        name = source.ref(frames.kept[row]).file
+        hint = "copy the frames instead (--copy-frames)"
+        raise OutputError(f"frames of {name} cannot be linked to", data.file.filename, hint)
 
 
 def _batches(hits: Iterable[Hit]) -> Iterator[list[Hit]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,8 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.nxmx import DATA_PATH, DataFiles, write_master
 
 PARTIAL_SUFFIX = ".partial"
+
+_PACKERS = itertools.count()
 
 
 class FramePacker:
@@ -59,8 +62,10 @@ class FramePacker:
         if self._marked is not None:
             frame.reshape(-1)[self._marked] = np.iinfo(self.dtype).max
         if self._dataset is None:
-            # HDF5 packs what is written to a file, which may be in memory.
-            file = h5py.File("packed", "w", driver="core", backing_store=False, rdcc_nbytes=0)
+            # HDF5 packs what is written to a file, which may be in memory. It tells such files
+            # apart by their names.
+            name = f"packed {next(_PACKERS)}"
+            file = h5py.File(name, "w", driver="core", backing_store=False, rdcc_nbytes=0)
             self._dataset = _frame_dataset(file, self.shape, self.dtype)
             self._dataset.resize(1, axis=0)
         self._dataset[0] = frame
@@ -322,6 +327,45 @@ class NexusWriter:
             self._remove()
 
 
+@contextlib.contextmanager
+def new_hdf5(path: Path, where: str = "") -> Iterator[h5py.File]:
+    """Write an HDF5 file; one that cannot be finished is dropped, on a full disk too.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write it.
+    where : str
+        What to call it in messages, if its name is not the final one.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        file = h5py.File(path, "w", rdcc_nbytes=0)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({reason(error)})", where or str(path)) from error
+    try:
+        yield file
+        file.flush()
+        file.close()
+    except BaseException as error:
+        if file:
+            close_unwritten(file)
+        if isinstance(error, OSError) or _is_of_hdf5(error):
+            what = f"cannot be written ({reason(error)})"
+            raise OutputError(what, where or str(path)) from error
+        raise
+
+
+def _is_of_hdf5(error: BaseException) -> bool:
+    """Tell an error of HDF5 that h5py has no other class for."""
+    told = isinstance(error, RuntimeError) and re.match("(Can't|Unable to|Couldn't) ", str(error))
+    return bool(told)
+
+
 def close_unwritten(file: h5py.File) -> None:
     """Close a file that is to be dropped, whether or not its disk takes any more.
 
@@ -333,7 +377,7 @@ def close_unwritten(file: h5py.File) -> None:
         file.close()
 
 
-def reason(error: OSError | RuntimeError) -> str:
+def reason(error: BaseException) -> str:
     """Return why writing HDF5 failed in a few words; HDF5's own take several lines."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +12,7 @@ import hdf5plugin
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
-from hitfinder.errors import OutputError
-from hitfinder.io.write import close_unwritten, reason
+from hitfinder.io.write import new_hdf5
 from hitfinder.study.dataset.framefile import (
     ATTRIBUTE_NAMES,
     PER_FRAME,
@@ -53,37 +52,22 @@ class FrameFileWriter:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             part = stack.enter_context(replacing(self.path))
-            with self._errors():
-                # Without a chunk cache a frame that cannot be written fails when it is appended.
-                self._file = h5py.File(part, "w", rdcc_nbytes=0)
-            stack.push(self._close)
+            self._file = stack.enter_context(new_hdf5(part, str(self.path)))
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
         self._stack.__exit__(*exc_info)
 
-    def _close(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Finish the file, or drop what is in it if something went wrong."""
-        try:
-            if kind is None:
-                with self._errors():
-                    self._file.flush()
-                    self._file.close()
-        finally:
-            if self._file:
-                close_unwritten(self._file)
-
     def append(self, frame: NDArray) -> None:
         """Add one frame of counts, shape (rows, columns); all must be of one shape and type."""
         if self.single and self.n_frames:
             raise ValueError("a single-frame file holds one frame")
-        with self._errors():
-            if self._dataset is None:
-                self._dataset = self._create(frame)
-            if not self.single:
-                self._dataset.resize(self.n_frames + 1, axis=0)
-                self._dataset[self.n_frames] = frame
+        if self._dataset is None:
+            self._dataset = self._create(frame)
+        if not self.single:
+            self._dataset.resize(self.n_frames + 1, axis=0)
+            self._dataset[self.n_frames] = frame
         self.n_frames += 1
 
     def _create(self, frame: NDArray) -> h5py.Dataset:
@@ -124,19 +108,11 @@ class FrameFileWriter:
         if self.n_frames != len(attributes):
             raise ValueError(f"{self.n_frames} frames with attributes for {len(attributes)}")
         per_frame = {name: getattr(attributes, name) for name in ATTRIBUTE_NAMES}
-        with self._errors():
-            for name, values in {**per_frame, **(extra or {})}.items():
-                if self.single:
-                    value = values[0]
-                    self._file.attrs[name] = bool(value) if name == "peak" else value
-                else:
-                    self._file.create_dataset(f"{PER_FRAME}/{name}", data=values)
-            for name in SPOT_FIELDS if spots is not None else ():
-                self._file.create_dataset(f"{SPOTS}/{name}", data=getattr(spots, name))
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            raise OutputError(f"cannot be written ({reason(error)})", str(self.path)) from error
+        for name, values in {**per_frame, **(extra or {})}.items():
+            if self.single:
+                value = values[0]
+                self._file.attrs[name] = bool(value) if name == "peak" else value
+            else:
+                self._file.create_dataset(f"{PER_FRAME}/{name}", data=values)
+        for name in SPOT_FIELDS if spots is not None else ():
+            self._file.create_dataset(f"{SPOTS}/{name}", data=getattr(spots, name))
