@@ -1,9 +1,11 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
-from hitfinder.atomic import replacing
+from hitfinder.atomic import _HOST, clear_unfinished, replacing
 from hitfinder.errors import OutputError
 
 
@@ -49,3 +51,29 @@ def test_trouble_of_the_disk_is_one_line(tmp_path, code):
 def test_other_errors_pass(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt"):
         open(tmp_path / "missing")  # noqa: SIM115
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    script = "import os, signal, sys\nfrom hitfinder.atomic import replacing\n"
+    script += "with replacing(sys.argv[1]) as part:\n    part.write_text('half')\n"
+    killed = subprocess.run(
+        [sys.executable, "-c", script + "    os.kill(0, signal.SIGKILL)", tmp_path / "a.txt"],
+        start_new_session=True,
+        check=False,
+    )
+    assert killed.returncode == -9
+    (left,) = tmp_path.iterdir()
+    process = int(left.name.split("-")[-1].split(".")[0])
+    elsewhere = tmp_path / left.name.replace(f"{_HOST}-", "other-")
+    old, mine = tmp_path / ".b.other-5.part", tmp_path / ".notes.part"
+    for path in (elsewhere, old, mine, tmp_path / f".c.{_HOST}-{10**30}.part"):
+        path.write_text("x")
+    os.utime(old, (0, 0))
+    with replacing(tmp_path / "alive") as alive:
+        alive.write_text("new")
+        clear_unfinished(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {
+            *(elsewhere.name, mine.name, alive.name)
+        }
+    assert process != os.getpid()
+    assert (tmp_path / "alive").read_text() == "new"

@@ -16,6 +16,7 @@ BASE = {
     "config",
     "contracts",
     "logs",
+    "locks",
     "atomic",
     "interrupts",
     "executors",

@@ -6,6 +6,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,11 @@ _DISK_ERRORS = {
     errno.EPERM,
     errno.EROFS,
 }
+
+
+_HOST = re.sub(r"\W", "", socket.gethostname()) or "host"
+_UNFINISHED = re.compile(r"\.(?P<host>\w+)-(?P<process>\d+)\.part$")
+_DAY_S = 86400.0
 
 
 @contextlib.contextmanager
@@ -46,7 +54,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if not target.parent.is_dir():
         raise OutputError(f"folder {str(target.parent)!r} does not exist", str(target))
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{_HOST}-{os.getpid()}.part")
     try:
         yield part
         os.replace(part, target)
@@ -56,6 +64,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed have left half written in a folder.
+
+    Files of processes of other machines are left for a day, since they may be at work.
+    """
+    for path in folder.glob(".*.part"):
+        found = _UNFINISHED.search(path.name)
+        if found and _is_abandoned(path, found["host"], int(found["process"])):
+            path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, host: str, process: int) -> bool:
+    try:
+        if host != _HOST:
+            return time.time() - path.stat().st_mtime > _DAY_S
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def sha256(path: Path) -> str:

@@ -229,3 +229,30 @@ def test_the_projects_own_reader_gets_back_what_was_written(tmp_path):
     np.testing.assert_array_equal(said.mask, mask)
     assert [file.frames for file in source.contents.linked_files] == [2, 2, 1]
     assert source.problems == ()
+
+
+FULL = """
+import sys, numpy as np
+from hitfinder.errors import OutputError
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.write import NexusWriter
+detector = Detector("d", (40, 40), (Panel("p", 0, 0, 40, 40, 0, 0),))
+try:
+    with NexusWriter(sys.argv[1], Geometry(detector, 0.1, 6000), "u2", frames_per_file=5) as writer:
+        for number in range(12):
+            writer.write(np.random.default_rng(number).integers(0, 60000, (40, 40), "u2"))
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("free_kb", [0, 4, 8, 12, 20, 24, 28, 32, 40, 48, 56, 64])
+def test_a_full_disk_is_told_and_leaves_no_file(small_disk, free_kb):
+    disk = small_disk(free_kb << 10)
+    command = [sys.executable, "-c", FULL, disk / "x_master.h5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "No space left on device" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert [path.name for path in disk.iterdir()] == ["ballast"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import os
 import re
@@ -171,11 +172,13 @@ class NexusWriter:
                 where=str(old[0]),
                 hint="Choose another name, or allow it to be overwritten.",
             )
+        for left in self.path.parent.glob(f".{glob.escape(self._prefix)}_*.h5{PARTIAL_SUFFIX}"):
+            left.unlink()  # of a process that was killed
 
     def _series_on_disk(self) -> list[Path]:
         """Return the finished files of this name, the master first."""
         master = [self.path] if self.path.exists() else []
-        return master + sorted(self.path.parent.glob(f"{self._prefix}_data_[0-9]*.h5"))
+        return master + sorted(self.path.parent.glob(f"{glob.escape(self._prefix)}_data_[0-9]*.h5"))
 
     def __len__(self) -> int:
         """Return the number of frames written so far."""
@@ -241,7 +244,7 @@ class NexusWriter:
             row = self._lengths[-1]
             dataset.resize(row + 1, axis=0)
             dataset.id.write_direct_chunk((row, 0, 0), chunk)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise OutputError(
                 f"cannot write a frame: {reason(error)}", where=str(self.path)
             ) from error
@@ -272,6 +275,8 @@ class NexusWriter:
     def _finish_file(self) -> None:
         if self._file is not None:
             self._file[DATA_PATH].attrs["image_nr_high"] = len(self)
+            # Closing would crash where this fails.
+            self._file.flush()
             self._file.close()
             self._file = None
 
@@ -289,18 +294,26 @@ class NexusWriter:
         )
         try:
             self._finish_file()
-            with h5py.File(_partial(self.path), "w") as master:
+            with new_hdf5(_partial(self.path), str(self.path)) as master:
                 write_master(master, self._geometry, series)
+            self.withdraw()
             new = [self.data_file(number) for number in numbers]
             for file in (*new, self.path):
                 os.replace(_partial(file), file)
             for stale in set(self._series_on_disk()) - {*new, self.path}:
                 stale.unlink()
-        except OSError as error:
+        except OutputError:
+            self._remove()
+            raise
+        except (OSError, RuntimeError) as error:
             self._remove()
             raise OutputError(
                 f"cannot finish the series: {reason(error)}", str(self.path)
             ) from error
+
+    def withdraw(self) -> None:
+        """Remove the master of an earlier series of this name, before what it describes changes."""
+        self.path.unlink(missing_ok=True)
 
     def _remove(self) -> None:
         """Drop everything written so far."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from hitfinder import atomic
 from hitfinder.errors import OutputError
+from hitfinder.locks import Lock
 from hitfinder.results.chunk import ChunkResult, Counts
 from hitfinder.results.totals import Totals
 
@@ -65,26 +64,18 @@ class Store:
         """Of all chunks that are done."""
         self._merged: set[str] = set()
         self._waiting: list[str] = []
-        # Not through a link, and without emptying what is there.
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._lock = os.open(self.folder / LOCK, flags, 0o666)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            hint = "Wait for it, or write to another folder."
-            raise OutputError("another run is writing here", str(out_dir), hint) from error
+        self._lock = Lock(self.folder / LOCK, "run")
+        for folder in (self.folder, out_dir):
+            atomic.clear_unfinished(folder)
 
     def close(self) -> None:
         """Let other processes use the folder."""
-        if self._lock >= 0:
-            os.close(self._lock)
-        self._lock = -1
+        self._lock.release()
 
     def remove(self) -> None:
         """Delete the folder: the job is finished and its outputs are written."""
-        self.close()
         shutil.rmtree(self.folder)
+        self.close()
 
     def clear(self) -> None:
         """Forget the job that is here. Links are deleted, not what they lead to."""

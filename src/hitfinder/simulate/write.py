@@ -11,13 +11,15 @@ import numpy as np
 
 import hitfinder
 from hitfinder import config
-from hitfinder.atomic import replacing
+from hitfinder.atomic import clear_unfinished, replacing
 from hitfinder.crystal.orientation import COLUMNS, to_columns
+from hitfinder.errors import OutputError
 from hitfinder.executors.contract import Executor, results
 from hitfinder.export.tables import schema_of, table_writer
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
+from hitfinder.locks import locked
 from hitfinder.progress import Advance
 from hitfinder.simulate.detector import shot_geometry
 from hitfinder.simulate.frame import TRUTH_DTYPE, SimulatedFrame
@@ -100,25 +102,35 @@ def write_simulation(
         If the folder cannot be written.
     """
     _tell_what_varies(settings)
-    writer = NexusWriter(
-        folder / MASTER,
-        simulator.geometry,
-        simulator.dtype,
-        frames_per_file=frames_per_file,
-        mark_masked=settings.noise,
-        overwrite=overwrite,
-    )
-    with writer, executor:
-        _write_frames(simulator, writer, folder, executor, advance)
-        write_geom(
-            folder / GEOMETRY,
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made ({error.strerror})", str(folder)) from error
+    with locked(folder, "simulation"), executor:
+        clear_unfinished(folder)
+        writer = NexusWriter(
+            folder / MASTER,
             simulator.geometry,
-            data_path="/entry/data/data",
-            comments=(f"hitfinder {hitfinder.__version__} simulate",),
+            simulator.dtype,
+            frames_per_file=frames_per_file,
+            mark_masked=settings.noise,
+            overwrite=overwrite,
         )
-        with replacing(folder / "settings.toml") as part:
-            made = f"# hitfinder {hitfinder.__version__}: {len(simulator)} frames\n"
-            part.write_text(made + config.to_toml(settings))
+        with writer:
+            _write_frames(simulator, writer, folder, executor, advance)
+            _write_rest(simulator, settings, folder)
+
+
+def _write_rest(simulator: Simulator, settings: SimulationSettings, folder: Path) -> None:
+    write_geom(
+        folder / GEOMETRY,
+        simulator.geometry,
+        data_path="/entry/data/data",
+        comments=(f"hitfinder {hitfinder.__version__} simulate",),
+    )
+    with replacing(folder / "settings.toml") as part:
+        made = f"# hitfinder {hitfinder.__version__}: {len(simulator)} frames\n"
+        part.write_text(made + config.to_toml(settings))
 
 
 def _tell_what_varies(settings: SimulationSettings) -> None:
@@ -153,6 +165,8 @@ def _write_frames(
             shots.add(_shot_columns(frame, shot_geometry(simulator.geometry, frame.shot)))
             crystals.add(_crystal_columns(frame.shot))
             advance(1)
+        # The tables of an earlier simulation are replaced when this block is left.
+        writer.withdraw()
 
 
 def _with_axes(units: dict[str, str]) -> dict[str, str]:

@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.atomic import sha256
+from hitfinder.atomic import clear_unfinished, sha256
 from hitfinder.errors import OutputError
 from hitfinder.executors.choose import executor_for
 from hitfinder.executors.contract import Executor, results
+from hitfinder.locks import locked
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.framefile import Attributes, Spots
 from hitfinder.study.dataset.framewriter import FrameFileWriter
@@ -100,12 +101,31 @@ def build(
         If there is a finished tree, one of another recipe, or files of unknown origin.
     """
     root = Path(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made ({error.strerror})", str(root)) from error
+    with locked(root, "build"):
+        return _build(
+            root, settings, recipe, maker, executor or executor_for(max(1, workers)), progress
+        )
+
+
+def _build(
+    root: Path,
+    settings: tuple[Setting, ...],
+    recipe: Recipe,
+    maker: Maker,
+    executor: Executor,
+    progress: Progress,
+) -> Manifest:
     plan = Manifest(recipe.as_dict(), settings)
     _prepare(root, plan)
     journal = Journal(root)
     for setting in settings:
         for folder in FOLDERS:
             (root / folder / setting.name).mkdir(parents=True, exist_ok=True)
+            clear_unfinished(root / folder / setting.name)
     for setting in settings if recipe.protocol == "paper" else ():
         if not journal.has(root, [_shared_water_path(setting)]):
             journal.add([_write_shared_water(root, setting, maker)])
@@ -115,8 +135,8 @@ def build(
     if len(todo) < len(files):
         log.info("%d of %d files are there already", len(files) - len(todo), len(files))
         progress(sum(len(work.frames(file)) for file in set(files) - set(todo)))
-    with executor or executor_for(max(1, workers)) as chosen:
-        for records in results(chosen.run(work, todo)):
+    with executor:
+        for records in results(executor.run(work, todo)):
             journal.add(records)
             progress(records[0].n_frames)
     # The manifest is written last: a tree that has its files listed is complete.
@@ -136,10 +156,6 @@ def _prepare(root: Path, plan: Manifest) -> None:
         if taken:
             what = f"there is a folder {taken[0]!r} but no {manifest.MANIFEST}"
             raise OutputError(what, str(root), "Choose another folder.")
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot be made ({error.strerror})", str(root)) from error
         plan.write(root)
     elif there.is_complete:
         hint = "Choose another folder, or remove this one first."
