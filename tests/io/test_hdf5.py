@@ -1,13 +1,13 @@
 import h5py
 import numpy as np
 import pytest
+from hitfinder.run.hotpixels import learn_hot_pixels
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import FrameLayout, Slab
 from hitfinder.io.open import open_source
-from hitfinder.run.hotpixels import learn_hot_pixels
 
 SHAPE = (20, 24)
 
