@@ -1,0 +1,107 @@
+"""A known crystal, searched in all pixels: hits and orientations against Bragg scale.
+
+The suite's frames of proteinase K (flux-1, -100, -2000) are searched for it: with its structure,
+with the cell alone, and with the structure of another crystal in the same cell. The background is
+the one that the frames themselves tell. A frame counts as a hit if its best orientation is likelier
+than that of all but 1 % of the blanks, by Gumbel's distribution fitted to the blanks. It is right
+if it is within 0.5° of the truth, up to the lattice's symmetry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+
+from hitfinder.crystal.compute import random_structure_factors
+from hitfinder.crystal.lattice import lattice_of
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.indexing.known.background import background_image
+from hitfinder.indexing.known.chance import Chance
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.search import Hypothesis, search
+from hitfinder.suite import simulated
+from hitfinder.suite.hits import half_point
+from report import results_header, write_json
+
+SCALES = {1: (0.001, 0.0003, 0.0001), 100: (0.003, 0.001), 2000: (0.01, 0.003)}
+FALSE_HITS, RIGHT_DEG = 0.01, 0.5
+
+
+def crystals(maker: simulated.SimulatedCondition, kinds: list[str]) -> dict[str, KnownCrystal]:
+    """What is known of the crystal, by kind."""
+    factors, geometry = maker.factors, maker.geometry()
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    rng = np.random.default_rng(1)
+    other = random_structure_factors(factors.cell, factors.space_group_name, rng, factors.d_min_a)
+    known = {"structure": factors, "cell": None, "wrong structure": other}
+    return {kind: KnownCrystal.of(lattice, geometry, factors=known[kind]) for kind in kinds}
+
+
+def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str, Any]:
+    """Hits and orientations of a background, by what is known and Bragg scale."""
+    maker = simulated.SimulatedCondition(
+        simulated.flux_condition(shots), simulated.flux_settings(shots)
+    )
+    scales = maker.condition.scales
+    finder = LikelihoodFinder(maker.geometry())
+    out: dict[str, Any] = {}
+    for kind, crystal in crystals(maker, kinds).items():
+        seconds: list[float] = []
+
+        def found(frame: np.ndarray, crystal=crystal, seconds=seconds) -> Hypothesis:
+            began = time.process_time()
+            counts, rate = finder.counts_and_background(frame)
+            best = search(crystal, counts, background_image(counts, finder.rings, rate))
+            seconds.append(time.process_time() - began)
+            return best[0]
+
+        chance = Chance.fitted([found(maker.blank(None, k)).log_ratio for k in range(n_blanks)])
+        rows, n_found = {}, []
+        for scale in SCALES[shots]:
+            group = scales.index(scale)
+            hits = right = sure_wrong = 0
+            for k in range(n_hits):
+                number = group + k * len(scales)
+                best = found(maker.hit(None, number)[0])
+                axes = best.turn @ crystal.lattice.cell.reciprocal
+                good = crystal.lattice.angle_deg(axes, maker.axes(number)) < RIGHT_DEG
+                sure = chance.false_share(best.log_ratio) <= FALSE_HITS
+                hits, right = hits + sure, right + good
+                sure_wrong += sure and not good
+            rows[f"{scale:g}"] = {
+                "hits": hits, "right": right, "hits_not_right": sure_wrong, "of": n_hits,
+            }  # fmt: skip
+            n_found.append(hits)
+            print(shots, kind, scale, rows[f"{scale:g}"], flush=True)
+        half = half_point(SCALES[shots], n_found, [n_hits] * len(n_found))
+        out[kind] = {
+            "scales": rows,
+            "half_scale": dataclasses.asdict(half),
+            "chance": dataclasses.asdict(chance) | {"least": chance.least(FALSE_HITS)},
+            "seconds_a_frame": round(float(np.median(seconds)), 2),
+        }
+        print(shots, kind, out[kind]["half_scale"], out[kind]["seconds_a_frame"], flush=True)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shots", type=int, nargs="+", default=list(SCALES))
+    parser.add_argument("--kinds", nargs="+", default=["structure", "cell", "wrong structure"])
+    parser.add_argument("--hits", type=int, default=16, help="frames of each Bragg scale")
+    parser.add_argument("--blanks", type=int, default=30)
+    parser.add_argument("--out", default="known.json")
+    given = parser.parse_args()
+    found = {
+        f"flux-{shots}": judged(shots, given.kinds, given.hits, given.blanks)
+        for shots in given.shots
+    }
+    write_json(given.out, results_header([]) | found)
+
+
+if __name__ == "__main__":
+    main()
