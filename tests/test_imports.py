@@ -14,6 +14,7 @@ BASE = {
     "units",
     "errors",
     "config",
+    "compilecache",
     "contracts",
     "logs",
     "locks",

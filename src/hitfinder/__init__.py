@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from hitfinder import lazy
+from hitfinder import compilecache, lazy
 
 if TYPE_CHECKING:
     from hitfinder.errors import ConfigError as ConfigError
@@ -91,3 +91,5 @@ PUBLIC = {
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy.attach(__name__, PUBLIC)
+
+compilecache.ensure()

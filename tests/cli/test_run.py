@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -326,6 +327,29 @@ def test_bad_input_is_one_clear_line(series, capsys, tmp_path, monkeypatch):
         assert said.count("\n") == 1
         assert not out.exists()
     assert "file: cannot be used as a folder" in complaint(capsys, "run", master, "-o", "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("two\nlines", "line break"), (os.fsdecode(b"caf\xe9"), "no valid UTF-8")]
+)
+@pytest.mark.parametrize("where", ["file", "folder", "list", "out"])
+def test_paths_that_cannot_be_named_are_refused_at_the_start(
+    series, capsys, tmp_path, name, told, where
+):
+    odd, out = tmp_path / name, tmp_path / "out"
+    odd.mkdir()
+    given = odd / "run_master.h5" if where == "folder" else tmp_path / f"{name}.h5"
+    if where == "out":
+        given, out = series.master, odd / "out"
+    else:
+        given.symlink_to(series.master)
+    if where == "list":
+        if "\n" in name:
+            pytest.skip("a list has no line breaks in its lines")
+        (tmp_path / "frames.lst").write_bytes(os.fsencode(f"{given} //0\n"))
+        given = tmp_path / "frames.lst"
+    assert told in complaint(capsys, "run", given, "-o", out)
+    assert not out.exists()
 
 
 def test_folders_that_hold_something_are_refused(series, capsys, tmp_path):

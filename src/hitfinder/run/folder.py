@@ -52,15 +52,47 @@ def fingerprint(
     }
 
 
+def check_name(name: str, what: str = "") -> None:
+    """Refuse a path that tables, lists and HDF5 files could not name, before work is done.
+
+    Parameters
+    ----------
+    name : str
+        The path.
+    what : str
+        What it is the path of, for people; the path itself by default.
+
+    Raises
+    ------
+    OutputError
+        If it holds a line break, or bytes that are no text.
+    """
+    why = "holds a line break" if {"\n", "\r"} & set(name) else ""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        why = "is no valid UTF-8"
+    if why:
+        hint = "Rename it, or use a link of another name."
+        raise OutputError(f"the path {name!r} {why}", what, hint)
+
+
 def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:
     """Describe the frames of a job: which, in which order, in which state of their files."""
     refs = hashlib.sha256()
     files: dict[str, None] = {}
+    named: set[str] = set()
     for index in range(len(source)):
         ref = source.ref(index)
-        files.setdefault(os.path.realpath(ref.file))
+        if ref.file not in named:
+            named.add(ref.file)
+            check_name(ref.file)
+            files.setdefault(os.path.realpath(ref.file))
+        if ref.group:
+            check_name(ref.group, ref.file)
         refs.update(f"{ref.file} {ref.event}\n".encode("utf-8", "surrogateescape"))
     for linked in source.contents.linked_files:
+        check_name(linked.path)
         files.setdefault(os.path.realpath(linked.path))
     in_memory = {os.path.realpath(m.ref(0).file): m.digest for m in source.members if m.digest}
     return {

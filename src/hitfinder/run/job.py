@@ -32,7 +32,7 @@ from hitfinder.network import model as peak_model
 from hitfinder.progress import Advance, counting
 from hitfinder.results.run import Run
 from hitfinder.results.store import Store
-from hitfinder.run.folder import fingerprint, open_folder
+from hitfinder.run.folder import check_name, fingerprint, open_folder
 from hitfinder.run.outputs import Outputs
 from hitfinder.run.pipeline import Pipeline, load_static, try_out
 from hitfinder.run.settings import JobSettings, RunOptions, job_settings
@@ -105,6 +105,8 @@ def run(
     folder, given = Path(out), listed(inputs)
     if resume and overwrite:
         raise ConfigError("resume and overwrite exclude each other")
+    for name in (*map(_name, given), str(folder), os.getcwd()):
+        check_name(name)
     in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
     chosen = job_settings(settings, {**changes, "geometry": file})
     experiment = open_experiment(given, chosen.geometry, in_python, reader=chosen.reader)

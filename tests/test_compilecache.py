@@ -1,0 +1,96 @@
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hitfinder
+from hitfinder import compilecache
+
+PACKAGE = Path(hitfinder.__file__).parent
+COUNT = """
+import os
+import numpy as np
+from hitfinder.results.binned import add_binned
+total = np.zeros((2, 2), np.int64)
+add_binned(np.ones((4, 4), np.float32), np.zeros((4, 4), bool), np.float32(9), 2, total)
+print(total.sum(), os.environ.get("NUMBA_CACHE_DIR", "-"))
+"""
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Run Python where neither the package nor the home can be written to."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted read-only here")
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def run(*code, **variables):
+        lines = [
+            f"mount --bind {shlex.quote(str(folder))} {shlex.quote(str(folder))} && "
+            f"mount -o remount,ro,bind {shlex.quote(str(folder))}"
+            for folder in (PACKAGE, home)
+        ]
+        lines.append(shlex.join(["exec", sys.executable, "-c", *code]))
+        removed = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+        kept = {name: value for name, value in os.environ.items() if name not in removed}
+        return subprocess.run(
+            ["unshare", "-m", "sh", "-c", " && ".join(lines)],
+            capture_output=True,
+            text=True,
+            env={**kept, "HOME": str(home), "TMPDIR": str(tmp_path), **variables},
+            check=False,
+        )
+
+    return run
+
+
+def test_compiled_code_is_kept_where_nothing_else_can_be_written(tmp_path, read_only):
+    kept = []
+    for _ in range(2):
+        done = read_only(COUNT)
+        assert done.returncode == 0, done.stderr
+        total, folder = done.stdout.split()
+        assert total == str(16 * 4096)
+        assert Path(folder).parent == tmp_path
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        kept.append({path: path.stat().st_mtime_ns for path in Path(folder).rglob("*.nbc")})
+    assert kept[0]
+    assert kept[0] == kept[1], "the second process must not compile again"
+
+
+def test_numba_alone_would_refuse(tmp_path, read_only):
+    done = read_only("import numba\nimport hitfinder.finding.poisson", TMPDIR="/proc")
+    assert "cannot cache function" in done.stderr
+
+
+@pytest.mark.parametrize("danger", ["link", "open"])
+def test_a_folder_others_can_write_to_is_not_used(tmp_path, monkeypatch, danger):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    usual = tmp_path / f"hitfinder-{os.getuid()}"
+    assert compilecache._temporary() == str(usual)
+    assert compilecache._temporary() == str(usual)
+    if danger == "link":
+        usual.rename(tmp_path / "elsewhere")
+        usual.symlink_to(tmp_path / "elsewhere")
+    else:
+        usual.chmod(0o777)
+    other = Path(compilecache._temporary())
+    assert other != usual
+    assert other.parent == tmp_path
+    assert stat.S_IMODE(other.stat().st_mode) == 0o700
+
+
+def test_nothing_is_chosen_where_it_is_not_needed(tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(compilecache, "_temporary", lambda: pytest.fail("not needed"))
+    compilecache.ensure()
+    assert "NUMBA_CACHE_DIR" not in os.environ
+    monkeypatch.setattr(compilecache, "_is_writable", lambda folder: False)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "mine")
+    compilecache.ensure()
+    assert os.environ["NUMBA_CACHE_DIR"] == "mine"
