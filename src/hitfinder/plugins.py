@@ -167,5 +167,21 @@ def _entries(group: str, path: tuple[str, ...]) -> tuple[Registered, ...]:
 
 
 def path_of(named: Any) -> Any:
-    """Return ``module:Class`` of a class; anything else, such as a name, as it is."""
-    return f"{named.__module__}:{named.__qualname__}" if isinstance(named, type) else named
+    """Return ``module:Class`` of a class; anything else, such as a name, as it is.
+
+    Raises
+    ------
+    ConfigError
+        If the class is defined within a function, where no other process finds it.
+    """
+    if not isinstance(named, type):
+        return named
+    if "<locals>" in named.__qualname__:
+        hint = "Define it in a module, outside of functions."
+        raise ConfigError(f"class {named.__name__!r} is defined within a function", hint=hint)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def is_of_this_session(path: str) -> bool:
+    """Whether a ``module:Class`` is of the main script or a notebook: no other process has it."""
+    return path.startswith("__main__:")

@@ -74,6 +74,13 @@ def peak_table(fs: ArrayLike, ss: ArrayLike, **columns: ArrayLike) -> NDArray[np
         Positions, in pixels, corner convention.
     **columns : array_like, shape (n,)
         Any other columns of `PEAK_DTYPE`.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> table = hf.peak_table([10.5, 80.5], [20.5, 40.5], photons=[30, 12])
+    >>> table["photons"].tolist(), table["probability"].tolist()
+    ([30.0, 12.0], [nan, nan])
     """
     table = np.zeros(np.asarray(fs).shape, PEAK_DTYPE)
     for name in PEAK_DTYPE.names or ():

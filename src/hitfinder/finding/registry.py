@@ -15,7 +15,7 @@ from hitfinder.finding.contract import Finder
 from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.plugins import Registry, path_of
+from hitfinder.plugins import Registry
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,17 @@ FINDERS = Registry(
 """What `--finder` takes."""
 
 
-def make_finder(geometry: Geometry, settings: FinderSettings) -> Finder:
+def make_finder(geometry: Geometry, settings: FinderSettings, cls: type | None = None) -> Finder:
     """Return the finder that the settings name, built for a geometry.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of the frames.
+    settings : FinderSettings
+        What was chosen.
+    cls : type, optional
+        The class, in place of the one that the settings name.
 
     Raises
     ------
@@ -40,7 +49,7 @@ def make_finder(geometry: Geometry, settings: FinderSettings) -> Finder:
         built is none.
     """
     name = settings.finder
-    build = FINDERS.load(name)
+    build = cls or FINDERS.load(name)
     _check_options(name, getattr(build, "OPTIONS", {}), settings.options)
     found = FINDERS.find(name)
     try:
@@ -127,5 +136,7 @@ def find_peaks(
     >>> found.hit, len(found.peaks)
     (True, 3)
     """
-    chosen = config.override(FinderSettings(finder=path_of(finder)), **settings)
-    return make_finder(geometry, chosen)(frame, mask)
+    cls = finder if isinstance(finder, type) else None
+    name = f"{cls.__module__}:{cls.__qualname__}" if cls else finder
+    chosen = config.override(FinderSettings(), finder=name, **settings)
+    return make_finder(geometry, chosen, cls)(frame, mask)

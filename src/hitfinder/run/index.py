@@ -144,9 +144,11 @@ def index(
     Examples
     --------
     >>> import hitfinder as hf
-    >>> found = hf.index("run7", cell=(58.4, 58.4, 106.6), space_group="P 41 21 2")
-    >>> found.lattice.code, found.n_hits
-    ('tPc', 8)
+    >>> crystals = hf.index("run7", cell="proteinase.cell")
+    >>> crystals.n_hits, crystals.n_indexed
+    (8, 8)
+    >>> crystals.table.column_names[:4]
+    ['frame', 'crystal', 'indexed', 'score']
     """
     _check(bandwidth, crystals, least_score, workers)
     if not 0 < false_hits < 1:

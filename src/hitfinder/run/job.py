@@ -21,6 +21,7 @@ import hitfinder
 from hitfinder import config
 from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Executor
+from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.finding.settings import FinderSettings
@@ -29,6 +30,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.open import Input, listed
 from hitfinder.network import model as peak_model
+from hitfinder.plugins import is_of_this_session
 from hitfinder.progress import Advance, counting
 from hitfinder.results.run import Run
 from hitfinder.results.store import Store
@@ -100,7 +102,7 @@ def run(
     >>> run.summary.hits
     8
     >>> run.frames.select(["hit", "n_peaks"]).slice(0, 2).to_pylist()
-    [{'hit': False, 'n_peaks': 0}, {'hit': True, 'n_peaks': 8}]
+    [{'hit': True, 'n_peaks': 8}, {'hit': False, 'n_peaks': 0}]
     """
     folder, given = Path(out), listed(inputs)
     if resume and overwrite:
@@ -164,8 +166,7 @@ class _Job:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         with contextlib.ExitStack() as stack:
             if executor is None:
-                n_workers = self.settings.workers or available_cores()
-                executor = stack.enter_context(Processes(n_workers))
+                executor = stack.enter_context(self._executor())
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
         geometry = self._masked(static)
@@ -208,6 +209,14 @@ class _Job:
                 log.warning("%s; look at its hits, or try --finder likelihood", outside)
         if not interrupted:
             self.store.remove()
+
+    def _executor(self) -> Executor:
+        """Return as many processes as the settings say, or this one if others lack the finder."""
+        named = self.settings.finder.finder, self.settings.reader or ""
+        if any(map(is_of_this_session, named)):
+            log.info("a class of this session is used: all is done in this process, by one core")
+            return Inline()
+        return Processes(self.settings.workers or available_cores())
 
     def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Places, bool]:
         """Process the frames; return what is static in them, and whether that was cut short."""

@@ -60,6 +60,13 @@ def read_geom(path: str | os.PathLike[str]) -> GeomFile:
     GeometryError
         If the file cannot be read or a line of it cannot be used, with file, line and text. Names
         that are unknown are no error; `GeomFile.warnings` lists them.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> geometry = hf.read_geom("detector.geom").geometry()
+    >>> geometry.shape, geometry.camera_length_m
+    ((512, 512), 0.1)
     """
     name = str(path)
     try:

@@ -1,0 +1,37 @@
+"""The Python examples on the pages, run in order, page by page."""
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page, *languages):
+    """Line number and text of the fenced blocks of a page."""
+    text = page.read_text()
+    for found in FENCE.finditer(text):
+        indent, language, code = found.groups()
+        if language in languages:
+            lines = [line.removeprefix(indent) for line in code.splitlines(keepends=True)]
+            yield text.count("\n", 0, found.start(3)) + 1, "".join(lines)
+
+
+WITH_PYTHON = [page for page in PAGES if any(blocks(page, "python"))]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
+def test_python_on_a_page_runs(page, small, make_tree):
+    matplotlib.use("Agg")
+    if "hitfinder.study" in page.read_text():
+        pytest.importorskip("torch").set_num_threads(1)
+        make_tree("work/images")
+    # As in a script or a notebook.
+    names = {"__name__": "__main__"}
+    for line, code in blocks(page, "python"):
+        # Blank lines before it make errors name the line of the page.
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
