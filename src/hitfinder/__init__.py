@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hitfinder.finding.registry import finders as finders
     from hitfinder.finding.result import FrameResult as FrameResult
     from hitfinder.finding.settings import FinderSettings as FinderSettings
+    from hitfinder.geometry.crystfel.geomfile import GeomFile as GeomFile
     from hitfinder.geometry.crystfel.reader import read_geom as read_geom
     from hitfinder.geometry.detector import Detector as Detector
     from hitfinder.geometry.detector import Panel as Panel
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hitfinder.run.index import index as index
     from hitfinder.run.job import run as run
     from hitfinder.run.settings import JobSettings as JobSettings
+    from hitfinder.run.settings import OutputSettings as OutputSettings
     from hitfinder.simulate.frame import SimulatedFrame as SimulatedFrame
     from hitfinder.simulate.settings import SimulationSettings as SimulationSettings
     from hitfinder.simulate.simulation import Simulation as Simulation
@@ -57,6 +59,7 @@ PUBLIC = {
     "FinderSettings": "hitfinder.finding.settings",
     "FrameResult": "hitfinder.finding.result",
     "FrameSource": "hitfinder.io.source",
+    "GeomFile": "hitfinder.geometry.crystfel.geomfile",
     "Geometry": "hitfinder.geometry.geometry",
     "GeometryError": "hitfinder.errors",
     "GeometrySettings": "hitfinder.experiment.settings",
@@ -65,6 +68,7 @@ PUBLIC = {
     "LikelihoodFinder": "hitfinder.finding.likelihood",
     "NetworkFinder": "hitfinder.network.finder",
     "OutputError": "hitfinder.errors",
+    "OutputSettings": "hitfinder.run.settings",
     "Panel": "hitfinder.geometry.detector",
     "Run": "hitfinder.results.run",
     "RunSummary": "hitfinder.results.run",

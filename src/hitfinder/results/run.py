@@ -72,7 +72,7 @@ class Run:
 
     Parameters
     ----------
-    folder : path-like
+    folder : str or PathLike
         Folder that `hitfinder.run` wrote.
     was_complete : bool
         Whether `hitfinder.run` was asked to go on with a run that was complete.
@@ -250,7 +250,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
 
     Parameters
     ----------
-    folder : path-like
+    folder : str or PathLike
         Folder that `hitfinder.run`, or the command ``hitfinder run``, wrote.
 
     Raises

@@ -101,12 +101,12 @@ def index(
 
     Parameters
     ----------
-    run : Run or path-like
+    run : Run, str or PathLike
         What `hitfinder.run` returned, or its folder.
-    cell : path-like, str, sequence of float or Lattice, optional
+    cell : str, PathLike, sequence of float or Lattice, optional
         A PDB, mmCIF, MTZ or CrystFEL ``.cell`` file, or the cell in Å and degrees. Needed unless
         `structure` is given.
-    structure : path-like, optional
+    structure : str or PathLike, optional
         Coordinates (PDB, mmCIF) or structure factors (MTZ, ``.hkl``) of the crystal, from which
         all pixels of a frame are searched, those below any peak too.
     pixels : bool
@@ -120,7 +120,7 @@ def index(
     bandwidth : float
         Relative bandwidth of the beam, full width.
     crystals : int
-        IndexedRun to look for in a frame.
+        Crystals to look for in a frame.
     least_score : float, optional
         Score from which a crystal counts as indexed; by default
         `hitfinder.indexing.batch.LEAST_SCORE`.

@@ -67,11 +67,11 @@ def run(
     ----------
     inputs : str, Path, ndarray, or sequence of them
         Files, folders, patterns or lists, as for `hitfinder.open`; or arrays of photon counts.
-    out : path-like
+    out : str or PathLike
         Output folder.
-    settings : JobSettings or path-like, optional
+    settings : JobSettings, str or PathLike, optional
         Everything that can be set, or a TOML file of it.
-    geometry : Geometry or path-like, optional
+    geometry : Geometry, str or PathLike, optional
         Where the pixels are, or a CrystFEL geometry file. Without it the frames' files say it.
     resume, overwrite : bool
         Go on with the run in the folder; replace the results in it.
@@ -80,8 +80,9 @@ def run(
     show : callable
         As `hitfinder.progress.counting`, which is the default.
     **changes
-        Single settings, which come before `settings`: ``finder``, ``workers``, ``mask`` and all
-        others of `hitfinder.run.settings.RunOptions`.
+        Single settings, which come before `settings`: the fields of `JobSettings` and of the
+        tables in it, `GeometrySettings`, `FinderSettings` and `OutputSettings`. ``finder`` is the
+        finder's name, ``module:Class`` or class, ``finder_options`` are its options.
 
     Returns
     -------

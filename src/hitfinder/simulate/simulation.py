@@ -31,7 +31,7 @@ class Simulation:
 
     Parameters
     ----------
-    folder : path-like
+    folder : str or PathLike
         Folder that `hitfinder.simulate` wrote.
 
     Raises
@@ -111,14 +111,14 @@ def simulate(
 
     Parameters
     ----------
-    out : path-like
+    out : str or PathLike
         The folder; made if it is not there.
     n : int, optional
         Frames; 100, or one for each row of a file of orientations.
     preset : str, optional
         Settings to start from, one of `hitfinder.simulate.presets.PRESETS`; ``single-shot`` if
         nothing else is given.
-    settings : SimulationSettings or path-like, optional
+    settings : SimulationSettings, str or PathLike, optional
         All settings, or a TOML file of some.
     workers : int, optional
         Processes; as many as there are cores if not given.

@@ -52,7 +52,7 @@ def read_geom(path: str | os.PathLike[str]) -> GeomFile:
 
     Parameters
     ----------
-    path : path-like
+    path : str or PathLike
         The ``.geom`` file.
 
     Raises
