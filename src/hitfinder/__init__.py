@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hitfinder.run.index import IndexedRun as IndexedRun
     from hitfinder.run.index import index as index
     from hitfinder.run.job import run as run
+    from hitfinder.run.outputs.registry import outputs as outputs
     from hitfinder.run.settings import JobSettings as JobSettings
     from hitfinder.run.settings import OutputSettings as OutputSettings
     from hitfinder.simulate.frame import SimulatedFrame as SimulatedFrame
@@ -85,6 +86,7 @@ PUBLIC = {
     "open": "hitfinder.io.open",
     "open_experiment": "hitfinder.experiment.experiment",
     "open_run": "hitfinder.results.run",
+    "outputs": "hitfinder.run.outputs.registry",
     "peak_table": "hitfinder.finding.peaks",
     "plot": "hitfinder.report.frame_figure",
     "read_geom": "hitfinder.geometry.crystfel.reader",

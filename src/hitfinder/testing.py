@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from hitfinder.finding.checking import check_finder as check_finder
     from hitfinder.io.checking import check_reader as check_reader
     from hitfinder.io.checking import check_source as check_source
+    from hitfinder.results.checking import check_mergeable as check_mergeable
+    from hitfinder.run.outputs.checking import check_output as check_output
     from hitfinder.study.networks.checking import check_network as check_network
 
 PUBLIC = {
     "BrokenContractError": "hitfinder.contracts",
     "check_finder": "hitfinder.finding.checking",
+    "check_mergeable": "hitfinder.results.checking",
     "check_network": "hitfinder.study.networks.checking",
+    "check_output": "hitfinder.run.outputs.checking",
     "check_reader": "hitfinder.io.checking",
     "check_source": "hitfinder.io.checking",
 }

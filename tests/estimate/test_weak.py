@@ -72,3 +72,19 @@ def test_weak_peaks_do_not_pull_the_estimate():
         errors.append(np.divide(away, sigma))
     assert (np.abs(np.mean(errors, 0)) < 0.7).all()
     assert (np.sqrt(np.mean(np.square(errors), 0)) < 1.3).all()
+
+
+def test_a_detector_may_have_fewer_rings_than_are_counted_together():
+    many, few = np.zeros((2, 40)), np.zeros((2, 5))
+    many[:, 20:25] = few[:] = [[3, 9, 4, 2, 1], [30, 40, 20, 9, 5]]
+    flat = np.ones(40)
+    left = CutPeaks(*many, 0 * flat, 6 * flat, 2 * flat, 1e4 * flat).left()
+    # Rings without pixels around them are as good as none.
+    pixels = np.zeros(40)
+    pixels[20:25] = 1e4
+    wide = CutPeaks(*many, 0 * flat, 6 * flat, 2 * flat, pixels).left()
+    flat = np.ones(5)
+    alone = CutPeaks(*few, 0 * flat, 6 * flat, 2 * flat, 1e4 * flat).left()
+    assert alone.shape == (5,)
+    np.testing.assert_allclose(alone, wide[20:25])
+    assert 0 < alone.sum() < left.sum() * 40

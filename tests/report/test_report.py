@@ -83,7 +83,7 @@ def make_part(geometry, start, n=8):
 
 @pytest.fixture
 def collected(geometry):
-    collector = Collector(N, geometry, DetectorView.of(geometry, 1), 5)
+    collector = Collector(geometry, DetectorView.of(geometry, 1), 5)
     for start in range(0, N - 8, 8):
         part = make_part(geometry, start)
         if start == 8:
@@ -92,12 +92,13 @@ def collected(geometry):
             part.peaks = np.delete(part.peaks, 4)
             part.problems = {10: "gone.h5: <lost> & gone"}
         collector.add(part)
+    collector.add(ChunkResult.without_results(range(N - 8, N), "pending"))
     collector.profile = np.array([0.2, 0.1, np.nan])
     return collector
 
 
 def test_frames_are_counted_by_status(collected):
-    assert collected.statuses == {"ok": N - 9, "missing-source": 1}
+    assert collected.statuses == {"ok": N - 9, "missing-source": 1, "pending": 8}
     assert collected.pending == 8
     assert collected.ok.sum() == N - 9
     assert np.flatnonzero(collected.hit).tolist() == list(range(0, 40, 4))
@@ -123,8 +124,8 @@ def test_figures_of_peaks_are_those_of_hits(geometry, collected):
 
 
 def test_nothing_collected_shows_as_nothing(geometry):
-    empty = Collector(4, geometry, DetectorView.of(geometry, 1), 5)
-    assert empty.pending == 4
+    empty = Collector(geometry, DetectorView.of(geometry, 1), 5)
+    assert (empty.pending, len(empty.ok)) == (0, 0)
     assert empty.profile.size == 0
     text = make_report(geometry, empty, [], [], None).html()
     assert text.count("Nothing to show.") >= 6
@@ -133,7 +134,7 @@ def test_nothing_collected_shows_as_nothing(geometry):
 
 @pytest.mark.filterwarnings("error")
 def test_frames_without_a_pixel_to_read_have_no_background(geometry):
-    collector = Collector(8, geometry, DetectorView.of(geometry, 1), 5)
+    collector = Collector(geometry, DetectorView.of(geometry, 1), 5)
     part = make_part(geometry, 0)
     part.rows["background_per_pixel"] = np.nan
     collector.add(part)

@@ -159,14 +159,18 @@ def _pipeline_options(networks: Iterable[str]) -> dict[str, str]:
 
 def tell(run: Run) -> None:
     """Print how a run ended."""
+    from hitfinder.results.hits import FRAMES
+
+    page = run.report if run.report.exists() else run.folder / FRAMES
     if run.was_complete:
-        click.echo(f"complete already: {run.report}")
+        click.echo(f"complete already: {page}")
         return
-    click.echo(f"{run.summary}\nreport: {run.report}")
+    click.echo(f"{run.summary}\n{page.stem}: {page}")
     if not run.summary.complete:
         click.echo("interrupted: the same command with --resume completes the run", err=True)
     elif run.summary.unreadable:
-        click.echo("some frames could not be processed: see the report, 'Problems'", err=True)
+        where = "the report, 'Problems'" if page == run.report else "their 'status'"
+        click.echo(f"some frames could not be processed: see {where}", err=True)
 
 
 def exit_code(run: Run) -> int:
@@ -187,6 +191,14 @@ def exit_code(run: Run) -> int:
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
 @click.option(
     "--no-estimate", is_flag=True, help="Do not estimate photon energy and camera length."
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="NAME",
+    help="Write this: a name of 'hitfinder plugins', or your own as module:Class; once for each."
+    " The tables are written always.  [default: usual, which are tables, lst, cxi and report]",
 )
 @click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
 @click.option("--copy-frames", is_flag=True, help="Copy the hits into hits.cxi, do not link them.")
@@ -228,6 +240,7 @@ def run(
     given["estimate"] = False if given.pop("no_estimate") else None
     options = given | {
         "finder_options": _options(given["finder_options"]),
+        "outputs": given["outputs"] or None,
         "csv": given["csv"] or None,
         "copy_frames": given["copy_frames"] or None,
     }

@@ -57,9 +57,10 @@ class CutPeaks:
         found = self.by_sum.sum() + self.by_pixel.sum()
         if found - chance < _LEAST_PEAKS + _LEAST_SIGMAS * np.sqrt(1 + chance):
             return np.zeros_like(self.pixels)
-        around = np.ones(2 * _RINGS_AROUND + 1)
+        around, own = np.ones(2 * _RINGS_AROUND + 1), slice(_RINGS_AROUND, -_RINGS_AROUND)
         bright, faint, pixels = (
-            np.convolve(one, around, "same")
+            # A small detector has fewer rings than are counted together.
+            np.convolve(one, around)[own]
             for one in (self.by_sum, self.by_pixel - self.by_chance, self.pixels)
         )
         faint = np.maximum(faint, 0)

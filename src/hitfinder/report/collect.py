@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,17 @@ from hitfinder.report.detector_view import DetectorView
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
 
 RESOLUTION_BINS = 60
+
+KEPT_DTYPE = np.dtype(
+    [
+        ("ok", "?"),
+        ("hit", "?"),
+        ("score", "f4"),
+        ("n_peaks", "i4"),
+        ("background_per_pixel", "f4"),
+    ]
+)
+"""What is kept of each frame."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,8 +50,6 @@ class Collector:
 
     Parameters
     ----------
-    n_frames : int
-        Frames of the run.
     geometry : Geometry
         Where the pixels are.
     view : DetectorView
@@ -49,12 +59,6 @@ class Collector:
 
     Attributes
     ----------
-    hit, ok : ndarray of bool, shape (n_frames,)
-        Whether a frame is a hit; whether it was processed.
-    score : ndarray of float32, shape (n_frames,)
-        Score; NaN where not processed.
-    n_peaks : ndarray of int32, shape (n_frames,)
-        Peaks per frame.
     statuses : dict
         Number of frames by status.
     messages : dict
@@ -72,14 +76,9 @@ class Collector:
         Hits of the highest scores and other frames of the highest scores, best first.
     """
 
-    def __init__(
-        self, n_frames: int, geometry: Geometry, view: DetectorView, gallery: int = 12
-    ) -> None:
+    def __init__(self, geometry: Geometry, view: DetectorView, gallery: int = 12) -> None:
         self._gallery, self._view = gallery, view
-        self.hit, self.ok = np.zeros((2, n_frames), bool)
-        self.score = np.full(n_frames, np.nan, np.float32)
-        self.background = np.full(n_frames, np.nan, np.float32)
-        self.n_peaks = np.zeros(n_frames, np.int32)
+        self._rows = [np.empty(0, KEPT_DTYPE)]
         self.statuses: dict[str, int] = {}
         self.messages: dict[str, tuple[int, str]] = {}
         self.n_left_out = 0
@@ -96,11 +95,11 @@ class Collector:
 
     def add(self, chunk: ChunkResult) -> None:
         """Take in a chunk; chunks come in frame order."""
-        rows, here = chunk.rows, chunk.frames
-        self.ok[here] = rows["status"] == OK
-        self.hit[here], self.score[here] = rows["hit"], rows["score"]
-        self.n_peaks[here] = rows["n_peaks"]
-        self.background[here] = rows["background_per_pixel"]
+        rows, kept = chunk.rows, np.empty(len(chunk.rows), KEPT_DTYPE)
+        kept["ok"] = rows["status"] == OK
+        for name in ("hit", "score", "n_peaks", "background_per_pixel"):
+            kept[name] = rows[name]
+        self._rows.append(kept)
         self.seconds += float(rows["seconds"].sum())
         self.total_peaks += len(chunk.peaks)
         self.n_left_out += int(rows["peaks_left_out"].sum())
@@ -112,10 +111,40 @@ class Collector:
         self._add_peaks(chunk)
         self._pick(chunk)
 
+    def _column(self, name: str) -> NDArray[Any]:
+        if len(self._rows) > 1:
+            self._rows = [np.concatenate(self._rows)]
+        return self._rows[0][name]
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Whether each frame was processed."""
+        return self._column("ok")
+
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """Whether each frame is a hit."""
+        return self._column("hit")
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        """Score of each frame, NaN where not processed."""
+        return self._column("score")
+
+    @property
+    def background(self) -> NDArray[np.float32]:
+        """Background of each frame, in photons per pixel; NaN where not known."""
+        return self._column("background_per_pixel")
+
+    @property
+    def n_peaks(self) -> NDArray[np.int32]:
+        """Peaks of each frame."""
+        return self._column("n_peaks")
+
     @property
     def pending(self) -> int:
         """Frames not processed yet."""
-        return len(self.ok) - sum(self.statuses.values()) + self.statuses.get(PENDING, 0)
+        return self.statuses.get(PENDING, 0)
 
     def _add_peaks(self, chunk: ChunkResult) -> None:
         peaks = chunk.peaks[np.repeat(chunk.rows["hit"], chunk.rows["n_peaks"])]

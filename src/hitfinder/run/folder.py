@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from hitfinder import config
 from hitfinder.errors import OutputError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
+from hitfinder.results.run import RUN
 from hitfinder.results.store import PARTS, Store
+from hitfinder.run.outputs.write import files_of
 from hitfinder.run.settings import JobSettings
 
-OUTPUTS = (
+OURS = (
     *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
-    *("hits.geom", "report.html", "run.json"),
+    *("hits.geom", "report.html", RUN),
     *("indexed.parquet", "indexed.csv", "indexed.lst", "indexed.sol", "indexed.json"),
 )
-"""Files that a job writes, and those that go with its results."""
+"""Files that our outputs write, and those that go with the results of a job."""
 
 
 def fingerprint(
@@ -122,7 +125,9 @@ def _digest(geometry: Geometry) -> str:
     return digest.hexdigest()
 
 
-def open_folder(out: Path, job: dict[str, Any], resume: bool, overwrite: bool) -> Store | None:
+def open_folder(
+    out: Path, job: dict[str, Any], resume: bool, overwrite: bool, files: Collection[str] = ()
+) -> Store | None:
     """Make the output folder ready for a job.
 
     Parameters
@@ -135,6 +140,8 @@ def open_folder(out: Path, job: dict[str, Any], resume: bool, overwrite: bool) -
         Go on with the unfinished job in the folder, if there is one.
     overwrite : bool
         Replace the results in the folder.
+    files : collection of str
+        Names of the files that the outputs of the job will write.
 
     Returns
     -------
@@ -163,20 +170,22 @@ def open_folder(out: Path, job: dict[str, Any], resume: bool, overwrite: bool) -
         raise OutputError("there is no unfinished run in the folder", str(out), hint)
     store = Store(out)
     try:
-        _fill(store, out, job, fresh=overwrite)
+        _fill(store, out, job, overwrite, files)
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _fill(store: Store, out: Path, job: dict[str, Any], fresh: bool) -> None:
+def _fill(
+    store: Store, out: Path, job: dict[str, Any], fresh: bool, files: Collection[str]
+) -> None:
     before = None if fresh else store.load_job()
     if before is not None:
         _compare(before, job, out)
         store.resume()
         return
-    for name in OUTPUTS:
+    for name in {*files, *files_of(out), *OURS}:
         (out / name).unlink(missing_ok=True)
     store.clear()
     store.save_job(job)

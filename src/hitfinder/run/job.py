@@ -10,7 +10,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Unpack
@@ -35,7 +35,10 @@ from hitfinder.progress import Advance, counting
 from hitfinder.results.run import Run
 from hitfinder.results.store import Store
 from hitfinder.run.folder import check_name, fingerprint, open_folder
-from hitfinder.run.outputs import Outputs
+from hitfinder.run.outputs.contract import Output
+from hitfinder.run.outputs.findings import Findings
+from hitfinder.run.outputs.registry import make_outputs
+from hitfinder.run.outputs.write import write_outputs
 from hitfinder.run.pipeline import Pipeline, load_static, try_out
 from hitfinder.run.settings import JobSettings, RunOptions, job_settings
 
@@ -119,13 +122,15 @@ def run(
     experiment.stored.close()
     model = getattr(tried, "fingerprint", "")
     description = fingerprint(experiment.stored, experiment.geometry, chosen, model)
-    store = open_folder(folder, description, resume, overwrite)
+    outputs = make_outputs(chosen.output)
+    files = [file for output in outputs.values() for file in output.files]
+    store = open_folder(folder, description, resume, overwrite, files)
     if store is None:
         log.info("the run in %s is complete already", folder)
         return Run(folder, was_complete=True)
     with store:
         names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
-        job = _Job(names, folder, chosen, experiment, store, least)
+        job = _Job(names, folder, chosen, experiment, store, outputs, least)
         job.run(description, executor, show)
     return Run(folder)
 
@@ -157,6 +162,7 @@ class _Job:
     settings: JobSettings
     experiment: Experiment
     store: Store
+    outputs: Mapping[str, Output]
     least_score: float | None
     """Score of a hit, if the finder's scores are of its own kind."""
 
@@ -174,7 +180,6 @@ class _Job:
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
-        outputs = Outputs(self.out, self.store, self.experiment, geometry, self.settings)
         done = self.store.counts.frames - before
         run = {
             "started": started.isoformat(sep=" ", timespec="seconds"),
@@ -195,16 +200,17 @@ class _Job:
             },
             "fingerprint": job,
         }
-        collected = outputs.write(run)
-        if collected.n_left_out:
+        found = Findings(self.experiment, geometry, self.store, run, len(self.experiment.stored))
+        counts = write_outputs(self.outputs, found, self.out, estimate=self.settings.estimate)
+        if counts.frames_with_peaks_left_out:
             log.warning(
                 "%d frames have more peaks than are looked at; the weakest are left out "
                 "(peaks_left_out in frames.parquet)",
-                collected.n_left_out,
+                counts.frames_with_peaks_left_out,
             )
         if self.settings.finder.finder == "network":
             outside = peak_model.load(self.settings.finder.model).outside_background(
-                collected.background
+                counts.background
             )
             if outside:
                 log.warning("%s; look at its hits, or try --finder likelihood", outside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from hitfinder import config
@@ -13,13 +13,19 @@ from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.plugins import path_of
 
+USUAL, TABLES = "usual", "tables"
+USUAL_OUTPUTS = (TABLES, "lst", "cxi", "report")
+
 
 @dataclasses.dataclass(frozen=True)
 class OutputSettings:
-    """What is written besides the tables.
+    """What is written.
 
     Parameters
     ----------
+    outputs : tuple of str
+        Outputs to write: names of `hitfinder.outputs`, or ``module:Class``; ``usual`` stands for
+        all that come with hitfinder. The tables are written in any case.
     csv : bool
         Write the tables as CSV too.
     copy_frames : bool
@@ -28,9 +34,18 @@ class OutputSettings:
         Best hits, and nearest misses, shown in the report.
     """
 
+    outputs: tuple[str, ...] = (USUAL,)
     csv: bool = False
     copy_frames: bool = False
     gallery: int = 12
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs, each once, the tables first."""
+        chosen = [TABLES]
+        for name in self.outputs:
+            chosen += USUAL_OUTPUTS if name == USUAL else [name]
+        return tuple(dict.fromkeys(chosen))
 
     def __post_init__(self) -> None:
         if self.gallery < 0:
@@ -96,6 +111,7 @@ class RunOptions(TypedDict, total=False):
     hit_threshold: float | None
     min_peaks: int | None
     reader: str | type | None
+    outputs: Sequence[str | type] | None
     csv: bool | None
     copy_frames: bool | None
     gallery: int | None
@@ -149,6 +165,9 @@ def job_settings(
             raise ConfigError(f"unknown setting {name!r}", hint=config.suggestion(name, places))
         if name in ("finder", "reader"):
             value = path_of(value)
+        elif name == "outputs" and value is not None:
+            value = [value] if isinstance(value, (str, type)) else list(value)
+            value = [path_of(item) for item in value]
         elif name == "finder_options" and value is not None:
             value = {**settings.finder.options, **value}
         table, inner = places[name]

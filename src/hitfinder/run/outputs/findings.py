@@ -1,0 +1,131 @@
+"""What a job has found, as its outputs see it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.experiment.experiment import Experiment
+from hitfinder.export.hits import Hit
+from hitfinder.export.tables import ROWS_PER_GROUP
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.source import FrameRef
+from hitfinder.results.chunk import OK, PENDING, ChunkResult
+from hitfinder.results.store import Store
+from hitfinder.results.totals import Totals
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """The results of a job, finished or not, in frame order, as often as they are asked for.
+
+    They are read from disk chunk by chunk, so that memory does not grow with the run.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        The frames: ``stored`` as they are in the files, ``source`` in photons.
+    geometry : Geometry
+        Geometry with every mask, static pixels too.
+    store : Store
+        Where the results are kept.
+    about : mapping
+        What ``run.json`` will say of the run.
+    n_frames : int or None
+        Frames of the run; None if nobody knows how many there are.
+    """
+
+    experiment: Experiment
+    geometry: Geometry
+    store: Store
+    about: Mapping[str, Any]
+    n_frames: int | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """What is added up over the frames."""
+        return self.store.totals
+
+    def ref(self, frame: int) -> FrameRef:
+        """Return where a frame is kept."""
+        return self.experiment.stored.ref(frame)
+
+    def chunks(self) -> Iterator[ChunkResult]:
+        """Yield the results chunk by chunk; frames that are not done yet are ``pending``."""
+        at = 0
+        for chunk in self.store.chunks():
+            if self.n_frames is not None:
+                yield from _pending(at, int(chunk.frames[0]))
+            yield chunk
+            at = int(chunk.frames[-1]) + 1
+        if self.n_frames is not None:
+            yield from _pending(at, self.n_frames)
+
+    def hits(self) -> Iterator[Hit]:
+        """Yield the hits."""
+        for chunk in self.store.chunks():
+            ends = np.cumsum(chunk.rows["n_peaks"])
+            for row in np.flatnonzero(chunk.rows["hit"]):
+                found, index = chunk.rows[row], int(chunk.frames[row])
+                peaks = chunk.peaks[ends[row] - found["n_peaks"] : ends[row]]
+                energy, length = self.experiment.of_frame(index)
+                yield Hit(index, peaks, found, energy, length)
+
+
+@dataclasses.dataclass(eq=False)
+class FrameCounts:
+    """Frames of a run counted.
+
+    Attributes
+    ----------
+    frames, processed, hits, peaks : int
+        All frames, those with results, hits, and peaks of all frames.
+    frames_with_peaks_left_out : int
+        Frames with more peaks than are looked at, whose weakest are left out.
+    by_status : dict of str to int
+        Frames by their status.
+    background : ndarray of float32, shape (processed,)
+        Expected background per pixel of the frames with results, in photons.
+    """
+
+    frames: int
+    processed: int
+    hits: int
+    peaks: int
+    frames_with_peaks_left_out: int
+    by_status: dict[str, int]
+    background: NDArray[np.float32]
+
+    @staticmethod
+    def of(found: Findings) -> FrameCounts:
+        """Count the frames of a run."""
+        counts = FrameCounts(0, 0, 0, 0, 0, {}, np.empty(0, np.float32))
+        background = [counts.background]
+        for chunk in found.chunks():
+            ok = chunk.rows["status"] == OK
+            counts.frames += len(ok)
+            counts.processed += int(ok.sum())
+            counts.hits += int(chunk.rows["hit"].sum())
+            counts.peaks += len(chunk.peaks)
+            counts.frames_with_peaks_left_out += int(chunk.rows["peaks_left_out"].sum())
+            statuses = np.unique(chunk.rows["status"], return_counts=True)
+            for status, n in zip(*statuses, strict=True):
+                counts.by_status[str(status)] = counts.by_status.get(str(status), 0) + int(n)
+            background.append(chunk.rows["background_per_pixel"][ok].astype(np.float32))
+        counts.background = np.concatenate(background)
+        return counts
+
+    def told(self) -> dict[str, Any]:
+        """Return what ``run.json`` says of them."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "background"]
+        return {name: getattr(self, name) for name in names}
+
+
+def _pending(start: int, stop: int) -> Iterator[ChunkResult]:
+    for at in range(start, stop, ROWS_PER_GROUP):
+        frames = range(at, min(at + ROWS_PER_GROUP, stop))
+        yield ChunkResult.without_results(frames, PENDING)
