@@ -17,6 +17,7 @@ from hitfinder.errors import OutputError
 from hitfinder.executors.inline import Inline
 from hitfinder.experiment.experiment import open_experiment
 from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.memory import ArraySource
 from hitfinder.results.store import Store
@@ -133,6 +134,7 @@ def _about(geometry: Geometry, inputs: Sequence[str]) -> dict[str, Any]:
             "camera_length_m": geometry.camera_length_m,
         },
         "origin": {},
+        "static": Places.none(geometry.shape).told(0),
         "settings": {},
         "hits_from": {"score": 2.0, "false_hits": 0.01},
         "timings": {"seconds": 1.0, "frames_per_second": 20.0, "workers": 1},
