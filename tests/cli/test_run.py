@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -10,7 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import hitfinder as hf
 from hitfinder.cli.main import main
+from hitfinder.executors.inline import Inline
+from hitfinder.executors.processes import Processes
 from hitfinder.geometry.crystfel import read_geom, write_geom
 
 FRAME_COLUMNS = [
@@ -66,6 +70,13 @@ def same_results(out, other):
     peaks = [(folder / "peaks.parquet").read_bytes() for folder in (out, other)]
     lists = [(folder / "hits.lst").read_bytes() for folder in (out, other)]
     return same and peaks[0] == peaks[1] and lists[0] == lists[1]
+
+
+def same_results_elsewhere(out, other):
+    """Whether two runs found the same in files of different folders."""
+    a, b = (frames_table(folder).drop_columns(["seconds", "file"]) for folder in (out, other))
+    peaks = [(folder / "peaks.parquet").read_bytes() for folder in (out, other)]
+    return a.equals(b) and peaks[0] == peaks[1]
 
 
 def stopped(series, out, signal, frames):
@@ -222,6 +233,63 @@ def test_frames_that_cannot_be_read_have_their_rows(fresh_series, done, hitfinde
     assert table["hit"][25].as_py() is False
     report = (tmp_path / "out" / "report.html").read_text()
     assert "a linked data file does not exist" in report
+
+
+def test_frames_of_a_missing_file_are_tried_again_when_it_is_back(fresh_series, tmp_path):
+    """What is learnt of a run before depends on the frames that are there, and is left out here."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+
+    def run(folder, **options):
+        options |= {"executor": Inline(), "hot_pixel_frames": 0}
+        return hf.run(fresh_series.master, folder, **options)
+
+    run(whole)
+    file = fresh_series.master.with_name("run_data_000002.h5")
+    file.rename(tmp_path / "away")
+    for again in (False, True):
+        made = run(out, resume=again)
+        assert made.frames["status"].to_pylist().count("missing-source") == 20
+        assert json.loads((out / "run.json").read_text())["wanting"] == 20
+    (tmp_path / "away").rename(file)
+    assert set(run(out, resume=True).frames["status"].to_pylist()) == {"ok"}
+    assert not (out / ".parts").exists()
+    assert same_results(out, whole)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_file_that_vanishes_in_mid_run(fresh_series, done, tmp_path, number):
+    """Its frames say so, its hits are left out of hits.cxi, and a resumed run has them all."""
+    file = fresh_series.master.with_name(f"run_data_00000{number}.h5")
+
+    @contextlib.contextmanager
+    def vanish(what, total):
+        def advance(n, note=""):
+            counted.append(n)
+            if sum(counted) >= 17 and file.exists():
+                file.rename(tmp_path / "away")
+
+        counted = []
+        yield advance
+
+    out = tmp_path / "out"
+    with Processes(1) as executor:
+        made = hf.run(fresh_series.master, out, executor=executor, show=vanish)
+    status = np.array(made.frames["status"].to_pylist())
+    assert set(status) <= {"ok", "missing-file"}
+    hit = np.flatnonzero(made.frames["hit"].to_pylist())
+    with h5py.File(out / "hits.cxi") as cxi:
+        kept = cxi["entry_1/result_1/frame"][:]
+    there = range(20) if number == 2 else range(20, 60)
+    assert set(kept) <= set(hit)
+    assert {*hit} & {*there} <= {*kept}
+    assert (out / ".parts").exists()
+    (tmp_path / "away").rename(file)
+    hf.run(fresh_series.master, out, resume=True, executor=Inline())
+    assert same_results_elsewhere(out, done)
+    with h5py.File(out / "hits.cxi") as cxi:
+        whole = np.flatnonzero(frames_table(done)["hit"].to_pylist())
+        assert cxi["entry_1/result_1/frame"][:].tolist() == whole.tolist()
+    assert not (out / ".parts").exists()
 
 
 def test_frames_that_are_in_no_hdf5_file_are_copied(series, hitfinder, tmp_path):

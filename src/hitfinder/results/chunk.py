@@ -41,6 +41,9 @@ length are estimated from the frame, ``geometry`` says whether they can be."""
 OK, PENDING, WORKER_DIED, FAILED = "ok", "pending", "worker-died", "failed"
 """Statuses besides those of `SourceError`: not done yet; its worker was killed; error inside."""
 
+WANTING = ("missing-file", "missing-source", WORKER_DIED)
+"""Statuses of frames that may well be had another time, and that a resumed job tries again."""
+
 
 def empty_rows(n: int, status: str) -> NDArray[np.void]:
     """Return `n` rows of `FRAME_DTYPE` for frames without results."""
@@ -90,6 +93,11 @@ class ChunkResult:
         """Number of the frame of each peak."""
         return np.repeat(self.frames, self.rows["n_peaks"])
 
+    @property
+    def wanting(self) -> NDArray[np.int64]:
+        """Numbers of the frames of a status of `WANTING`."""
+        return self.frames[np.isin(self.rows["status"], WANTING)]
+
     def merge(self, other: Self) -> None:
         """Take in the results of other frames.
 
@@ -129,6 +137,7 @@ class Counts:
     frames: int = 0
     hits: int = 0
     problems: int = 0
+    wanting: int = 0
 
     @staticmethod
     def of(result: ChunkResult) -> Counts:
@@ -137,6 +146,7 @@ class Counts:
             len(result.rows),
             int(result.rows["hit"].sum()),
             int((result.rows["status"] != OK).sum()),
+            len(result.wanting),
         )
 
     def merge(self, other: Self) -> None:
@@ -144,6 +154,7 @@ class Counts:
         self.frames += other.frames
         self.hits += other.hits
         self.problems += other.problems
+        self.wanting += other.wanting
 
     def __str__(self) -> str:
         bad = f", {self.problems} unreadable" if self.problems else ""

@@ -196,6 +196,12 @@ class Store:
                 raise OutputError("cannot be read any more", where, "Go on with --resume.")
             yield _chunk(loaded)
 
+    def wanting(self) -> dict[int, NDArray[np.int64]]:
+        """Return the frames to be tried again, by the first frame of their chunk."""
+        homes = [home for home, counts in self.done.items() if counts.wanting]
+        loaded = {home: self._load(_chunk_name(home)) for home in homes}
+        return {home: _chunk(there).wanting for home, there in loaded.items() if there}
+
     def _checkpoint(self) -> None:
         """Write the totals, then delete the files of those that are in them."""
         merged = self._merged | set(self._waiting)

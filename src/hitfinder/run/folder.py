@@ -29,6 +29,9 @@ OURS = (
 """Files that our outputs write, and those that go with the results of a job."""
 
 
+_MISSING = "missing"
+
+
 def fingerprint(
     source: FrameSource, geometry: Geometry, settings: JobSettings, finder: str = ""
 ) -> dict[str, Any]:
@@ -110,7 +113,7 @@ def _state(file: str) -> str:
     try:
         found = os.stat(file)
     except OSError:
-        return "missing"
+        return _MISSING
     return f"{found.st_size} bytes, changed at {found.st_mtime_ns}"
 
 
@@ -184,6 +187,8 @@ def _fill(
     if before is not None:
         _compare(before, job, out)
         store.resume()
+        # Files that were missing may have come.
+        store.save_job(job)
         return
     for name in {*files, *files_of(out), *OURS}:
         (out / name).unlink(missing_ok=True)
@@ -195,20 +200,28 @@ def _finished(out: Path) -> dict[str, Any] | None:
     """Return the fingerprint of the complete job in a folder, if there is one."""
     try:
         run = json.loads((out / "run.json").read_bytes())
-        return run["fingerprint"] if run["complete"] else None
+        return run["fingerprint"] if run["complete"] and not run.get("wanting") else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _compare(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    """Raise OutputError, naming what differs, if two jobs are not the same."""
+    """Raise OutputError, naming what differs, if two jobs are not the same.
+
+    A file that was missing before may be there now. What a broken link leads to is only known by
+    its name then.
+    """
+    missing = {os.path.basename(name) for name, state in before.items() if state == _MISSING}
     differences = []
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name), now.get(name)
         if old == new:
             continue
         if name.startswith("input "):
-            how = "is new" if name not in before else "is gone" if name not in now else "changed"
+            if old == _MISSING or (old is None and os.path.basename(name) in missing):
+                continue
+            how = "is new" if old is None else "is gone" if new is None else "changed"
+            how = "is missing" if new == _MISSING else how
             differences.append(f"{name} {how}")
         elif isinstance(old, str) and len(old) == 64:
             differences.append(f"the {name} differs")

@@ -214,7 +214,13 @@ class _Job:
             )
             if outside:
                 log.warning("%s; look at its hits, or try --finder likelihood", outside)
-        if not interrupted:
+        if found.wanting and not interrupted:
+            log.warning(
+                "%d frames or hits could not be had, for want of a file or since workers died; the "
+                "same command with --resume tries them again",
+                found.wanting,
+            )
+        elif not interrupted:
             self.store.remove()
 
     def _executor(self) -> Executor:

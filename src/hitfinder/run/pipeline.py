@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 
@@ -111,7 +112,8 @@ class Pipeline:
     settings : FinderSettings
         How peaks are found.
     store : Store
-        Where results are kept; chunks that are there already are not done again.
+        Where results are kept; chunks that are there already are not done again, but for their
+        frames that could not be had for want of a file or a worker.
     hot_pixel_frames : int
         Frames from which it is learnt what is static, evenly spaced; 0 to learn nothing. Nothing is
         learnt from a stream, whose frames come only once.
@@ -172,7 +174,9 @@ class Pipeline:
         chunks: Iterable[Chunk | None]
         if isinstance(self.source, FrameSource):
             readable = self.source
-            chunks = (c for c in chunks_of(len(readable)) if c.home not in self.store.done)
+            again = [Chunk(f.tolist(), home) for home, f in self.store.wanting().items()]
+            fresh = (c for c in chunks_of(len(readable)) if c.home not in self.store.done)
+            chunks = itertools.chain(fresh, again)
         else:
             readable, chunks = None, chunks_of_stream(self.source)
         shape, dtype = self.source.shape, self.source.dtype
@@ -180,8 +184,9 @@ class Pipeline:
         flow = _Flow(chunks)
         for outcome in executor.run(work, flow.tasks()):
             if (result := flow.settle(outcome)) is not None:
+                before = self.store.counts.frames
                 self.store.add(outcome.task.home, result)
-                advance(len(result.frames), str(self.store.counts))
+                advance(self.store.counts.frames - before, str(self.store.counts))
         return static
 
 

@@ -32,6 +32,13 @@ class CxiOutput:
                 found.hits(),
                 copy_frames=self._copy,
                 mask_of=None if experiment.masks is None else experiment.masks.of,
+                on_lost=lambda hit, error: found.lost.setdefault(hit.frame, error),
+            )
+        if found.lost:
+            log.warning(
+                "%d hits are not in hits.cxi: their frames cannot be read any more (%s)",
+                len(found.lost),
+                next(iter(found.lost.values())),
             )
         if summary.n_copied and not self._copy:
             log.info(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.errors import SourceError
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.export.hits import Hit
 from hitfinder.export.tables import ROWS_PER_GROUP
@@ -37,6 +38,9 @@ class Findings:
         What ``run.json`` will say of the run.
     n_frames : int or None
         Frames of the run; None if nobody knows how many there are.
+    lost : dict
+        Hits whose frames could not be read again when they were to be handed on, and why; outputs
+        add to it.
     """
 
     experiment: Experiment
@@ -44,6 +48,12 @@ class Findings:
     store: Store
     about: Mapping[str, Any]
     n_frames: int | None = None
+    lost: dict[int, SourceError] = dataclasses.field(default_factory=dict)
+
+    @property
+    def wanting(self) -> int:
+        """Frames and hits that could not be had, and that a resumed job tries again."""
+        return self.store.counts.wanting + len(self.lost)
 
     @property
     def totals(self) -> Totals:

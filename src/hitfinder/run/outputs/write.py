@@ -61,6 +61,7 @@ def write_outputs(
     complete = dataclasses.replace(found, about=about)
     for name, output in outputs.items():
         write_output(name, output, complete, folder)
+    about["wanting"] = found.wanting
     with atomic.replacing(folder / RUN) as part:
         part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return counts
