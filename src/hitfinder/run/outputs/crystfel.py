@@ -32,7 +32,7 @@ class CxiOutput:
                 found.hits(),
                 copy_frames=self._copy,
                 mask_of=None if experiment.masks is None else experiment.masks.of,
-                on_lost=lambda hit, error: found.lost.setdefault(hit.frame, error),
+                on_lost=found.lose,
             )
         if found.lost:
             log.warning(

@@ -60,6 +60,10 @@ class Findings:
         """What is added up over the frames."""
         return self.store.totals
 
+    def lose(self, hit: Hit, error: SourceError) -> None:
+        """Note a hit that cannot be handed on, since its frame cannot be read any more."""
+        self.lost[hit.frame] = error
+
     def ref(self, frame: int) -> FrameRef:
         """Return where a frame is kept."""
         return self.experiment.stored.ref(frame)
