@@ -1,5 +1,7 @@
 """The check of readers and sources: ours keep the contract, and what does not keep it is told."""
 
+import time
+
 import fabio
 import h5py
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from hitfinder.contracts import BrokenContractError
 from hitfinder.errors import SourceError
-from hitfinder.io.checking import check_reader, check_source
+from hitfinder.io.checking import check_reader, check_source, check_stream
 from hitfinder.io.composite import CompositeSource
 from hitfinder.io.formats import CbfReader, Hdf5Reader, ListReader, NpyReader
 from hitfinder.io.memory import ArraySource
@@ -193,3 +195,55 @@ def test_a_reader_of_some_hdf5_files_leaves_others_alone(stack):
 
     with pytest.raises(BrokenContractError, match=r"it claims other\.hdf5data"):
         check_reader(Greedy, stack)
+
+
+class Arriving:
+    """A stream of six frames, with pauses."""
+
+    shape, dtype = SHAPE, np.dtype(np.uint16)
+
+    def __iter__(self):
+        for number in range(6):
+            yield None
+            yield np.full(SHAPE, number, np.uint16)
+
+    def ref(self, index):
+        return FrameRef("series 7", f"//{index}")
+
+
+def stream(**changes):
+    return type("ChangedStream", (Arriving,), changes)()
+
+
+def one_array(self):
+    frame = np.zeros(SHAPE, np.uint16)
+    for number in range(6):
+        frame[:] = number
+        yield frame
+
+
+def slow(self):
+    time.sleep(1.2)
+    yield np.zeros(SHAPE, np.uint16)
+
+
+def test_streams_keep_the_contract():
+    check_stream(Arriving())
+    # A source is a stream too, whose frames can be had again besides.
+    check_stream(ArraySource(FRAMES), 4)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (stream(__iter__=lambda self: iter([None] * 9)), "5 frames must come, 0 came"),
+        (stream(__iter__=one_array), "each frame must be an array of its own"),
+        (stream(__iter__=slow), "what asks must not wait"),
+        (stream(dtype=np.dtype(np.uint32)), "the stream says"),
+        (stream(__iter__=fails), "taking frames from the stream raises"),
+        (stream(ref=lambda self, index: FrameRef("series 7")), "each frame must have a FrameRef"),
+    ],
+)
+def test_broken_streams_are_told(broken, message):
+    with pytest.raises(BrokenContractError, match=message):
+        check_stream(broken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,9 +18,13 @@ from hitfinder.errors import SourceError
 from hitfinder.io.composite import CompositeSource, FailedSource
 from hitfinder.io.readers import Opening, Reader, open_file
 from hitfinder.io.source import FrameRef, FrameSource, Metadata
+from hitfinder.io.stream import FrameStream
 
 MOST_FRAMES = 5
 """Frames of a file that are looked at."""
+
+LONGEST_WAIT_S, PATIENCE_S = 1.0, 30.0
+"""How long a stream may keep what asks it for a frame waiting, and how long all frames may take."""
 
 
 def check_reader(build: Callable[[], Reader], path: str | Path, *, all_hdf5: bool = False) -> None:
@@ -114,6 +119,46 @@ def check_source(source: FrameSource, again: Callable[[], FrameSource] | None = 
         first = next(iter(frames))
         require(_equal(source.read(first), frames[first]), "reading opens again what was closed")
     source.close()
+
+
+def check_stream(stream: FrameStream, n_frames: int = MOST_FRAMES) -> None:
+    """Check that frames come as `hitfinder.io.stream.FrameStream` says.
+
+    Parameters
+    ----------
+    stream : FrameStream
+        A stream that gives at least so many frames, now or within `PATIENCE_S`.
+    n_frames : int
+        Frames to take.
+
+    Raises
+    ------
+    hitfinder.contracts.BrokenContractError
+        If not, saying how.
+    """
+    frames: list[NDArray] = []
+    copies: list[NDArray] = []
+    with requires("taking frames from the stream"):
+        began = asked = time.monotonic()
+        for frame in stream:
+            now = time.monotonic()
+            waited = now - asked
+            require(waited < LONGEST_WAIT_S, f"what asks must not wait; it did {waited:.1f} s")
+            require(now - began < PATIENCE_S, f"{n_frames} frames must come, {len(frames)} came")
+            if frame is not None:
+                is_, must = (frame.shape, frame.dtype), (stream.shape, stream.dtype)
+                require(is_ == must, f"frame {len(frames)} is {is_}, the stream says {must}")
+                frames.append(frame)
+                copies.append(frame.copy())
+            if len(frames) == n_frames:
+                break
+            asked = time.monotonic()
+    require(len(frames) == n_frames, f"{n_frames} frames must come, {len(frames)} came")
+    kept = all(map(_equal, frames, copies))
+    require(kept, "each frame must be an array of its own, which the next one leaves as it is")
+    refs = [stream.ref(index) for index in range(n_frames)]
+    named = all(isinstance(ref, FrameRef) for ref in refs) and len({*refs}) == n_frames
+    require(named, "each frame must have a FrameRef")
 
 
 def _read(source: FrameSource, index: int) -> NDArray | None:
