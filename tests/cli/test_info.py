@@ -263,3 +263,58 @@ def test_names_that_are_no_text_can_be_told(master, tmp_path):
     assert "\\xff_master.h5" in run(path).output
     (entry,) = json.loads(run("--json", path).output)
     assert entry["input"] == str(path)
+
+
+GEOM = """photon_energy = 9300
+clen = 0.13
+data = /entry/data/data
+dim0 = %
+dim1 = ss
+dim2 = fs
+p0/min_fs = 0
+p0/max_fs = 23
+p0/min_ss = 0
+p0/max_ss = 19
+p0/corner_x = -10
+p0/corner_y = -8
+p0/fs = x
+p0/ss = y
+p0/res = 5000
+p0/adu_per_eV = 0.01
+p0/max_adu = inf
+bad_a/min_fs = 0
+bad_a/max_fs = 9
+bad_a/min_ss = 3
+bad_a/max_ss = 3
+p0/rail_x = 1
+"""
+
+
+def test_info_shows_what_a_geometry_file_gives(tmp_path):
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["entry/data/data"] = np.ones((2, *SHAPE), np.int32)
+    (tmp_path / "g.geom").write_text(GEOM)
+    geom = str(tmp_path / "g.geom")
+    entry, code = entry_of(tmp_path / "d.h5", "--geometry", geom)
+    assert code == 0
+    said = entry["metadata"]
+    assert said["photon_energy_ev"] == 9300
+    assert said["camera_length_m"] == 0.13
+    assert said["beam_center"] == [10, 8]
+    assert said["pixel_size_m"] == pytest.approx(200e-6)
+    assert said["adu_per_photon"] == pytest.approx(93)
+    assert entry["mask"] == {"pixels": 10, "bits": {}}
+    assert {entry["origin"][name] for name in ("photon_energy_ev", "beam_center")} == {geom}
+    assert "saturation" not in entry["origin"]
+    assert not any("must be given" in note for note in entry["notes"])
+    assert any("rail_x" in note for note in entry["notes"])
+    shown = run(tmp_path / "d.h5", "--geometry", geom).output
+    assert "9300.00 eV" in shown
+    assert "93 of the stored units" in shown
+
+
+def test_a_geometry_file_that_does_not_fit_is_a_problem(master, tmp_path):
+    (tmp_path / "g.geom").write_text(GEOM.replace("max_fs = 23", "max_fs = 99"))
+    entry, code = entry_of(master, "--geometry", tmp_path / "g.geom")
+    assert code == 1
+    assert "need frames of 20 x 100 pixels" in " ".join(p["text"] for p in entry["problems"])

@@ -6,6 +6,8 @@ import pytest
 
 from hitfinder.errors import ConfigError, GeometryError
 from hitfinder.experiment.experiment import experiment_of, read_geometry_file
+from hitfinder.experiment.gain import photon_value
+from hitfinder.experiment.reach import doubt
 from hitfinder.experiment.recognise import recognise
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.likelihood import LikelihoodFinder
@@ -259,6 +261,149 @@ def test_detectors_are_recognised():
     found, origin = recognise(SHAPE, Metadata(pixel_size_m=1e-4, detector="mine"))
     assert (found.name, found.panels[0].pixel_size_m) == ("mine", 1e-4)
     assert "pixel size" in origin
+
+
+def test_a_pixel_size_makes_one_flat_panel_of_any_frame():
+    made = experiment_of(
+        GeometrySettings(photon_energy_ev=6000.0, camera_length_m=0.1, pixel_size_um=55.0),
+        None,
+        ArraySource(np.ones((1, *SHAPE), np.uint16)),
+    )
+    (panel,) = made.geometry.detector.panels
+    assert panel.pixel_size_m == pytest.approx(55e-6)
+    assert made.origin["detector"] == "shape and pixel size: settings"
+    shape = named_detector("eiger2-x-500k").shape
+    assert recognise(shape, Metadata(), 75.0)[0].name == "eiger2-x-500k"
+    assert recognise(shape, Metadata(detector="x"), 55.0)[0].name == "x"
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((2160, 2068), "Close are eiger2-x-4m 2162 x 2068, eiger-4m-report 2163 x 2069"),
+        ((40, 50), "Give --pixel-size-um for one flat panel"),
+    ],
+)
+def test_close_detectors_and_other_ways_are_named(shape, words):
+    with pytest.raises(GeometryError) as caught:
+        recognise(shape, Metadata())
+    assert words in str(caught.value)
+    assert "geometry-template" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (
+            {"camera_length_m": 150.0},
+            "camera_length_m 150 m is out of the ordinary; did you mean 0.15?",
+        ),
+        ({"camera_length_m": 1.5e-4}, "did you mean 0.15?"),
+        (
+            {"photon_energy_ev": 6.0},
+            "photon_energy_ev 6 eV is out of the ordinary; did you mean 6000?",
+        ),
+        ({"photon_energy_ev": 9e6}, "did you mean 9000?"),
+        (
+            {"pixel_size_um": 0.075},
+            "pixel_size_um 0.075 µm is out of the ordinary; did you mean 75?",
+        ),
+        ({"camera_length_m": 1e9}, "is out of the ordinary"),
+        (
+            {"pixel_size_um": 75.0, "detector": "eiger-x-1m"},
+            "neither a geometry file nor a detector",
+        ),
+        ({"adu_per_photon": 0.0}, "adu_per_photon must be positive"),
+    ],
+)
+def test_values_in_another_unit_are_asked_about(given, asked):
+    from hitfinder import config
+
+    with pytest.raises(ConfigError) as caught:
+        config.override(GeometrySettings(), **given)
+    assert asked in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (0.1, ""),
+        (10.0, "reaches to 390 Å only"),
+        (0.0005, "reaches to a scattering angle of 89 degrees"),
+    ],
+)
+def test_a_placeholder_for_the_camera_length_is_warned_of(caplog, length, words):
+    logging.getLogger("hitfinder").propagate = True
+    settings = GeometrySettings(photon_energy_ev=6000.0, camera_length_m=0.1, pixel_size_um=75.0)
+    frames = ArraySource(np.ones((1, 40, 40), np.uint16))
+    geometry = Geometry(Detector.flat((1000, 1000), 75e-6), length, 6000.0)
+    assert words in doubt(geometry)
+    made = experiment_of(settings, None, frames)
+    made.log()
+    assert "reaches to" in caplog.text, "40 pixels see nothing at 0.1 m"
+
+
+def floats(gain, noise, rate=0.02, n=3, seed=1):
+    """Frames of few photons, as a detector that does not count gives them."""
+    rng = np.random.default_rng(seed)
+    photons = rng.poisson(rate, (n, 300, 300))
+    return (gain * photons + rng.normal(0, noise * gain, photons.shape)).astype(np.float32)
+
+
+GIVEN_BEAM = {"photon_energy_ev": 6000.0, "camera_length_m": 0.1, "pixel_size_um": 75.0}
+
+
+@pytest.mark.parametrize("gain", [0.2, 6.0, 45.0])
+@pytest.mark.parametrize("noise", [0.005, 0.05, 0.2])
+@pytest.mark.parametrize("rate", [0.01, 0.3])
+def test_the_size_of_a_photon_is_told_by_the_values(gain, noise, rate):
+    values = floats(gain, noise, rate)
+    assert photon_value(values.ravel()) == pytest.approx(gain, rel=0.06)
+    with pytest.raises(GeometryError) as caught:
+        experiment_of(GeometrySettings(**GIVEN_BEAM), None, ArraySource(values))
+    said = float(str(caught.value).partition("Give --adu-per-photon ")[2].partition(",")[0])
+    assert said == pytest.approx(gain, rel=0.06)
+
+
+def test_a_photon_that_is_given_is_not_asked_for():
+    settings = GeometrySettings(**GIVEN_BEAM, adu_per_photon=6.0)
+    values = floats(6.0, 0.05)
+    made = experiment_of(settings, None, ArraySource(values))
+    assert (made.adu_per_photon, made.origin["adu_per_photon"]) == (6, "settings")
+    np.testing.assert_allclose(made.source.read(1), np.maximum(values[1] / 6, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("given", [1.0, None])
+def test_whole_numbers_and_photons_with_noise_are_photons(given, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    settings = GeometrySettings(**GIVEN_BEAM, adu_per_photon=given)
+    for values in (floats(1.0, 0.0), floats(1.0, 0.1)):
+        made = experiment_of(settings, None, ArraySource(values))
+        assert made.adu_per_photon == 1
+    assert "no whole numbers" not in caplog.text
+
+
+def test_values_that_tell_no_photon_are_warned_of(caplog):
+    logging.getLogger("hitfinder").propagate = True
+    values = np.random.default_rng(2).normal(0, 1, (2, 60, 60)).astype(np.float32)
+    experiment_of(GeometrySettings(**GIVEN_BEAM), None, ArraySource(values))
+    assert "the values are no whole numbers" in caplog.text
+    assert "--adu-per-photon" in caplog.text
+
+
+def test_panels_of_different_gains_are_refused(tmp_path):
+    stack = write_stack(tmp_path / "s.h5", counts(1), [6000.0])
+    lines = {"photon_energy": "6000 eV", "p0/adu_per_photon": 25}
+    path = write_text(tmp_path / "s.geom", **lines, **{"p0/max_ss": 19})
+    with open(path) as file:
+        text = file.read()
+    own = [line for line in text.splitlines() if line.startswith("p0/")]
+    other = "\n".join(own).replace("p0/", "p1/").replace("= 25", "= 12")
+    other = other.replace("p1/max_ss = 19", "p1/max_ss = 39").replace("min_ss = 0", "min_ss = 20")
+    with open(path, "a") as file:
+        file.write(f"\n{other}\n")
+    with pytest.raises(GeometryError, match="the panels differ in adu_per_photon"):
+        setup(stack, file=path)
 
 
 @pytest.mark.parametrize(

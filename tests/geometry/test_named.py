@@ -109,3 +109,21 @@ def test_own_names_do_not_load_pyfai():
         "named_detector('eiger-x-1m'); sys.exit('pyFAI' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "among"),
+    [
+        ("eiger4m", {"eiger-x-4m", "eiger2-x-4m", "eiger-4m-report"}, "eiger-4m-report"),
+        ("eiger 16", {"eiger-x-16m", "eiger2-x-16m"}, "eiger2-x-16m"),
+        ("pilatus6", {"pilatus-6m"}, "pilatus-6m"),
+        ("jungfrau", {"jungfrau-4m"}, "jungfrau-4m"),
+    ],
+)
+def test_names_with_all_the_letters_are_suggested_first(name, first, among, monkeypatch):
+    monkeypatch.setattr("hitfinder.geometry.named._pyfai_names", dict)
+    with pytest.raises(GeometryError) as caught:
+        named_detector(name)
+    close = str(caught.value).partition("close names: ")[2].partition(";")[0].split(", ")
+    assert set(close[: len(first)]) == first
+    assert among in close

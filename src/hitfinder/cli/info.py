@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hitfinder.cli.options import reader_option
-from hitfinder.errors import harmless
+from hitfinder.errors import HitfinderError, harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from hitfinder.geometry.crystfel import GeomFile
+    from hitfinder.io.source import FrameSource
+    from hitfinder.io.summary import Told
 
 EPILOG = """\b
 Examples:
@@ -66,20 +70,35 @@ def info(
     from hitfinder.io.open import open_source
     from hitfinder.io.summary import summarise
 
-    layout = None
+    geom = None
     if geometry is not None:
         from hitfinder.geometry.crystfel import read_geom
 
-        layout = read_geom(geometry).layout
-    found = []
+        geom = read_geom(geometry)
+    layout, found = geom.layout if geom else None, []
     for file in files:
         with open_source(file, layout=layout, dataset=dataset, reader=reader) as source:
-            found.append(summarise(source, file, frames))
+            told, failures = _told_by(geom, source)
+            found.append(summarise(source, file, frames, told, failures))
     if as_json:
         click.echo(_json(found))
     else:
         _show(found)
     ctx.exit(1 if any(entry["problems"] for entry in found) else 0)
+
+
+def _told_by(
+    geom: GeomFile | None, source: FrameSource
+) -> tuple[Told | None, list[HitfinderError]]:
+    """Return what a geometry file adds to what the files say, or why it cannot be used."""
+    if geom is None or not source.n_readable:
+        return None, []
+    from hitfinder.experiment.told import told_by
+
+    try:
+        return told_by(geom, source), []
+    except HitfinderError as error:
+        return None, [error]
 
 
 def _json(found: list[dict[str, Any]]) -> str:
@@ -159,20 +178,30 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
     if entry["dataset"]:
         rows.append(("dataset", entry["dataset"]))
     guess = ", ".join(entry["detectors_of_this_shape"])
-    detector = said["detector"] or "not named"
-    rows.append(("detector", f"{detector} (of this shape: {guess})" if guess else detector))
-    energy = said["photon_energy_ev"]
-    rows.append(
-        ("photon energy", f"{energy:.2f} eV, {said['wavelength_a']:.5f} Å" if energy else "?")
-    )
-    length, center = said["camera_length_m"], said["beam_center"]
-    rows.append(("camera length", f"{length:g} m" if length else "?"))
+    detector, origin = said["detector"] or "not named", entry["origin"]
+    energy, length, center = said["photon_energy_ev"], said["camera_length_m"], said["beam_center"]
+    pixel, limit, gain = said["pixel_size_m"], said["saturation"], said["adu_per_photon"]
     where = f"fs {center[0]:.2f}, ss {center[1]:.2f}" if center else "?"
-    rows.append(("beam centre", f"{where} (first pixel's centre at 0.5)" if center else where))
-    pixel, limit = said["pixel_size_m"], said["saturation"]
-    rows.append(("pixel", f"{pixel * 1e6:g} µm" if pixel else "?"))
-    rows.append(("saturated from", f"{limit:g} counts" if limit else "?"))
-    rows.append(("masked pixels", _mask_text(entry["mask"])))
+    for name, field, text in (
+        ("detector", "detector", f"{detector} (of this shape: {guess})" if guess else detector),
+        (
+            "photon energy",
+            "photon_energy_ev",
+            f"{energy:.2f} eV, {said['wavelength_a']:.5f} Å" if energy else "?",
+        ),
+        ("camera length", "camera_length_m", f"{length:g} m" if length else "?"),
+        (
+            "beam centre",
+            "beam_center",
+            f"{where} (first pixel's centre at 0.5)" if center else where,
+        ),
+        ("pixel", "pixel_size_m", f"{pixel * 1e6:g} µm" if pixel else "?"),
+        ("saturated from", "saturation", f"{limit:g} counts" if limit else "?"),
+        ("masked pixels", "mask", _mask_text(entry["mask"])),
+    ):
+        rows.append((name, f"{text} [{origin[field]}]" if field in origin else text))
+    if gain is not None:
+        rows.append(("a photon is", f"{gain:g} of the stored units"))
     return rows
 
 

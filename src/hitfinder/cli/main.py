@@ -38,6 +38,14 @@ COMMANDS = {
         "Repeat the CXLS report's study, beside ours.",
     ),
     "models": ("hitfinder.cli.models:models", "List networks, describe trained ones."),
+    "detectors": (
+        "hitfinder.cli.detectors:detectors",
+        "List the detectors that are known by name.",
+    ),
+    "geometry-template": (
+        "hitfinder.cli.geometry_template:geometry_template",
+        "Write a CrystFEL geometry file to start from.",
+    ),
     "plugins": (
         "hitfinder.cli.plugins:plugins",
         "List finders, readers, outputs and networks, and whose they are.",

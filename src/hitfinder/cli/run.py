@@ -64,6 +64,18 @@ def geometry_options(command: Any) -> Any:
                 help="Where the beam meets the frame, in pixels; the first pixel's centre is 0.5.",
             ),
             click.option(
+                "--pixel-size-um",
+                type=POSITIVE,
+                metavar="UM",
+                help="Pixel size, in µm, of one flat panel that is not known otherwise.",
+            ),
+            click.option(
+                "--adu-per-photon",
+                type=POSITIVE,
+                metavar="ADU",
+                help="Stored value of one photon.",
+            ),
+            click.option(
                 "--mask", metavar="FILE", help="Pixels to ignore (non-zero), besides others."
             ),
         )

@@ -19,9 +19,11 @@ from hitfinder.experiment.beam import (
     fixed_shift,
     warn_if_they_differ,
 )
+from hitfinder.experiment.gain import check_gain
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
-from hitfinder.experiment.recognise import recognise
+from hitfinder.experiment.reach import doubt
+from hitfinder.experiment.recognise import closest, recognise
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of, read_geom
 from hitfinder.geometry.detector import Detector
@@ -97,11 +99,23 @@ class Experiment:
         )
         if self.origin.get("beam_center") == "assumed":
             log.warning("beam centre unknown, taken as the detector's middle; give --beam-center")
+        unlikely = doubt(geometry)
+        if unlikely:
+            log.warning("%s: %s", self.placed, f"{unlikely}; is that right?")
         if self.masks is not None:
             log.info("frames have different masks, each its own: %s", self.masks.summary)
         energy, length = geometry.photon_energy_ev, geometry.camera_length_m
         warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
         warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
+
+    @property
+    def placed(self) -> str:
+        """Camera length and photon energy, and where they are taken from, in words."""
+        return (
+            f"camera length {1e3 * self.geometry.camera_length_m:.6g} mm "
+            f"({self.origin['camera_length_m']}), {self.geometry.photon_energy_ev:.6g} eV "
+            f"({self.origin['photon_energy_ev']})"
+        )
 
 
 def _own(values: Values | None, index: int, common: float) -> float:
@@ -194,6 +208,8 @@ def experiment_of(
     if settings.beam_center is not None:
         detector = experiment.geometry.detector.with_beam_center(*settings.beam_center)
         experiment = experiment.with_detector(detector, beam_center=GIVEN)
+    if experiment.origin.get("adu_per_photon") == "assumed":
+        check_gain(source, experiment.geometry.detector.full_mask)
     return experiment
 
 
@@ -277,31 +293,53 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         "polarisation": "assumed" if settings.polarisation is None else GIVEN,
         "saturation": geom.path,
     }
+    gain = settings.adu_per_photon or geom.adu_per_photon(geometry.photon_energy_ev)
+    if gain is None and any(p.adu_per_photon or p.adu_per_ev for p in geom.panels):
+        what = "the panels differ in adu_per_photon or adu_per_eV"
+        raise GeometryError(what, geom.path, "Give --adu-per-photon, one for all.")
     return Experiment(
         geometry,
-        origin,
-        in_photons(source, geom, geometry.photon_energy_ev),
+        {**origin, **_gain_origin(settings, gain, geom.path)},
+        in_photons(source, geom, gain or 1.0),
         source,
-        geom.adu_per_photon(geometry.photon_energy_ev) or 1.0,
+        gain or 1.0,
         energy.of_frames,
         length.of_frames,
     )
+
+
+def _gain_origin(settings: GeometrySettings, gain: float | None, file: str) -> dict[str, str]:
+    if gain is None:
+        return {"adu_per_photon": "assumed"}
+    return {"adu_per_photon": GIVEN if settings.adu_per_photon is not None else file}
+
+
+def detector_of(settings: GeometrySettings, source: FrameSource) -> tuple[Detector, str]:
+    """Return the detector that the settings name, or that its frames tell, and which it was.
+
+    Raises
+    ------
+    GeometryError
+        If it is not known, or does not fit the frames.
+    """
+    if settings.detector is None:
+        return recognise(source.shape, source.metadata, settings.pixel_size_um)
+    detector = named_detector(settings.detector)
+    if detector.shape != source.shape:
+        raise GeometryError(
+            f"frames are {source.shape[0]} x {source.shape[1]} pixels, detector "
+            f"{detector.name!r} has {detector.shape[0]} x {detector.shape[1]}",
+            source.ref(0).file,
+            closest(source.shape),
+        )
+    return detector, GIVEN
 
 
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     """Geometry of a detector known by name or recognised, placed as its files say."""
     said = source.metadata
     origin = {"polarisation": "assumed" if settings.polarisation is None else GIVEN}
-    if settings.detector is not None:
-        detector, origin["detector"] = named_detector(settings.detector), GIVEN
-        if detector.shape != source.shape:
-            raise GeometryError(
-                f"frames are {source.shape[0]} x {source.shape[1]} pixels, detector "
-                f"{detector.name!r} has {detector.shape[0]} x {detector.shape[1]}",
-                source.ref(0).file,
-            )
-    else:
-        detector, origin["detector"] = recognise(source.shape, said)
+    detector, origin["detector"] = detector_of(settings, source)
     energy = beam_value("photon_energy_ev", settings.photon_energy_ev, None, source)
     length = beam_value("camera_length_m", settings.camera_length_m, None, source)
     origin["photon_energy_ev"], origin["camera_length_m"] = energy.origin, length.origin
@@ -321,11 +359,13 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
         geometry = Geometry(detector, length.used, energy.used, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), file) from error
+    gain = settings.adu_per_photon
     return Experiment(
         geometry,
-        origin,
+        {**origin, **_gain_origin(settings, gain, "")},
+        in_photons(source, None, gain or 1.0),
         source,
-        source,
+        gain or 1.0,
         photon_energies_ev=energy.of_frames,
         camera_lengths_m=length.of_frames,
     )

@@ -12,24 +12,23 @@ from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.source import FrameSource
 
 
-def in_photons(source: FrameSource, geom: GeomFile, photon_energy_ev: float) -> FrameSource:
-    """Return the frames in photons: `source` itself unless the geometry file says otherwise.
+def in_photons(source: FrameSource, geom: GeomFile | None, adu_per_photon: float) -> FrameSource:
+    """Return the frames in photons: `source` itself where they are stored so.
 
     Parameters
     ----------
     source : FrameSource
         Frames as they are stored.
-    geom : GeomFile
-        Says what a photon counts (``adu_per_photon``, ``adu_per_eV``) and which values mark bad
-        pixels (``flag_lessthan`` and so on).
-    photon_energy_ev : float
-        Photon energy, in eV.
+    geom : GeomFile, optional
+        Says which values mark bad pixels (``flag_lessthan`` and so on).
+    adu_per_photon : float
+        Stored value of one photon.
     """
-    scale = geom.adu_per_photon(photon_energy_ev) or 1.0
-    flags = {flag for panel in geom.panels for flag in panel.flags}
-    if scale == 1.0 and flags <= set(unread_flags(source.dtype, scale)):
+    panels = () if geom is None else geom.panels
+    flags = {flag for panel in panels for flag in panel.flags}
+    if adu_per_photon == 1.0 and flags <= set(unread_flags(source.dtype, adu_per_photon)):
         return source
-    return PhotonSource(source, geom, scale)
+    return PhotonSource(source, geom, adu_per_photon)
 
 
 class PhotonSource(DerivedSource):
@@ -39,13 +38,13 @@ class PhotonSource(DerivedSource):
     ----------
     source : FrameSource
         Frames as they are stored.
-    geom : GeomFile
+    geom : GeomFile, optional
         Has the values that mark bad pixels.
     adu_per_photon : float
         Stored value of one photon.
     """
 
-    def __init__(self, source: FrameSource, geom: GeomFile, adu_per_photon: float) -> None:
+    def __init__(self, source: FrameSource, geom: GeomFile | None, adu_per_photon: float) -> None:
         super().__init__(source)
         self.dtype = np.dtype(np.float32)
         self._geom, self._scale = geom, adu_per_photon
@@ -58,7 +57,7 @@ class PhotonSource(DerivedSource):
         if self._stored is None:
             self._stored = np.empty(self._source.shape, self._source.dtype)
         stored = self._source.read(index, self._stored)
-        bad = self._geom.flagged(stored)
+        bad = not_finite(stored) if self._geom is None else self._geom.flagged(stored)
         for flag in self._unread:
             bad |= flag.bad(stored)
         np.divide(stored, self._scale, out=photons, casting="unsafe")
@@ -93,6 +92,11 @@ class MaskedSource(DerivedSource):
         if mask is not None:
             frame[mask] = unread_value(self.dtype)
         return frame
+
+
+def not_finite(stored: NDArray) -> NDArray[np.bool_]:
+    """Return True where a value is no number."""
+    return np.zeros(stored.shape, bool) if stored.dtype.kind in "iu" else ~np.isfinite(stored)
 
 
 def unread_flags(dtype: np.dtype, adu_per_photon: float) -> tuple[Flag, ...]:

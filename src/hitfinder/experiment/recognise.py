@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
+
 from hitfinder.errors import GeometryError
-from hitfinder.experiment.beam import FROM_FILE
+from hitfinder.experiment.beam import FROM_FILE, GIVEN
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.named import detectors, named_detector
 from hitfinder.io.source import Metadata
 
+_NEAR_PX = 50.0
+"""Difference in rows and columns up to which a detector is worth naming."""
 
-def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
+
+def recognise(
+    shape: tuple[int, int], said: Metadata, pixel_size_um: float | None = None
+) -> tuple[Detector, str]:
     """Tell a detector by the shape of its frames and its description.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of a frame.
+    said : Metadata
+        What the files say.
+    pixel_size_um : float, optional
+        Pixel edge, in µm, as the user says it; a named detector must have it.
 
     Returns
     -------
@@ -26,19 +42,35 @@ def recognise(shape: tuple[int, int], said: Metadata) -> tuple[Detector, str]:
         If no detector is known by this shape and the files give no pixel size.
     """
     named = [d for d in map(named_detector, detectors()) if d.shape == shape]
+    given_m = None if pixel_size_um is None else 1e-6 * pixel_size_um
+    if given_m is not None:
+        named = [d for d in named if math.isclose(d.panels[0].pixel_size_m, given_m, rel_tol=0.01)]
     words = _plain(said.detector)
     named.sort(key=lambda d: _plain(d.name) not in words)
     if named:
         return named[0], "recognised by the shape of the frames"
-    rows, columns = shape
-    if said.pixel_size_m is None:
+    pixel_m = given_m or said.pixel_size_m
+    if pixel_m is None:
+        rows, columns = shape
         raise GeometryError(
-            f"no detector is known with frames of {rows} x {columns} pixels",
-            hint="Give --geometry FILE.geom, or --detector with one of another name.",
+            f"no detector is known with frames of {rows} x {columns} pixels", hint=closest(shape)
         )
-    name = said.detector or "unnamed detector"
-    detector = Detector.flat(shape, said.pixel_size_m, name=name)
-    return detector, f"{FROM_FILE}: shape and pixel size"
+    detector = Detector.flat(shape, pixel_m, name=said.detector or "unnamed detector")
+    return detector, "shape and pixel size: " + (FROM_FILE if given_m is None else GIVEN)
+
+
+def closest(shape: tuple[int, int]) -> str:
+    """Say which named detectors have frames of a shape, or nearly, and what else can be done."""
+    shapes = {name: named_detector(name).shape for name in detectors()}
+    away = {name: math.dist(shape, other) for name, other in shapes.items()}
+    near = sorted((name for name in away if away[name] <= _NEAR_PX), key=away.__getitem__)
+    told = ", ".join(f"{name} {shapes[name][0]} x {shapes[name][1]}" for name in near[:3])
+    others = (
+        "Give --pixel-size-um for one flat panel, --detector with another name ('hitfinder "
+        "detectors' lists them), or --geometry FILE.geom ('hitfinder geometry-template' writes "
+        "one to start from)."
+    )
+    return f"Close are {told}. {others}" if told else others
 
 
 def _plain(text: str) -> str:

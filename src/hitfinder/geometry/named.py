@@ -71,6 +71,9 @@ def _pilatus(ss: int, fs: int) -> ModuleGrid:
     return ModuleGrid((ss, fs), (195, 487), (17, 7), 172e-6)
 
 
+_MOST_NAMED = 5
+"""Names of detectors that are suggested."""
+
 _GRIDS = {
     "eiger-x-500k": _eiger(1, 1),
     "eiger-x-1m": _eiger(2, 1),
@@ -109,6 +112,12 @@ def detectors() -> list[str]:
     return sorted(_GRIDS)
 
 
+def detector_modules(name: str) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return the modules of one of `detectors`, the pixels of a module, and the gaps: (ss, fs)."""
+    grid = _GRIDS[name]
+    return grid.modules, grid.module_shape, grid.gap
+
+
 def named_detector(name: str) -> Detector:
     """Return a detector by its name.
 
@@ -141,12 +150,25 @@ def named_detector(name: str) -> Detector:
     others = _pyfai_names()
     if key in others:
         return _from_pyfai(others[key])
-    near = difflib.get_close_matches(key, [*own, *others], n=5, cutoff=0.5)
-    listed = dict.fromkeys(own.get(k) or others[k] for k in near) or dict.fromkeys(own.values())
-    raise GeometryError(
-        f"no detector is called {name!r}",
-        hint=f"close names: {', '.join(listed)}" if near else f"known: {', '.join(listed)}",
-    )
+    near = _closest(key, {**others, **own})
+    if near:
+        hint = f"close names: {', '.join(near)}; 'hitfinder detectors' lists all"
+    else:
+        hint = f"known: {', '.join(own.values())}"
+    raise GeometryError(f"no detector is called {name!r}", hint=hint)
+
+
+def _closest(key: str, names: dict[str, str]) -> list[str]:
+    """Return the nearest names: those that have all the letters in order, then alike ones."""
+
+    def has_all(known: str) -> bool:
+        letters = iter(known)
+        return all(letter in letters for letter in key)
+
+    complete = sorted((known for known in names if has_all(known)), key=len)
+    alike = difflib.get_close_matches(key, names, n=_MOST_NAMED, cutoff=0.6)
+    found = dict.fromkeys(names[known] for known in [*complete, *alike])
+    return list(found)[:_MOST_NAMED]
 
 
 def _key(name: str) -> str:

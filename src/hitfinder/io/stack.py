@@ -8,6 +8,7 @@ import functools
 import os
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -192,6 +193,22 @@ class Hdf5Source(FrameSource):
     @property
     def _mask(self) -> tuple[StoredMask | None, list[str]]:
         return self._said[1]
+
+    @property
+    def mask_path(self) -> str | None:
+        """HDF5 path of the mask; None if there is none that fits."""
+        place, _ = self._mask
+        return None if place is None else f"/{place.path.lstrip('/')}"
+
+    @property
+    def data_path(self) -> str | None:
+        """HDF5 path of the frames in the file itself; None if it is not one dataset."""
+        path = self._dataset.partition(" ")[0]
+        try:
+            with POOL.lock:
+                return path if isinstance(POOL.file(self.file).get(path), h5py.Dataset) else None
+        except (SourceError, *NOT_THERE):
+            return None
 
     @property
     def has_lost_mask(self) -> bool:

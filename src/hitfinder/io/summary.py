@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import SourceError
+from hitfinder.errors import HitfinderError, SourceError
 from hitfinder.geometry.named import detectors, named_detector
 from hitfinder.io.composite import CompositeSource
 from hitfinder.io.framemasks import FrameMasks, first_files
@@ -60,6 +61,28 @@ class Look:
     n_saturated: int
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Told:
+    """What is known of frames from their files and from elsewhere.
+
+    Parameters
+    ----------
+    said : Metadata
+        All of it.
+    origin : mapping of str to str
+        Where a field of it is from, if not from the frames' own files.
+    adu_per_photon : float, optional
+        Stored value of one photon.
+    notes : sequence of str
+        What is odd about what is said elsewhere.
+    """
+
+    said: Metadata
+    origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    adu_per_photon: float | None = None
+    notes: Sequence[str] = ()
+
+
 def look(source: FrameSource, index: int, said: Metadata, frame: NDArray) -> Look:
     """Read a frame into a buffer and measure it.
 
@@ -95,13 +118,17 @@ def look(source: FrameSource, index: int, said: Metadata, frame: NDArray) -> Loo
     )
 
 
-def looks(source: FrameSource, n_frames: int) -> tuple[list[Look], list[SourceError]]:
+def looks(
+    source: FrameSource, said: Metadata, n_frames: int
+) -> tuple[list[Look], list[SourceError]]:
     """Look at frames spread over a source.
 
     Parameters
     ----------
     source : FrameSource
         Where to look.
+    said : Metadata
+        Which pixels count.
     n_frames : int
         At how many.
 
@@ -114,7 +141,7 @@ def looks(source: FrameSource, n_frames: int) -> tuple[list[Look], list[SourceEr
     """
     found, errors = [], []
     frame = np.empty(source.shape, source.dtype)
-    said = source.metadata if source.n_readable else Metadata()
+    said = said if source.n_readable else Metadata()
     for index in np.unique(np.linspace(0, len(source) - 1, n_frames).round().astype(int)):
         try:
             found.append(look(source, int(index), said, frame))
@@ -123,7 +150,13 @@ def looks(source: FrameSource, n_frames: int) -> tuple[list[Look], list[SourceEr
     return found, errors
 
 
-def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any]:
+def summarise(
+    source: FrameSource,
+    name: str,
+    n_looks: int = 3,
+    told: Told | None = None,
+    failures: Sequence[HitfinderError] = (),
+) -> dict[str, Any]:
     """Describe a source.
 
     Parameters
@@ -134,6 +167,10 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
         What the user called it.
     n_looks : int
         Number of frames to read.
+    told : Told, optional
+        What is known of the frames; what their files say if not given.
+    failures : sequence of HitfinderError
+        Further problems.
 
     Returns
     -------
@@ -141,9 +178,11 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
         Of plain values that JSON can hold. ``problems`` keep frames from being read; ``notes``
         do not.
     """
-    said, contents = source.metadata, source.contents
-    seen, failed = looks(source, n_looks)
+    told = told or Told(source.metadata)
+    said, contents = told.said, source.contents
+    seen, failed = looks(source, said, n_looks)
     problems = {str(error): error.status for error in (*source.problems, *failed)}
+    problems |= {str(error): "geometry" for error in failures}
     energy = said.photon_energy_ev
     return {
         "input": name,
@@ -165,13 +204,20 @@ def summarise(source: FrameSource, name: str, n_looks: int = 3) -> dict[str, Any
             "pixel_size_m": said.pixel_size_m,
             "saturation": said.saturation,
             "underload": said.underload,
+            "adu_per_photon": told.adu_per_photon,
         },
-        "mask": _mask(source, said),
+        "origin": dict(told.origin),
+        "mask": _mask(source, told),
         "linked_files": [dataclasses.asdict(file) for file in contents.linked_files],
         "files": _files(source),
         "looks": [dataclasses.asdict(seen_frame) for seen_frame in seen],
         "problems": [{"status": status, "text": text} for text, status in problems.items()],
-        "notes": [*source.remarks, *_notes(source, said, seen), *_differences(source, seen)]
+        "notes": [
+            *source.remarks,
+            *_notes(source, said, seen),
+            *told.notes,
+            *_differences(source, told, seen),
+        ]
         if source.n_readable
         else [],
     }
@@ -181,11 +227,13 @@ def _detectors(shape: tuple[int, int]) -> list[str]:
     return [name for name in detectors() if named_detector(name).shape == shape]
 
 
-def _mask(source: FrameSource, said: Metadata) -> dict[str, Any] | None:
+def _mask(source: FrameSource, told: Told) -> dict[str, Any] | None:
     """Count masked pixels, by bit where the file tells the bits."""
+    said = told.said
     if said.mask is None:
         return None
-    bits = source.mask_bits() if isinstance(source, Hdf5Source) else None
+    elsewhere = "mask" in told.origin
+    bits = source.mask_bits() if isinstance(source, Hdf5Source) and not elsewhere else None
     counts = {}
     if bits is not None:
         for bit in range(8 * bits.dtype.itemsize):
@@ -245,8 +293,10 @@ def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
     return notes
 
 
-def _differences(source: FrameSource, seen: list[Look]) -> list[str]:
+def _differences(source: FrameSource, told: Told, seen: list[Look]) -> list[str]:
     """Say which values of the beam and detector are not the same for every frame looked at."""
+    if told.origin:
+        return []  # what the files say does not count
     said = [source.frame_metadata(frame.frame) for frame in seen]
     notes = []
     masks = FrameMasks(source)

@@ -208,6 +208,11 @@ class _Job:
                 "(peaks_left_out in frames.parquet)",
                 counts.frames_with_peaks_left_out,
             )
+        if counts.processed and not counts.hits:
+            log.warning(
+                "no hits in %d frames; if there should be some, is the geometry right? %s",
+                *(counts.processed, self.experiment.placed),
+            )
         if self.settings.finder.finder == "network":
             outside = peak_model.load(self.settings.finder.model).outside_background(
                 counts.background

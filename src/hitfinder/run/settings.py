@@ -101,6 +101,8 @@ class RunOptions(TypedDict, total=False):
     camera_length_m: float | None
     beam_center: tuple[float, float] | None
     polarisation: float | None
+    pixel_size_um: float | None
+    adu_per_photon: float | None
     mask: str | os.PathLike[str] | None
     finder: str | type | None
     finder_options: Mapping[str, str] | None

@@ -77,10 +77,44 @@ def write_geom(
     OutputError
         If the file cannot be written.
     """
+    remarks = [f"; {line}".rstrip() for text in comments for line in text.splitlines()]
+    lines = geom_lines(
+        geometry,
+        data_path=data_path,
+        dims=dims,
+        mask_path=mask_path,
+        mask_file=mask_file,
+        mask_good=mask_good,
+        mask_bad=mask_bad,
+        peak_list=peak_list,
+        adu_per_photon=adu_per_photon,
+        clen=clen,
+        photon_energy=photon_energy,
+        directives=directives,
+    )
+    with replacing(path) as part:
+        part.write_text("\n".join([*remarks, *lines]).strip() + "\n", encoding="utf-8")
+
+
+def geom_lines(
+    geometry: Geometry,
+    *,
+    data_path: str,
+    dims: tuple[Dim, ...] = ("%", "ss", "fs"),
+    mask_path: str | None = None,
+    mask_file: str | None = None,
+    mask_good: int = 0,
+    mask_bad: int = 0xFFFF,
+    peak_list: str | None = None,
+    adu_per_photon: float = 1,
+    clen: float | str | None = None,
+    photon_energy: float | str | None = None,
+    directives: Directives | None = None,
+) -> list[str]:
+    """Return the lines of a geometry file; see `write_geom`."""
     if mask_file and not mask_path:
         raise ValueError("a mask file needs the path of the mask in it")
-    lines = [f"; {line}".rstrip() for text in comments for line in text.splitlines()]
-    lines += [
+    lines = [
         "",
         f"photon_energy = {_number_or_path(photon_energy, geometry.photon_energy_ev)}",
         f"clen = {_number_or_path(clen, geometry.camera_length_m)}",
@@ -101,8 +135,7 @@ def write_geom(
         lines += [f"{panel.name}/{line}" for line in directives.panel_lines.get(panel.name, ())]
     if not mask_path and geometry.detector.mask is not None:
         lines += ["", *_region_lines(geometry)]
-    with replacing(path) as part:
-        part.write_text("\n".join(lines).strip() + "\n", encoding="utf-8")
+    return lines
 
 
 def _number_or_path(given: float | str | None, default: float) -> str:

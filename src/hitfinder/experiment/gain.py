@@ -1,0 +1,136 @@
+"""Whether stored values are photons, where nothing says how large one is."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import GeometryError, SourceError
+from hitfinder.io.source import FrameSource
+
+log = logging.getLogger(__name__)
+
+_FRAMES, _PIXELS = 4, 250_000
+"""Frames that are looked at, spread over the source, and pixels of each at most."""
+
+_NOT_WHOLE = 0.01
+"""Share of values other than zero that may be no whole numbers."""
+
+_LEAST_PHOTONS = 100
+"""Values above the noise from which the size of a photon can be told."""
+
+_CUTS = (6.0, 4.0, 3.0, 2.0, 1.0)
+"""Standard deviations of the noise below which values are left out."""
+
+_LEAST_COMB, _LEAST_OF_EXPECTED, _LEAST_SIGNIFICANCE = 0.3, 0.7, 10.0
+"""How clear a comb has to be: by itself, beside one of photons with that noise, and its error."""
+
+_LIKE_ONE = 0.1
+"""Relative difference from 1 that passes for the noise of the guess."""
+
+
+def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
+    """Look whether floating-point values count photons, where no gain was given.
+
+    Whole numbers are taken to. Otherwise the size of a photon is looked for in the values.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Frames as they are stored.
+    mask : ndarray of bool, shape of a frame
+        True where a pixel is ignored.
+
+    Raises
+    ------
+    GeometryError
+        If a photon is another number than 1, telling which.
+    """
+    if source.dtype.kind != "f":
+        return
+    values = np.concatenate([np.empty(0), *_samples(source, mask)])
+    other = values[values != 0]
+    if not other.size or np.mean(np.abs(other - np.rint(other)) > 1e-3) <= _NOT_WHOLE:
+        return
+    file, photon = source.ref(0).file, photon_value(values)
+    what = "the values are no whole numbers, and nothing says how large a photon is"
+    if photon is None:
+        log.warning("%s: %s: they are taken for photons; give --adu-per-photon", file, what)
+    elif abs(photon - 1) > _LIKE_ONE:
+        hint = f"Give --adu-per-photon {photon:.3g}, or 1 if the values are photons."
+        raise GeometryError(f"{what}; their histogram says about {photon:.3g}", file, hint)
+
+
+def _samples(source: FrameSource, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
+    """Take values of good pixels from frames that can be read."""
+    with copy.deepcopy(source) as frames:
+        for index in np.unique(np.linspace(0, len(frames) - 1, _FRAMES).astype(int)):
+            try:
+                values = frames.read(int(index))[~mask]
+            except SourceError:
+                continue
+            values = values[np.isfinite(values)].astype(np.float64)
+            yield values[:: max(1, values.size // _PIXELS)]
+
+
+def photon_value(values: NDArray[np.floating]) -> float | None:
+    """Tell how large one photon is in stored values most of which are none.
+
+    What the values have on the positive side of their noise, and not on the negative, are photons.
+    These are whole multiples of the number g for which the mean of cos(2π v / g) is the largest;
+    noise of a standard deviation s lowers it to exp(-2 (π s / g)²). How much of the noise had
+    better be left out depends on its size and on the number of photons: what shows best is taken.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values of pixels, noise and all.
+
+    Returns
+    -------
+    float or None
+        None if the values do not show it.
+    """
+    middle = float(np.median(values))
+    noise = 1.4826 * float(np.median(np.abs(values - middle)))
+    if abs(middle) > noise:
+        return None  # most pixels have photons
+    significance, photon = max(_comb(values, noise, k * noise) for k in _CUTS)
+    if significance <= _LEAST_SIGNIFICANCE:
+        return None
+    # Noise draws the teeth of the comb outwards, but not the first peak.
+    edges, centres = np.linspace(0, 2 * photon, 401), np.linspace(0, 2 * photon, 801)[1::2]
+    heights = np.histogram(values, edges)[0] - np.histogram(-values, edges)[0]
+    for _ in range(3):
+        near = np.abs(centres - photon) < 0.4 * photon
+        photon = float(np.average(centres[near], weights=np.maximum(heights[near], 0) + 1e-9))
+    return photon
+
+
+def _comb(values: NDArray[np.floating], noise: float, cut: float) -> tuple[float, float]:
+    """Return how much a comb stands out of its error, and the distance of its teeth."""
+    photons, mirrored = values[values > max(cut, 1e-6)], -values[values < -max(cut, 1e-6)]
+    excess = photons.size - mirrored.size
+    if excess < _LEAST_PHOTONS:
+        return 0.0, 0.0
+    joined = np.concatenate([photons, mirrored])
+    order = joined.argsort()
+    counted = np.cumsum(np.repeat([1, -1], [photons.size, mirrored.size])[order])
+    middle = float(joined[order][np.argmax(counted >= excess / 2)])
+    lowest, highest = max(2 * noise, middle / 20), 1.5 * middle
+    if not lowest < highest:
+        return 0.0, 0.0
+    edges = np.linspace(0, np.quantile(photons, 0.99), 4097)
+    heights = np.histogram(photons, edges)[0] - np.histogram(mirrored, edges)[0]
+    centres = (edges[1:] + edges[:-1]) / 2
+    tried = np.geomspace(lowest, highest, 600)
+    comb = np.array([heights @ np.cos(2 * np.pi * centres / g) for g in tried])
+    best = int(comb.argmax())
+    expected = excess * np.exp(-2 * (np.pi * noise / tried[best]) ** 2)
+    if comb[best] < max(_LEAST_COMB * excess, _LEAST_OF_EXPECTED * expected):
+        return 0.0, 0.0
+    return float(comb[best] / np.sqrt(joined.size)), float(tried[best])
