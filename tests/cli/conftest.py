@@ -35,7 +35,7 @@ def make_series(folder: Path) -> Series:
             frame = rng.poisson(0.02, SHAPE).astype(np.uint16)
             places = rng.choice(18 * 20, 8 if index % 2 else 0, replace=False)
             # Apart from one another, and not in the same pixels frame after frame.
-            top, left = 10 + index // 2 % 4, 10 + index // 8 % 4
+            top, left = 8 + 3 * (index // 2) % 10, 8 + 3 * (index // 20) % 10
             at = [(10 * (p // 20) + top, 10 * (p % 20) + left) for p in places]
             for row, column in at:
                 frame[row, column] += rng.integers(12, 30)

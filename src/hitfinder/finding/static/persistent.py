@@ -95,7 +95,10 @@ class PersistentPixels:
         n_around = np.maximum(_around(self._good, rows, columns), 1)
         around = _around(_summed(clipped), rows, columns) / n_around
         here_alone = self._without_place(usual, clipped, rows, columns)
+        # The mean of a part of the detector with hardly a visit is known to hardly any accuracy.
+        everywhere = usual @ self._pixels / max(self._n_pixels, 1)
         expected = np.maximum(np.maximum(here_alone, self._widely(usual)[zone]), around)
+        expected = np.maximum(expected, everywhere)
         often = is_surprising(here, expected, self._n_pixels)
         out[rows[often], columns[often]] = expected[often]
         return out
