@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from hitfinder.finding.rings import Rings
 from hitfinder.finding.texture import expected
 
 _SHARE, _SIGMAS = 0.05, 2.0
@@ -61,38 +58,3 @@ def is_sharp(i, j, work, position, weight, rate):  # type: ignore[no-untyped-def
             mean += usual
     around = total - first - second
     return around <= max(_SHARE * own, _SIGMAS * math.sqrt(mean))
-
-
-@njit(cache=True, nogil=True)
-def _sharp_peaks(fs, ss, work, position, weight, rate, sharp):  # type: ignore[no-untyped-def]
-    for p in range(fs.size):
-        i, j, top = int(ss[p]), int(fs[p]), -1
-        row, column = i, j
-        for k in range(i - 1, i + 2):
-            for m in range(j - 1, j + 2):
-                n = counts_at(work, k, m)
-                if n > top:
-                    row, column, top = k, m, n
-        sharp[p] = top > 0 and is_sharp(row, column, work, position, weight, rate)
-
-
-def sharp_peaks(
-    peaks: NDArray[np.void], work: NDArray[np.int32], rings: Rings, rate: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Say which peaks have no light around their brightest pixel (`is_sharp`).
-
-    Parameters
-    ----------
-    peaks : ndarray of PEAK_DTYPE
-        Peaks of a frame.
-    work : ndarray of int32, shape (ss, fs)
-        Its counts, as in `hitfinder.finding.result.Proposal.counts`.
-    rings : Rings
-        Rings of the geometry.
-    rate : ndarray, shape (n_rings,)
-        Its background at weight 1.
-    """
-    sharp = np.zeros(len(peaks), bool)
-    fs, ss = (np.ascontiguousarray(peaks[name], np.float64) for name in ("fs", "ss"))
-    _sharp_peaks(fs, ss, work, rings.position, rings.weight, rate, sharp)
-    return sharp
