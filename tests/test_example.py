@@ -73,6 +73,7 @@ def test_it_is_listed(hitfinder, tmp_path):
     for name, place in (
         ("sigma", "finder:SigmaFinder"),
         ("smv", "reader:SmvReader"),
+        ("spots", "output:SpotsOutput"),
         ("brightest", "network:BrightestPatch"),
     ):
         assert f"  {name}" in listed
@@ -89,8 +90,9 @@ def test_info_uses_the_reader(hitfinder, frames):
     assert "smv" in shown
 
 
-def test_run_uses_the_reader_and_the_finder(hitfinder, frames, tmp_path):
+def test_run_uses_the_reader_the_finder_and_the_output(hitfinder, frames, tmp_path):
     options = ["--finder", "sigma", "--finder-option", "sigmas=8", "--workers", 2]
+    options += ["--output", "usual", "--output", "spots"]
     done = hitfinder("run", frames, "--out", tmp_path / "out", *options, cwd=tmp_path)
     assert "6 of 6 frames processed, 3 hits" in done.stdout
     table = pyarrow.parquet.read_table(tmp_path / "out/frames.parquet")
@@ -100,6 +102,10 @@ def test_run_uses_the_reader_and_the_finder(hitfinder, frames, tmp_path):
     ).sort_by("ss")
     for name, true in (("ss", range(16, 100, 20)), ("fs", range(11, 110, 22))):
         assert peaks[name].to_pylist() == pytest.approx(list(true), abs=0.2)
+    lines = (tmp_path / "out/spots.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == [
+        str(frames / f"scan_{number}.img") for number in (1, 3, 5) for _ in range(5)
+    ]
     page = (tmp_path / "out/report.html").read_text()
     assert "reach it" not in page, "the finder does not say how many blank frames do"
     told = json.loads((tmp_path / "out/run.json").read_text())

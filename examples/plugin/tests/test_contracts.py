@@ -4,6 +4,7 @@ import fabio
 import numpy as np
 import pytest
 from hitfinder_example.finder import SigmaFinder
+from hitfinder_example.output import SpotsOutput
 from hitfinder_example.reader import SmvReader
 
 from hitfinder import Geometry, testing
@@ -19,6 +20,10 @@ def test_reader(tmp_path):
     path = tmp_path / "frame.img"
     fabio.adscimage.AdscImage(frame, {"WAVELENGTH": "2.0", "DISTANCE": "50"}).write(str(path))
     testing.check_reader(SmvReader, path)
+
+
+def test_output():
+    testing.check_output(SpotsOutput)
 
 
 def test_network():

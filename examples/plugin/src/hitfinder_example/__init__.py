@@ -1,1 +1,1 @@
-"""A finder, a reader and a network for hitfinder, to copy and change."""
+"""A finder, a reader, an output and a network for hitfinder, to copy and change."""
