@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hitfinder.errors import ConfigError
+from hitfinder.finding.checking import check_finder
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
@@ -140,6 +141,20 @@ def test_another_network_has_another_fingerprint(geometry, networks, save_networ
     hit = {"linear.weight": 0.1, "linear.bias": -11}
     other = str(save_network(tmp_path / "other", "peak", "linear", hit, SHAPE))
     assert make_finder(geometry, settings({**networks, "peak": other})).fingerprint != first
+
+
+def test_it_keeps_the_contract_of_finders(save_network, tmp_path):
+    shape = (40, 44)
+    hit = {"linear.weight": 0.01, "linear.bias": -10}
+    options = {
+        "peak": str(save_network(tmp_path / "peak", "peak", "linear", hit, shape)),
+        "peak_location": str(
+            save_network(tmp_path / "location", "peak_location", "dncnn", {}, shape)
+        ),
+        "device": "cpu",
+    }
+    geometry = Geometry.flat(shape, 75e-6, camera_length_m=0.05, photon_energy_ev=6000.0)
+    check_finder(StudyFinder, geometry, FinderSettings(finder="study", options=options))
 
 
 def test_it_is_registered_by_name():

@@ -20,7 +20,7 @@ BACKGROUND, SPOT_PHOTONS = 0.05, 400
 """Photons per pixel of the background, and on each of the 3 × 3 pixels of a spot, of the frames
 that a finder is tried on."""
 
-N_SPOTS = 12
+N_SPOTS, _SOME = 12, 3
 _MARGIN, _NEAR_PX = 4, 2.5
 _LARGEST_ERROR_PX = 0.35
 
@@ -168,8 +168,11 @@ def _check_places(found: FrameResult, places: list[tuple[int, int]]) -> None:
     error = _nearest(true, peaks)
     seen = np.hypot(*error.T) < _NEAR_PX
     swapped = np.hypot(*_nearest(true[:, ::-1], peaks).T) < _NEAR_PX
-    require(seen.any() or not swapped.any(), "fs and ss of the peaks are swapped")
-    if seen.any():
+    # One or two may lie near spots by chance.
+    of_some = min(_SOME, len(places))
+    is_swapped = swapped.sum() >= of_some > seen.sum()
+    require(not is_swapped, "fs and ss of the peaks are swapped")
+    if seen.sum() >= of_some:
         off = np.median(error[seen], axis=0)
         right = np.abs(off).max() <= _LARGEST_ERROR_PX
         require(
