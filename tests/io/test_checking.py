@@ -11,7 +11,13 @@ from hitfinder.contracts import BrokenContractError
 from hitfinder.errors import SourceError
 from hitfinder.io.checking import check_reader, check_source, check_stream
 from hitfinder.io.composite import CompositeSource
-from hitfinder.io.formats import CbfReader, Hdf5Reader, ListReader, NpyReader
+from hitfinder.io.formats import (
+    CbfReader,
+    Hdf5Reader,
+    ImageReader,
+    ListReader,
+    NpyReader,
+)
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.readers import READERS, GuardedSource
 from hitfinder.io.source import FrameRef, FrameSource, Metadata
@@ -40,6 +46,13 @@ def test_our_readers_keep_the_contract(tmp_path, npy, stack):
     image = fabio.cbfimage.CbfImage(data=FRAMES[0].astype(np.int32))
     image.write(str(tmp_path / "x.cbf"))
     check_reader(CbfReader, tmp_path / "x.cbf")
+    for kind, ending in (
+        (fabio.adscimage.AdscImage, "img"),
+        (fabio.edfimage.EdfImage, "edf"),
+        (fabio.tifimage.TifImage, "tif"),
+    ):
+        kind(data=FRAMES[0]).write(str(tmp_path / f"x.{ending}"))
+        check_reader(ImageReader, tmp_path / f"x.{ending}")
     (tmp_path / "x.lst").write_text(f"{npy} //2\n{stack} //0\n{npy} //0\n")
     check_reader(ListReader, tmp_path / "x.lst")
 
