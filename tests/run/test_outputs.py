@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow.parquet
@@ -65,13 +66,12 @@ def frames():
 
 
 def search(frames, out, *outputs, **options):
-    options = {"geometry": GEOMETRY, "finder": "likelihood", "executor": Inline(), **options}
-    return hf.run(frames, out, outputs=outputs or None, show=quiet, **options)
+    options = {"show": quiet, "executor": Inline(), **options}
+    beside = {"geometry": GEOMETRY, "finder": "likelihood"}
+    return hf.run(frames, out, outputs=outputs or None, **beside, **options)
 
 
 def quiet(what, total):
-    from contextlib import nullcontext
-
     return nullcontext(lambda n, note="": None)
 
 
@@ -212,9 +212,26 @@ def test_names_stand_for_what_they_say():
     assert dataclasses.replace(OutputSettings(), outputs=()).names == ("tables",)
 
 
+def stopping(what, total):
+    """Stop the run once some frames are done."""
+    done = []
+
+    def advance(n, note=""):
+        done.append(n)
+        if sum(done) >= 8:
+            raise KeyboardInterrupt
+
+    return nullcontext(advance)
+
+
 def test_a_run_that_goes_on_leaves_no_file_behind_that_is_not_its_own(frames, tmp_path):
-    search(frames, tmp_path / "out", "tables", csv=True)
-    assert pyarrow.parquet.read_table(tmp_path / "out/frames.parquet").num_rows == 20
-    assert (tmp_path / "out/frames.csv").exists()
-    search(frames, tmp_path / "out", "tables", overwrite=True)
-    assert not (tmp_path / "out/frames.csv").exists()
+    out = tmp_path / "out"
+    run = search(frames, out, "tables", Numbers, csv=True, show=stopping)
+    assert not run.summary.complete
+    status = pyarrow.parquet.read_table(out / "frames.parquet")["status"].to_pylist()
+    assert status == ["ok"] * 8 + ["pending"] * 12
+    assert (out / "frames.csv").exists()
+    assert len(json.loads((out / "numbers.json").read_text())) == 4
+    run = search(frames, out, "tables", resume=True)
+    assert run.summary.complete
+    assert {path.name for path in out.iterdir()} == {"frames.parquet", "peaks.parquet", "run.json"}

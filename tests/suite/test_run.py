@@ -124,6 +124,10 @@ class Sure(Brightest):
     columns = ("photons", "log_p", "probability")
 
 
+class Significant(Brightest):
+    columns = ("photons", "log_p")
+
+
 class Plain(Brightest):
     columns = ()
 
@@ -148,7 +152,7 @@ def test_finders_of_others_are_judged_beside_ours(recipe, tmp_path, others):
 
 def test_weak_peaks_are_told_by_what_a_finder_says_of_them(recipe, tmp_path, others):
     made = prepared(recipe, tmp_path)
-    for name, scale in (("Brightest", 1.0), ("Sure", 1e-3), ("Plain", 0.0)):
+    for name, scale in (("Brightest", 1.0), ("Sure", 1e-3), ("Significant", 2.0), ("Plain", 0.0)):
         (finder,) = finders.named([f"finders_to_judge:{name}"])
         found = finders.search(finder, made, lambda n: None)
         tops = [frame.max() for frame in made.frames]
