@@ -96,7 +96,7 @@ def probabilities_and_truth(seed, edge_px, n_experiments, least):
 
 
 def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
-    predicted, true = probabilities_and_truth(77, EDGE_PX, 32, least=0.01)
+    predicted, true = probabilities_and_truth(77, EDGE_PX, 16, least=0.01)
     assert len(true) > 500
     assert reliability(predicted, true).error < 0.04
 
@@ -122,7 +122,7 @@ def test_in_a_blank_only_what_blanks_hardly_show_is_kept(network):
     assert network._kept(np.array([0.7, 0.9, 0.1]), chance, is_hit=False).tolist() == [0]
 
 
-@pytest.mark.parametrize(("edge_px", "n_experiments"), [((250, 400), 40), ((1500, 1900), 16)])
+@pytest.mark.parametrize(("edge_px", "n_experiments"), [((250, 400), 40), ((1500, 1900), 8)])
 def test_probabilities_mean_what_they_say_on_frames_of_any_size(edge_px, n_experiments):
     p, came_true = probabilities_and_truth(78, edge_px, n_experiments, least=0.05)
     assert reliability(p, came_true).error < 0.05

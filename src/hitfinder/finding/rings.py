@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,8 +84,7 @@ class Rings:
         good = ~mask
         rings = index[good].astype(np.intp)
         weight_range = np.array([np.full(n_rings, np.inf), np.zeros(n_rings)])
-        np.minimum.at(weight_range[0], rings, weight[good])
-        np.maximum.at(weight_range[1], rings, weight[good])
+        _extremes(index, weight, *weight_range)
         weight_range[0] = np.minimum(weight_range[0], weight_range[1])
         return Rings(
             index=index,
@@ -97,3 +97,14 @@ class Rings:
             weight_range=weight_range,
             q=np.asarray((np.arange(n_rings) + 0.5) * step, np.float64),
         )
+
+
+@numba.njit(cache=True, nogil=True)
+def _extremes(index, weight, low, high):  # type: ignore[no-untyped-def]
+    """Lower `low` and raise `high` of each ring to the extremes of its pixels' weights."""
+    for j in range(index.shape[0]):
+        for i in range(index.shape[1]):
+            ring = index[j, i]
+            if ring >= 0:
+                low[ring] = min(low[ring], weight[j, i])
+                high[ring] = max(high[ring], weight[j, i])
