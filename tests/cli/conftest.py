@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hitfinder.cli.main import main
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
@@ -45,6 +48,19 @@ def make_series(folder: Path) -> Series:
     return Series(master, geometry, frames, spots)
 
 
+def run_here(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run the command in this process: what it says and its exit code, as a process gives them."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        contextlib.chdir(cwd or Path.cwd()),
+        pytest.raises(SystemExit) as stop,
+    ):
+        main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, stop.value.code, out.getvalue(), err.getvalue())
+
+
 def run_command(*arguments: object, **options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "hitfinder", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
@@ -63,17 +79,35 @@ def fresh_series(tmp_path) -> Series:
 
 @pytest.fixture(scope="session")
 def hitfinder():
+    """Run the command, in this process: starting another takes longer than most runs."""
+    return run_here
+
+
+@pytest.fixture(scope="session")
+def hitfinder_apart():
     """Run the command in a process of its own."""
     return run_command
 
 
 @pytest.fixture(scope="session")
-def done(series, tmp_path_factory) -> Path:
-    """Folder of a finished run over the series, with two workers."""
+def finished(series, tmp_path_factory) -> tuple[Path, str]:
+    """Folder of a run over the series in a process of its own, with two workers; what was said."""
     out = tmp_path_factory.mktemp("done") / "out"
     made = run_command("run", series.master, "--out", out, "--csv", "--workers", 2)
     assert made.returncode == 0, made.stderr
-    return out
+    return out, made.stderr
+
+
+@pytest.fixture(scope="session")
+def done(finished) -> Path:
+    """Folder of a finished run over the series, with two workers."""
+    return finished[0]
+
+
+@pytest.fixture(scope="session")
+def said(finished) -> str:
+    """What that run said on standard error."""
+    return finished[1]
 
 
 @pytest.fixture
