@@ -24,7 +24,7 @@ def frames(tmp_path_factory, hitfinder) -> Path:
         "--detector", "eiger2-x-1m", "--camera-length-m", 0.1, "--cell", CELL,
         "--bragg-scale", 0.03, "--photon-energy-ev", "choice:6000,6030",
         "--set", "crystal.structure=random", "--set", f"crystal.space_group={GROUP}",
-        "--set", "crystal.d_min_a=3.0", "-j", 2,
+        "--set", "crystal.d_min_a=3.0", "-j", 1,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     return out
@@ -34,7 +34,7 @@ def frames(tmp_path_factory, hitfinder) -> Path:
 def run(frames, tmp_path_factory, hitfinder) -> Path:
     """The run over them, not indexed."""
     out = tmp_path_factory.mktemp("run") / "out"
-    made = hitfinder("run", frames / "frames_master.h5", "--out", out)
+    made = hitfinder("run", frames / "frames_master.h5", "--out", out, "-j", 1)
     assert made.returncode == 0, made.stderr
     return out
 
@@ -114,7 +114,7 @@ def test_indexing_again_has_to_be_asked_for(indexed, hitfinder):
     assert again.returncode == 2
     assert "has been indexed before. Use --overwrite" in again.stderr
     assert (out / "indexed.sol").read_bytes() == before
-    again = hitfinder("index", out, "--cell", CELL, "--space-group", GROUP, "--overwrite")
+    again = hitfinder("index", out, "--cell", CELL, "--space-group", GROUP, "--overwrite", "-j", 1)
     assert again.returncode == 0
     assert (out / "indexed.sol").read_bytes() == before
     assert {path.name for path in out.glob("indexed*")} == RESULTS
@@ -123,7 +123,7 @@ def test_indexing_again_has_to_be_asked_for(indexed, hitfinder):
 def test_a_new_run_in_the_folder_takes_away_what_was_indexed(frames, indexed, tmp_path, hitfinder):
     out = tmp_path / "out"
     shutil.copytree(indexed[0], out)
-    made = hitfinder("run", frames / "frames_master.h5", "--out", out, "--overwrite")
+    made = hitfinder("run", frames / "frames_master.h5", "--out", out, "--overwrite", "-j", 1)
     assert made.returncode == 0, made.stderr
     assert not RESULTS & {path.name for path in out.iterdir()}
 
@@ -131,7 +131,7 @@ def test_a_new_run_in_the_folder_takes_away_what_was_indexed(frames, indexed, tm
 def test_another_cell_is_not_found(run, tmp_path, hitfinder):
     out = tmp_path / "out"
     shutil.copytree(run, out)
-    made = hitfinder("index", out, "--cell", "71,83,97,90,103,90")
+    made = hitfinder("index", out, "--cell", "71,83,97,90,103,90", "-j", 1)
     assert made.returncode == 0
     assert json.loads((out / "indexed.json").read_text())["counts"]["indexed"] == 0
     assert (out / "indexed.sol").read_text() == ""
@@ -139,9 +139,10 @@ def test_another_cell_is_not_found(run, tmp_path, hitfinder):
 
 def test_peaks_without_probabilities_are_indexed_too(frames, tmp_path, hitfinder):
     out = tmp_path / "out"
-    made = hitfinder("run", frames / "frames_master.h5", "--out", out, "--finder", "likelihood")
+    options = ("--finder", "likelihood", "-j", 1)
+    made = hitfinder("run", frames / "frames_master.h5", "--out", out, *options)
     assert made.returncode == 0, made.stderr
-    made = hitfinder("index", out, "--cell", CELL, "--space-group", GROUP)
+    made = hitfinder("index", out, "--cell", CELL, "--space-group", GROUP, "-j", 1)
     assert made.returncode == 0, made.stderr
     counts = json.loads((out / "indexed.json").read_text())["counts"]
     assert counts["indexed"] >= 0.7 * counts["hits"] > 0

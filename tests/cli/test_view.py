@@ -52,7 +52,7 @@ def test_frame_and_peaks_come_from_a_run(series, done, capsys, tmp_path):
 def test_a_run_is_shown_from_any_directory(fresh_series, hitfinder, capsys, tmp_path, monkeypatch):
     folder = fresh_series.master.parent
     np.save(folder / "bad.npy", np.zeros((200, 220), bool))
-    arguments = ["run", "run_master.h5", "-o", "out", "--mask", "bad.npy", "--no-estimate"]
+    arguments = ["run", "run_master.h5", "-o", "out", "--mask", "bad.npy", "--no-estimate", "-j", 1]
     made = hitfinder(*arguments, cwd=folder)
     assert made.returncode == 0, made.stderr
     elsewhere = tmp_path / "elsewhere"
