@@ -188,7 +188,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
     def heed_interrupts():
         # Shells start what runs in the background with Ctrl-C ignored.
@@ -203,10 +203,10 @@ def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
         code = process.wait(60)
     finally:
         process.kill()
-    assert code == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     left = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
     assert left == set()
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == []
 
 
