@@ -13,7 +13,7 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.memory import ArraySource
-from hitfinder.run.chunks import ChunkFinder, Task
+from hitfinder.run.chunks import Chunk, ChunkFinder, ChunkWork
 from hitfinder.run.pipeline import try_out
 
 GEOMETRY = Geometry(named_detector("pilatus-100k"), 0.1, 8000.0)
@@ -88,8 +88,9 @@ def test_what_is_wrong_with_a_finder_is_one_line():
 def test_what_a_finder_tells_of_the_beam_is_in_the_rows():
     frames = np.zeros((3, *GEOMETRY.shape), np.uint16)
     frames[:, 7, 9] = 20, 99, 5
-    task = Task(ArraySource(frames), GEOMETRY, settings("Brightest"))
-    part, _ = ChunkFinder(task).find((0, 3))
+    source = ArraySource(frames)
+    work = ChunkWork(source, source.shape, source.dtype, GEOMETRY, settings("Brightest"))
+    part = ChunkFinder(work).find(Chunk(range(3), 0))
     assert part.rows["status"].tolist() == ["ok", "failed", "ok"]
     assert "peaks are not made by" in part.problems[1]
     assert part.rows["hit"].tolist() == [True, False, False]
