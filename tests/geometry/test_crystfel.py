@@ -518,6 +518,23 @@ def test_mask_beside_the_data_is_that_of_the_frame(cxi):
     assert np.argwhere(geom.data_mask(cxi, 1)).tolist() == [[2, 3]]
 
 
+def test_places_without_end_or_measure_are_not_read(tmp_path, cxi):
+    layout = h5py.VirtualLayout((1,), "f8")
+    layout[:] = h5py.VirtualSource(".", "/loop", (1,), "f8")
+    cxi.create_virtual_dataset("/loop", layout)
+    cxi.create_dataset("/many", (10**12,), "f8", chunks=(10**6,))
+    cxi["/ring"] = h5py.SoftLink("/ring")
+    for place, words in (
+        ("/loop", "is made of itself"),
+        ("/many", "one number per frame"),
+        ("/ring", "no dataset"),
+    ):
+        line = f"photon_energy = {place} eV"
+        geom = read(tmp_path, "", base=BASE.replace("photon_energy = 9000 eV", line))
+        with pytest.raises(GeometryError, match=words):
+            geom.resolve(cxi)
+
+
 def test_mask_without_frame_axis_serves_all_frames(tmp_path, cxi):
     text = (DATA / "asics.geom").read_text().replace("/entry_1/data_1/mask", "/static/mask")
     geom = read(tmp_path, text, base="")

@@ -134,3 +134,15 @@ def test_real_eiger_master(shared):
     """Its masks of single modules are passed over; that of the frame masks nothing."""
     mask = read_mask(shared / "real" / "dectris_eiger_master.h5", (3269, 3110))
     assert not mask.any()
+
+
+def test_masks_made_of_themselves_or_too_large_are_not_read(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        layout = h5py.VirtualLayout((5, 6), "u1")
+        layout[:] = h5py.VirtualSource(".", "/mask", (5, 6), "u1")
+        file.create_virtual_dataset("mask", layout)
+        file.create_dataset("big_mask", (10**6, 10**6), "u1", chunks=(1000, 1000))
+    with pytest.raises(GeometryError, match="is made of itself"):
+        read_mask(tmp_path / "m.h5", (5, 6), "/mask")
+    with pytest.raises(GeometryError, match="is not the frame shape"):
+        read_mask(tmp_path / "m.h5", (5, 6), "/big_mask")

@@ -87,7 +87,7 @@ def _check(bad: NDArray[np.bool_], shape: tuple[int, int], where: str) -> None:
 def _from_image(file: Path) -> NDArray[Any]:
     try:
         if file.suffix.lower() == ".npy":
-            return np.load(file, allow_pickle=False)
+            return np.load(file, mmap_mode="r", allow_pickle=False)
         import fabio
 
         with fabio.open(str(file)) as image:
@@ -107,13 +107,26 @@ def _from_hdf5(file: Path, shape: tuple[int, int], dataset: str | None) -> tuple
             found = h5file.get(path)
             if not isinstance(found, h5py.Dataset):
                 raise GeometryError(f"no dataset {path!r} in the file", str(file))
+            _check_stored(found, shape, f"{file}//{path.lstrip('/')}")
             stored = np.asarray(found[()])
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise GeometryError(f"cannot be read as HDF5 ({error})", str(file)) from error
     # Axes of length 1 in front of the pixel axes say nothing.
     while stored.ndim > 2 and stored.shape[0] == 1:
         stored = stored[0]
     return stored, f"{file}//{path.lstrip('/')}"
+
+
+def _check_stored(dataset: Any, shape: tuple[int, int], where: str) -> None:
+    """Refuse a dataset that had better not be read: of another shape, or without end."""
+    from hitfinder.hdf5loops import is_endless
+
+    lead = dataset.shape[:-2]
+    if dataset.shape[-2:] != tuple(shape) or any(length != 1 for length in lead):
+        what = f"mask shape {dataset.shape} is not the frame shape {tuple(shape)}"
+        raise GeometryError(what, where)
+    if is_endless(dataset):
+        raise GeometryError("is made of itself", where)
 
 
 def _find_mask(h5file: Any, shape: tuple[int, int]) -> str:

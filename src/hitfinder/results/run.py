@@ -97,15 +97,31 @@ class Run:
         try:
             run = json.loads((self.folder / RUN).read_bytes())
             self.settings: dict[str, Any] = dict(run["settings"])
-            counts, complete = run["counts"], run["complete"]
-            self.summary = RunSummary(**counts, complete=complete)
+            self.summary = RunSummary(**run["counts"], complete=run["complete"])
             self._started_in: str = run.get("directory", "")
             self._origin: dict[str, str] = run.get("origin", {})
-            self._inputs: list[str] = list(run["inputs"])
+            self._inputs: list[str] = run["inputs"]
+            self._check()
             pyarrow.parquet.read_metadata(self.folder / FRAMES)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             hint = "Name the folder that `hitfinder run` wrote."
             raise ConfigError("holds no results of a run", str(self.folder), hint) from error
+
+    def _check(self) -> None:
+        """Raise TypeError unless what was read is of the kinds that runs write."""
+        counts = dataclasses.asdict(self.summary)
+        numbers = [value for name, value in counts.items() if name not in ("complete", "by_status")]
+        texts = [self._started_in, *self._inputs, *self.settings, *self._origin]
+        files = [self.settings.get(f"geometry.{name}") for name in ("file", "mask")]
+        if not (
+            all(type(number) is int and number >= 0 for number in numbers)
+            and isinstance(self.summary.complete, bool)
+            and isinstance(self._inputs, list)
+            and isinstance(self._origin, dict)
+            and all(map(_is_name, texts))
+            and all(file is None or _is_name(file) for file in files)
+        ):
+            raise TypeError("not what a run writes")
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {self.summary}>"
@@ -243,6 +259,14 @@ class Run:
             If the run has no hit.
         """
         return RunHits(self.folder)
+
+
+def _is_name(text: object) -> bool:
+    """Whether a text can be the name of a file, and so be shown."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    os.fsencode(text)  # a ValueError of halves of characters
+    return True
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:

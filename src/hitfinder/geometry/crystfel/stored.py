@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.layout import Slab
 
+MOST_NUMBERS = 1 << 25
+"""More than there can be frames."""
+
 
 def dataset_at(h5file: Any, path: str) -> Any:
     """Return the dataset at `path` of an open file.
@@ -21,12 +24,16 @@ def dataset_at(h5file: Any, path: str) -> Any:
     """
     import h5py
 
+    from hitfinder.hdf5loops import is_endless
+
     try:
         found = h5file[path]
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError, RuntimeError):
         found = None
     if not isinstance(found, h5py.Dataset):
         raise GeometryError(f"no dataset {path!r} in the file", h5file.file.filename)
+    if is_endless(found):
+        raise GeometryError("is made of itself", f"{h5file.file.filename}:{path}")
     return found
 
 
@@ -49,7 +56,7 @@ def values_of(h5file: Any, path: str) -> NDArray[np.float64]:
     where = f"{h5file.file.filename}:{path}"
     if dataset.dtype.kind not in "iuf":
         raise GeometryError("holds no number", where)
-    if sum(n != 1 for n in dataset.shape) > 1:
+    if sum(n != 1 for n in dataset.shape) > 1 or dataset.size > MOST_NUMBERS:
         raise GeometryError(f"shape {dataset.shape} is not one number per frame", where)
     return np.asarray(dataset[()], np.float64).ravel()
 
