@@ -295,13 +295,13 @@ def test_a_file_that_vanishes_in_mid_run(fresh_series, done, tmp_path, number):
     assert not (out / ".parts").exists()
 
 
-def test_many_files_with_few_open_at_a_time(series, hitfinder, tmp_path):
+def test_many_files_with_few_open_at_a_time(series, hitfinder_apart, tmp_path):
     """HDF5 would keep every file open that the hits are in."""
     for number in range(300):
         with h5py.File(tmp_path / f"f{number:04}.h5", "w") as file:
             file["entry/data/data"] = series.frames[1 + 2 * (number % 20)][None]
     write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
-    made = hitfinder(
+    made = hitfinder_apart(
         *("run", str(tmp_path / "f*.h5"), "-g", tmp_path / "s.geom", "-o", tmp_path / "out"),
         *("--finder", "likelihood", "-j", 1),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hitfinder.crystal.lattice import read_lattice
+from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.crystal.orientation import random_rotation
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, index_frames, turned_at_random
 from hitfinder.indexing.indexer import Indexer

@@ -1,13 +1,13 @@
 import h5py
 import numpy as np
 import pytest
-from hitfinder.run.hotpixels import learn_hot_pixels
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import FrameLayout, Slab
 from hitfinder.io.open import open_source
+from hitfinder.run.static import learn_static
 
 SHAPE = (20, 24)
 
@@ -414,4 +414,4 @@ def test_a_damaged_index_of_chunks_costs_its_frames_alone(tmp_path):
     assert 0 < found.count("unreadable") < 100
     panel = Panel("p", 0, 0, SHAPE[1], SHAPE[0], -10.0, -10.0)
     geometry = Geometry(Detector("d", SHAPE, (panel,)), 0.1, 6000.0)
-    assert not learn_hot_pixels(source, geometry, 50).any()
+    assert not learn_static(source, geometry, 50).mask.any()

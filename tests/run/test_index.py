@@ -49,7 +49,7 @@ def test_crystals_are_a_table_of_the_run(run):
     [
         ("no.cell", {}, hf.ConfigError, "no.cell: cannot be read: No such file"),
         ("60,60", {}, hf.ConfigError, "Give a PDB, mmCIF"),
-        (None, {}, hf.ConfigError, "None is no unit cell"),
+        (None, {}, hf.ConfigError, "neither a cell nor a structure is given"),
         ((60, "x", 90), {}, hf.ConfigError, "is no unit cell"),
         (CELL, {"space_group": "P 9"}, hf.ConfigError, "P 9"),
         (CELL, {"bandwidth": 2}, ValueError, "bandwidth must be in 0 to 0.2, got 2"),
