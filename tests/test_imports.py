@@ -176,12 +176,8 @@ def repeated_classes(paths):
     return {name: sorted(files) for name, files in where.items() if len(files) > 1}
 
 
-STILL_REPEATED = {"Answer", "Pipeline"}
-"""Names that are still to be told apart."""
-
-
 def test_a_class_name_occurs_once():
-    assert set(repeated_classes(SOURCES)) <= STILL_REPEATED
+    assert repeated_classes(SOURCES) == {}
 
 
 def test_modules_have_names_that_tell():

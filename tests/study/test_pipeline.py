@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from hitfinder.errors import ConfigError
 from hitfinder.study.networks import trained
-from hitfinder.study.pipeline import Pipeline, Predictor, peaks_of_heatmap
+from hitfinder.study.pipeline import Predictor, StudyPipeline, peaks_of_heatmap
 
 SHAPE = (12, 10)
 
@@ -56,7 +56,7 @@ def frame(total):
 
 
 def test_none_without_peaks_and_values_with(peak, energy, length):
-    pipeline = Pipeline.load([peak, energy, length], device="cpu")
+    pipeline = StudyPipeline.load([peak, energy, length], device="cpu")
     assert pipeline.run(frame(50)) is None
     answer = pipeline.run(frame(150))
     assert (answer.photon_energy_ev, answer.camera_length_m) == (6000, 0.25)
@@ -66,7 +66,7 @@ def test_none_without_peaks_and_values_with(peak, energy, length):
 
 
 def test_batches_give_what_single_frames_give(peak, energy, length):
-    pipeline = Pipeline.load([peak, energy, length], device="cpu")
+    pipeline = StudyPipeline.load([peak, energy, length], device="cpu")
     frames = np.stack([frame(n) for n in (0, 150, 99, 300)])
     answers = pipeline.run_batch(frames)
     assert [a is None for a in answers] == [True, False, True, False]
@@ -76,7 +76,7 @@ def test_batches_give_what_single_frames_give(peak, energy, length):
 
 
 def test_positions_are_told_where_there_is_a_network_for_them(peak, location):
-    pipeline = Pipeline.load([peak, location], device="cpu")
+    pipeline = StudyPipeline.load([peak, location], device="cpu")
     counts = frame(150)
     counts[7, 7] = counts[7, 8] = 20
     answer = pipeline.run(counts)
@@ -90,28 +90,28 @@ def test_positions_are_told_where_there_is_a_network_for_them(peak, location):
 
 def test_a_pipeline_needs_networks_that_belong_together(save, tmp_path, peak, energy):
     with pytest.raises(ConfigError, match="tells peaks from none"):
-        Pipeline.load([energy], device="cpu")
+        StudyPipeline.load([energy], device="cpu")
     with pytest.raises(ConfigError, match="two networks are for peak"):
-        Pipeline.load([peak, peak], device="cpu")
+        StudyPipeline.load([peak, peak], device="cpu")
     other = save(tmp_path / "other", "camera_length", "linear", {}, shape=(9, 9))
     with pytest.raises(ConfigError, match="different shapes"):
-        Pipeline.load([peak, other], device="cpu")
+        StudyPipeline.load([peak, other], device="cpu")
 
 
 def test_frames_of_another_size_are_refused(peak):
     with pytest.raises(ConfigError, match=r"frames have 9 x 9 pixels.*trained on 12 x 10"):
-        Pipeline.load([peak], device="cpu").run(np.zeros((9, 9), np.uint16))
+        StudyPipeline.load([peak], device="cpu").run(np.zeros((9, 9), np.uint16))
 
 
 def test_networks_that_need_more_than_the_frame(save, tmp_path):
     shape = (24, 20)
     dual = save(tmp_path / "dual", "peak", "dual-input", {}, shape)
     with pytest.raises(ConfigError, match=r"clean signal.*no real frame has"):
-        Pipeline.load([dual], device="cpu")
+        StudyPipeline.load([dual], device="cpu")
     told = save(tmp_path / "told", "peak", "binary-parameters", {}, shape)
     with pytest.raises(ConfigError, match="needs the camera length and photon energy"):
-        Pipeline.load([told], device="cpu")
-    known = Pipeline.load([told], "cpu", camera_length_m=0.15, photon_energy_ev=6000.0)
+        StudyPipeline.load([told], device="cpu")
+    known = StudyPipeline.load([told], "cpu", camera_length_m=0.15, photon_energy_ev=6000.0)
     assert known.run(np.zeros(shape, np.uint16)) is not None, "one half is the threshold"
 
 

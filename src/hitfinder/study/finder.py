@@ -22,7 +22,7 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.study.networks.attribute import ATTRIBUTES
 from hitfinder.study.networks.trained import INFO, load
-from hitfinder.study.pipeline import Answer, Pipeline, Predictor
+from hitfinder.study.pipeline import Predictor, StudyAnswer, StudyPipeline
 
 DEVICE = "device"
 _RESOLUTION_SHARE = 95.0
@@ -79,7 +79,9 @@ class StudyFinder:
             if predictors[name].config.attribute != name:
                 raise ConfigError(f"this is no network for {name}", path)
             predictors[name].check_shape(geometry.shape)
-        self._pipeline = Pipeline(predictors, geometry.camera_length_m, geometry.photon_energy_ev)
+        self._pipeline = StudyPipeline(
+            predictors, geometry.camera_length_m, geometry.photon_energy_ev
+        )
         self.geometry, self.settings = geometry, settings
         self.least_score = settings.hit_threshold or 0.0
         self.fingerprint = _digest(paths.values())
@@ -119,7 +121,7 @@ class StudyFinder:
         return self._result(score, photons, float(probability[0]), answers[0])
 
     def _result(
-        self, score: float, photons: int, probability: float, answer: Answer | None
+        self, score: float, photons: int, probability: float, answer: StudyAnswer | None
     ) -> FrameResult:
         if answer is None:
             return FrameResult(

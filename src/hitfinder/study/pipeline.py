@@ -137,7 +137,7 @@ class Predictor:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answer:
+class StudyAnswer:
     """What the pipeline says of a frame with peaks.
 
     Attributes
@@ -159,7 +159,7 @@ class Answer:
     peak_probability: NDArray[np.float64]
 
 
-class Pipeline:
+class StudyPipeline:
     """The report's chain: the binary network first; where it finds peaks, the others.
 
     Parameters
@@ -201,7 +201,7 @@ class Pipeline:
         device: str = "auto",
         camera_length_m: float | None = None,
         photon_energy_ev: float | None = None,
-    ) -> Pipeline:
+    ) -> StudyPipeline:
         """Make a pipeline of networks, one for each attribute.
 
         Raises
@@ -209,7 +209,7 @@ class Pipeline:
         ModelError
             If one of them cannot be used.
         ConfigError
-            If two are for the same attribute, or as for `Pipeline`.
+            If two are for the same attribute, or as for `StudyPipeline`.
         """
         predictors: dict[str, Predictor] = {}
         for path in paths:
@@ -218,13 +218,13 @@ class Pipeline:
             if name in predictors:
                 raise ConfigError(f"two networks are for {name}", str(path))
             predictors[name] = made
-        return Pipeline(predictors, camera_length_m, photon_energy_ev)
+        return StudyPipeline(predictors, camera_length_m, photon_energy_ev)
 
-    def run(self, frame: ArrayLike) -> Answer | None:
+    def run(self, frame: ArrayLike) -> StudyAnswer | None:
         """Judge one frame of counts, shape (rows, columns): None if it holds no peaks."""
         return self.run_batch(np.asarray(frame)[None])[0]
 
-    def run_batch(self, frames: ArrayLike) -> list[Answer | None]:
+    def run_batch(self, frames: ArrayLike) -> list[StudyAnswer | None]:
         """Judge frames of counts, shape (n, rows, columns), at once.
 
         Raises
@@ -236,7 +236,7 @@ class Pipeline:
 
     def judge(
         self, frames: ArrayLike, threshold: float | None = None
-    ) -> tuple[NDArray[np.float32], list[Answer | None]]:
+    ) -> tuple[NDArray[np.float32], list[StudyAnswer | None]]:
         """Judge frames of counts at once, and say how likely each holds peaks.
 
         Parameters
@@ -251,7 +251,7 @@ class Pipeline:
         probability : ndarray of float32, shape (n,)
             Of each frame holding peaks.
         answers : list
-            An `Answer` for each frame, None for those without peaks.
+            A `StudyAnswer` for each frame, None for those without peaks.
 
         Raises
         ------
@@ -262,14 +262,14 @@ class Pipeline:
         probability = first.probabilities(counts, **self._known)
         least = first.threshold if threshold is None else threshold
         hit = np.flatnonzero(probability >= least)
-        answers: list[Answer | None] = [None] * len(counts)
+        answers: list[StudyAnswer | None] = [None] * len(counts)
         if not len(hit):
             return probability, answers
         energy = self._values("photon_energy", counts[hit])
         length = self._values("camera_length", counts[hit])
         places = self._places(counts[hit])
         for n, index in enumerate(hit):
-            answers[index] = Answer(
+            answers[index] = StudyAnswer(
                 float(probability[index]), float(energy[n]), float(length[n]), *places[n]
             )
         return probability, answers

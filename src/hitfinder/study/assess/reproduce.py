@@ -30,7 +30,7 @@ from hitfinder.study.dataset.select import Selection
 from hitfinder.study.dataset.split import SPLIT, read_split, split
 from hitfinder.study.dataset.tree import Tree, open_tree
 from hitfinder.study.networks import trained
-from hitfinder.study.pipeline import Answer, Pipeline, Predictor
+from hitfinder.study.pipeline import Predictor, StudyAnswer, StudyPipeline
 from hitfinder.study.training.data import limited
 from hitfinder.study.training.run import WORK, train
 from hitfinder.study.training.settings import Devices, Training
@@ -210,7 +210,7 @@ class Study:
     def _examples(self, protocol: str) -> list[dict[str, Any]]:
         """Run the pipeline on a few test frames, and draw them."""
         folder = self.out / "networks" / f"{protocol}-normal"
-        pipeline = Pipeline.load([folder / name for name in PIPELINE])
+        pipeline = StudyPipeline.load([folder / name for name in PIPELINE])
         test = read_split(open_tree(self.tree(f"{protocol}-normal")))["test"]
         rng = np.random.default_rng(self.seed)
         chosen = [
@@ -222,7 +222,9 @@ class Study:
         ]
         return [self._example(pipeline, test, index, protocol) for index in chosen]
 
-    def _example(self, pipeline: Pipeline, test: Tree, index: int, protocol: str) -> dict[str, Any]:
+    def _example(
+        self, pipeline: StudyPipeline, test: Tree, index: int, protocol: str
+    ) -> dict[str, Any]:
         image = test.read(OVERLAY, index)
         answer = pipeline.run(image)
         attributes = test.attributes
@@ -242,7 +244,7 @@ class Study:
         }
 
 
-def answer_text(answer: Answer | None) -> str:
+def answer_text(answer: StudyAnswer | None) -> str:
     """Return the pipeline's answer as a person reads it."""
     if answer is None:
         return "None"
