@@ -71,9 +71,9 @@ def test_predicted_reflections_are_the_simulated_spots(simulator, crystal):
     shot = simulator.shot(1)
     turn = shot.crystals[0].axes @ np.linalg.inv(crystal.lattice.cell.reciprocal)
     found = np.empty((4000, predicting.N_COLUMNS))
-    n = predicting.predict(turn, crystal.all.table, crystal.beam, crystal.detector, found)
+    n = predicting.predict(turn, crystal.judging.table, crystal.beam, crystal.detector, found)
     rows = found[:n, predicting.ROW].astype(int)
-    predicted = {tuple(hkl): found[k] for k, hkl in enumerate(crystal.all.hkl[rows])}
+    predicted = {tuple(hkl): found[k] for k, hkl in enumerate(crystal.judging.hkl[rows])}
     (spots,) = simulator.expose(1).spots
     table = spots.spots.table
     # At the very edge of the band it is the blur of a reflection that decides.

@@ -43,7 +43,7 @@ class Boxed:
     hkl: NDArray[np.int32]
 
     @staticmethod
-    def of(expected: ExpectedReflections, most: int | None = None) -> Boxed:
+    def of(expected: ExpectedReflections, most: int) -> Boxed:
         """Sort the strongest reflections."""
         vectors, photons = expected.vectors[:most], expected.photons[:most]
         # A box of a sphere's surface should hold a few reflections, whatever the cell.
@@ -75,8 +75,8 @@ class KnownCrystal:
         Detector and beam.
     expected : ExpectedReflections
         Its reflections.
-    first, judging, all : Boxed
-        The very strongest reflections, the strongest, and all.
+    first, judging : Boxed
+        The very strongest reflections, and the strongest.
     seeds : ndarray of int
         Reflections that vote and are unique up to the lattice's rotations.
     directions : ndarray of float32, shape (*frame, 3)
@@ -92,7 +92,6 @@ class KnownCrystal:
     expected: ExpectedReflections
     first: Boxed
     judging: Boxed
-    all: Boxed
     seeds: NDArray[np.int64]
     directions: NDArray[np.float32]
     lengths: NDArray[np.float32]
@@ -144,7 +143,6 @@ class KnownCrystal:
             expected,
             Boxed.of(expected, _FIRST),
             Boxed.of(expected, _JUDGING),
-            Boxed.of(expected),
             np.flatnonzero(top @ _DIRECTION >= highest - 1e-9),
             directions,
             lengths,
@@ -152,6 +150,10 @@ class KnownCrystal:
             (panel_lookup(geometry, panels), panels.inverse, panels.extent),
             bandwidth,
         )
+
+    def length_tolerance(self, lengths: Floats) -> Floats:
+        """Return how far from a reflection's length its photons may lie, in Å⁻¹."""
+        return 0.52 * self.bandwidth * lengths + 0.7 * self.geometry.pixel_inv_a
 
     @property
     def voting(self) -> slice:

@@ -164,7 +164,7 @@ def _bright(
         np.ascontiguousarray(crystal.directions.reshape(-1, 3)[place].astype(float)),
         length,
         2e-4 + 0.5 * pixel / length,
-        0.52 * crystal.bandwidth * length + 0.7 * pixel,
+        crystal.length_tolerance(length),
         np.log(_SHARE * weakest / b),
         np.minimum(votes, MOST_GAIN).astype(np.float32),
     )
@@ -178,7 +178,7 @@ def _families(
     _, length, _, _, log_rate, votes = pixels
     expected = crystal.expected
     wanted = expected.lengths[crystal.seeds]
-    tolerance = 0.52 * crystal.bandwidth * wanted + 0.7 * crystal.geometry.pixel_inv_a
+    tolerance = crystal.length_tolerance(wanted)
     low = np.searchsorted(length, wanted - tolerance)
     n = np.searchsorted(length, wanted + tolerance) - low
     rows = np.repeat(crystal.seeds, n)
