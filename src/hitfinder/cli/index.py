@@ -13,6 +13,7 @@ EPILOG = """\b
 Examples:
   hitfinder index run7 --cell proteinase.cell
   hitfinder index run7 --cell 1ic6.pdb --crystals 2
+  hitfinder index run7 --structure 1ic6.pdb --frames all
   hitfinder index run7 --cell 68.3,68.3,108.5 --space-group P43212
 
 \b
@@ -102,6 +103,9 @@ def index(
 
     The unit cell must be known. Every peak counts by its probability, so that few and doubtful
     peaks are enough: often five.
+
+    With --structure all pixels of a frame are searched instead of its peaks, also in frames that
+    show no peak.
     """
     from hitfinder.run import index as indexing
 
