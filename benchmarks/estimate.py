@@ -25,10 +25,10 @@ from hitfinder.estimate.ranges import ENERGY_RANGE_EV
 from hitfinder.estimate.run import RunSums
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.detector import shifted
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.detector import shifted
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulator import Simulator
+from hitfinder.simulation.water import expected_water
 
 DETECTOR = "eiger-4m-report"
 GRID = [(energy, length) for length in (0.15, 0.25, 0.35) for energy in (6000, 7000, 8000)]

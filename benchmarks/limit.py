@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import poisson
 
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.water import expected_water
 from hitfinder.suite import simulated
 from hitfinder.suite.condition import Condition
 from hitfinder.suite.hits import FALSE_HITS, half_point

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from hitfinder.executors.processes import available_cores
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.simulation import simulate
-from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulation import simulate
+from hitfinder.simulation.simulator import Simulator
 from report import results_header, write_json
 
 PATTERN_SIM_SECONDS = 582.0

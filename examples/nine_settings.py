@@ -14,8 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulator import Simulator
 
 BIN, HALF = 16, 12
 

@@ -16,17 +16,17 @@ from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.beam import Beam, Crystal
-from hitfinder.simulate.bragg import bragg_spots
-from hitfinder.simulate.noise import poisson_frame
-from hitfinder.simulate.rng import random_state
-from hitfinder.simulate.scatterers import (
+from hitfinder.simulation.beam import Beam, Crystal
+from hitfinder.simulation.bragg import bragg_spots
+from hitfinder.simulation.noise import poisson_frame
+from hitfinder.simulation.rng import random_state
+from hitfinder.simulation.scatterers import (
     air_cross_section_per_m3,
     ice_cross_section_per_m3,
     protein_cross_section_per_m3,
 )
-from hitfinder.simulate.spectrum import gaussian, inverse_compton, sase, tophat, two_colour
-from hitfinder.simulate.water import WaterScattering, expected_water
+from hitfinder.simulation.spectrum import gaussian, inverse_compton, sase, tophat, two_colour
+from hitfinder.simulation.water import WaterScattering, expected_water
 from hitfinder.units import HC_EV_ANGSTROM
 
 HERE = Path(__file__).resolve().parent

@@ -30,8 +30,8 @@ BASE = {
 }
 """What any room may use."""
 ROOMS = (
-    *("geometry", "crystal", "io", "export", "simulate", "experiment", "finding", "network"),
-    *("estimate", "indexing", "results", "report", "run", "monitor", "study", "suite"),
+    *("geometry", "crystal", "io", "export", "simulation", "experiment", "finding", "network"),
+    *("estimate", "indexing", "results", "report", "job", "monitor", "study", "suite"),
     *("testing", "cli", "__main__"),
 )
 """A room imports only from rooms before it."""
@@ -146,11 +146,11 @@ def test_the_check_of_the_order_can_fail(tmp_path, monkeypatch):
     (tmp_path / "io").mkdir()
     bad = tmp_path / "io" / "bad.py"
     bad.write_text(
-        "from hitfinder.crystal import cell\nfrom ..simulate import x\n"
+        "from hitfinder.crystal import cell\nfrom ..simulation import x\n"
         "from hitfinder.study import y\nimport torch\nfrom hitfinder.io import worse\n"
     )
     assert list(wrong_imports(bad)) == [
-        "io imports simulate",
+        "io imports simulation",
         "io imports study",
         "io imports torch",
     ]

@@ -1,6 +1,7 @@
 """The public names: lazy, typed, and the same whatever was imported before."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -55,6 +56,21 @@ def test_other_names_are_refused():
 def test_import_takes_little_time():
     code = "import time; t = time.perf_counter(); import hitfinder; print(time.perf_counter() - t)"
     assert min(float(in_fresh_python(code)) for _ in range(3)) < 0.1
+
+
+def test_no_name_is_that_of_a_module_in_the_package():
+    modules = {path.stem for path in INIT.parent.iterdir()}
+    assert not modules & set(hf.PUBLIC)
+
+
+@pytest.mark.parametrize("name", ["run", "simulate", "index"])
+def test_modules_are_imported_under_any_name_beside_the_functions(name):
+    place = hf.PUBLIC[name]
+    module = importlib.import_module(place)
+    names = {"hf": hf}
+    exec(f"import {place}\nimport {place} as chosen", names)
+    assert names["chosen"] is module
+    assert getattr(hf, name) is getattr(module, name)
 
 
 def test_keywords_of_finders_are_their_settings():

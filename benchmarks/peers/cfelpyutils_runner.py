@@ -2,6 +2,7 @@
 
 import numpy as np
 from cfelpyutils.peakfinding.lib.peakfinder8_extension import peakfinder_8
+
 from job import run
 
 

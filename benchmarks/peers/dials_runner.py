@@ -9,6 +9,7 @@ from dials.algorithms.image.threshold import DispersionExtendedThreshold, Disper
 from dials.array_family import flex
 from dials.model.data import PixelList, PixelListLabeller
 from dxtbx import flumpy
+
 from job import run
 
 ALGORITHMS = {

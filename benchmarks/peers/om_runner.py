@@ -1,6 +1,7 @@
 """peakfinder8 as OM (ondamonitor) ships it, with its fast mode."""
 
 import numpy as np
+
 from job import run
 
 # OM names types that NumPy 2 dropped.

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from hitfinder.io.open import open as open
     from hitfinder.io.readers import readers as readers
     from hitfinder.io.source import FrameSource as FrameSource
+    from hitfinder.job.index import IndexedRun as IndexedRun
+    from hitfinder.job.index import index as index
+    from hitfinder.job.outputs.registry import outputs as outputs
+    from hitfinder.job.run import run as run
+    from hitfinder.job.settings import JobSettings as JobSettings
+    from hitfinder.job.settings import OutputSettings as OutputSettings
     from hitfinder.metrics.comparison import Comparison as Comparison
     from hitfinder.metrics.comparison import compare as compare
     from hitfinder.network.finder import NetworkFinder as NetworkFinder
@@ -36,24 +42,18 @@ if TYPE_CHECKING:
     from hitfinder.results.run import Run as Run
     from hitfinder.results.run import RunSummary as RunSummary
     from hitfinder.results.run import open_run as open_run
-    from hitfinder.run.index import IndexedRun as IndexedRun
-    from hitfinder.run.index import index as index
-    from hitfinder.run.job import run as run
-    from hitfinder.run.outputs.registry import outputs as outputs
-    from hitfinder.run.settings import JobSettings as JobSettings
-    from hitfinder.run.settings import OutputSettings as OutputSettings
-    from hitfinder.simulate.frame import SimulatedFrame as SimulatedFrame
-    from hitfinder.simulate.settings import SimulationSettings as SimulationSettings
-    from hitfinder.simulate.simulation import Simulation as Simulation
-    from hitfinder.simulate.simulation import simulate as simulate
-    from hitfinder.simulate.simulator import Simulator as Simulator
+    from hitfinder.simulation.frame import SimulatedFrame as SimulatedFrame
+    from hitfinder.simulation.settings import SimulationSettings as SimulationSettings
+    from hitfinder.simulation.simulation import Simulation as Simulation
+    from hitfinder.simulation.simulation import simulate as simulate
+    from hitfinder.simulation.simulator import Simulator as Simulator
 
 __version__ = "0.1.0"
 
 PUBLIC = {
     "Comparison": "hitfinder.metrics.comparison",
     "ConfigError": "hitfinder.errors",
-    "IndexedRun": "hitfinder.run.index",
+    "IndexedRun": "hitfinder.job.index",
     "Detector": "hitfinder.geometry.detector",
     "Experiment": "hitfinder.experiment.experiment",
     "Finder": "hitfinder.finding.contract",
@@ -65,34 +65,34 @@ PUBLIC = {
     "GeometryError": "hitfinder.errors",
     "GeometrySettings": "hitfinder.experiment.settings",
     "HitfinderError": "hitfinder.errors",
-    "JobSettings": "hitfinder.run.settings",
+    "JobSettings": "hitfinder.job.settings",
     "LikelihoodFinder": "hitfinder.finding.likelihood",
     "NetworkFinder": "hitfinder.network.finder",
     "OutputError": "hitfinder.errors",
-    "OutputSettings": "hitfinder.run.settings",
+    "OutputSettings": "hitfinder.job.settings",
     "Panel": "hitfinder.geometry.detector",
     "Run": "hitfinder.results.run",
     "RunSummary": "hitfinder.results.run",
-    "SimulatedFrame": "hitfinder.simulate.frame",
-    "Simulation": "hitfinder.simulate.simulation",
-    "SimulationSettings": "hitfinder.simulate.settings",
-    "Simulator": "hitfinder.simulate.simulator",
+    "SimulatedFrame": "hitfinder.simulation.frame",
+    "Simulation": "hitfinder.simulation.simulation",
+    "SimulationSettings": "hitfinder.simulation.settings",
+    "Simulator": "hitfinder.simulation.simulator",
     "SourceError": "hitfinder.errors",
     "compare": "hitfinder.metrics.comparison",
     "detectors": "hitfinder.geometry.named",
     "find_peaks": "hitfinder.finding.registry",
     "finders": "hitfinder.finding.registry",
-    "index": "hitfinder.run.index",
+    "index": "hitfinder.job.index",
     "open": "hitfinder.io.open",
     "open_experiment": "hitfinder.experiment.experiment",
     "open_run": "hitfinder.results.run",
-    "outputs": "hitfinder.run.outputs.registry",
+    "outputs": "hitfinder.job.outputs.registry",
     "peak_table": "hitfinder.finding.peaks",
     "plot": "hitfinder.report.frame_figure",
     "read_geom": "hitfinder.geometry.crystfel.reader",
     "readers": "hitfinder.io.readers",
-    "run": "hitfinder.run.job",
-    "simulate": "hitfinder.simulate.simulation",
+    "run": "hitfinder.job.run",
+    "simulate": "hitfinder.simulation.simulation",
 }
 
 if not TYPE_CHECKING:

@@ -4,23 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-import types
 from collections.abc import Callable, Mapping
 from typing import Any
-
-
-class _Package(types.ModuleType):
-    """A package whose public names stay what they are.
-
-    Python puts each imported submodule into its package under the submodule's name. The function
-    ``hitfinder.run`` would give way to the folder ``hitfinder/run``.
-    """
-
-    _public: Mapping[str, str]
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in self._public and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
 
 
 def attach(
@@ -34,7 +19,8 @@ def attach(
         Name of the package.
     public : mapping of str to str
         Public name to the module that has it, or to ``module:name`` where it has another name
-        there.
+        there. None may be the name of a module in the package: Python puts that in its place
+        when it is imported.
 
     Examples
     --------
@@ -42,16 +28,14 @@ def attach(
     >>> "find_peaks" in dir(hitfinder)
     True
     """
-    module = sys.modules[package]
-    vars(module)["_public"] = public
-    module.__class__ = _Package
+    names = vars(sys.modules[package])
 
     def get(name: str) -> Any:
         if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         place, _, inside = public[name].partition(":")
         found = getattr(importlib.import_module(place), inside or name)
-        vars(module)[name] = found
+        names[name] = found
         return found
 
-    return get, lambda: sorted({*vars(module), *public})
+    return get, lambda: sorted({*names, *public})

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hitfinder.io.checking import check_reader as check_reader
     from hitfinder.io.checking import check_source as check_source
     from hitfinder.io.checking import check_stream as check_stream
+    from hitfinder.job.outputs.checking import check_output as check_output
     from hitfinder.results.checking import check_mergeable as check_mergeable
-    from hitfinder.run.outputs.checking import check_output as check_output
     from hitfinder.study.networks.checking import check_network as check_network
 
 PUBLIC = {
@@ -31,7 +31,7 @@ PUBLIC = {
     "check_finder": "hitfinder.finding.checking",
     "check_mergeable": "hitfinder.results.checking",
     "check_network": "hitfinder.study.networks.checking",
-    "check_output": "hitfinder.run.outputs.checking",
+    "check_output": "hitfinder.job.outputs.checking",
     "check_reader": "hitfinder.io.checking",
     "check_source": "hitfinder.io.checking",
     "check_stream": "hitfinder.io.checking",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hitfinder import logs
 from hitfinder.cli.run import tell
-from hitfinder.run.job import run
+from hitfinder.job.run import run
 
 
 def main() -> None:

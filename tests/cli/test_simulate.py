@@ -8,7 +8,7 @@ import pytest
 
 from hitfinder.cli.main import main
 from hitfinder.crystal.orientation import COLUMNS
-from hitfinder.simulate.presets import PRESETS, load_settings
+from hitfinder.simulation.presets import PRESETS, load_settings
 
 SMALL = ("--detector", "eiger2-x-500k", "--structure", "random", "--cell", "80,80,100",
          "--space-group", "P 43 21 2", "--set", "crystal.d_min_a=4", "-j", "1")  # fmt: skip

@@ -11,7 +11,7 @@ import hitfinder as hf
 from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.detector import Detector
 from hitfinder.io.write import NexusWriter
-from hitfinder.simulate.presets import dotted, load_settings
+from hitfinder.simulation.presets import dotted, load_settings
 
 N_FRAMES = 16
 CRYSTAL = {"structure": "random", "cell": "120,120,180", "space_group": "P 43 21 2"}

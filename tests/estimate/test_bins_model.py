@@ -10,7 +10,7 @@ from hitfinder.estimate.model import WaterModel
 from hitfinder.geometry.detector import Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.water import expected_water
 
 SETTINGS = [(6000.0, 0.15), (14000.0, 0.08), (9000.0, 0.4)]
 

@@ -10,8 +10,8 @@ from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate, goodness_of_fit
 from hitfinder.finding.likelihood import LikelihoodFinder
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulator import Simulator
 
 
 @pytest.fixture(scope="module")

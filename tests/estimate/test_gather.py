@@ -7,7 +7,7 @@ import pytest
 
 from hitfinder.estimate.bins import block_sum
 from hitfinder.estimate.gather import Gatherer, sum_blocks
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.water import expected_water
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.weak_peaks import CutPeaks
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulator import Simulator
 
 N_RINGS = 90
 

@@ -13,8 +13,8 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.memory import ArraySource
-from hitfinder.run.chunks import Chunk, ChunkFinder, ChunkWork
-from hitfinder.run.pipeline import try_out
+from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork
+from hitfinder.job.pipeline import try_out
 
 GEOMETRY = Geometry(named_detector("pilatus-100k"), 0.1, 8000.0)
 

@@ -7,7 +7,7 @@ from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import FrameLayout, Slab
 from hitfinder.io.open import open_source
-from hitfinder.run.static import learn_static
+from hitfinder.job.static import learn_static
 
 SHAPE = (20, 24)
 

@@ -1,6 +1,6 @@
 """The slow, obvious way to diffract: every pixel, every wavenumber, the nearest reflection.
 
-Kept to check the fast way (`hitfinder.simulate.bragg`) against. It is right only where pixels and
+Kept to check the fast way (`hitfinder.simulation.bragg`) against. It is right only where pixels and
 wavenumbers sample a lattice point finely, that is for small crystals and close detectors.
 """
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.beam import Beam, Crystal
-from hitfinder.simulate.fringes import PARALLELEPIPED, SPHERE, interference
-from hitfinder.simulate.panels import PanelArrays
-from hitfinder.simulate.radial import polarisation_weights
-from hitfinder.simulate.select import photons_below
+from hitfinder.simulation.beam import Beam, Crystal
+from hitfinder.simulation.fringes import PARALLELEPIPED, SPHERE, interference
+from hitfinder.simulation.panels import PanelArrays
+from hitfinder.simulation.radial import polarisation_weights
+from hitfinder.simulation.select import photons_below
 from hitfinder.units import CLASSICAL_ELECTRON_RADIUS_M
 
 _KINDS = {"gaussian": 0, "parallelepiped": PARALLELEPIPED, "sphere": SPHERE}
@@ -37,7 +37,7 @@ def brute_force_image(
     Parameters
     ----------
     factors, geometry, beam, crystal
-        As for `hitfinder.simulate.bragg.bragg_spots`; divergence and mosaicity are not used.
+        As for `hitfinder.simulation.bragg.bragg_spots`; divergence and mosaicity are not used.
     wavenumbers : int
         Steps of the spectrum, each with its share of photons.
     oversample : int

@@ -17,8 +17,8 @@ from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
-from hitfinder.simulate.spectrum import tophat
+from hitfinder.simulation.bragg import Beam, Crystal, bragg_spots
+from hitfinder.simulation.spectrum import tophat
 from oracles.bruteforce import brute_force_image
 
 SIZE, DISPLACEMENT = 1024, 0.375

@@ -12,8 +12,8 @@ from scipy.ndimage import label
 from hitfinder.crystal.tables import packaged_structure_factors
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.bragg import Beam, Crystal, bragg_spots
-from hitfinder.simulate.spectrum import tophat
+from hitfinder.simulation.bragg import Beam, Crystal, bragg_spots
+from hitfinder.simulation.spectrum import tophat
 
 SHAPE = (2163, 2069)
 FLUENCE = 3e8 / (np.pi * (5e-6) ** 2)

@@ -9,7 +9,7 @@ from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.water import expected_water
 from hitfinder.suite.precision import SERIES, bound, measured, summary
 
 

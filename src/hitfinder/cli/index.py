@@ -107,7 +107,7 @@ def index(
     With --structure all pixels of a frame are searched instead of its peaks, also in frames that
     show no peak.
     """
-    from hitfinder.run import index as indexing
+    from hitfinder.job import index as indexing
 
     found = indexing.index(
         run,

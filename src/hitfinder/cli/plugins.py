@@ -23,7 +23,7 @@ def registries() -> dict[str, Registry]:
     """Return everything that can be extended, by the plural that people use."""
     from hitfinder.finding.registry import FINDERS
     from hitfinder.io.readers import READERS
-    from hitfinder.run.outputs.registry import OUTPUTS
+    from hitfinder.job.outputs.registry import OUTPUTS
     from hitfinder.study.networks.registry import NETWORKS
 
     return {"readers": READERS, "finders": FINDERS, "outputs": OUTPUTS, "networks": NETWORKS}

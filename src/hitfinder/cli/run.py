@@ -247,7 +247,7 @@ def run(
         refuse(ctx, NOT_FOR_PIPELINE, "--pipeline")
         named = [f"{key}={path}" for key, path in _pipeline_options(pipeline).items()]
         given["finder"], given["finder_options"] = "study", (*named, *given["finder_options"])
-    from hitfinder.run import job
+    from hitfinder.job.run import run as run_job
 
     given["estimate"] = False if given.pop("no_estimate") else None
     options = given | {
@@ -256,6 +256,6 @@ def run(
         "csv": given["csv"] or None,
         "copy_frames": given["copy_frames"] or None,
     }
-    result = job.run(inputs, out, config_file, resume=resume, overwrite=overwrite, **options)
+    result = run_job(inputs, out, config_file, resume=resume, overwrite=overwrite, **options)
     tell(result)
     ctx.exit(exit_code(result))

@@ -111,13 +111,13 @@ def simulate(
     changes = _changes(settings_given, given)
     if show_settings:
         from hitfinder.config import to_toml
-        from hitfinder.simulate.presets import dotted, load_settings
+        from hitfinder.simulation.presets import dotted, load_settings
 
         click.echo(to_toml(load_settings(config_file, preset, dotted(changes))), nl=False)
         return
     if out is None:
         raise click.UsageError("Missing option '-o' / '--out'.")
-    from hitfinder.simulate import simulation
+    from hitfinder.simulation import simulation
 
     made = simulation.simulate(
         out,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.estimate.bins import PolarBins
-from hitfinder.simulate.water import WaterScattering
+from hitfinder.simulation.water import WaterScattering
 from hitfinder.units import HC_EV_ANGSTROM
 
 _Q_STEP = 0.01

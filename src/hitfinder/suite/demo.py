@@ -14,10 +14,10 @@ import pyarrow as pa
 from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.crystal.orientation import from_columns
 from hitfinder.crystal.tables import packaged_structure_factors
+from hitfinder.job.index import IndexedRun, index
+from hitfinder.job.run import run
 from hitfinder.metrics.comparison import compare
 from hitfinder.results.run import Run
-from hitfinder.run.index import IndexedRun, index
-from hitfinder.run.job import run
 from hitfinder.suite.demo_frames import TRUTH, DemoTruth, axes_of, simulate
 
 log = logging.getLogger(__name__)

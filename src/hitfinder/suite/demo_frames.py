@@ -15,15 +15,15 @@ from hitfinder.export.tables import schema_of, write_table
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.write import NexusWriter
-from hitfinder.simulate.background import FixedBackground
-from hitfinder.simulate.beam import Beam
-from hitfinder.simulate.crystals import turned
-from hitfinder.simulate.exposure import Exposure, ScaledSpots
-from hitfinder.simulate.rng import FrameRandom
-from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.source import SteadySource
-from hitfinder.simulate.spectrum import tophat
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.background import FixedBackground
+from hitfinder.simulation.beam import Beam
+from hitfinder.simulation.crystals import turned
+from hitfinder.simulation.exposure import Exposure, ScaledSpots
+from hitfinder.simulation.rng import FrameRandom
+from hitfinder.simulation.simulator import Simulator
+from hitfinder.simulation.source import SteadySource
+from hitfinder.simulation.spectrum import tophat
+from hitfinder.simulation.water import expected_water
 
 # The beam and sample of Everett and Kurth (2024).
 DETECTOR = "eiger-4m-report"

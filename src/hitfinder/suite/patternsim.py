@@ -13,7 +13,7 @@ from scipy import ndimage
 from hitfinder.errors import SourceError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.water import expected_water
 from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
 from hitfinder.suite.simulated import FALSE_LIMITS, SHOTS, shot_text
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.simulate.detector import shot_geometry
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.shot import Shot
-from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.detector import shot_geometry
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.shot import Shot
+from hitfinder.simulation.simulator import Simulator
+from hitfinder.simulation.water import expected_water
 from hitfinder.suite.simulated import Settings, shot_text
 
 N_FRAMES, QUICK_FRAMES = 1000, 40

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.crystals import structure_factors
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.settings import SimulationSettings
-from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulation.crystals import structure_factors
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.settings import SimulationSettings
+from hitfinder.simulation.simulator import Simulator
 from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
 
 SHOTS = (1, 100, 2000)

@@ -11,9 +11,9 @@ from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.search import SURE, search
-from hitfinder.simulate.crystals import structure_factors
-from hitfinder.simulate.presets import load_settings
-from hitfinder.simulate.simulator import Simulator
+from hitfinder.simulation.crystals import structure_factors
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulator import Simulator
 
 SETTINGS = {
     "detector.name": "eiger2-x-1m",

@@ -10,7 +10,7 @@ from hitfinder.errors import ConfigError
 from hitfinder.executors.processes import Processes
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.water import expected_water
+from hitfinder.simulation.water import expected_water
 from hitfinder.study.dataset.build import build
 from hitfinder.study.dataset.layout import continuous, report_matrix
 from hitfinder.study.dataset.maker import SimulatedMaker, binned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hitfinder.atomic import replacing
-from hitfinder.run.outputs.findings import Findings
+from hitfinder.job.outputs.findings import Findings
 
 COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a")
 

@@ -12,7 +12,7 @@ from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.known.expected import ExpectedReflections
-from hitfinder.simulate.panels import PanelArrays, locate
+from hitfinder.simulation.panels import PanelArrays, locate
 
 Floats = NDArray[np.float64]
 

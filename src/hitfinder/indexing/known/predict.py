@@ -37,7 +37,7 @@ def on_frame(x, y, z, lookup, inverse, extent):  # type: ignore[no-untyped-def]
         (panel of each cell, x/z and y/z of the first cell's corner, cells per unit): see
         `hitfinder.indexing.known.crystal.panel_lookup`.
     inverse, extent : ndarray
-        Of `hitfinder.simulate.panels.PanelArrays`.
+        Of `hitfinder.simulation.panels.PanelArrays`.
     """
     cells, left, top, per_unit = lookup
     if z <= 0.0:

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.training.experiment import DrawnExperiment, log_uniform
-from hitfinder.simulate.beam import Beam
-from hitfinder.simulate.crystals import turned
-from hitfinder.simulate.exposure import Exposure, ScaledSpots
-from hitfinder.simulate.light import ImageLight
-from hitfinder.simulate.radial import expected_image, radial_profile
-from hitfinder.simulate.rng import FrameRandom, random_state
-from hitfinder.simulate.scatterers import ice_cross_section_per_m3, protein_cross_section_per_m3
-from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.source import SteadySource
-from hitfinder.simulate.spectrum import tophat
-from hitfinder.simulate.water import WaterScattering
+from hitfinder.simulation.beam import Beam
+from hitfinder.simulation.crystals import turned
+from hitfinder.simulation.exposure import Exposure, ScaledSpots
+from hitfinder.simulation.light import ImageLight
+from hitfinder.simulation.radial import expected_image, radial_profile
+from hitfinder.simulation.rng import FrameRandom, random_state
+from hitfinder.simulation.scatterers import ice_cross_section_per_m3, protein_cross_section_per_m3
+from hitfinder.simulation.simulator import Simulator
+from hitfinder.simulation.source import SteadySource
+from hitfinder.simulation.spectrum import tophat
+from hitfinder.simulation.water import WaterScattering
 
 BACKGROUND = (1e-4, 30.0)
 """Range of the mean background, in photons per pixel."""

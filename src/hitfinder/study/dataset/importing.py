@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError, SourceError
-from hitfinder.simulate.rng import frame_seed
+from hitfinder.simulation.rng import frame_seed
 from hitfinder.study.dataset import framefile
 from hitfinder.study.dataset.build import MadeFrame
 from hitfinder.study.dataset.framefile import FrameFile, Spots

@@ -16,12 +16,12 @@ from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
-from hitfinder.simulate.background import WaterLayer
-from hitfinder.simulate.beam import Beam
-from hitfinder.simulate.crystals import turned
-from hitfinder.simulate.exposure import Exposure, ScaledSpots, Stage
-from hitfinder.simulate.simulator import Simulator
-from hitfinder.simulate.spectrum import tophat
+from hitfinder.simulation.background import WaterLayer
+from hitfinder.simulation.beam import Beam
+from hitfinder.simulation.crystals import turned
+from hitfinder.simulation.exposure import Exposure, ScaledSpots, Stage
+from hitfinder.simulation.simulator import Simulator
+from hitfinder.simulation.spectrum import tophat
 from hitfinder.study.dataset.build import MadeFrame
 from hitfinder.study.dataset.framefile import Spots
 from hitfinder.study.dataset.layout import Range, Setting

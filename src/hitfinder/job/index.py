@@ -1,0 +1,343 @@
+"""Index the hits of a run: the orientations of crystals whose unit cell is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+import hitfinder
+from hitfinder.atomic import replacing
+from hitfinder.crystal.cellfiles import read_lattice
+from hitfinder.crystal.lattice import Lattice, lattice_of
+from hitfinder.crystal.orientation import to_columns
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.crystal.tables import load_structure_factors
+from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.processes import Processes, available_cores
+from hitfinder.export import tables
+from hitfinder.export.solutions import write_solutions
+from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, IndexedFrame, index_frames
+from hitfinder.indexing.indexer import Indexer
+from hitfinder.indexing.known.chance import Chance
+from hitfinder.io.lst import write_lst
+from hitfinder.io.source import FrameRef
+from hitfinder.job.index_pixels import PixelIndexed, Which, index_pixels
+from hitfinder.progress import Advance, counting
+from hitfinder.results.hits import HITS_CXI, RunHits, hit_rows
+from hitfinder.results.run import CRYSTALS, Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INFO, SOLUTIONS = "indexed.json", "indexed.sol"
+MOST_CRYSTALS, WIDEST_BAND = 16, 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexedRun:
+    """What indexing found in the hits of a run.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the run.
+    lattice : Lattice
+        Of the crystals.
+    n_hits, n_indexed, n_crystals : int
+        Hits of the run, those that are indexed, and the crystals in them.
+    n_by_chance : int
+        Hits that would be indexed with each peak turned about the beam at random.
+    """
+
+    folder: Path
+    lattice: Lattice
+    n_hits: int
+    n_indexed: int
+    n_crystals: int
+    n_by_chance: int
+
+    @property
+    def table(self) -> pa.Table:
+        """A row per crystal, in frame order: score, and reciprocal axes."""
+        return pyarrow.parquet.read_table(self.folder / CRYSTALS)
+
+    @property
+    def solutions(self) -> Path:
+        """The file of orientations for CrystFEL."""
+        return self.folder / SOLUTIONS
+
+
+def index(
+    run: Run | str | os.PathLike[str],
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice | None = None,
+    *,
+    structure: str | os.PathLike[str] | None = None,
+    pixels: bool = False,
+    frames: Which = "near",
+    false_hits: float = 0.01,
+    space_group: str | None = None,
+    bandwidth: float = 0.01,
+    crystals: int = 1,
+    least_score: float | None = None,
+    workers: int | None = None,
+    csv: bool = False,
+    overwrite: bool = False,
+    show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
+) -> IndexedRun:
+    """Find the orientation of the crystal in every hit of a run, the unit cell being known.
+
+    This is what the command ``hitfinder index`` runs. The results are written to the folder of
+    the run.
+
+    Parameters
+    ----------
+    run : Run, str or PathLike
+        What `hitfinder.run` returned, or its folder.
+    cell : str, PathLike, sequence of float or Lattice, optional
+        A PDB, mmCIF, MTZ or CrystFEL ``.cell`` file, or the cell in Å and degrees. Needed unless
+        `structure` is given.
+    structure : str or PathLike, optional
+        Coordinates (PDB, mmCIF) or structure factors (MTZ, ``.hkl``) of the crystal, from which
+        all pixels of a frame are searched, those below any peak too.
+    pixels : bool
+        Search all pixels though only the cell is known.
+    frames : {"near", "hits", "all"}
+        Frames whose pixels are searched: the hits and what is nearly one, the hits, or all.
+    false_hits : float
+        Share of frames without a crystal that may count as indexed, where pixels are searched.
+    space_group : str, optional
+        Space group, before what the file says.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    crystals : int
+        Crystals to look for in a frame.
+    least_score : float, optional
+        Score from which a crystal counts as indexed; by default
+        `hitfinder.indexing.batch.LEAST_SCORE`.
+    workers : int, optional
+        Threads; as many as there are cores if not given.
+    csv : bool
+        Write the table as CSV too.
+    overwrite : bool
+        Replace what was indexed before.
+    show : callable
+        As `hitfinder.progress.counting`, which is the default.
+
+    Raises
+    ------
+    HitfinderError
+        If the run has no hits or was indexed before, the cell cannot be used, or the folder
+        cannot be written to.
+    ValueError
+        If a number is impossible.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> crystals = hf.index("run7", cell="proteinase.cell")
+    >>> crystals.n_hits, crystals.n_indexed
+    (8, 8)
+    >>> crystals.table.column_names[:4]
+    ['frame', 'crystal', 'indexed', 'score']
+    """
+    _check(bandwidth, crystals, least_score, workers)
+    if not 0 < false_hits < 1:
+        raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")
+    factors = None
+    if structure is not None:
+        factors = load_structure_factors(os.fspath(structure), space_group_name=space_group)
+        own = lattice_of(factors.cell, space_group or factors.space_group_name)
+        lattice = own if cell is None else read_lattice(cell, space_group)
+        factors = factors.with_cell(lattice.cell)
+    elif cell is None:
+        hint = "Give --cell or --structure."
+        raise ConfigError("neither a cell nor a structure is given", hint=hint)
+    else:
+        lattice = read_lattice(cell, space_group)
+    run = run if isinstance(run, Run) else Run(run)
+    if (run.folder / INFO).exists() and not overwrite:
+        hint = "Use --overwrite to replace it."
+        raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+    if factors is not None or pixels:
+        return _by_pixels(run, lattice, factors, frames, false_hits, bandwidth, workers, csv, show)
+    hits = run.hits()
+    least = LEAST_SCORE if least_score is None else least_score
+    indexer, peaks = _prepared(hits, lattice, bandwidth)
+    found = []
+    with show("indexing", len(hits)) as advance:
+        for one in index_frames(
+            indexer,
+            peaks,
+            least_score=least,
+            most_crystals=crystals,
+            threads=workers or available_cores(),
+        ):
+            found.append(one)
+            advance(1)
+    settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
+    solved: dict[int, list[NDArray[np.float64]]] = {}
+    for frame in found:
+        for crystal in frame.crystals:
+            if crystal.score >= least:
+                solved.setdefault(frame.frame, []).append(crystal.axes)
+    by_chance = sum(bool(frame.chance >= least) for frame in found)
+    rows = _rows(hits, found, least)
+    return _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+
+
+def _by_pixels(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    frames: Which,
+    false_hits: float,
+    bandwidth: float,
+    workers: int | None,
+    csv: bool,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> IndexedRun:
+    """Index from pixels, and write what was found."""
+    if bandwidth == 0:
+        raise ValueError("the pixels of a beam without bandwidth cannot be searched: give its own")
+    with Processes(workers or available_cores()) as executor:
+        found, chance = index_pixels(
+            run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
+        )
+    settings = {
+        "bandwidth": bandwidth,
+        "frames": frames,
+        "false_hits": false_hits,
+        "structure": factors.source if factors else None,
+        "least_score": chance.least(false_hits),
+    }
+    rows = _pixel_rows(run, lattice, found, chance, false_hits)
+    solved = {
+        one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
+        for one in found
+        if one.false_share <= false_hits
+    }
+    return _write(run.folder, lattice, solved, rows, len(found), 0, settings, csv)
+
+
+def _pixel_rows(
+    run: Run, lattice: Lattice, found: list[PixelIndexed], chance: Chance, false_hits: float
+) -> Iterator[dict[str, Any]]:
+    """Columns of the table of crystals, a frame at a time."""
+    n_peaks = run.frames["n_peaks"].to_numpy()
+    for one in found:
+        for best in one.orientations[:1]:
+            row = {
+                "frame": one.frame,
+                "crystal": 0,
+                "indexed": one.false_share <= false_hits,
+                "score": best.log_ratio,
+                "chance": chance.mode,
+                "n_peaks": n_peaks[one.frame],
+                "n_indexed": math.nan,
+                "false_share": one.false_share,
+                "photons": best.photons,
+            }
+            axes = best.turn @ lattice.cell.reciprocal
+            yield {name: [value] for name, value in (row | to_columns(axes)).items()}
+
+
+def _check(bandwidth: float, crystals: int, least: float | None, workers: int | None) -> None:
+    if not 0 <= bandwidth <= WIDEST_BAND:
+        raise ValueError(f"bandwidth must be in 0 to {WIDEST_BAND}, got {bandwidth}")
+    if not 1 <= crystals <= MOST_CRYSTALS:
+        raise ValueError(f"crystals must be in 1 to {MOST_CRYSTALS}, got {crystals}")
+    if least is not None and not 0 < least < math.inf:
+        raise ValueError(f"least_score must be positive and finite, got {least}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+
+
+def _prepared(
+    hits: RunHits, lattice: Lattice, bandwidth: float
+) -> tuple[Indexer, list[FramePeaks]]:
+    """Return the indexer and the hits' peaks in reciprocal space."""
+    frames, longest, pixel = [], 0.0, 0.0
+    for number, geometry in enumerate(hits.geometries()):
+        fs, ss, probability = hits.peaks(number).T
+        q = geometry.scattering_vectors(fs, ss)
+        known = np.isfinite(q).all(axis=1) & q.any(axis=1)
+        frames.append(FramePeaks(int(hits.rows[number]), q[known], probability[known]))
+        longest = max(longest, float(np.linalg.norm(q[known], axis=1).max(initial=0)))
+        pixel = max(pixel, geometry.pixel_inv_a)
+    return Indexer(lattice, longest, pixel, bandwidth), frames
+
+
+def _write(
+    folder: Path,
+    lattice: Lattice,
+    solved: Mapping[int, list[NDArray[np.float64]]],
+    rows: Iterator[dict[str, Any]],
+    n_searched: int,
+    n_by_chance: int,
+    settings: dict[str, Any],
+    csv: bool,
+) -> IndexedRun:
+    """Write the outputs, ``indexed.json`` last, and return what was found.
+
+    Parameters
+    ----------
+    solved : mapping of int to list of ndarray
+        For each indexed frame, the reciprocal axes of its crystals.
+    """
+    hits = folder / HITS_CXI
+    numbers = {int(row): number for number, row in enumerate(hit_rows(folder))}
+    given = [
+        (FrameRef(str(hits.resolve()), f"//{numbers[frame]}"), axes)
+        for frame, crystals in solved.items()
+        if frame in numbers
+        for axes in crystals
+    ]
+    n_crystals = sum(map(len, solved.values()))
+    counts = {
+        "hits": n_searched,
+        "indexed": len(solved),
+        "crystals": n_crystals,
+        "by_chance": n_by_chance,
+    }
+    for old in (INFO, "indexed.csv"):
+        (folder / old).unlink(missing_ok=True)
+    write_solutions(folder / SOLUTIONS, lattice, given)
+    write_lst(folder / "indexed.lst", list(dict.fromkeys(ref for ref, _ in given)))
+    tables.write_table(folder / CRYSTALS, tables.index_schema(), rows, csv=csv)
+    told = {
+        "hitfinder": hitfinder.__version__,
+        "lattice": {"code": lattice.code, "cell": str(lattice.cell)},
+        "settings": settings,
+        "counts": counts,
+    }
+    with replacing(folder / INFO) as part:
+        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return IndexedRun(folder, lattice, n_searched, len(solved), n_crystals, n_by_chance)
+
+
+def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
+    """Columns of the table of crystals, a frame at a time."""
+    for number, frame in enumerate(found):
+        for k, crystal in enumerate(frame.crystals):
+            row = {
+                "frame": frame.frame,
+                "crystal": k,
+                "indexed": crystal.score >= least,
+                "score": crystal.score,
+                "chance": frame.chance,
+                "n_peaks": len(hits.peaks(number)),
+                "n_indexed": crystal.belongs.sum(),
+                "false_share": math.nan,
+                "photons": math.nan,
+            }
+            yield {name: [value] for name, value in (row | to_columns(crystal.axes)).items()}

@@ -1,0 +1,44 @@
+"""The report of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hitfinder.finding.rings import Rings
+from hitfinder.job.outputs.findings import Findings
+from hitfinder.job.settings import OutputSettings
+from hitfinder.report.collect import Collector
+from hitfinder.report.detector_view import DetectorView
+from hitfinder.report.pictures import THUMBNAIL_PX, take_shots
+from hitfinder.report.report import Report
+from hitfinder.results.binned import bin_size
+from hitfinder.results.run import REPORT
+
+
+class ReportOutput:
+    """Everything at a glance, in one HTML file."""
+
+    files = (REPORT,)
+
+    def __init__(self, settings: OutputSettings) -> None:
+        self._gallery = settings.gallery
+
+    def write(self, found: Findings, folder: Path) -> None:
+        """Write the page."""
+        geometry, mask = found.geometry, found.geometry.detector.full_mask
+        binned = bin_size(geometry.shape)
+        view = DetectorView.of(geometry, binned)
+        collected = Collector(geometry, view, self._gallery)
+        for chunk in found.chunks():
+            collected.add(chunk)
+        collected.profile = found.totals.profile.mean
+        small = DetectorView.of(geometry, max(1.0, max(geometry.shape) / THUMBNAIL_PX))
+        with found.experiment.source as source:
+            best = take_shots(collected.best, source, small, mask)
+            misses = take_shots(collected.misses, source, small, mask)
+        image = found.totals.image.image
+        if image is not None:
+            image = view.unbin(image, binned, mask)
+        least, bin_q = found.about["hits_from"]["score"], Rings.of(geometry).q
+        report = Report(found.about, collected, view, image, bin_q, least, best, misses)
+        report.write(folder / REPORT)

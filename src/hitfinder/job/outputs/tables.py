@@ -1,0 +1,59 @@
+"""The tables of frames and peaks, and the list of hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hitfinder.export import tables
+from hitfinder.io.lst import write_lst
+from hitfinder.io.source import FrameRef
+from hitfinder.job.outputs.findings import Findings
+from hitfinder.job.settings import OutputSettings
+from hitfinder.results.hits import FRAMES, PEAKS
+
+
+class TablesOutput:
+    """A row per frame and a row per peak, as Parquet, and as CSV if that is asked for."""
+
+    def __init__(self, settings: OutputSettings) -> None:
+        self._csv = settings.csv
+        as_csv = tuple(str(Path(name).with_suffix(".csv")) for name in (FRAMES, PEAKS))
+        self.files = (FRAMES, PEAKS, *(as_csv if self._csv else ()))
+
+    def write(self, found: Findings, folder: Path) -> None:
+        """Write the tables."""
+
+        def frames() -> Iterator[tables.Columns]:
+            for chunk in found.chunks():
+                refs = [found.ref(int(frame)) for frame in chunk.frames]
+                yield tables.frame_columns(refs, chunk.rows)
+
+        def peaks() -> Iterator[tables.Columns]:
+            for chunk in found.chunks():
+                yield tables.peak_columns(chunk.frame_of_peak, chunk.peaks)
+
+        csv = self._csv
+        tables.write_table(folder / FRAMES, tables.frame_schema(), frames(), csv=csv)
+        tables.write_table(folder / PEAKS, tables.peak_schema(), peaks(), csv=csv)
+
+
+class ListOutput:
+    """The hits as a CrystFEL list."""
+
+    files = ("hits.lst",)
+
+    def __init__(self, settings: OutputSettings) -> None:
+        pass
+
+    def write(self, found: Findings, folder: Path) -> None:
+        """Write the list."""
+
+        def hits() -> Iterator[FrameRef]:
+            for chunk in found.chunks():
+                for row in np.flatnonzero(chunk.rows["hit"]):
+                    yield found.ref(int(chunk.frames[row]))
+
+        write_lst(folder / self.files[0], hits())

@@ -1,0 +1,247 @@
+"""From a source of frames to results on disk: learn what is static, then search every chunk."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import ConfigError, HitfinderError
+from hitfinder.executors.contract import Done, Executor, Lost
+from hitfinder.finding.contract import Finder
+from hitfinder.finding.registry import FINDERS, make_finder
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.static.places import Places
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.source import FrameSource
+from hitfinder.io.stream import FrameStream
+from hitfinder.job.chunks import Chunk, ChunkWork, lost
+from hitfinder.job.static import learn_static
+from hitfinder.progress import Advance
+from hitfinder.results.chunk import ChunkResult
+from hitfinder.results.store import Store
+
+log = logging.getLogger(__name__)
+
+SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 8, 256, 512
+"""Frames in a chunk, within limits such that a job has about so many chunks."""
+
+
+def chunk_size(n_frames: int) -> int:
+    """Return how many frames a chunk has in a run of so many.
+
+    Small chunks lose little when a job is killed; large ones keep the number of files down.
+    """
+    return int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
+
+
+def chunks_of(n_frames: int) -> Iterator[Chunk]:
+    """Cut frames into chunks, the same way for any number of workers."""
+    size = chunk_size(n_frames)
+    for start in range(0, n_frames, size):
+        yield Chunk(range(start, min(start + size, n_frames)), start)
+
+
+def chunks_of_stream(stream: FrameStream) -> Iterator[Chunk | None]:
+    """Gather the frames of a stream into chunks, which grow with the run.
+
+    Yields
+    ------
+    Chunk or None
+        None if there is no frame at the moment; what has come until then makes a chunk.
+    """
+    start, images = 0, list[NDArray]()
+    for image in stream:
+        if image is not None:
+            images.append(image)
+        if images and (image is None or len(images) >= chunk_size(start)):
+            yield Chunk(range(start, start + len(images)), start, tuple(images))
+            start, images = start + len(images), []
+        elif image is None:
+            yield None
+    if images:
+        yield Chunk(range(start, start + len(images)), start, tuple(images))
+
+
+def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> Finder:
+    """Process an empty frame: what is wrong with the settings shows before anything is done.
+
+    It also compiles, or loads what was compiled before, once for all workers.
+
+    Returns
+    -------
+    Finder
+        The one that was tried.
+
+    Raises
+    ------
+    HitfinderError
+        If there can be no such finder, or one of another package fails.
+    """
+    finder, found = make_finder(geometry, settings), FINDERS.find(settings.finder)
+    try:
+        finder(np.zeros(source.shape, source.dtype))
+    except HitfinderError:
+        raise
+    except Exception as error:
+        if found.is_ours:
+            raise
+        log.debug("finder %r", settings.finder, exc_info=True)
+        kind = type(error).__name__
+        what = f"finder {settings.finder!r} fails on an empty frame ({kind}: {error})"
+        raise ConfigError(what, hint=f"It is from {found.origin}.") from error
+    return finder
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Finds the peaks of all frames of a source and keeps the results in a store.
+
+    Parameters
+    ----------
+    source : FrameSource or FrameStream
+        Frames; must not have been read from yet.
+    geometry : Geometry
+        Geometry with every mask but the learnt one.
+    settings : FinderSettings
+        How peaks are found.
+    store : Store
+        Where results are kept; chunks that are there already are not done again, but for their
+        frames that could not be had for want of a file or a worker.
+    hot_pixel_frames : int
+        Frames from which it is learnt what is static, evenly spaced; 0 to learn nothing. Nothing is
+        learnt from a stream, whose frames come only once.
+    estimate : bool
+        Whether to estimate photon energy and camera length from the frames.
+    """
+
+    source: FrameSource | FrameStream
+    geometry: Geometry
+    settings: FinderSettings
+    store: Store
+    hot_pixel_frames: int = 64
+    estimate: bool = True
+
+    def static(self) -> Places:
+        """Learn, or load from the store, what does not move."""
+        known = load_static(self.store)
+        if known is not None:
+            return known
+        places = Places.none(self.source.shape)
+        if self.hot_pixel_frames and isinstance(self.source, FrameSource):
+            # Reading opens files, and workers need a source that is not open.
+            with copy.deepcopy(self.source) as source:
+                places = learn_static(source, self.geometry, self.hot_pixel_frames)
+        self.store.save_array("static-places", places.table)
+        self.store.save_array("static-frames", np.array(places.n_looked))
+        self.store.save_array("static-mask", places.mask)
+        return places
+
+    def run(self, executor: Executor, advance: Advance) -> Places:
+        """Process the frames that are not done yet.
+
+        Parameters
+        ----------
+        executor : Executor
+            Has the frames processed; the results do not depend on it.
+        advance : Advance
+            Told of the frames that are done, once at the start and then by the chunk.
+
+        Returns
+        -------
+        Places
+            What is static, and was masked.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; what was finished before is in the store.
+        HitfinderError
+            If results cannot be written or no worker can work.
+        """
+        advance(self.store.counts.frames, str(self.store.counts))
+        static = self.static()
+        log.info("static pixels masked: %d in %d places", static.mask.sum(), len(static.masked))
+        geometry = dataclasses.replace(
+            self.geometry, detector=self.geometry.detector.with_mask(static.mask)
+        )
+        chunks: Iterable[Chunk | None]
+        if isinstance(self.source, FrameSource):
+            readable = self.source
+            again = [Chunk(f.tolist(), home) for home, f in self.store.wanting().items()]
+            fresh = (c for c in chunks_of(len(readable)) if c.home not in self.store.done)
+            chunks = itertools.chain(fresh, again)
+        else:
+            readable, chunks = None, chunks_of_stream(self.source)
+        shape, dtype = self.source.shape, self.source.dtype
+        work = ChunkWork(readable, shape, dtype, geometry, self.settings, self.estimate)
+        flow = _Flow(chunks)
+        for outcome in executor.run(work, flow.tasks()):
+            if (result := flow.settle(outcome)) is not None:
+                before = self.store.counts.frames
+                self.store.add(outcome.task.home, result)
+                advance(self.store.counts.frames - before, str(self.store.counts))
+        return static
+
+
+class _Flow:
+    """Chunks on their way to an executor, and their results on the way back.
+
+    A chunk that ends its workers is tried once more frame by frame, so that a frame no worker
+    survives costs no other.
+    """
+
+    def __init__(self, chunks: Iterable[Chunk | None]) -> None:
+        self._chunks = chunks
+        self._out = 0
+        self._singles = collections.deque[Chunk]()
+        self._split: dict[int, tuple[Chunk, ChunkResult]] = {}
+
+    def tasks(self) -> Iterator[Chunk | None]:
+        """Yield what is to be done, None if that depends on what is out."""
+        for chunk in self._chunks:
+            yield from self._single_frames()
+            self._out += chunk is not None
+            yield chunk
+        while self._out or self._singles:
+            yield from self._single_frames()
+            yield None
+
+    def _single_frames(self) -> Iterator[Chunk]:
+        while self._singles:
+            self._out += 1
+            yield self._singles.popleft()
+
+    def settle(self, outcome: Done[Chunk, ChunkResult] | Lost[Chunk]) -> ChunkResult | None:
+        """Return the results of a whole chunk; None if some of its frames are still out."""
+        self._out -= 1
+        chunk = outcome.task
+        if isinstance(outcome, Done):
+            result = outcome.result
+        elif outcome.hung or len(chunk.frames) == 1:
+            result = lost(chunk, outcome.why)
+        else:
+            log.warning("trying %s one by one", chunk)
+            self._split[chunk.home] = chunk, ChunkResult()
+            self._singles.extend(chunk.single())
+            return None
+        if chunk.home not in self._split:
+            return result
+        whole, merged = self._split[chunk.home]
+        merged.merge(result)
+        return merged if len(merged.frames) == len(whole.frames) else None
+
+
+def load_static(store: Store) -> Places | None:
+    """Return what an unfinished run has learnt to be static; None if it has not."""
+    names = ("static-places", "static-mask", "static-frames")
+    table, mask, n_looked = (store.load_array(name) for name in names)
+    if table is None or mask is None or n_looked is None:
+        return None
+    return Places(table, mask, int(n_looked))

@@ -1,0 +1,237 @@
+"""Outputs: ours keep the contract, and those of others are written, refused and told."""
+
+import dataclasses
+import json
+import sys
+from contextlib import nullcontext
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+import hitfinder as hf
+from hitfinder.atomic import replacing
+from hitfinder.contracts import BrokenContractError
+from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.inline import Inline
+from hitfinder.job.outputs.checking import check_output
+from hitfinder.job.outputs.crystfel import CxiOutput
+from hitfinder.job.outputs.page import ReportOutput
+from hitfinder.job.outputs.registry import make_outputs
+from hitfinder.job.outputs.tables import ListOutput, TablesOutput
+from hitfinder.job.settings import OutputSettings
+
+GEOMETRY = hf.Geometry.flat((96, 100), 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+
+
+class Numbers:
+    """The numbers of the hits and of their peaks."""
+
+    files = ("numbers.json",)
+
+    def __init__(self, settings):
+        pass
+
+    def write(self, found, folder):
+        numbers = {hit.frame: len(hit.peaks) for hit in found.hits()}
+        with replacing(folder / self.files[0]) as part:
+            part.write_text(json.dumps(numbers))
+
+
+class Broken(Numbers):
+    broken = True
+
+    def write(self, found, folder):
+        if self.broken:
+            raise ZeroDivisionError("no")
+        super().write(found, folder)
+
+
+def changed(**attributes):
+    return type("Changed", (Numbers,), attributes)
+
+
+@pytest.fixture(autouse=True)
+def module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "outputs_of_others", sys.modules[__name__])
+
+
+@pytest.fixture
+def frames():
+    rng = np.random.default_rng(1)
+    frames = rng.poisson(0.05, (20, 96, 100)).astype(np.uint16)
+    for frame in frames[::2]:
+        frame[rng.integers(5, 90, 6), rng.integers(5, 90, 6)] += 30
+    return frames
+
+
+def search(frames, out, *outputs, **options):
+    options = {"show": quiet, "executor": Inline(), **options}
+    beside = {"geometry": GEOMETRY, "finder": "likelihood"}
+    return hf.run(frames, out, outputs=outputs or None, **beside, **options)
+
+
+def quiet(what, total):
+    return nullcontext(lambda n, note="": None)
+
+
+@pytest.mark.parametrize("build", [TablesOutput, ListOutput, CxiOutput, ReportOutput, Numbers])
+def test_sound_outputs_keep_the_contract(build):
+    check_output(build)
+
+
+def test_settings_of_outputs_keep_the_contract():
+    settings = OutputSettings(csv=True, copy_frames=True, gallery=0)
+    for build in (TablesOutput, CxiOutput, ReportOutput):
+        check_output(build, settings)
+
+
+def leave_out_pending(self, found, folder):
+    if found.n_frames is None:
+        raise TypeError("how many frames are there?")
+    Numbers.write(self, found, folder)
+
+
+def need_a_hit(self, found, folder):
+    next(found.hits())
+    Numbers.write(self, found, folder)
+
+
+def only_once(self, found, folder):
+    with open(folder / "numbers.json", "x"):
+        pass
+
+
+def elsewhere(self, found, folder):
+    Numbers.write(self, found, folder)
+    (folder / "more.txt").touch()
+
+
+def unguarded(self, found, folder):
+    (folder / "numbers.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda settings: 1 / 0, "building the output raises ZeroDivisionError"),
+        (lambda settings: 3, "an output has files and write"),
+        (changed(files=["numbers.json"]), "files must be a tuple of names"),
+        (changed(files=("a/numbers.json",)), "files must be a tuple of names"),
+        (changed(files=("a.txt", "a.txt")), "files must name each file once"),
+        (changed(files=("numbers.json", "b.txt")), r"there is no b\.txt"),
+        (changed(write=elsewhere), r"more\.txt is not among its files"),
+        (changed(write=leave_out_pending), "nobody knows how many frames raises TypeError"),
+        (changed(write=need_a_hit), "a run without hits raises StopIteration"),
+        (changed(write=only_once), "a run once more, over its files raises FileExistsError"),
+        (changed(write=unguarded), "a folder that is none raises NotADirectoryError"),
+    ],
+)
+def test_broken_outputs_are_told(broken, message):
+    with pytest.raises(BrokenContractError, match=message):
+        check_output(broken)
+
+
+def test_an_output_of_others_is_written_beside_the_usual(frames, tmp_path):
+    run = search(frames, tmp_path / "out", "usual", Numbers)
+    numbers = json.loads((tmp_path / "out/numbers.json").read_text())
+    assert list(numbers) == [str(i) for i in range(0, 20, 2)]
+    assert sum(numbers.values()) == run.summary.peaks
+    assert run.report.exists()
+    told = json.loads((tmp_path / "out/run.json").read_text())
+    assert told["files"][-1] == "numbers.json"
+    assert told["settings"]["output.outputs"] == ["usual", f"{__name__}:Numbers"]
+
+
+def test_what_is_not_asked_for_is_not_written(frames, tmp_path):
+    search(frames, tmp_path / "out", "lst")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"frames.parquet", "peaks.parquet", "hits.lst", "run.json"}
+    listed = (tmp_path / "out/hits.lst").read_text().splitlines()
+    assert listed == [f"array //{i}" for i in range(0, 20, 2)]
+
+
+def test_files_of_a_run_before_are_no_more(frames, tmp_path):
+    search(frames, tmp_path / "out", "usual", Numbers)
+    (tmp_path / "out/mine.txt").touch()
+    search(frames, tmp_path / "out", "tables", overwrite=True)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"frames.parquet", "peaks.parquet", "run.json", "mine.txt"}
+
+
+def test_a_forged_list_of_files_deletes_nothing_elsewhere(frames, tmp_path):
+    (tmp_path / "precious.txt").touch()
+    search(frames, tmp_path / "out", "tables")
+    told = json.loads((tmp_path / "out/run.json").read_text())
+    told["files"] = ["../precious.txt", str(tmp_path / "precious.txt"), 3, ""]
+    (tmp_path / "out/run.json").write_text(json.dumps(told))
+    search(frames, tmp_path / "out", "tables", overwrite=True)
+    assert (tmp_path / "precious.txt").exists()
+
+
+def test_an_output_that_fails_costs_nothing_that_was_found(frames, tmp_path, monkeypatch):
+    with pytest.raises(OutputError, match=r"Broken' of a module of your own fails .ZeroDiv.*--res"):
+        search(frames, tmp_path / "out", "usual", Broken)
+    assert not (tmp_path / "out/run.json").exists()
+    assert (tmp_path / "out/report.html").exists()
+    monkeypatch.setattr(Broken, "broken", False)
+    run = search(frames, tmp_path / "out", "usual", Broken, resume=True)
+    assert run.summary.complete
+    assert len(json.loads((tmp_path / "out/numbers.json").read_text())) == 10
+    assert not (tmp_path / "out/.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (("tabels",), "no output is called 'tabels'. Did you mean 'tables'"),
+        (("outputs_of_others:Nothing",), "cannot be imported"),
+        (("outputs_of_others:GEOMETRY",), "cannot be built"),
+        (("outputs_of_others:Numbers", "outputs_of_others:Broken"), "both write numbers.json"),
+    ],
+)
+def test_outputs_are_refused_before_anything_is_done(frames, tmp_path, outputs, message):
+    with pytest.raises(ConfigError, match=message):
+        search(frames, tmp_path / "out", *outputs)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_must_name_its_files():
+    for files in (["a.txt"], ("../a.txt",), (".hidden",), ("run.json",)):
+        sys.modules["outputs_of_others"].Odd = changed(files=files)
+        with pytest.raises(ConfigError, match=r"names of files|both write run\.json"):
+            make_outputs(OutputSettings(("outputs_of_others:Odd",)))
+
+
+def test_names_stand_for_what_they_say():
+    usual = ("tables", "lst", "cxi", "report")
+    assert OutputSettings().names == usual
+    assert OutputSettings(("mine:Output",)).names == ("tables", "mine:Output")
+    assert OutputSettings(("report", "usual", "report")).names == ("tables", "report", "lst", "cxi")
+    assert list(hf.outputs())[:4] == list(usual)
+    assert dataclasses.replace(OutputSettings(), outputs=()).names == ("tables",)
+
+
+def stopping(what, total):
+    """Stop the run once some frames are done."""
+    done = []
+
+    def advance(n, note=""):
+        done.append(n)
+        if sum(done) >= 8:
+            raise KeyboardInterrupt
+
+    return nullcontext(advance)
+
+
+def test_a_run_that_goes_on_leaves_no_file_behind_that_is_not_its_own(frames, tmp_path):
+    out = tmp_path / "out"
+    run = search(frames, out, "tables", Numbers, csv=True, show=stopping)
+    assert not run.summary.complete
+    status = pyarrow.parquet.read_table(out / "frames.parquet")["status"].to_pylist()
+    assert status == ["ok"] * 8 + ["pending"] * 12
+    assert (out / "frames.csv").exists()
+    assert len(json.loads((out / "numbers.json").read_text())) == 4
+    run = search(frames, out, "tables", resume=True)
+    assert run.summary.complete
+    assert {path.name for path in out.iterdir()} == {"frames.parquet", "peaks.parquet", "run.json"}

@@ -1,0 +1,246 @@
+"""A simulation on disk: the same for any number of workers, complete or not there."""
+
+import contextlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import hdf5plugin  # noqa: F401
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hitfinder.errors import ConfigError, HitfinderError, OutputError
+from hitfinder.executors.processes import Processes
+from hitfinder.geometry.crystfel import read_geom
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.io.write import FramePacker
+from hitfinder.simulation import write
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulation import simulate
+from hitfinder.simulation.simulator import Simulator
+from hitfinder.simulation.workers import FrameNumber, FrameWork
+
+RANDOM = {
+    "crystal.structure": "random",
+    "crystal.cell": "80,80,100",
+    "crystal.space_group": "P 43 21 2",
+    "crystal.d_min_a": 4.0,
+    "beam.flux": "lognormal:3e10,0.3",
+    "detector.name": "eiger2-x-500k",
+    "detector.camera_length_m": 0.1,
+    "crystal.count": "choice:1,0,2,1",
+}
+FILES = {
+    "frames_master.h5", "frames_data_000001.h5", "truth.parquet", "shots.parquet",
+    "crystals.parquet", "frames.geom", "settings.toml",
+}  # fmt: skip
+
+
+def settings(**changes):
+    return load_settings(overrides={**RANDOM, **changes})
+
+
+def frames_of(folder):
+    with h5py.File(folder / "frames_master.h5") as file:
+        return file["entry/data/data"][:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one")
+    simulate(out, 7, settings=settings())
+    return out
+
+
+def test_folder_holds_frames_truth_geometry_and_settings(folder):
+    assert {path.name for path in folder.iterdir()} == FILES
+    simulator = Simulator.of(settings())
+    frames = frames_of(folder)
+    assert frames.dtype == np.uint16
+    masked = simulator.geometry.detector.full_mask
+    truth = pq.read_table(folder / "truth.parquet")
+    rows = {name: truth[name].to_numpy() for name in truth.column_names}
+    for number in range(7):
+        made = simulator.frame(number)
+        assert np.array_equal(frames[number][~masked], made.counts[~masked])
+        assert (frames[number][masked] == 65535).all()
+        own = rows["frame"] == number
+        assert np.array_equal(rows["fs"][own], made.truth["fs"])
+        assert np.array_equal(rows["counts"][own], made.truth["counts"])
+        assert np.array_equal(rows["h"][own], made.truth["h"])
+    assert truth.schema.field("fs").metadata[b"unit"] == b"pixel"
+    assert set(truth.column_names) == set(write.TRUTH_UNITS)
+
+
+def test_tables_of_shots_and_crystals(folder):
+    simulator = Simulator.of(settings())
+    shots = pq.read_table(folder / "shots.parquet").to_pylist()
+    crystals = pq.read_table(folder / "crystals.parquet").to_pylist()
+    assert [row["frame"] for row in shots] == list(range(7))
+    for row in shots:
+        shot = simulator.shot(row["frame"])
+        assert row["flux"] == shot.flux
+        assert row["blank"] == shot.is_blank
+        assert row["n_crystals"] == len(shot.crystals)
+        assert (row["beam_fs"], row["beam_ss"]) == pytest.approx(
+            (514 + shot.shift_fs_px, 256 + shot.shift_ss_px)
+        )
+        own = [c for c in crystals if c["frame"] == row["frame"]]
+        assert [c["crystal"] for c in own] == list(range(len(shot.crystals)))
+        for listed, crystal in zip(own, shot.crystals, strict=True):
+            assert listed["bstar_z"] == pytest.approx(crystal.axes[2, 1] * 1e10)
+            assert listed["hit_fraction"] == crystal.hit_fraction
+        if own:
+            assert row["astar_x"] == own[0]["astar_x"]
+        else:
+            assert np.isnan(row["astar_x"])
+    assert len({row["n_crystals"] for row in shots}) > 1
+
+
+def test_geometry_file_describes_the_frames(folder):
+    geom = read_geom(folder / "frames.geom")
+    detector = geom.detector()
+    assert detector.shape == (512, 1028)
+    assert geom.photon_energy_ev == 6000
+
+
+def test_settings_file_makes_the_same_frames(folder, tmp_path):
+    again = load_settings(folder / "settings.toml", preset="report")
+    assert again == settings()
+    simulate(tmp_path / "again", 2, settings=again)
+    assert np.array_equal(frames_of(tmp_path / "again"), frames_of(folder)[:2])
+
+
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_workers_do_not_change_the_files(folder, tmp_path, workers):
+    simulate(tmp_path, 7, settings=settings(), workers=workers, frames_per_file=3)
+    assert np.array_equal(frames_of(tmp_path), frames_of(folder))
+    for name in ("truth", "shots", "crystals"):
+        one, other = (pq.read_table(d / f"{name}.parquet") for d in (folder, tmp_path))
+        assert one.equals(other)
+    assert len(list(tmp_path.glob("frames_data_*.h5"))) == 3
+
+
+def test_frames_without_noise_are_floats(tmp_path):
+    simulate(tmp_path, 1, settings=settings(noise=False))
+    frames = frames_of(tmp_path)
+    assert frames.dtype == np.float32
+    assert 0 < frames[frames > 0].min() < 0.5
+
+
+def test_an_existing_simulation_is_kept_unless_told(folder, tmp_path):
+    simulate(tmp_path, 1, settings=settings())
+    with pytest.raises(OutputError, match="exists already"):
+        simulate(tmp_path, 2, settings=settings())
+    assert len(frames_of(tmp_path)) == 1
+    simulate(tmp_path, 2, settings=settings(), overwrite=True)
+    assert len(frames_of(tmp_path)) == 2
+
+
+def test_an_error_leaves_no_file(tmp_path):
+    @contextlib.contextmanager
+    def stopping(what, total):
+        assert (what, total) == ("simulating", 5)
+        frames = iter(range(1, total))
+
+        def stop(n, note=""):
+            if next(frames) == 3:
+                raise RuntimeError("stop")
+
+        yield stop
+
+    with pytest.raises(RuntimeError, match="stop"):
+        simulate(tmp_path, 5, settings=settings(), show=stopping)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_impossible_numbers(tmp_path):
+    with pytest.raises(ConfigError, match="0"):
+        simulate(tmp_path, 0, settings=settings())
+    with pytest.raises(ValueError, match="workers"):
+        simulate(tmp_path, 1, settings=settings(), workers=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    simulator = Simulator.of(settings())
+    simulator.stages = simulator.stages[1:]  # nothing draws the shot
+    work = FrameWork(simulator, FramePacker(simulator.shape, simulator.dtype))
+    with Processes(2) as executor, pytest.raises(HitfinderError, match="no stage has drawn"):
+        next(executor.run(work, map(FrameNumber, range(2))))
+
+
+def run_in_process(out, n, *options, **kwargs):
+    arguments = [sys.executable, "-m", "hitfinder", "simulate", "--out", str(out), "--n", str(n)]
+    for name, value in RANDOM.items():
+        arguments += ["--set", f"{name}={value}"]
+    return subprocess.Popen([*arguments, *options], **kwargs)
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
+    def heed_interrupts():
+        # Shells start what runs in the background with Ctrl-C ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = run_in_process(
+        tmp_path, 100000, "-j", "2", stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
+    )
+    try:
+        wait_for(lambda: any(p.stat().st_size > 50000 for p in tmp_path.glob(".frames_data*")))
+        process.send_signal(how)
+        code = process.wait(60)
+    finally:
+        process.kill()
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    left = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
+    assert left == set()
+    if how != signal.SIGKILL:
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_gets_one_line_and_no_file(tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    process = run_in_process(
+        tmp_path, 200, "-j", "1", stderr=subprocess.PIPE, text=True, preexec_fn=limit
+    )
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith("hitfinder: error:")
+    assert "File too large" in errors.splitlines()[-1]
+    assert len(errors.splitlines()) == 2  # and a note that the photon energy varies
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, None])
+def test_workers_that_are_killed_cost_no_frame(folder, tmp_path, kill_workers, delay_s):
+    """While they start, when their work is not sent yet, and within a frame."""
+    with Processes(2) as executor:
+        killed = kill_workers(executor, 2, delay_s)
+        simulate(tmp_path, 7, settings=settings(), executor=executor, frames_per_file=3)
+    assert len(killed) == 2
+    assert np.array_equal(frames_of(tmp_path), frames_of(folder))
+    for name in ("truth", "shots", "crystals"):
+        one, other = (pq.read_table(d / f"{name}.parquet") for d in (folder, tmp_path))
+        assert one.equals(other)
+
+
+@pytest.mark.parametrize(("fs", "ss"), [(30.5, 40.25), (-12.0, 7.0)])
+def test_beam_position_is_where_it_was_put(fs, ss):
+    panel = Panel("p", 0, 0, 60, 50, -30, -25, fs_vector=(0.8, 0.6, 0.0), ss_vector=(-0.6, 0.8, 0))
+    detector = Detector("d", (50, 60), (panel,)).with_beam_center(fs, ss)
+    assert detector.beam_center == pytest.approx((fs, ss))
