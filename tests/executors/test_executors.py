@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.executors.cluster import cluster_executor
 from hitfinder.executors.contract import Done, Lost, results
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import ENVIRONMENT, FAILED_STARTS, Processes
@@ -29,8 +30,20 @@ def trial(tmp_path):
     return lambda **options: Trial(tmp_path, **options)
 
 
-@pytest.fixture(params=[Inline, lambda: Processes(1), lambda: Processes(3)], ids="i13")
+@pytest.fixture(scope="module")
+def dask():
+    """One worker of Dask, started once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        with cluster_executor("local", workers=1) as made:
+            yield made
+
+
+@pytest.fixture(params=[Inline, lambda: Processes(1), lambda: Processes(3), None], ids="i13d")
 def executor(request):
+    if request.param is None:
+        yield request.getfixturevalue("dask")
+        return
     with request.param() as made:
         yield made
 

@@ -52,7 +52,8 @@ class Trial:
             raise OutputError("has failed", "trial")
         if word == "odd":
             raise OddError(lambda: number)
-        if word == "sleep":
+        if word == "sleep" or (word == "sleep once" and not once.exists()):
+            once.touch()
             try:
                 time.sleep(60)
             finally:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.cluster import chosen_executor, cluster_options
 from hitfinder.cli.options import FINITE, FiniteRange
 from hitfinder.cli.selection import numbers, selection_from, selection_options
 
@@ -72,7 +73,13 @@ def _making(command: Any) -> Any:
             click.option(
                 "--label-photons", type=FINITE, default=3.0, show_default=True, metavar="N"
             ),
-            click.option("--workers", type=click.IntRange(1), default=1, show_default=True),
+            click.option(
+                "--workers",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Processes.  [default: 1]",
+            ),
+            cluster_options,
         )
     ):
         command = option(command)
@@ -115,9 +122,16 @@ def _build(given: dict[str, Any], settings: tuple[Setting, ...], maker: Any) -> 
 
     recipe = maker.recipe
     total = sum(recipe.n_frames(setting) for setting in settings)
-    with counting("frames", total) as progress:
+    workers = given["workers"]
+    with (
+        chosen_executor(given["cluster"], given["cluster_given"], workers) as executor,
+        counting("frames", total) as progress,
+    ):
         made = run(
-            given["out"], settings, recipe, maker, workers=given["workers"], progress=progress
+            *(given["out"], settings, recipe, maker),
+            workers=workers or 1,
+            executor=executor,
+            progress=progress,
         )
     click.echo(f"{total} frames in {len(made.files)} files: {given['out']}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.cluster import chosen_executor, cluster_options, options_of
 from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, reader_option, refuse
 
 if TYPE_CHECKING:
@@ -144,17 +145,6 @@ def finder_options(command: Any) -> Any:
     return command
 
 
-def _options(given: Iterable[str]) -> dict[str, str]:
-    """Return options of a finder by name."""
-    options = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--finder-option")
-        options[key] = value
-    return options
-
-
 def _pipeline_options(networks: Iterable[str]) -> dict[str, str]:
     """Return the options of the study's finder: a trained network for each attribute."""
     from hitfinder.errors import ConfigError
@@ -201,6 +191,7 @@ def exit_code(run: Run) -> int:
 @geometry_options
 @finder_options
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@cluster_options
 @click.option(
     "--no-estimate", is_flag=True, help="Do not estimate photon energy and camera length."
 )
@@ -233,6 +224,8 @@ def run(
     resume: bool,
     overwrite: bool,
     pipeline: tuple[str, ...],
+    cluster: str | None,
+    cluster_given: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Find hits and Bragg peaks in the frames of INPUT.
@@ -251,11 +244,18 @@ def run(
 
     given["estimate"] = False if given.pop("no_estimate") else None
     options = given | {
-        "finder_options": _options(given["finder_options"]),
+        "finder_options": options_of(given["finder_options"], "--finder-option"),
         "outputs": given["outputs"] or None,
         "csv": given["csv"] or None,
         "copy_frames": given["copy_frames"] or None,
     }
-    result = run_job(inputs, out, config_file, resume=resume, overwrite=overwrite, **options)
+    with chosen_executor(cluster, cluster_given, given["workers"]) as executor:
+        result = run_job(
+            *(inputs, out, config_file),
+            resume=resume,
+            overwrite=overwrite,
+            executor=executor,
+            **options,
+        )
     tell(result)
     ctx.exit(exit_code(result))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hitfinder.cli.cluster import chosen_executor, cluster_options
 from hitfinder.cli.options import FINITE
 
 EPILOG = """\b
@@ -94,6 +95,7 @@ def _value_options(command: Any) -> Any:
     help="Any setting, e.g. beam.tail=1.",
 )
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@cluster_options
 @click.option("--overwrite", is_flag=True, help="Replace the simulation in the folder.")
 @click.option("--show-settings", is_flag=True, help="Print all settings as TOML and stop.")
 def simulate(
@@ -103,6 +105,8 @@ def simulate(
     config_file: str | None,
     settings_given: tuple[str, ...],
     workers: int | None,
+    cluster: str | None,
+    cluster_given: tuple[str, ...],
     overwrite: bool,
     show_settings: bool,
     **given: Any,
@@ -119,15 +123,17 @@ def simulate(
         raise click.UsageError("Missing option '-o' / '--out'.")
     from hitfinder.simulation import simulation
 
-    made = simulation.simulate(
-        out,
-        n,
-        preset=preset,
-        settings=config_file,
-        workers=workers,
-        overwrite=overwrite,
-        **changes,
-    )
+    with chosen_executor(cluster, cluster_given, workers) as executor:
+        made = simulation.simulate(
+            out,
+            n,
+            preset=preset,
+            settings=config_file,
+            workers=workers,
+            executor=executor,
+            overwrite=overwrite,
+            **changes,
+        )
     click.echo(f"{made.n_frames} frames: {made.master}")
 
 

@@ -110,7 +110,7 @@ def _serve(end: socket.socket) -> None:
         raise
     except Exception as error:
         log.debug("worker process", exc_info=True)
-        send(end, Tag.ERROR, _pickled_error(error))
+        send(end, Tag.ERROR, pickled_error(error))
 
 
 def _do_tasks(end: socket.socket, do: Callable[[Any], Any]) -> Message | None:
@@ -138,7 +138,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _pickled_error(error: Exception) -> bytes:
+def pickled_error(error: Exception) -> bytes:
     """Return an error as it can be sent; one that cannot be is told in words."""
     if not isinstance(error, HitfinderError):
         error = HitfinderError(f"{type(error).__name__}: {error}", "worker process")

@@ -1,0 +1,63 @@
+"""Commands whose work is done by a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+
+FEW = ("--n", "6", "--detector", "eiger2-x-500k", "--seed", "3")
+
+
+def test_frames_made_by_a_cluster_are_the_same(hitfinder, tmp_path):
+    hitfinder("simulate", "--out", tmp_path / "here", *FEW, "-j", "1")
+    hitfinder("simulate", "--out", tmp_path / "there", *FEW, "-j", "2", "--cluster", "local")
+    here, there = (tmp_path / name / "frames_data_000001.h5" for name in ("here", "there"))
+    assert here.read_bytes() == there.read_bytes()
+    assert pq.read_table(here.parent / "truth.parquet").equals(
+        pq.read_table(there.parent / "truth.parquet")
+    )
+
+
+def test_wrong_names_and_options(hitfinder, tmp_path, monkeypatch):
+    monkeypatch.setattr("hitfinder.executors.cluster.CONNECT_S", 1)
+    for words, message in (
+        (["--cluster-option", "time=1"], "--cluster-option needs --cluster"),
+        (["--cluster", "slurm", "--cluster-option", "time"], "'time' is not KEY=VALUE"),
+        (["--cluster", "slurm", "--cluster-option", "tim=1"], "Did you mean 'time'"),
+        (["--cluster", "nowhere:1"], "no Dask scheduler answers there"),
+    ):
+        done = hitfinder("simulate", "--out", tmp_path / "sim", *FEW, *words)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+        assert not (tmp_path / "sim").exists()
+
+
+def test_ctrl_c_leaves_no_worker(tmp_path):
+    command = ["simulate", "--out", "sim", "--n", "3000", "--cluster", "local", "-j", "2"]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "hitfinder", *command],
+        cwd=tmp_path,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("sim/*part*")) + list(tmp_path.glob("sim/.*")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    time.sleep(1.0)
+    os.killpg(program.pid, signal.SIGINT)
+    _, said = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "Traceback" not in said
+    until = time.monotonic() + 20
+    while str(program.pid) in sessions():
+        assert time.monotonic() < until, "a process of the cluster goes on"
+        time.sleep(0.1)
+
+
+def sessions():
+    told = subprocess.run(["ps", "-eo", "sid="], capture_output=True, text=True, check=True)
+    return told.stdout.split()
