@@ -80,7 +80,7 @@ class Dask:
         name = f"hitfinder-{uuid.uuid4()}"
         desk = _Desk(name, hitfinder.__version__, pickle.dumps(work, pickle.HIGHEST_PROTOCOL))
         line = TaskQueue(tasks, 2 * self.n_workers if ordered else None)
-        flow = _Flow(self._client, name)
+        flow = _Submitted(self._client, name)
         with self._errors():
             # Every worker gets the work once, those that come later too.
             self._client.register_plugin(desk, name)
@@ -120,7 +120,7 @@ class Dask:
         self._open.close()
 
 
-class _Flow:
+class _Submitted:
     """Tasks on their way to the workers, and what comes back."""
 
     def __init__(self, client: distributed.Client, name: str) -> None:
