@@ -15,14 +15,6 @@ def test_expected_chance_peaks_fall_and_go_on_in_proportion():
     assert np.diff(beyond) == pytest.approx([-1.0, -9.0])
 
 
-def test_false_discovery_rate_is_that_of_benjamini_and_hochberg():
-    p = np.sort(np.random.default_rng(0).uniform(size=50)) ** 3
-    n_tests = 50
-    kept = score.keep_at_false_discovery_rate(np.log(p * n_tests), 0.2)
-    adjusted = stats.false_discovery_control(p, method="bh")
-    assert kept == np.count_nonzero(adjusted <= 0.2) > 0
-
-
 def test_many_weak_peaks_count_as_one_strong_one():
     one_weak = score.frame_score(np.log([0.5]))
     ten_weak = score.frame_score(np.log(np.full(10, 0.5)))

@@ -101,27 +101,6 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     assert reliability(predicted, true).error < 0.04
 
 
-@pytest.mark.parametrize(
-    ("probability", "kept"),
-    [
-        ([0.99, 0.2, 0.5, 0.11, 0.31, 0.05], [0, 2, 4, 1, 3]),
-        ([0.99, 0.2, 0.5, 0.11, 0.05], [0, 2]),
-        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.29, 0.1], [0, 1, 2, 3, 4, 5, 6]),
-        ([0.9, 0.8, 0.7, 0.2, 0.19, 0.18, 0.17], [0, 1, 2, 3, 4, 5]),
-        ([0.2], []),
-        ([], []),
-    ],
-)
-def test_in_a_hit_likely_peaks_are_kept_and_filled_up_to_six(network, probability, kept):
-    chance = np.zeros(len(probability))
-    assert network._kept(np.array(probability), chance, is_hit=True).tolist() == kept
-
-
-def test_in_a_blank_only_what_blanks_hardly_show_is_kept(network):
-    chance = np.log([0.01, 0.5, 0.5])
-    assert network._kept(np.array([0.7, 0.9, 0.1]), chance, is_hit=False).tolist() == [0]
-
-
 @pytest.mark.parametrize(("edge_px", "n_experiments"), [((250, 400), 40), ((1500, 1900), 8)])
 def test_probabilities_mean_what_they_say_on_frames_of_any_size(edge_px, n_experiments):
     p, came_true = probabilities_and_truth(78, edge_px, n_experiments, least=0.05)

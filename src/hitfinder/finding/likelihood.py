@@ -19,6 +19,7 @@ from hitfinder.finding.rates import RingRates
 from hitfinder.finding.readings import FrameReader, Readings
 from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.selection import select_by_significance
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 
@@ -103,8 +104,8 @@ class LikelihoodFinder:
         proposed = self.propose(frame, mask)
         found, log_expected = proposed.peaks, proposed.log_expected
         value = score.frame_score(log_expected)
-        n_kept = score.keep_at_false_discovery_rate(log_expected, self.settings.false_peaks)
-        return self.result(proposed, found[:n_kept], value)
+        kept = select_by_significance(log_expected, self.settings)
+        return self.result(proposed, found[kept], value)
 
     def propose(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Proposal:
         """Find everything that may be a peak, down to `score.CHANCE_LIMIT` chance peaks.

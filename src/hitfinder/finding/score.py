@@ -1,11 +1,9 @@
 """From peaks to a frame: how many peaks chance would give, and how unlikely a blank frame is.
 
 The number of chance peaks at or beyond a log probability is known beforehand from the background
-alone, because counts are whole numbers with a known law. Against it, a frame's list of peaks is
-judged twice: peaks are kept at a false discovery rate (Benjamini & Hochberg, J. R. Statist. Soc. B
-57, 289, 1995), and the frame is scored by the most surprising number of peaks at any level (Berk &
-Jones, Z. Wahrscheinlichkeitstheorie 47, 47, 1979), so that many weak peaks count as one strong
-one does.
+alone, because counts are whole numbers with a known law. Against it, a frame is scored by the most
+surprising number of peaks at any level (Berk & Jones, Z. Wahrscheinlichkeitstheorie 47, 47, 1979),
+so that many weak peaks count as one strong one does.
 """
 
 from __future__ import annotations
@@ -103,21 +101,6 @@ def expected_beyond(
     logs = np.log(np.maximum(chance, 1e-300))
     out = np.interp(-log_p, -LEVELS, logs)
     return np.where(log_p < LEVELS[-1], logs[-1] + (log_p - LEVELS[-1]), out)
-
-
-def keep_at_false_discovery_rate(log_expected: NDArray[np.float64], rate: float) -> int:
-    """Count the peaks to keep, most significant first, at a false discovery rate.
-
-    Parameters
-    ----------
-    log_expected : ndarray, sorted upwards
-        Log of the chance peaks at or beyond each peak.
-    rate : float
-        Allowed share of chance peaks among those kept; in a blank frame, the chance of one.
-    """
-    ranks = np.arange(1, log_expected.size + 1)
-    passing = np.flatnonzero(log_expected <= np.log(rate * ranks))
-    return int(passing[-1]) + 1 if passing.size else 0
 
 
 def frame_score(log_expected: NDArray[np.float64]) -> float:

@@ -17,8 +17,13 @@ class FinderSettings:
     false_peaks : float
         False peaks allowed per blank frame; of the likelihood finder also their share in any frame.
     peak_probability : float
-        Probability from which peaks are kept in a hit (network). One with three to five of these is
-        filled up to six with the likeliest others, down to a third of it.
+        Probability from which peaks are kept in a hit (network).
+    fill_from, fill_to : int
+        A hit that keeps `fill_from` peaks or more is filled up to `fill_to` with the likeliest of
+        the others (network): an indexer does more with six peaks, one of them false, than with
+        four. With a `fill_to` of 0 none is filled up.
+    fill_share : float
+        Least probability of the peaks that fill up, as a share of `peak_probability` (network).
     false_hits : float
         Share of blank frames that may be called hits.
     hit_threshold : float, optional
@@ -36,6 +41,9 @@ class FinderSettings:
 
     false_peaks: float = 0.02
     peak_probability: float = 0.3
+    fill_from: int = 3
+    fill_to: int = 6
+    fill_share: float = 1 / 3
     false_hits: float = 0.01
     hit_threshold: float | None = None
     min_peaks: int = 0
@@ -49,8 +57,11 @@ class FinderSettings:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.hit_threshold is not None and not math.isfinite(self.hit_threshold):
             raise ValueError(f"hit_threshold must be finite, got {self.hit_threshold}")
-        if self.min_peaks < 0:
-            raise ValueError(f"min_peaks must not be negative, got {self.min_peaks}")
+        for name in ("min_peaks", "fill_from", "fill_to"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.fill_share <= 1:
+            raise ValueError(f"fill_share must be between 0 and 1, got {self.fill_share}")
 
     @property
     def least_score(self) -> float:
@@ -63,6 +74,9 @@ class FinderOptions(TypedDict, total=False):
 
     false_peaks: float
     peak_probability: float
+    fill_from: int
+    fill_to: int
+    fill_share: float
     false_hits: float
     hit_threshold: float | None
     min_peaks: int

@@ -110,6 +110,9 @@ class RunOptions(TypedDict, total=False):
     false_hits: float | None
     false_peaks: float | None
     peak_probability: float | None
+    fill_from: int | None
+    fill_to: int | None
+    fill_share: float | None
     hit_threshold: float | None
     min_peaks: int | None
     reader: str | type | None

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from hitfinder.atomic import sha256
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.result import FrameResult, Proposal
+from hitfinder.finding.selection import select_by_probability
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.channels import (
@@ -41,9 +42,6 @@ _BATCH = 512
 _FARTHEST_PX = 4.0
 _SAME_PX = 2.0
 _INSIDE = 1e-3
-_SOME, _ENOUGH, _WEAKER = 3, 6, 1 / 3
-"""A hit with some peaks is filled up to enough for an indexer, down to this part of the least
-probability of the others."""
 
 
 class NetworkFinder:
@@ -131,34 +129,11 @@ class NetworkFinder:
         value = -calibration.log_blank_share(evidence, background) / math.log(10)
         expected = calibration.log_chance(logit, background, n_chance)
         is_hit = value >= self.settings.least_score
-        kept = peaks[self._kept(peaks["probability"].astype(float), expected, is_hit)]
-        result = self.finder.result(proposed, kept, value)
+        kept = select_by_probability(
+            peaks["probability"].astype(float), expected, is_hit, self.settings
+        )
+        result = self.finder.result(proposed, peaks[kept], value)
         return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
-
-    def _kept(
-        self, probability: NDArray[np.float64], log_expected: NDArray[np.float64], is_hit: bool
-    ) -> NDArray[np.intp]:
-        """Choose the peaks to keep, likeliest first.
-
-        Parameters
-        ----------
-        probability : ndarray, shape (n,)
-            Of each candidate to be a peak.
-        log_expected : ndarray, shape (n,)
-            Log of the chance candidates with odds as high.
-        is_hit : bool
-            Whether the frame is one, as far as its score tells.
-        """
-        order = np.argsort(-probability, kind="stable")
-        # What a blank frame would hardly show is kept in any frame.
-        keep = log_expected <= math.log(self.settings.false_peaks)
-        if is_hit:
-            least = self.settings.peak_probability
-            keep |= probability >= least
-            if keep.sum() >= _SOME:
-                best = order[:_ENOUGH]
-                keep[best[probability[best] >= _WEAKER * least]] = True
-        return order[keep[order]]
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
         """Return the candidates as the network sees them, likeliest first, and their logits."""
