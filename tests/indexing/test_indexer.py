@@ -3,6 +3,9 @@ import pytest
 
 from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.crystal.orientation import random_rotation
+from hitfinder.executors.contract import Lost
+from hitfinder.executors.inline import Inline
+from hitfinder.executors.processes import Processes
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, index_frames, turned_at_random
 from hitfinder.indexing.indexer import Indexer
 from hitfinder.indexing.kernels import fit, log_likelihood
@@ -179,12 +182,12 @@ def frames_of(lattice, rng, counts):
 def test_further_crystals_are_found_in_what_is_left():
     lattice, indexer = indexer_of("tetragonal")
     frames, turns = frames_of(lattice, np.random.default_rng(8), [(12, 9), (10,)])
-    found = list(index_frames(indexer, frames, most_crystals=3))
+    found = list(index_frames(indexer, frames, Inline(), most_crystals=3))
     assert [len(one.crystals) for one in found] == [2, 1]
     for one, true in zip(found, turns, strict=True):
         off = [[off_by_deg(lattice, c.axes, t) for c in one.crystals] for t in true]
         assert np.max(np.min(off, axis=1)) < 0.2
-    assert [len(one.crystals) for one in index_frames(indexer, frames)] == [1, 1]
+    assert [len(one.crystals) for one in index_frames(indexer, frames, Inline())] == [1, 1]
 
 
 def test_the_crystal_that_explains_more_is_taken():
@@ -199,10 +202,12 @@ def test_the_crystal_that_explains_more_is_taken():
         assert off_by_deg(lattice, found.axes, more) < 0.2
 
 
-def test_frames_come_in_order_and_the_same_from_any_number_of_threads():
+def test_frames_come_in_order_and_the_same_from_any_executor():
     lattice, indexer = indexer_of("tetragonal")
     frames, _ = frames_of(lattice, np.random.default_rng(9), [(n,) for n in (9, 0, 6, 12, 7)])
-    one, several = (list(index_frames(indexer, frames, threads=n)) for n in (1, 3))
+    one = list(index_frames(indexer, frames, Inline()))
+    with Processes(2) as processes:
+        several = list(index_frames(indexer, frames, processes))
     assert [found.frame for found in one] == [0, 1, 2, 3, 4]
     assert one[1].crystals == ()
     assert np.isnan(one[1].chance)
@@ -210,6 +215,22 @@ def test_frames_come_in_order_and_the_same_from_any_number_of_threads():
         assert (a.frame, a.chance) == pytest.approx((b.frame, b.chance), nan_ok=True)
         assert [c.score for c in a.crystals] == [c.score for c in b.crystals]
     assert max(found.chance for found in one if found.crystals) < LEAST_SCORE
+
+
+class EndsItself(Inline):
+    """An executor whose worker dies at one of the frames, twice."""
+
+    def run(self, work, tasks, *, ordered=False):
+        for done in super().run(work, tasks, ordered=ordered):
+            yield Lost(done.task, "SIGKILL") if done.task.frame == 1 else done
+
+
+def test_a_frame_that_ends_its_workers_has_no_crystal():
+    lattice, indexer = indexer_of("tetragonal")
+    frames, _ = frames_of(lattice, np.random.default_rng(9), [(9,), (12,), (7,)])
+    found = list(index_frames(indexer, frames, EndsItself()))
+    assert [(one.frame, len(one.crystals)) for one in found] == [(0, 1), (1, 0), (2, 1)]
+    assert np.isnan(found[1].chance)
 
 
 def test_peaks_turned_at_random_keep_their_resolution():

@@ -5,8 +5,20 @@ import pytest
 
 import hitfinder as hf
 from hitfinder.crystal.cellfiles import read_lattice
+from hitfinder.executors.inline import Inline
 
 CELL, GROUP = (60, 60, 90), "P 43 21 2"
+
+
+class Counting(Inline):
+    """An executor that counts what it was given to do."""
+
+    n_tasks = 0
+
+    def run(self, work, tasks, *, ordered=False):
+        for done in super().run(work, tasks, ordered=ordered):
+            self.n_tasks += 1
+            yield done
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +51,9 @@ def test_crystals_are_a_table_of_the_run(run):
     assert (run.folder / "indexed.csv").is_file()
     with pytest.raises(hf.OutputError, match=r"has been indexed before. Use"):
         hf.index(run.folder, CELL)
-    again = hf.index(str(run.folder), found.lattice, overwrite=True, workers=1)
+    with Counting() as executor:
+        again = hf.index(str(run.folder), found.lattice, overwrite=True, executor=executor)
+    assert executor.n_tasks == 3
     assert again.table.equals(found.table)
     assert not (run.folder / "indexed.csv").exists()
 

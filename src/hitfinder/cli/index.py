@@ -81,7 +81,7 @@ Hand them to CrystFEL, which integrates:
     metavar="SCORE",
     help="Score from which a crystal counts as indexed.  [default: 22]",
 )
-@click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Threads; all cores.")
+@click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
 @click.option("--csv", is_flag=True, help="Write the table as CSV too.")
 @click.option("--overwrite", is_flag=True, help="Replace what was indexed before.")
 def index(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.executors.contract import Done, Executor
 from hitfinder.indexing.indexer import Indexer, Orientation
 
 LEAST_SCORE = 22.0
@@ -18,7 +19,7 @@ reached 21 and one 22."""
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FramePeaks:
-    """The peaks of a frame.
+    """The peaks of a frame: a task.
 
     Attributes
     ----------
@@ -33,6 +34,9 @@ class FramePeaks:
     frame: int
     q: NDArray[np.float64]
     probability: NDArray[np.float64]
+
+    def __str__(self) -> str:
+        return f"frame {self.frame}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,13 +60,43 @@ class IndexedFrame:
     chance: float
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class PeaksWork:
+    """The work of indexing any frame; see `hitfinder.executors.contract.Work`.
+
+    Attributes
+    ----------
+    indexer : Indexer
+        For the crystals' lattice.
+    least_score : float
+        Score from which a crystal counts, so that another one is looked for besides.
+    most_crystals : int
+        Crystals to look for in a frame.
+    """
+
+    indexer: Indexer
+    least_score: float
+    most_crystals: int
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[FramePeaks], IndexedFrame]]:
+        """Return a function that indexes a frame."""
+
+        def do(peaks: FramePeaks) -> IndexedFrame:
+            found = _crystals(self.indexer, peaks, self.least_score, self.most_crystals)
+            chance = self.indexer.index(turned_at_random(peaks), peaks.probability)
+            return IndexedFrame(peaks.frame, found, chance.score if chance else np.nan)
+
+        yield do
+
+
 def index_frames(
     indexer: Indexer,
     frames: Iterable[FramePeaks],
+    executor: Executor,
     *,
     least_score: float = LEAST_SCORE,
     most_crystals: int = 1,
-    threads: int = 1,
 ) -> Iterator[IndexedFrame]:
     """Index frames, in their order.
 
@@ -72,24 +106,24 @@ def index_frames(
         For the crystals' lattice.
     frames : iterable of FramePeaks
         The frames.
+    executor : Executor
+        Has the frames indexed; the results do not depend on it.
     least_score : float
         Score from which a crystal counts, so that another one is looked for besides.
     most_crystals : int
         Crystals to look for in a frame.
-    threads : int
-        Frames to work on at a time; the results do not depend on it.
+
+    Yields
+    ------
+    IndexedFrame
+        One for each frame, without a crystal for one that was lost.
     """
-
-    def one(peaks: FramePeaks) -> IndexedFrame:
-        found = _crystals(indexer, peaks, least_score, most_crystals)
-        chance = indexer.index(turned_at_random(peaks), peaks.probability)
-        return IndexedFrame(peaks.frame, found, chance.score if chance else np.nan)
-
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
-    try:
-        yield from pool.map(one, frames)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    work = PeaksWork(indexer, least_score, most_crystals)
+    for outcome in executor.run(work, frames, ordered=True):
+        if isinstance(outcome, Done):
+            yield outcome.result
+        else:
+            yield IndexedFrame(outcome.task.frame, (), np.nan)
 
 
 def _crystals(

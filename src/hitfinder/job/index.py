@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -23,6 +24,8 @@ from hitfinder.crystal.orientation import to_columns
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.choose import executor_for
+from hitfinder.executors.contract import Executor
 from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.export import tables
 from hitfinder.export.solutions import write_solutions
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 INFO, SOLUTIONS = "indexed.json", "indexed.sol"
 MOST_CRYSTALS, WIDEST_BAND = 16, 0.2
+FRAMES_PER_WORKER = 40
+"""Hits that are indexed by their peaks while a worker process starts; fewer need none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +95,7 @@ def index(
     crystals: int = 1,
     least_score: float | None = None,
     workers: int | None = None,
+    executor: Executor | None = None,
     csv: bool = False,
     overwrite: bool = False,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
@@ -125,7 +131,9 @@ def index(
         Score from which a crystal counts as indexed; by default
         `hitfinder.indexing.batch.LEAST_SCORE`.
     workers : int, optional
-        Threads; as many as there are cores if not given.
+        Processes, at most; as many as there are cores if not given.
+    executor : Executor, optional
+        Has the frames indexed, instead of so many workers.
     csv : bool
         Write the table as CSV too.
     overwrite : bool
@@ -168,20 +176,23 @@ def index(
     if (run.folder / INFO).exists() and not overwrite:
         hint = "Use --overwrite to replace it."
         raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+    most = workers or available_cores()
     if factors is not None or pixels:
-        return _by_pixels(run, lattice, factors, frames, false_hits, bandwidth, workers, csv, show)
+        # A process of its own reads the files even if it is one alone: if it dies, it is replaced.
+        with contextlib.ExitStack() as stack:
+            chosen = executor or stack.enter_context(Processes(most))
+            return _by_pixels(
+                run, lattice, factors, frames, false_hits, bandwidth, chosen, csv, show
+            )
     hits = run.hits()
     least = LEAST_SCORE if least_score is None else least_score
     indexer, peaks = _prepared(hits, lattice, bandwidth)
     found = []
-    with show("indexing", len(hits)) as advance:
-        for one in index_frames(
-            indexer,
-            peaks,
-            least_score=least,
-            most_crystals=crystals,
-            threads=workers or available_cores(),
-        ):
+    with contextlib.ExitStack() as stack:
+        useful = max(1, min(most, len(hits) // FRAMES_PER_WORKER))
+        chosen = executor or stack.enter_context(executor_for(useful))
+        advance = stack.enter_context(show("indexing", len(hits)))
+        for one in index_frames(indexer, peaks, chosen, least_score=least, most_crystals=crystals):
             found.append(one)
             advance(1)
     settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
@@ -202,17 +213,16 @@ def _by_pixels(
     frames: Which,
     false_hits: float,
     bandwidth: float,
-    workers: int | None,
+    executor: Executor,
     csv: bool,
     show: Callable[[str, int], AbstractContextManager[Advance]],
 ) -> IndexedRun:
     """Index from pixels, and write what was found."""
     if bandwidth == 0:
         raise ValueError("the pixels of a beam without bandwidth cannot be searched: give its own")
-    with Processes(workers or available_cores()) as executor:
-        found, chance = index_pixels(
-            run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
-        )
+    found, chance = index_pixels(
+        run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
+    )
     settings = {
         "bandwidth": bandwidth,
         "frames": frames,

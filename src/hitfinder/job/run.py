@@ -234,6 +234,8 @@ class _Job:
         if any(map(is_of_this_session, named)):
             log.info("a class of this session is used: all is done in this process, by one core")
             return Inline()
+        # One worker is a process too: what ends it, a fault of a decompressor or want of memory,
+        # costs some frames and not the run.
         return Processes(self.settings.workers or available_cores())
 
     def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Places, bool]:
