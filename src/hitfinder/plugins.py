@@ -94,6 +94,10 @@ class Registry:
                 found[entry.name] = dataclasses.replace(first, hides=hides)
         return found
 
+    def paths(self) -> dict[str, str]:
+        """Return what is registered, plug-ins included: name and ``module:Class``."""
+        return {name: found.path for name, found in self.known().items()}
+
     def find(self, name: str) -> Registered:
         """Return what a name stands for, without importing it.
 

@@ -16,7 +16,7 @@ import hitfinder as hf
 from hitfinder.cli.main import main
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
-from hitfinder.geometry.crystfel import read_geom, write_geom
+from hitfinder.geometry.crystfel import geom_lines, read_geom, write_geom
 
 FRAME_COLUMNS = [
     "file",
@@ -154,7 +154,7 @@ def test_csv_agrees_with_parquet(done):
 
 
 def test_one_worker_and_a_geometry_file_find_the_same(series, done, hitfinder, tmp_path):
-    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    write_geom(tmp_path / "s.geom", geom_lines(series.geometry, data_path="/entry/data/data"))
     settings = tmp_path / "job.toml"
     settings.write_text('workers = 1\n[geometry]\nfile = "s.geom"\n[output]\ngallery = 2\n')
     made = hitfinder("run", series.master, "-o", "out", "-c", settings, cwd=tmp_path)
@@ -300,7 +300,7 @@ def test_many_files_with_few_open_at_a_time(series, hitfinder_apart, tmp_path):
     for number in range(300):
         with h5py.File(tmp_path / f"f{number:04}.h5", "w") as file:
             file["entry/data/data"] = series.frames[1 + 2 * (number % 20)][None]
-    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    write_geom(tmp_path / "s.geom", geom_lines(series.geometry, data_path="/entry/data/data"))
     made = hitfinder_apart(
         *("run", str(tmp_path / "f*.h5"), "-g", tmp_path / "s.geom", "-o", tmp_path / "out"),
         *("--finder", "likelihood", "-j", 1),
@@ -318,7 +318,7 @@ def test_frames_that_are_in_no_hdf5_file_are_copied(series, hitfinder, tmp_path)
     frames = np.stack(series.frames[:12]).astype(np.float32)
     frames[3, 50:60, 50:60] = np.nan
     np.save(stack, frames)
-    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    write_geom(tmp_path / "s.geom", geom_lines(series.geometry, data_path="/entry/data/data"))
     out = tmp_path / "out"
     made = hitfinder("run", stack, "-g", tmp_path / "s.geom", "-o", out, "-j", 1)
     assert made.returncode == 0, made.stderr
@@ -333,7 +333,7 @@ def test_a_frame_without_a_pixel_to_read_gives_nothing(series, hitfinder, tmp_pa
     frames[1] = np.nan
     with h5py.File(tmp_path / "half.h5", "w") as file:
         file["entry/data/data"] = frames
-    write_geom(tmp_path / "s.geom", series.geometry, data_path="/entry/data/data")
+    write_geom(tmp_path / "s.geom", geom_lines(series.geometry, data_path="/entry/data/data"))
     arguments = ["run", tmp_path / "half.h5", "-g", tmp_path / "s.geom", "--hit-threshold", 0]
     made = hitfinder(*arguments, "-o", tmp_path / "out", "-j", 1)
     assert made.returncode == 0, made.stderr

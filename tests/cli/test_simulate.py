@@ -1,5 +1,7 @@
 """`hitfinder simulate` as it is run."""
 
+from pathlib import Path
+
 import h5py
 import hdf5plugin  # noqa: F401
 import numpy as np
@@ -142,28 +144,8 @@ def test_out_is_needed(capsys):
     assert "--out" in errors
 
 
-SALT = """data_s
-_cell_length_a 9.5
-_cell_length_b 9.5
-_cell_length_c 12.1
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 4 2 2'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-Cu1 Cu 0.1 0.2 0.3
-O1 O 0.3 0.1 0.15
-"""
-
-
 def test_a_small_molecule_is_simulated(capsys, tmp_path):
-    path = tmp_path / "s.cif"
-    path.write_text(SALT)
+    path = Path(__file__).parents[1] / "crystal" / "data" / "small.cif"
     code, _, err = run(
         capsys, "--structure", path, "--out", tmp_path / "s", "--n", 6, "-j", "1", "--preset",
         "report", "--detector", "eiger2-x-500k", "--bandwidth", "0.1", "--camera-length-m", "0.05",

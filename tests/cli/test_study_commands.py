@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("torch")
 
 from hitfinder.cli.main import main
-from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.crystfel import geom_lines, write_geom
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.study.networks import attribute, trained
@@ -219,7 +219,7 @@ def geom(work):
     panel = Panel("p0", 0, 0, 64, 67, -32.0, -33.5, pixel_size_m=32 * 75e-6)
     path = work / "small.geom"
     geometry = Geometry(Detector("small", (67, 64), (panel,)), 0.15, 6000.0)
-    write_geom(path, geometry, data_path="/entry/data/data")
+    write_geom(path, geom_lines(geometry, data_path="/entry/data/data"))
     return path
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import gzip
+from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -141,22 +142,7 @@ def test_the_cell_shows_the_axis_that_a_file_leaves_out(tmp_path, system, cell, 
     assert read_lattice(path).code == code
 
 
-SMALL = """data_s
-_cell_length_a 9.500(2)
-_cell_length_b 9.5
-_cell_length_c 12.10(1)
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 4 2 2'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-Cu1 Cu 0.1 0.2 0.3
-"""
+SMALL = (Path(__file__).parent / "data" / "small.cif").read_text()
 MACRO = """data_a
 _x.y 1
 data_b

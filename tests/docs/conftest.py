@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hitfinder as hf
-from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.crystfel import geom_lines, write_geom
 from hitfinder.geometry.detector import Detector
 from hitfinder.io.write import NexusWriter
 from hitfinder.simulation.presets import dotted, load_settings
@@ -47,7 +47,7 @@ def write_run(folder: Path, detector: Detector, camera_length_m: float) -> hf.Ge
 def make_world(folder: Path, detector: Detector, camera_length_m: float) -> Path:
     """Write the files that the examples name."""
     geometry = write_run(folder, detector, camera_length_m)
-    write_geom(folder / "detector.geom", geometry, data_path="/entry/data/data")
+    write_geom(folder / "detector.geom", geom_lines(geometry, data_path="/entry/data/data"))
     (folder / "proteinase.cell").write_text(CELL)
     (folder / "my.cell").write_text(CELL)
     bad = np.zeros(detector.shape, np.uint8)

@@ -11,7 +11,7 @@ from hitfinder.experiment.reach import doubt
 from hitfinder.experiment.recognise import recognise
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.likelihood import LikelihoodFinder
-from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.crystfel import geom_lines, write_geom
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
@@ -85,7 +85,7 @@ def test_what_the_user_says_comes_first(master, tmp_path):
 def test_a_geometry_file_comes_before_the_master(master, tmp_path):
     panel = Panel("q", 0, 0, 50, 40, -30.0, -5.0)
     other = Geometry(Detector("o", SHAPE, (panel,)), 0.09, 9000.0)
-    write_geom(tmp_path / "o.geom", other, data_path="/entry/data/data")
+    write_geom(tmp_path / "o.geom", geom_lines(other, data_path="/entry/data/data"))
     made = setup(master, file=str(tmp_path / "o.geom"))
     assert beam(made) == pytest.approx((30, 5))
     assert made.geometry.camera_length_m == pytest.approx(0.09)

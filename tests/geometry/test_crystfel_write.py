@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError, OutputError
-from hitfinder.geometry.crystfel import directives_of, read_geom, write_geom
+from hitfinder.geometry.crystfel import directives_of, geom_lines, read_geom, write_geom
 from hitfinder.geometry.crystfel.entries import Flag
 from hitfinder.geometry.crystfel.writer import rectangles
 from hitfinder.geometry.detector import Detector, Panel
@@ -40,7 +40,7 @@ def corners(geometry):
 
 def test_round_trip_of_panels_and_mask(tmp_path):
     geometry = Geometry(two_panels(), 0.1234567, 6543.21)
-    write_geom(tmp_path / "a.geom", geometry, data_path="/data", comments=["one\ntwo"])
+    write_geom(tmp_path / "a.geom", geom_lines(geometry, data_path="/data", comments=["one\ntwo"]))
     geom = read_geom(tmp_path / "a.geom")
     again = geom.geometry(shape=geometry.shape)
     np.testing.assert_allclose(corners(again), corners(geometry), rtol=0, atol=1e-6)
@@ -71,7 +71,7 @@ def test_round_trip_to_a_millionth_of_a_pixel(tmp_path, corner, fs, ss, pixel, c
         return
     panel = Panel("p0", 3, 5, 4000, 4000, *corner, fs, ss, pixel, coffset)
     geometry = Geometry(Detector("d", (4010, 4010), (panel,)), length, 8000)
-    write_geom(tmp_path / "a.geom", geometry, data_path="/data")
+    write_geom(tmp_path / "a.geom", geom_lines(geometry, data_path="/data"))
     again = read_geom(tmp_path / "a.geom").geometry()
     np.testing.assert_allclose(corners(again), corners(geometry), rtol=0, atol=1e-6)
 
@@ -79,7 +79,7 @@ def test_round_trip_to_a_millionth_of_a_pixel(tmp_path, corner, fs, ss, pixel, c
 @pytest.mark.parametrize("name", ["eiger-x-4m", "pilatus-6m", "eiger-4m-report"])
 def test_named_detectors_survive(tmp_path, name):
     geometry = Geometry(named_detector(name), 0.15, 6000)
-    write_geom(tmp_path / "a.geom", geometry, data_path="/entry/data/data")
+    write_geom(tmp_path / "a.geom", geom_lines(geometry, data_path="/entry/data/data"))
     again = read_geom(tmp_path / "a.geom").geometry()
     np.testing.assert_array_equal(again.detector.full_mask, geometry.detector.full_mask)
     np.testing.assert_allclose(corners(again), corners(geometry), rtol=0, atol=1e-6)
@@ -90,11 +90,13 @@ def test_written_file_agrees_with_an_independent_reader(tmp_path):
     geometry = Geometry(two_panels(), 0.15, 6000)
     write_geom(
         tmp_path / "a.geom",
-        geometry,
-        data_path="/entry_1/data_1/data",
-        mask_path="/entry_1/data_1/mask",
-        mask_bad=1,
-        peak_list="/entry_1/result_1",
+        geom_lines(
+            geometry,
+            data_path="/entry_1/data_1/data",
+            mask_path="/entry_1/data_1/mask",
+            mask_bad=1,
+            peak_list="/entry_1/result_1",
+        ),
     )
     assert (tmp_path / "a.geom").read_text() == (DATA / "written.geom").read_text()
     theirs = json.loads((DATA / "written.json").read_text())
@@ -124,10 +126,12 @@ def test_written_file_agrees_with_an_independent_reader(tmp_path):
 def test_values_may_be_left_to_the_data_file(tmp_path):
     write_geom(
         tmp_path / "a.geom",
-        Geometry(two_panels(), 0.15, 6000),
-        data_path="/data",
-        clen="/distance",
-        photon_energy="/energy",
+        geom_lines(
+            Geometry(two_panels(), 0.15, 6000),
+            data_path="/data",
+            clen="/distance",
+            photon_energy="/energy",
+        ),
     )
     geom = read_geom(tmp_path / "a.geom")
     assert geom.unresolved == ("/energy", "/distance")
@@ -140,25 +144,32 @@ def test_values_may_be_left_to_the_data_file(tmp_path):
 @pytest.mark.parametrize("value", ["/distance m", "distance", "0.15 m"])
 def test_location_is_a_path_alone(tmp_path, value):
     with pytest.raises(ValueError, match="is not an HDF5 path"):
-        write_geom(tmp_path / "a", Geometry(two_panels(), 1, 1), data_path="/d", clen=value)
+        write_geom(
+            tmp_path / "a", geom_lines(Geometry(two_panels(), 1, 1), data_path="/d", clen=value)
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_mask_file_needs_its_path(tmp_path):
     with pytest.raises(ValueError, match="path of the mask"):
-        write_geom(tmp_path / "a", Geometry(two_panels(), 1, 1), data_path="/d", mask_file="m.h5")
+        write_geom(
+            tmp_path / "a",
+            geom_lines(Geometry(two_panels(), 1, 1), data_path="/d", mask_file="m.h5"),
+        )
 
 
 def test_mask_file_and_bits(tmp_path):
     geometry = Geometry(two_panels(), 0.15, 6000)
     write_geom(
         tmp_path / "a.geom",
-        geometry,
-        data_path="/d",
-        mask_path="/m",
-        mask_file="mask.h5",
-        mask_good=2,
-        mask_bad=8,
+        geom_lines(
+            geometry,
+            data_path="/d",
+            mask_path="/m",
+            mask_file="mask.h5",
+            mask_good=2,
+            mask_bad=8,
+        ),
     )
     geom = read_geom(tmp_path / "a.geom")
     (mask,) = geom.panels[0].masks
@@ -170,7 +181,7 @@ def test_mask_file_and_bits(tmp_path):
 def test_names_crystfel_would_misread(tmp_path, name):
     detector = Detector("d", (2, 2), (Panel(name, 0, 0, 2, 2, 0, 0),))
     with pytest.raises(GeometryError, match="rename the panel"):
-        write_geom(tmp_path / "a.geom", Geometry(detector, 1, 1000), data_path="/d")
+        write_geom(tmp_path / "a.geom", geom_lines(Geometry(detector, 1, 1000), data_path="/d"))
     assert not list(tmp_path.iterdir())
 
 
@@ -178,13 +189,15 @@ def test_ragged_mask_is_refused(tmp_path):
     noise = np.random.default_rng(1).random((100, 100)) < 0.3
     detector = Detector("d", (100, 100), (Panel("p", 0, 0, 100, 100, 0, 0),), noise)
     with pytest.raises(GeometryError, match="store it in a file"):
-        write_geom(tmp_path / "a.geom", Geometry(detector, 1, 1000), data_path="/d")
+        write_geom(tmp_path / "a.geom", geom_lines(Geometry(detector, 1, 1000), data_path="/d"))
     assert not list(tmp_path.iterdir())
 
 
 def test_missing_folder(tmp_path):
     with pytest.raises(OutputError, match="does not exist"):
-        write_geom(tmp_path / "no" / "a.geom", Geometry(two_panels(), 1, 1), data_path="/d")
+        write_geom(
+            tmp_path / "no" / "a.geom", geom_lines(Geometry(two_panels(), 1, 1), data_path="/d")
+        )
 
 
 @settings(max_examples=100, deadline=None)
@@ -236,7 +249,9 @@ def test_what_is_said_besides_the_geometry_is_kept(tmp_path):
     (tmp_path / "given.geom").write_text(GIVEN)
     given = read_geom(tmp_path / "given.geom")
     directives = directives_of(given, [Flag("equal", 65535.0), Flag("morethan", 60000.0)], 500.0)
-    write_geom(tmp_path / "a.geom", given.geometry(), data_path="/data", directives=directives)
+    write_geom(
+        tmp_path / "a.geom", geom_lines(given.geometry(), data_path="/data", directives=directives)
+    )
     geom = read_geom(tmp_path / "a.geom")
     assert not geom.warnings
     assert geom.bandwidth == 0.003
@@ -305,12 +320,13 @@ def crystfel_marks(name, value, stored):
 def test_saturation_is_written_where_the_file_gives_none(tmp_path):
     directives = directives_of(None, max_adu=499.0)
     write_geom(
-        tmp_path / "a.geom", Geometry(two_panels(), 1, 1000), data_path="/d", directives=directives
+        tmp_path / "a.geom",
+        geom_lines(Geometry(two_panels(), 1, 1000), data_path="/d", directives=directives),
     )
     assert [panel.max_adu for panel in read_geom(tmp_path / "a.geom").panels] == [499, 499]
 
 
 def test_saturation_in_photons_is_not_written(tmp_path):
     detector = dataclasses.replace(two_panels(), saturation=100.0)
-    write_geom(tmp_path / "a.geom", Geometry(detector, 1, 1000), data_path="/d")
+    write_geom(tmp_path / "a.geom", geom_lines(Geometry(detector, 1, 1000), data_path="/d"))
     assert "max_adu" not in (tmp_path / "a.geom").read_text()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import GeometryError
-from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.crystfel import geom_lines, write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import named_detector
@@ -86,13 +86,13 @@ def test_file_without_a_mask(tmp_path):
 def test_geometry_file_gives_its_bad_regions(tmp_path):
     detector = named_detector("eiger-x-1m")
     path = tmp_path / "d.geom"
-    write_geom(path, Geometry(detector, 0.1, 9000), data_path="/d")
+    write_geom(path, geom_lines(Geometry(detector, 0.1, 9000), data_path="/d"))
     np.testing.assert_array_equal(read_mask(path, detector.shape), detector.mask)
 
 
 def test_geometry_file_of_a_larger_detector(tmp_path):
     path = tmp_path / "d.geom"
-    write_geom(path, Geometry(named_detector("eiger-x-1m"), 0.1, 9000), data_path="/d")
+    write_geom(path, geom_lines(Geometry(named_detector("eiger-x-1m"), 0.1, 9000), data_path="/d"))
     with pytest.raises(GeometryError, match="1065 x 1030"):
         read_mask(path, SHAPE)
 

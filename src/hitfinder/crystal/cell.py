@@ -107,15 +107,6 @@ class Cell:
             raise ValueError(f"a cell is three edges in Å, or those and three angles, got {text!r}")
         return Cell(*values)
 
-    @staticmethod
-    def from_reciprocal(axes: NDArray[np.floating]) -> Cell:
-        """Return the cell of reciprocal axes given as columns a*, b*, c* in Å⁻¹."""
-        direct = np.linalg.inv(np.asarray(axes, float)).T
-        edges = np.linalg.norm(direct, axis=0)
-        unit = direct / edges
-        cosines = unit[:, 1] @ unit[:, 2], unit[:, 0] @ unit[:, 2], unit[:, 0] @ unit[:, 1]
-        return Cell(*edges, *(math.degrees(math.acos(np.clip(v, -1, 1))) for v in cosines))
-
     def disagreement(self, other: Cell) -> float:
         """Return the largest difference of an edge (relative) or angle (in rad)."""
         mine, theirs = np.array(dataclasses.astuple(self)), np.array(dataclasses.astuple(other))

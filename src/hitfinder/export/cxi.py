@@ -27,7 +27,7 @@ from hitfinder.export.hits import (
     Results,
 )
 from hitfinder.export.links import FrameLinks
-from hitfinder.geometry.crystfel import Directives, write_geom
+from hitfinder.geometry.crystfel import Directives, geom_lines, write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.io.write import new_hdf5
@@ -186,17 +186,21 @@ def write_cxi_geom(
     """
     write_geom(
         path,
-        geometry,
-        data_path=DATA,
-        mask_path=MASK,
-        mask_good=0,
-        mask_bad=1,
-        peak_list=RESULT,
-        adu_per_photon=adu_per_photon,
-        clen=DISTANCE_MM if summary.camera_length_m is None else summary.camera_length_m,
-        photon_energy=(ENERGY_EV if summary.photon_energy_ev is None else summary.photon_energy_ev),
-        directives=directives,
-        comments=comments,
+        geom_lines(
+            geometry,
+            data_path=DATA,
+            mask_path=MASK,
+            mask_good=0,
+            mask_bad=1,
+            peak_list=RESULT,
+            adu_per_photon=adu_per_photon,
+            clen=DISTANCE_MM if summary.camera_length_m is None else summary.camera_length_m,
+            photon_energy=(
+                ENERGY_EV if summary.photon_energy_ev is None else summary.photon_energy_ev
+            ),
+            directives=directives,
+            comments=comments,
+        ),
     )
 
 

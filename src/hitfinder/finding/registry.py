@@ -83,7 +83,7 @@ def finders() -> dict[str, str]:
     >>> hf.finders()["network"]
     'hitfinder.network.finder:NetworkFinder'
     """
-    return {name: found.path for name, found in FINDERS.known().items()}
+    return FINDERS.paths()
 
 
 def find_peaks(

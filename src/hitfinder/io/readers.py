@@ -149,7 +149,7 @@ def readers() -> dict[str, str]:
     >>> hf.readers()["cbf"]
     'hitfinder.io.formats:CbfReader'
     """
-    return {name: found.path for name, found in READERS.known().items()}
+    return READERS.paths()
 
 
 @functools.lru_cache(maxsize=64)

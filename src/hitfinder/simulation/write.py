@@ -16,7 +16,7 @@ from hitfinder.crystal.orientation import COLUMNS, to_columns
 from hitfinder.errors import OutputError
 from hitfinder.executors.contract import Executor, results
 from hitfinder.export.tables import schema_of, table_writer
-from hitfinder.geometry.crystfel import write_geom
+from hitfinder.geometry.crystfel import geom_lines, write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 from hitfinder.locks import locked
@@ -124,9 +124,11 @@ def write_simulation(
 def _write_rest(simulator: Simulator, settings: SimulationSettings, folder: Path) -> None:
     write_geom(
         folder / GEOMETRY,
-        simulator.geometry,
-        data_path="/entry/data/data",
-        comments=(f"hitfinder {hitfinder.__version__} simulate",),
+        geom_lines(
+            simulator.geometry,
+            data_path="/entry/data/data",
+            comments=(f"hitfinder {hitfinder.__version__} simulate",),
+        ),
     )
     with replacing(folder / "settings.toml") as part:
         made = f"# hitfinder {hitfinder.__version__}: {len(simulator)} frames\n"

@@ -3,6 +3,6 @@
 from hitfinder.geometry.crystfel.directives import Directives, directives_of
 from hitfinder.geometry.crystfel.geomfile import GeomFile
 from hitfinder.geometry.crystfel.reader import read_geom
-from hitfinder.geometry.crystfel.writer import write_geom
+from hitfinder.geometry.crystfel.writer import geom_lines, write_geom
 
-__all__ = ["Directives", "GeomFile", "directives_of", "read_geom", "write_geom"]
+__all__ = ["Directives", "GeomFile", "directives_of", "geom_lines", "read_geom", "write_geom"]

@@ -19,8 +19,26 @@ from hitfinder.geometry.layout import Dim
 _MOST_REGIONS = 1000
 
 
-def write_geom(
-    path: str | os.PathLike[str],
+def write_geom(path: str | os.PathLike[str], lines: Iterable[str]) -> None:
+    """Write a CrystFEL geometry file.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write.
+    lines : iterable of str
+        Its lines, from `geom_lines`.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_text("\n".join(lines).strip() + "\n", encoding="utf-8")
+
+
+def geom_lines(
     geometry: Geometry,
     *,
     data_path: str,
@@ -35,16 +53,14 @@ def write_geom(
     photon_energy: float | str | None = None,
     directives: Directives | None = None,
     comments: Iterable[str] = (),
-) -> None:
-    """Write a geometry as a CrystFEL geometry file.
+) -> list[str]:
+    """Describe a geometry as a CrystFEL geometry file does, for `write_geom`.
 
     Lengths and energies have no unit, as cfelpyutils wants it: CrystFEL takes such numbers as m and
     eV, and those at a path in the data file as mm and eV.
 
     Parameters
     ----------
-    path : path-like
-        File to write.
     geometry : Geometry
         What to describe. Its mask is written as bad regions unless `mask_path` is given; its
         saturation, which counts photons, and its polarisation, for which CrystFEL has no word,
@@ -74,47 +90,13 @@ def write_geom(
     ------
     GeometryError
         If a panel's name cannot be written, or the mask is too ragged for bad regions.
-    OutputError
-        If the file cannot be written.
+    ValueError
+        If a number or path of the options cannot be meant.
     """
-    remarks = [f"; {line}".rstrip() for text in comments for line in text.splitlines()]
-    lines = geom_lines(
-        geometry,
-        data_path=data_path,
-        dims=dims,
-        mask_path=mask_path,
-        mask_file=mask_file,
-        mask_good=mask_good,
-        mask_bad=mask_bad,
-        peak_list=peak_list,
-        adu_per_photon=adu_per_photon,
-        clen=clen,
-        photon_energy=photon_energy,
-        directives=directives,
-    )
-    with replacing(path) as part:
-        part.write_text("\n".join([*remarks, *lines]).strip() + "\n", encoding="utf-8")
-
-
-def geom_lines(
-    geometry: Geometry,
-    *,
-    data_path: str,
-    dims: tuple[Dim, ...] = ("%", "ss", "fs"),
-    mask_path: str | None = None,
-    mask_file: str | None = None,
-    mask_good: int = 0,
-    mask_bad: int = 0xFFFF,
-    peak_list: str | None = None,
-    adu_per_photon: float = 1,
-    clen: float | str | None = None,
-    photon_energy: float | str | None = None,
-    directives: Directives | None = None,
-) -> list[str]:
-    """Return the lines of a geometry file; see `write_geom`."""
     if mask_file and not mask_path:
         raise ValueError("a mask file needs the path of the mask in it")
-    lines = [
+    lines = [f"; {line}".rstrip() for text in comments for line in text.splitlines()]
+    lines += [
         "",
         f"photon_energy = {_number_or_path(photon_energy, geometry.photon_energy_ev)}",
         f"clen = {_number_or_path(clen, geometry.camera_length_m)}",

@@ -36,7 +36,7 @@ def outputs() -> dict[str, str]:
     >>> hf.outputs()["report"]
     'hitfinder.job.outputs.page:ReportOutput'
     """
-    return {name: found.path for name, found in OUTPUTS.known().items()}
+    return OUTPUTS.paths()
 
 
 def make_outputs(settings: OutputSettings) -> dict[str, Output]:

@@ -193,18 +193,3 @@ def read_spots(path: str | Path) -> Spots | None:
             return None
         fields = {name: file[f"{SPOTS}/{name}"][()] for name in SPOT_FIELDS}
     return Spots(**fields)
-
-
-def read_extra(path: str | Path, name: str) -> NDArray | None:
-    """Read a further number of each frame; None if the file has none of that name.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be opened.
-    """
-    with open_file(path) as file:
-        place = f"{PER_FRAME}/{name}"
-        if place in file:
-            return file[place][()]
-        return np.array([file.attrs[name]]) if name in file.attrs else None
