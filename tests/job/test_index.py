@@ -1,5 +1,7 @@
 """`hitfinder.index`: one function, from Python as from the command line."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,34 @@ def test_crystals_are_a_table_of_the_run(run):
     assert executor.n_tasks == 3
     assert again.table.equals(found.table)
     assert not (run.folder / "indexed.csv").exists()
+
+
+def test_the_run_is_judged_again(run):
+    (run.folder / "indexed.json").unlink(missing_ok=True)
+    told = json.loads((run.folder / "run.json").read_text())
+    before = hf.run([run.inputs[0]], run.folder, overwrite=True, workers=1, estimate=False)
+    assert "indexed" not in before.verdict
+    hf.index(run, CELL, space_group=GROUP)
+    after = hf.open_run(run.folder)
+    assert "3 of 3 searched frames indexed (100 %; by chance 0)" in after.verdict
+    again = json.loads((run.folder / "run.json").read_text())
+    assert {name for name in again if again[name] != told[name]} <= {
+        "started",
+        "timings",
+        "verdict",
+    }
+    page = run.report.read_text(encoding="utf-8")
+    assert "3 of 3 searched frames indexed" in page
+    assert "tetragonal P" in page
+
+
+def test_a_run_of_an_earlier_version_is_indexed_without_a_verdict(run):
+    path = run.folder / "run.json"
+    told = json.loads(path.read_text())
+    del told["verdict"]
+    path.write_text(json.dumps(told))
+    hf.index(run, CELL, space_group=GROUP, overwrite=True)
+    assert hf.open_run(run.folder).verdict == ""
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.errors import SourceError
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.geometry.detector import Detector, Panel
@@ -15,11 +16,24 @@ from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.pictures import picture, take_shots
 from hitfinder.report.report import Report
+from hitfinder.report.summary import indexing_part, renewed, verdict_part
+from hitfinder.report.verdict import IndexRate
 from hitfinder.results.chunk import ChunkResult, empty_rows
 
 N = 48
 SECTIONS = (
-    *("summary", "time", "peaks", "scores", "resolution", "profile", "pattern", "powder", "best"),
+    *(
+        "verdict",
+        "summary",
+        "time",
+        "peaks",
+        "scores",
+        "resolution",
+        "profile",
+        "pattern",
+        "powder",
+        "best",
+    ),
     *("misses", "static", "problems", "geometry", "settings", "timings", "inputs"),
 )
 VOID = {"meta", "img", "link", "br", "path", "rect", "circle", "line", "polygon", "input", "hr"}
@@ -167,6 +181,7 @@ def make_report(geometry, collected, best, misses, image, complete=True):
         },
         "settings": {"finder.false_hits": 0.01, "finder.hit_threshold": None, "output.csv": True},
         "hits_from": {"score": 2.0, "false_hits": 0.01},
+        "verdict": {"word": "look", "reasons": ["only <39> frames", "10 hits"]},
         "timings": {"frames_per_second": 12.3, "workers": 2},
     }
     view = DetectorView.of(geometry, 1)
@@ -198,6 +213,34 @@ def test_report_needs_nothing_from_elsewhere(report):
     assert all(a.startswith(("#", "data:image/png;base64,")) for a in page.addresses)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_the_verdict_comes_first_with_its_reasons(report):
+    text = report.html()
+    shown = "".join(Page(text).text)
+    assert "Verdict: look" in shown
+    assert "only <39> frames" in shown
+    assert text.index('id="verdict"') < text.index('id="summary"')
+
+
+def test_parts_of_a_page_are_renewed_where_they_are(report):
+    text = report.html()
+    assert 'id="indexing"' not in text
+    told = {"word": "keep", "reasons": ["12 of 14 indexed"]}
+    lattice = read_lattice("68.3,68.3,108.5", "P 43 21 2")
+    again = renewed(text, verdict_part(told), indexing_part(IndexRate(14, 12, 0.1), lattice))
+    page = Page(again)
+    assert page.open == []
+    shown = "".join(page.text)
+    assert "Verdict: keep" in shown
+    assert "Verdict: look" not in shown
+    assert "85.7 %" in shown
+    assert "tetragonal Punit cell 68.3 68.3 108.5 Å, 90 90 90°" in shown
+    assert page.ids.count("verdict") == page.ids.count("indexing") == 1
+    twice = renewed(again, verdict_part(told), indexing_part(IndexRate(14, 2, 0.1), lattice))
+    assert "85.7 %" not in twice
+    assert Page(twice).ids == page.ids
+    assert renewed("<html>of before</html>", verdict_part(told)) == "<html>of before</html>"
 
 
 def test_report_shows_the_figures(report):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hitfinder.errors import harmless
+
 if TYPE_CHECKING:
     from hitfinder.suite.demo import Demo, Tally
 
@@ -38,6 +40,7 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
     the water of one pulse and of 100. Written as an Eiger detector would, run as `hitfinder run`
     and `hitfinder index` would.
     """
+    from hitfinder.results.run import Run
     from hitfinder.suite.demo import RIGHT_DEG, show
 
     began = time.perf_counter()
@@ -48,6 +51,8 @@ def demo(out: Path, frames: int, workers: int | None, overwrite: bool) -> None:
             f"indexed: {shown.indexed.n_indexed} of {shown.indexed.n_hits} hits, the unit cell "
             f"being known; {shown.n_right} within {RIGHT_DEG:g}° of the truth"
         )
+    if verdict := Run(shown.run.folder).verdict:
+        click.echo(harmless(verdict))
     click.echo(f"\nreport: {shown.run.report}\ntruth:  {shown.truth}")
     click.echo(f"{time.perf_counter() - began:.0f} s in all")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from hitfinder.cli.options import POSITIVE, FiniteRange
+from hitfinder.errors import harmless
+
+if TYPE_CHECKING:
+    from hitfinder.job.index import IndexedRun
 
 EPILOG = """\b
 Examples:
@@ -21,6 +25,7 @@ What is written to the folder of the run:
   indexed.parquet            every crystal: score, reciprocal axes
   indexed.lst, indexed.sol   the indexed hits and their orientations, for CrystFEL
   indexed.json               lattice, settings, counts
+  report.html, run.json      get the index rate, and the verdict that follows from it
 
 \b
 Hand them to CrystFEL, which integrates:
@@ -108,6 +113,7 @@ def index(
     show no peak.
     """
     from hitfinder.job import index as indexing
+    from hitfinder.results.run import Run
 
     found = indexing.index(
         run,
@@ -124,17 +130,22 @@ def index(
         csv=csv,
         overwrite=overwrite,
     )
+    click.echo(f"{found.lattice}\n{_told(found, structure is not None or pixels, false_hits)}")
+    if verdict := Run(run).verdict:
+        click.echo(harmless(verdict))
+
+
+def _told(found: IndexedRun, by_pixels: bool, false_hits: float) -> str:
+    """Say how many frames are indexed, and how many would be by chance."""
     n, total = found.n_indexed, found.n_hits
-    if structure or pixels:
-        click.echo(
-            f"{found.lattice}\n{n} of {total} frames indexed; of as many without a crystal "
-            f"{false_hits * total:.2g} would be\nfor CrystFEL, those that are hits: "
-            f"{found.solutions}"
+    if by_pixels:
+        return (
+            f"{n} of {total} frames indexed; of as many without a crystal {false_hits * total:.2g} "
+            f"would be\nfor CrystFEL, those that are hits: {found.solutions}"
         )
-        return
     more = f", {found.n_crystals} crystals" if found.n_crystals > n else ""
-    click.echo(
-        f"{found.lattice}\n{n} of {total} hits indexed ({100 * n / total:.1f} %){more}; "
+    return (
+        f"{n} of {total} hits indexed ({100 * n / total:.1f} %){more}; "
         f"with their peaks turned at random {found.n_by_chance}\n"
         f"for CrystFEL: {found.solutions}"
     )

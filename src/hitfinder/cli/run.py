@@ -10,6 +10,7 @@ import click
 
 from hitfinder.cli.cluster import chosen_executor, cluster_options, options_of
 from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, reader_option, refuse
+from hitfinder.errors import harmless
 
 if TYPE_CHECKING:
     from hitfinder.results.run import Run
@@ -168,6 +169,8 @@ def tell(run: Run) -> None:
         click.echo(f"complete already: {page}")
         return
     click.echo(f"{run.summary}\n{page.stem}: {page}")
+    if run.verdict:
+        click.echo(harmless(run.verdict))
     if not run.summary.complete:
         click.echo("interrupted: the same command with --resume completes the run", err=True)
     elif run.summary.unreadable:

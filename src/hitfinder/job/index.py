@@ -35,7 +35,9 @@ from hitfinder.indexing.known.chance import Chance
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
 from hitfinder.job.index_pixels import PixelIndexed, Which, index_pixels
+from hitfinder.job.judge_again import judge_again
 from hitfinder.progress import Advance, counting
+from hitfinder.report.verdict import IndexRate
 from hitfinder.results.hits import HITS_CXI, RunHits, hit_rows
 from hitfinder.results.run import CRYSTALS, Run
 
@@ -60,8 +62,9 @@ class IndexedRun:
         Of the crystals.
     n_hits, n_indexed, n_crystals : int
         Hits of the run, those that are indexed, and the crystals in them.
-    n_by_chance : int
-        Hits that would be indexed with each peak turned about the beam at random.
+    n_by_chance : float
+        Frames that would be indexed by chance: with each peak turned about the beam at random, or
+        by the stated share of frames without a crystal where pixels were searched.
     """
 
     folder: Path
@@ -69,7 +72,7 @@ class IndexedRun:
     n_hits: int
     n_indexed: int
     n_crystals: int
-    n_by_chance: int
+    n_by_chance: float
 
     @property
     def table(self) -> pa.Table:
@@ -236,7 +239,8 @@ def _by_pixels(
         for one in found
         if one.false_share <= false_hits
     }
-    return _write(run.folder, lattice, solved, rows, len(found), 0, settings, csv)
+    by_chance = false_hits * len(found)
+    return _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
 
 
 def _pixel_rows(
@@ -293,7 +297,7 @@ def _write(
     solved: Mapping[int, list[NDArray[np.float64]]],
     rows: Iterator[dict[str, Any]],
     n_searched: int,
-    n_by_chance: int,
+    n_by_chance: float,
     settings: dict[str, Any],
     csv: bool,
 ) -> IndexedRun:
@@ -332,6 +336,7 @@ def _write(
     }
     with replacing(folder / INFO) as part:
         part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    judge_again(folder, IndexRate(n_searched, len(solved), n_by_chance), lattice)
     return IndexedRun(folder, lattice, n_searched, len(solved), n_crystals, n_by_chance)
 
 

@@ -23,6 +23,11 @@ p.lead { color:var(--soft); margin:0 0 3px; overflow-wrap:anywhere }
 p.note { color:var(--soft); font-size:13px; margin:0 0 10px }
 p.alert { border-left:4px solid var(--warn); background:var(--card); padding:10px 14px;
   margin:16px 0 0; border-radius:4px }
+.verdict { border-left:5px solid var(--warn); margin-top:20px } .verdict h2 { font-size:21px }
+.verdict.keep { border-left-color:var(--good) }
+.verdict.discard { border-left-color:var(--soft) }
+.verdict ul { margin:0; padding-left:19px; overflow-wrap:anywhere } .verdict li { margin:2px 0 }
+#indexing .cards { margin:8px 0 0 }
 nav { display:flex; flex-wrap:wrap; gap:2px 16px; margin:14px 0 0; font-size:13.5px }
 nav a { color:var(--accent); text-decoration:none } nav a:hover { text-decoration:underline }
 .cards { display:flex; flex-wrap:wrap; gap:12px; margin:20px 0 }

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from hitfinder import atomic
-from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report import charts
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.numbers import number
-from hitfinder.report.page import card, page, section, side_by_side, table
+from hitfinder.report.page import page, section, side_by_side, table
 from hitfinder.report.pictures import GalleryFrame, picture
 from hitfinder.report.static import static_section
+from hitfinder.report.summary import cards, indexing_part, verdict_part
 from hitfinder.results.chunk import OK, PENDING
 
 STATUS_MEANING = {
@@ -35,10 +35,6 @@ STATUS_MEANING = {
     "worker-died": "the process that worked on it died twice",
     "failed": "an error inside the program; please report it",
 }
-
-_FAR_SIGMAS, _FAR_SHARE = 5.0, 0.02
-"""How far an estimate must be from what was used to be pointed out: in standard deviations, and
-relatively, as the estimate supposes that liquid water is all that scatters."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +74,8 @@ class Report:
         title = Path(names[0]).name if names else "run"
         if len(names) > 1:
             title += f" and {len(names) - 1} more"
-        parts = [self._cards(), self._overview(), self._patterns(), self._gallery()]
+        parts = [verdict_part(self.run["verdict"]), cards(self.run, self.collected)]
+        parts += [indexing_part(), self._overview(), self._patterns(), self._gallery()]
         parts += [static_section(self.run["static"], self.view, self.image)]
         parts += [self._problems(), self._settings()]
         versions = ", ".join(f"{name} {v}" for name, v in self.run["versions"].items())
@@ -119,53 +116,6 @@ class Report:
                 "The same command with <code>--resume</code> completes it.</p>"
             )
         return f"<h1>{escape(title)}</h1>{lead}{alert}<nav>{''.join(links)}</nav>"
-
-    def _cards(self) -> str:
-        c = self.collected
-        n_ok, n_hits = int(c.ok.sum()), int(c.hit.sum())
-        low, high = (100 * float(v) for v in wilson_interval(n_hits, n_ok, 0.68))
-        rate = f"{100 * n_hits / n_ok:.3g} %" if n_ok else "–"
-        n_bad = len(c.ok) - n_ok - c.pending
-        median = float(np.median(c.n_peaks[c.hit])) if n_hits else float("nan")
-        known = c.background[c.ok & np.isfinite(c.background)]
-        background = float(known.mean()) if known.size else float("nan")
-        speed = self.run["timings"]["frames_per_second"]
-        cards = [
-            card(number(n_ok), f"frames processed of {number(len(c.ok))}"),
-            card(number(n_hits), "hits", "good" if n_hits else ""),
-            card(
-                rate,
-                f"hit rate (68\u00a0%: {number(low, 2)}\u00a0–\u00a0{number(high, 2)}\u00a0%)"
-                if n_ok
-                else "hit rate",
-            ),
-            card(number(median), "peaks in the median hit"),
-            card(number(background, 2), "background photons per pixel"),
-            card(number(speed, 3) if speed else "–", "frames per second"),
-            card(number(n_bad), "frames without a result", "warn" if n_bad else ""),
-            *self._estimates(),
-        ]
-        return f'<div class="cards" id="summary">{"".join(cards)}</div>'
-
-    def _estimates(self) -> list[str]:
-        """Photon energy and camera length that the water in the frames says, if it says any."""
-        told = self.run.get("estimated_geometry")
-        if not told or told["flag"] != "ok":
-            return []
-        cards = []
-        for name, unit, scale, what in (
-            ("photon_energy", "ev", 1.0, "eV"),
-            ("camera_length", "m", 1e3, "mm"),
-        ):
-            value, sigma = told[f"{name}_{unit}"], told[f"{name}_sigma_{unit}"]
-            used = self.run["geometry"][f"{name}_{unit}"]
-            off = abs(value - used) > max(_FAR_SIGMAS * sigma, _FAR_SHARE * used)
-            text = f"{name.replace('_', ' ')} by the water ({scale * used:.5g} {what} used)"
-            digits = f"{scale * value:.4g} ± {scale * sigma:.1g} {what}"
-            cards.append(card(digits, text, "warn" if off else ""))
-        if told["drift"]["drifts"]:
-            cards.append(card("drift", "of photon energy or camera length in the run", "warn"))
-        return cards
 
     def _overview(self) -> str:
         c = self.collected

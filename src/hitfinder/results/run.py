@@ -90,6 +90,8 @@ class Run:
         What was found, in numbers.
     settings : dict
         Every setting of the run, by dotted name.
+    verdict : str
+        In one line what the run is worth, and why (docs/run.md); empty if it was not judged.
     """
 
     def __init__(self, folder: str | os.PathLike[str], was_complete: bool = False) -> None:
@@ -98,6 +100,7 @@ class Run:
             run = json.loads((self.folder / RUN).read_bytes())
             self.settings: dict[str, Any] = dict(run["settings"])
             self.summary = RunSummary(**run["counts"], complete=run["complete"])
+            self.verdict: str = run.get("verdict", {}).get("line", "")
             self._started_in: str = run.get("directory", "")
             self._origin: dict[str, str] = run.get("origin", {})
             self._inputs: list[str] = run["inputs"]
@@ -118,6 +121,7 @@ class Run:
             and isinstance(self.summary.complete, bool)
             and isinstance(self._inputs, list)
             and isinstance(self._origin, dict)
+            and isinstance(self.verdict, str)
             and all(map(_is_name, texts))
             and all(file is None or _is_name(file) for file in files)
         ):

@@ -23,6 +23,7 @@ from hitfinder.io.memory import ArraySource
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings, FrameCounts
 from hitfinder.job.outputs.registry import is_plain_name
+from hitfinder.job.outputs.write import account
 from hitfinder.job.pipeline import Pipeline
 from hitfinder.job.settings import OutputSettings
 from hitfinder.results.store import Store
@@ -88,8 +89,8 @@ def _check_refusal(output: Output, found: Findings, folder: Path) -> None:
 
 
 def _counted(found: Findings) -> Findings:
-    counts = FrameCounts.of(found).told()
-    return dataclasses.replace(found, about={**found.about, "counts": counts})
+    told = account(found, FrameCounts.of(found), None)
+    return dataclasses.replace(found, about={**found.about, **told})
 
 
 @contextlib.contextmanager
@@ -138,5 +139,4 @@ def _about(geometry: Geometry, inputs: Sequence[str]) -> dict[str, Any]:
         "settings": {},
         "hits_from": {"score": 2.0, "false_hits": 0.01},
         "timings": {"seconds": 1.0, "frames_per_second": 20.0, "workers": 1},
-        "estimated_geometry": None,
     }

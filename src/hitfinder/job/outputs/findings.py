@@ -15,6 +15,7 @@ from hitfinder.export.hits import Hit
 from hitfinder.export.tables import ROWS_PER_GROUP
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef
+from hitfinder.report.evidence import HitEvidence
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
 from hitfinder.results.store import Store
 from hitfinder.results.totals import Totals
@@ -104,6 +105,8 @@ class FrameCounts:
         Frames by their status.
     background : ndarray of float32, shape (processed,)
         Expected background per pixel of the frames with results, in photons.
+    evidence : HitEvidence
+        What the hits are like.
     """
 
     frames: int
@@ -113,13 +116,16 @@ class FrameCounts:
     frames_with_peaks_left_out: int
     by_status: dict[str, int]
     background: NDArray[np.float32]
+    evidence: HitEvidence
 
     @staticmethod
     def of(found: Findings) -> FrameCounts:
         """Count the frames of a run."""
-        counts = FrameCounts(0, 0, 0, 0, 0, {}, np.empty(0, np.float32))
+        evidence = HitEvidence(found.geometry.detector.saturation, found.about["static"])
+        counts = FrameCounts(0, 0, 0, 0, 0, {}, np.empty(0, np.float32), evidence)
         background = [counts.background]
         for chunk in found.chunks():
+            evidence.add(chunk)
             ok = chunk.rows["status"] == OK
             counts.frames += len(ok)
             counts.processed += int(ok.sum())
@@ -135,8 +141,9 @@ class FrameCounts:
 
     def told(self) -> dict[str, Any]:
         """Return what ``run.json`` says of them."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "background"]
-        return {name: getattr(self, name) for name in names}
+        names = [field.name for field in dataclasses.fields(self)]
+        kept = [name for name in names if name not in ("background", "evidence")]
+        return {name: getattr(self, name) for name in kept}
 
 
 def _pending(start: int, stop: int) -> Iterator[ChunkResult]:

@@ -12,9 +12,11 @@ from hitfinder import atomic
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.run import RunSums
 from hitfinder.estimate.temperature import fit_temperature
+from hitfinder.experiment.reach import doubt
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings, FrameCounts
 from hitfinder.job.outputs.registry import is_plain_name, write_output
+from hitfinder.report.verdict import judge
 from hitfinder.results.run import RUN
 
 _TEMPERATURE_SIGMA_C = 5.0
@@ -49,12 +51,8 @@ def write_outputs(
     """
     counts = FrameCounts.of(found)
     files = [file for output in outputs.values() for file in output.files]
-    about = {
-        **found.about,
-        "counts": counts.told(),
-        "estimated_geometry": estimated_geometry(found) if estimate else None,
-        "files": files,
-    }
+    estimated = estimated_geometry(found) if estimate else None
+    about = {**found.about, **account(found, counts, estimated), "files": files}
     for file in set(files_of(folder)) - set(files):
         (folder / file).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
@@ -65,6 +63,25 @@ def write_outputs(
     with atomic.replacing(folder / RUN) as part:
         part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return counts
+
+
+def account(
+    found: Findings, counts: FrameCounts, estimated: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what ``run.json`` says of the results.
+
+    Parameters
+    ----------
+    found : Findings
+        What was found.
+    counts : FrameCounts
+        Its frames, counted.
+    estimated : mapping, optional
+        What `estimated_geometry` has returned.
+    """
+    told = {"counts": counts.told(), "estimated_geometry": estimated}
+    evidence = counts.evidence.evidence({**found.about, **told}, doubt(found.geometry))
+    return {**told, "verdict": judge(evidence).told(evidence)}
 
 
 def files_of(folder: Path) -> list[str]:

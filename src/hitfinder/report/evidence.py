@@ -1,0 +1,182 @@
+"""What the verdict on a run rests on, gathered from its results a chunk at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from hitfinder.report.verdict import SUSPECT, Evidence
+from hitfinder.results.chunk import OK, PENDING, ChunkResult
+
+FAR_SIGMAS, FAR_SHARE = 5.0, 0.02
+"""How far an estimate must be from what was used to contradict it: in standard deviations, and
+relatively, as the estimate supposes that liquid water is all that scatters."""
+
+_DOUBTFUL = 0.5
+_NEAR_PX = 3.0
+_ESTIMATED = (("photon_energy", "ev", 1.0, "eV"), ("camera_length", "m", 1e3, "mm"))
+
+
+class HitEvidence:
+    """Counts what the hits of a run are like; what it keeps does not grow with the peaks.
+
+    Parameters
+    ----------
+    saturation : float, optional
+        Photons from which a pixel is saturated, where that is known.
+    static : mapping, optional
+        What ``run.json`` says of what does not move. Places that are masked have no peaks; those
+        that are left may be static.
+    """
+
+    def __init__(
+        self, saturation: float | None = None, static: Mapping[str, Any] | None = None
+    ) -> None:
+        self._saturation = saturation
+        places = [p for p in (static or {}).get("places", ()) if not p["masked"]]
+        self._places = cKDTree([(p["fs"], p["ss"]) for p in places]) if places else None
+        self._frames = self._unread = 0
+        self._doubtful = self._static = self._saturated = 0
+        self._n_peaks = [np.empty(0, np.int32)]
+        self._resolution = [np.empty(0, np.float32)]
+
+    def add(self, chunk: ChunkResult) -> None:
+        """Take in the results of some frames."""
+        rows = chunk.rows
+        ok = rows["status"] == OK
+        self._frames += int(ok.sum())
+        self._unread += int((~ok & (rows["status"] != PENDING)).sum())
+        hit = rows["hit"]
+        self._n_peaks.append(rows["n_peaks"][hit])
+        self._resolution.append(rows["resolution_a"][hit])
+        peaks = chunk.peaks
+        # Where no probability is told, no peak is doubted.
+        doubtful = peaks["probability"] < _DOUBTFUL
+        some = hit & (rows["n_peaks"] > 0)
+        owner = np.repeat(np.arange(len(rows)), rows["n_peaks"])
+        self._doubtful += int((some & ~_any(owner, ~doubtful, len(rows))).sum())
+        if self._saturation is not None:
+            full = _any(owner, peaks["maximum"] >= self._saturation, len(rows))
+            self._saturated += int((hit & full).sum())
+        if self._places is not None and len(peaks):
+            distance, _ = self._places.query(np.stack([peaks["fs"], peaks["ss"]], 1))
+            resting = np.bincount(owner, distance <= _NEAR_PX, len(rows))
+            self._static += int((some & (resting > SUSPECT * rows["n_peaks"])).sum())
+
+    def evidence(self, run: Mapping[str, Any], doubt: str = "") -> Evidence:
+        """Return what a verdict needs.
+
+        Parameters
+        ----------
+        run : mapping
+            What ``run.json`` says of the run.
+        doubt : str
+            What `hitfinder.experiment.reach.doubt` says of its geometry.
+        """
+        n_peaks = np.concatenate(self._n_peaks)
+        resolution = np.concatenate(self._resolution)
+        resolution = resolution[np.isfinite(resolution)]
+        against = [doubt] if doubt else []
+        against += contradictions(run.get("estimated_geometry"), run["geometry"], run["origin"])
+        return Evidence(
+            self._frames,
+            len(n_peaks),
+            self._unread,
+            run["hits_from"]["false_hits"],
+            float(np.median(n_peaks)) if len(n_peaks) else None,
+            float(np.median(resolution)) if len(resolution) else None,
+            self._doubtful,
+            self._static,
+            self._saturated,
+            tuple(against),
+        )
+
+
+def _any(owner: NDArray[np.intp], true: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """Whether anything that belongs to each of `n` frames is true."""
+    found = np.zeros(n, bool)
+    found[owner[true]] = True
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A value that the water in the frames tells, beside the one that was used.
+
+    Attributes
+    ----------
+    name : str
+        What it is: ``photon energy`` or ``camera length``.
+    value, sigma, used : float
+        Estimate, its standard deviation, and what was used, in `unit`.
+    unit : str
+        For people: ``eV`` or ``mm``.
+    far : bool
+        Whether the two contradict each other.
+    """
+
+    name: str
+    value: float
+    sigma: float
+    used: float
+    unit: str
+    far: bool
+
+
+def compared(estimate: Mapping[str, Any] | None, geometry: Mapping[str, Any]) -> list[Compared]:
+    """Compare what the water in the frames tells with the geometry that was used.
+
+    Parameters
+    ----------
+    estimate, geometry : mapping
+        ``estimated_geometry`` and ``geometry`` of ``run.json``.
+
+    Returns
+    -------
+    list of Compared
+        Empty if the water tells nothing.
+    """
+    if not estimate or estimate["flag"] != "ok":
+        return []
+    found = []
+    for name, in_json, scale, unit in _ESTIMATED:
+        value, sigma = estimate[f"{name}_{in_json}"], estimate[f"{name}_sigma_{in_json}"]
+        used = geometry[f"{name}_{in_json}"]
+        far = abs(value - used) > max(FAR_SIGMAS * sigma, FAR_SHARE * used)
+        words = name.replace("_", " ")
+        found.append(Compared(words, scale * value, scale * sigma, scale * used, unit, far))
+    return found
+
+
+def contradictions(
+    estimate: Mapping[str, Any] | None, geometry: Mapping[str, Any], origin: Mapping[str, str]
+) -> list[str]:
+    """Say where the water in the frames contradicts the geometry that was used.
+
+    Parameters
+    ----------
+    estimate, geometry, origin : mapping
+        Tables of ``run.json``; `origin` says where each value of `geometry` was taken from.
+    """
+    if estimate and estimate["flag"] == "outside":
+        return [
+            "the water background fits no photon energy and camera length of a usual experiment: "
+            "is the geometry right?"
+        ]
+    said = []
+    for one, (name, in_json, _, _) in zip(compared(estimate, geometry), _ESTIMATED, strict=False):
+        if one.far:
+            source = origin.get(f"{name}_{in_json}", "")
+            by = f" ({source})" if source else ""
+            said.append(
+                f"the water says {one.name} {one.value:.4g} ± {one.sigma:.1g} {one.unit}, "
+                f"{one.used:.5g} {one.unit} was used{by}"
+            )
+    if estimate and (estimate.get("drift") or {}).get("drifts"):
+        said.append("photon energy or camera length drifts in the run")
+    return said
