@@ -1,0 +1,1 @@
+"""Messages of DECTRIS detectors: SIMPLON stream v1 and stream2."""
