@@ -16,6 +16,7 @@ from hitfinder.estimate.intervals import likelihood_intervals, moments
 from hitfinder.estimate.model import WaterModel
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M, limits_of, prior_sigma
 from hitfinder.estimate.result import Flag, GeometryEstimate, GoodnessOfFit, goodness_of_fit
+from hitfinder.finding.lit import Lit
 from hitfinder.geometry.geometry import Geometry
 
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
@@ -89,7 +90,7 @@ class GeometryEstimator:
         """Whether energy and camera length are estimated, shape (2,)."""
         return ~self._known
 
-    def sums(self, counts: NDArray[np.int32]) -> BinSums:
+    def sums(self, counts: NDArray[np.int32], lit: Lit | None = None) -> BinSums:
         """Gather one frame; all that an estimate needs of it.
 
         Parameters
@@ -97,6 +98,8 @@ class GeometryEstimator:
         counts : ndarray of int32, shape of a frame
             Photons, -1 where there is no reading; the finder's own copy of a frame serves, before
             and after it has looked for peaks.
+        lit : Lit, optional
+            The pixels that hold photons, as the finder lists them if they are few.
 
         Raises
         ------
@@ -107,7 +110,7 @@ class GeometryEstimator:
             raise ValueError(
                 f"counts must be int32 of shape {self.shape}, got {counts.dtype} of {counts.shape}"
             )
-        return self._gatherer.gather(counts)
+        return self._gatherer.gather(counts, lit)
 
     def estimate(self, counts: NDArray[np.int32]) -> GeometryEstimate:
         """Estimate the photon energy and camera length of one frame; see `sums`."""

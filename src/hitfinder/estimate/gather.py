@@ -12,6 +12,7 @@ from scipy import special
 
 from hitfinder.estimate.bins import PolarBins
 from hitfinder.estimate.weak_peaks import CutPeaks
+from hitfinder.finding.lit import Lit
 from hitfinder.finding.poisson import critical_counts
 
 _LOG_P_PIXELS = math.log(2e-5), math.log(3e-6)
@@ -56,7 +57,7 @@ class Gatherer:
         self._sums, self._tops, self._unread = (np.empty(shape, np.int32) for _ in range(3))
         self._good = np.empty(shape, np.int32)
 
-    def gather(self, counts: NDArray[np.int32]) -> BinSums:
+    def gather(self, counts: NDArray[np.int32], lit: Lit | None = None) -> BinSums:
         """Sum one frame's photons into the bins.
 
         A block whose sum, or one of whose pixels, is brighter than chance allows beside the other
@@ -69,10 +70,19 @@ class Gatherer:
         ----------
         counts : ndarray of int32, shape of a frame
             Photons, -1 where there is no reading; see `sum_blocks`.
+        lit : Lit, optional
+            The pixels that hold photons, if they are few; the sums are the same without.
         """
         bins = self.bins
-        sum_blocks(counts, bins.block_px, self._sums, self._tops, self._unread)
-        readable(self._unread, bins.n_good, counts.shape, bins.block_px, self._good)
+        if lit is None:
+            sum_blocks(counts, bins.block_px, self._sums, self._tops, self._unread)
+            readable(self._unread, bins.n_good, counts.shape, bins.block_px, self._good)
+        else:
+            self._good[:] = bins.n_good
+            sum_lit(
+                *(lit.at, lit.counts, lit.lost, counts.shape[1], bins.block_px),
+                *(self._sums, self._tops, self._good),
+            )
         n, pixels = np.empty((2, bins.exposure.size))
         blocks = (self._sums, self._tops, self._good, bins.index)
         limits = np.full((2, n.size), np.iinfo(np.int32).max, np.int64)
@@ -206,6 +216,31 @@ def sum_blocks(counts, size, sums, tops, unread):  # type: ignore[no-untyped-def
                 missing += photons[j] - signed[j]
                 largest = max(largest, top[j])
             sums[i, k], tops[i, k], unread[i, k] = total, largest, missing
+
+
+@numba.njit(cache=True, nogil=True)
+def sum_lit(at, counts, lost, n_fs, size, sums, tops, good):  # type: ignore[no-untyped-def]
+    """Do what `sum_blocks` does, from the pixels that hold photons.
+
+    Parameters
+    ----------
+    at, counts, lost : ndarray of int32
+        See `hitfinder.finding.lit.Lit`.
+    n_fs : int
+        Pixels in a row.
+    size, sums, tops
+        As for `sum_blocks`.
+    good : ndarray of int32, shape of the blocks
+        Unmasked pixels of the blocks; less by those without a reading.
+    """
+    sums[:] = 0
+    tops[:] = 0
+    for p in range(at.size):
+        i, k = at[p] // n_fs // size, at[p] % n_fs // size
+        sums[i, k] += counts[p]
+        tops[i, k] = max(tops[i, k], counts[p])
+    for p in lost:
+        good[p // n_fs // size, p % n_fs // size] -= 1
 
 
 @numba.njit(cache=True, nogil=True)

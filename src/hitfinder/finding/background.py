@@ -124,6 +124,23 @@ def fill_histograms(work, ring, rows, histogram, sums):
 
 
 @njit(cache=True, nogil=True)
+def fill_lit_histograms(at, counts, ring, histogram, sums):
+    """Do what `fill_histograms` does for all rows, from the pixels that hold photons.
+
+    Parameters
+    ----------
+    at, counts : ndarray of int32, shape (n,)
+        See `hitfinder.finding.lit.Lit`.
+    """
+    rings = ring.ravel()
+    for p in range(at.size):
+        r, level = rings[at[p]], _level(counts[p])
+        histogram[r, level] += 1
+        if level >= EXACT_LEVELS:
+            sums[r, level] += counts[p]
+
+
+@njit(cache=True, nogil=True)
 def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
     """Fit each ring's background rate with its bright pixels clipped.
 

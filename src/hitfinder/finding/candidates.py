@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from hitfinder.finding.lit import Lit, ring_spans, strong_neighbourhoods
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.thresholds import (
     BAND,
@@ -55,11 +56,13 @@ class CandidateSearch:
         self._strips = np.empty((3, n_bands, n_strips), np.int32)
         width = n_strips * STRIP + 2 * _REACH
         self._room = [np.empty((_ROWS + 2, width), kind) for kind in (np.int16, np.int32)]
+        self._spans_around = ring_spans(*self._spans[:2])
         # Memory that is never written is never taken.
+        self._near = np.empty(2 * most, np.int32)
         self._found, self._strength = np.empty((2 * most, 2), np.int32), np.empty(2 * most, "f4")
 
     def find(
-        self, work: NDArray[np.int32], rate: NDArray[np.float64]
+        self, work: NDArray[np.int32], rate: NDArray[np.float64], lit: Lit | None = None
     ) -> tuple[NDArray[np.int32], bool]:
         """Find the pixels at the centre of a window that reaches its threshold.
 
@@ -69,6 +72,8 @@ class CandidateSearch:
             Counts, negative where there is no reading.
         rate : ndarray of float64, shape (n_rings,)
             Background at weight 1, in photons per pixel.
+        lit : Lit, optional
+            The pixels that hold photons, if they are few; the candidates are the same without.
 
         Returns
         -------
@@ -79,9 +84,12 @@ class CandidateSearch:
         """
         rings = self._rings
         thresholds = ring_thresholds(rate, rings.weight_range, self._log_p)
-        strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
         # Half the bits take half the time. Counts are cut where no threshold can tell.
         room = self._room[0 if thresholds.max() <= largest_count(np.int16) else 1]
+        largest = largest_count(room.dtype)
+        if lit is not None and (n := self._find_near(work, rate, lit, thresholds, largest)) >= 0:
+            return self._found[:n], False
+        strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
         n, least = find_candidates(
             work,
             rings.index,
@@ -90,12 +98,34 @@ class CandidateSearch:
             rate,
             thresholds,
             self._strips,
-            largest_count(room.dtype),
+            largest,
             room,
             self._found,
             self._strength,
         )
         return self._found[:n], least > 0
+
+    def _find_near(
+        self,
+        work: NDArray[np.int32],
+        rate: NDArray[np.float64],
+        lit: Lit,
+        thresholds: NDArray[np.int32],
+        largest: int,
+    ) -> int:
+        """Find the same near the pixels that hold photons; return -1 for want of room."""
+        rings = self._rings
+        n = strong_neighbourhoods(
+            *(lit.at, lit.counts, lit.rows, work.shape[1], thresholds[0]),
+            *(*self._spans_around, STRIP, BAND, largest, self._near),
+        )
+        if n < 0:
+            return n
+        return judge_centres(
+            self._near[:n],
+            *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds, largest),
+            *(self._found, self._strength),
+        )
 
 
 def largest_count(kind: np.typing.DTypeLike) -> int:
@@ -163,6 +193,61 @@ def find_candidates(
 
 
 @njit(cache=True, nogil=True)
+def judge_centres(
+    near, work, ring, weight, weight_range, rate, thresholds, largest, found, strength
+):
+    """Do what `find_candidates` does for the pixels listed in `near`; return their number.
+
+    Parameters
+    ----------
+    near : ndarray of int32
+        Numbers of pixels, rising, some of them several times; no more than there is room for in
+        `found`.
+    """
+    count, before = 0, -1
+    n_ss, n_fs = work.shape
+    for p in near:
+        i, j = p // n_fs, p % n_fs
+        r = ring[i, j]
+        if p == before or r < 0:
+            continue
+        before = p
+        sum9 = sum25 = 0
+        for k in range(max(i - _REACH, 0), min(i + _REACH + 1, n_ss)):
+            for m in range(max(j - _REACH, 0), min(j + _REACH + 1, n_fs)):
+                one = min(max(work[k, m], 0), largest)
+                sum25 += one
+                sum9 += one if abs(k - i) <= 1 and abs(m - j) <= 1 else 0
+        one = min(max(work[i, j], 0), largest)
+        if _is_reached(one, sum9, sum25, r, weight[i, j], weight_range, thresholds):
+            found[count, 0], found[count, 1] = i, j
+            strength[count] = _strength(work[i, j], sum9, sum25, rate[r] * weight[i, j])
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_reached(one, sum9, sum25, r, weight, weight_range, thresholds):
+    """Whether the counts of any of the windows around a pixel of ring r reach its threshold."""
+    part = place_in_ring(weight, weight_range[0, r], weight_range[1, r])
+    return (
+        one >= threshold(thresholds, 0, r, part)
+        or sum9 >= threshold(thresholds, 1, r, part)
+        or sum25 >= threshold(thresholds, 2, r, part)
+    )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _strength(count, sum9, sum25, mean):
+    """Half the deviance of the counts from a background, of the best window."""
+    return max(
+        _deviance(max(count, 0), mean),
+        _deviance(sum9, 9.0 * mean),
+        _deviance(sum25, 25.0 * mean),
+    )
+
+
+@njit(cache=True, nogil=True)
 def _drop_weaker_half(found, strength, count):
     """Keep the stronger half of the candidates; return their number and what they are above."""
     most = count // 2
@@ -198,18 +283,9 @@ def _look_closely(
         r = ring[i, start + j]
         if (one[j] < lows[0] and sum9 < lows[1] and sum25 < lows[2]) or r < 0:
             continue
-        part = place_in_ring(weight[i, start + j], weight_range[0, r], weight_range[1, r])
-        if (
-            one[j] >= threshold(thresholds, 0, r, part)
-            or sum9 >= threshold(thresholds, 1, r, part)
-            or sum25 >= threshold(thresholds, 2, r, part)
-        ):
+        if _is_reached(one[j], sum9, sum25, r, weight[i, start + j], weight_range, thresholds):
             mean = rate[r] * weight[i, start + j]
-            strong = max(
-                _deviance(max(work[i, start + j], 0), mean),
-                _deviance(sum9, 9.0 * mean),
-                _deviance(sum25, 25.0 * mean),
-            )
+            strong = _strength(work[i, start + j], sum9, sum25, mean)
             if strong > least:
                 found[count, 0], found[count, 1] = i, start + j
                 strength[count] = strong

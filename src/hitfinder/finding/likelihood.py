@@ -118,7 +118,7 @@ class LikelihoodFinder:
         rate = self._rates.of(read)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
-        found, texture, left_out = self._peaks(read.counts, rate, chance)
+        found, texture, left_out = self._peaks(read, rate, chance)
         ring = self.rings.index[found["ss"].astype(int), found["fs"].astype(int)]
         crowded = crowded_rings(ring, self.rings.q.size)
         found = found[~crowded[ring] | (ring < 0)]
@@ -136,6 +136,7 @@ class LikelihoodFinder:
             texture=texture,
             n_read=read.n_read,
             peaks_left_out=left_out,
+            lit=read.lit,
         )
 
     def _nothing(self, read: Readings) -> Proposal:
@@ -182,6 +183,7 @@ class LikelihoodFinder:
             else np.nan,
             profile=proposed.profile,
             counts=proposed.counts,
+            lit=proposed.lit,
             peaks_left_out=proposed.peaks_left_out,
         )
 
@@ -202,7 +204,7 @@ class LikelihoodFinder:
 
     def _peaks(
         self,
-        counts: NDArray[np.int32],
+        read: Readings,
         rate: NDArray[np.float64],
         chance: NDArray[np.float64],
     ) -> tuple[NDArray[np.void], float, bool]:
@@ -212,7 +214,9 @@ class LikelihoodFinder:
         """
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range = rings.weight_range
-        found, dropped = self._search.find(counts, rate)
+        counts = read.counts
+        found, dropped = self._search.find(counts, rate, read.lit)
+        self._reader.note(found)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
         variance = local.texture_variance(self._points, counts, *self._patches, rate, bright)

@@ -47,18 +47,30 @@ class RingRates:
         if dense:
             n_pixels, weight = self._sampled.n_pixels, self._sampled.weight_sum
         if read.lost:
-            unread = (read.counts[rows] < 0) & (rings.index[rows] >= 0)
-            at = rings.index[rows][unread]
+            at, lost_weight = self._lost(read, rows)
             n_pixels = n_pixels - np.bincount(at, minlength=n_pixels.size)
-            lost_weight = rings.weight[rows][unread]
             weight = weight - np.bincount(at, weights=lost_weight, minlength=n_pixels.size)
         self._histogram[:] = 0
         self._sums[:] = 0
-        background.fill_histograms(read.counts, rings.index, rows, self._histogram, self._sums)
+        room = self._histogram, self._sums
+        if read.lit is not None:
+            background.fill_lit_histograms(read.lit.at, read.lit.counts, rings.index, *room)
+        else:
+            background.fill_histograms(read.counts, rings.index, rows, *room)
         counts, exposure, rate = np.empty((3, n_pixels.size))
         background.ring_rates(self._histogram, self._sums, n_pixels, weight, counts, exposure)
         background.smooth_rates(counts, exposure, rate)
         return rate
+
+    def _lost(
+        self, read: Readings, rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Return ring and weight of the unmasked pixels without a reading in the rows."""
+        index, weight = self._rings.index, self._rings.weight
+        if read.lit is not None:
+            return index.ravel()[read.lit.lost], weight.ravel()[read.lit.lost]
+        unread = (read.counts[rows] < 0) & (index[rows] >= 0)
+        return index[rows][unread], weight[rows][unread]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

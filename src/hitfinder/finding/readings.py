@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.finding import background
+from hitfinder.finding.lit import MOST_LIT, WORDS, Lit, clear, list_lit, load_lit, masked_blocks
 from hitfinder.finding.rings import Rings
 
 _SATURATED = 0.01
 _COUNT_LIMIT = 1 << 24
+_ROOM = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Readings:
         Unmasked pixels without one.
     n_lit : int
         Pixels that read more than zero.
+    lit : Lit, optional
+        These pixels, if they are few.
     """
 
     counts: NDArray[np.int32]
@@ -37,6 +41,7 @@ class Readings:
     n_read: int
     lost: int
     n_lit: int
+    lit: Lit | None = None
 
 
 class FrameReader:
@@ -55,6 +60,17 @@ class FrameReader:
         self._n_good = int(rings.n_pixels.sum())
         self._limit = min(_COUNT_LIMIT, saturation or _COUNT_LIMIT)
         self._counts = np.empty(rings.index.shape, np.int32)
+        room = int(MOST_LIT * self._n_good) + _ROOM
+        self._at, self._lit_counts, self._lost = np.empty((3, room), np.int32)
+        self._row_starts = np.arange(rings.index.shape[0] + 1) * rings.index.shape[1]
+        self._rooms: dict[int, tuple[NDArray[np.bool_], NDArray[np.int32]]] = {}
+        self._before: Lit | None = None
+        self._marked = np.empty((0, 2), np.int32)
+        self._is_dark = True
+
+    def note(self, candidates: NDArray[np.int32]) -> None:
+        """Take note of the candidates from which peaks are grown, whose pixels get marks."""
+        self._marked = candidates
 
     def read(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Readings:
         """Turn a frame into counts; see `hitfinder.finding.likelihood.LikelihoodFinder`.
@@ -65,6 +81,8 @@ class FrameReader:
             If the frame or the mask has another shape than the geometry, or holds no numbers.
         """
         frame = np.asarray(frame)
+        if not frame.dtype.isnative:
+            frame = frame.astype(frame.dtype.newbyteorder("="))
         if frame.shape != self._ring.shape:
             raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._ring.shape}")
         limit = self._limit
@@ -77,6 +95,11 @@ class FrameReader:
         else:
             raise ValueError(f"frames of type {frame.dtype} are not counts")
         kind, counts = frame.dtype.type, self._counts
+        if mask is None and self._is_dark and frame.dtype.kind in "iu":
+            read = self._read_lit(frame, kind(bad), kind(limit))
+            if read is not None:
+                return read
+        self._before = None
         photons, n_bad, n_lit, n_full = background.load_frame(
             frame, self._read_where(mask), kind(bad), kind(limit), counts
         )
@@ -84,7 +107,47 @@ class FrameReader:
             n_bad += n_full
             counts[counts >= int(limit)] = -1
         n_read = counts.size - int(n_bad)
+        self._is_dark = bool(n_lit < self._at.size)
         return Readings(counts, int(photons), n_read, self._n_good - n_read, int(n_lit))
+
+    def _read_lit(
+        self, frame: NDArray[np.integer], bad: np.integer, limit: np.integer
+    ) -> Readings | None:
+        """Turn a frame into counts by the pixels that hold photons; None if these are too many."""
+        counts, before = self._counts, self._before
+        if before is None:
+            counts[:] = 0
+            counts[self._ring < 0] = -1
+        else:
+            clear(counts, before.at, before.lost, self._marked)
+        self._before, self._marked = None, self._marked[:0]
+        skip, listed = self._room_for(frame.itemsize)
+        values = frame.ravel()
+        words = values[: values.nbytes // 8 * 8 // values.itemsize].view(np.uint64)
+        n = list_lit(values, words, skip, listed)
+        if n < 0:
+            return None
+        n, n_lost, photons, n_full = load_lit(
+            *(values, listed[:n], self._ring.ravel(), bad, limit),
+            *(counts.ravel(), self._at, self._lit_counts, self._lost),
+        )
+        if n < 0 or n_full > _SATURATED * max(self._n_good, 1):
+            return None
+        at = self._at[:n]
+        rows = np.searchsorted(at, self._row_starts)
+        self._before = Lit(at, self._lit_counts[:n], rows, self._lost[:n_lost])
+        return Readings(counts, photons, self._n_good - n_lost, n_lost, n, self._before)
+
+    def _room_for(self, itemsize: int) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        """Return what `list_lit` skips of frames of so many bytes a pixel, and room for its list.
+
+        Masked pixels that are not skipped may all be listed.
+        """
+        if itemsize not in self._rooms:
+            skip = masked_blocks(self._ring, itemsize)
+            n_masked = self._ring.size - self._n_good - skip.sum() * WORDS * 8 // itemsize
+            self._rooms[itemsize] = skip, np.empty(self._at.size + n_masked, np.int32)
+        return self._rooms[itemsize]
 
     def _read_where(self, mask: NDArray[np.bool_] | None) -> NDArray[np.int16]:
         """Return the rings of the pixels, -1 where the geometry or a mask has none."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.export import tables
+from hitfinder.finding.lit import Lit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +42,8 @@ class FrameResult:
     counts : ndarray of int32, optional
         The frame as `Proposal.counts` has it; overwritten by the next call. Photon energy and
         camera length are estimated from it.
+    lit : Lit, optional
+        The pixels of `counts` that hold photons, if they are few.
     photon_energy_ev, camera_length_m : float
         Photon energy (eV) and camera length (m), if the finder tells them from the frame; NaN if
         not. They stand in the frame table in place of estimates from `counts`.
@@ -57,6 +60,7 @@ class FrameResult:
     profile: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
     hit_probability: float = math.nan
     counts: NDArray[np.int32] | None = None
+    lit: Lit | None = None
     photon_energy_ev: float = math.nan
     camera_length_m: float = math.nan
     peaks_left_out: bool = False
@@ -110,6 +114,8 @@ class Proposal:
         Unmasked pixels with a reading; without any, there are no peaks and the rates are NaN.
     peaks_left_out : bool
         As of a `FrameResult`.
+    lit : Lit, optional
+        As of a `FrameResult`.
     """
 
     peaks: NDArray[np.void]
@@ -123,3 +129,4 @@ class Proposal:
     texture: float
     n_read: int
     peaks_left_out: bool
+    lit: Lit | None = None

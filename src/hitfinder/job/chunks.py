@@ -180,7 +180,8 @@ class ChunkFinder:
         if estimated is not None and own.geometry is not None:
             own.geometry.add(index, *estimated)
         totals.merge(own)
-        totals.image.add(frame, self._mask, self._limit)
+        at = None if result.lit is None else result.lit.at
+        totals.image.add(frame, self._mask, self._limit, at)
         return result.peaks
 
     def _estimated(
@@ -190,7 +191,7 @@ class ChunkFinder:
         known = np.isfinite(row["background_per_pixel"][0])
         if self._estimator is None or result.counts is None or not known:
             return None
-        sums = self._estimator.sums(result.counts)
+        sums = self._estimator.sums(result.counts, result.lit)
         estimate = self._estimator.estimate_sums(sums)
         for name in ESTIMATED:
             row[name] = getattr(estimate, name)

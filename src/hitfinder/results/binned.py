@@ -58,7 +58,13 @@ class ImageSum:
         self._bins = np.zeros((0, 0), np.int64)
         self._per_count = 1
 
-    def add(self, frame: NDArray, mask: NDArray[np.bool_], limit: np.generic) -> None:
+    def add(
+        self,
+        frame: NDArray,
+        mask: NDArray[np.bool_],
+        limit: np.generic,
+        at: NDArray[np.int32] | None = None,
+    ) -> None:
         """Add the positive counts of a frame.
 
         Parameters
@@ -69,12 +75,18 @@ class ImageSum:
             True where a pixel is ignored.
         limit : scalar of the frame's type
             Counts at and above which a pixel is ignored, see `counts_below`.
+        at : ndarray of int32, optional
+            Numbers, in reading order, of the unmasked pixels with positive counts, if they are
+            known; only of frames of whole numbers.
         """
         size = bin_size(frame.shape)
         if not self._bins.size:
             self._bins = np.zeros(binned_shape(frame.shape, size), np.int64)
             self._per_count = 1 if frame.dtype.kind in "iub" else PER_COUNT
-        add_binned(frame, mask, limit, size, self._bins)
+        if at is None:
+            add_binned(frame, mask, limit, size, self._bins)
+        else:
+            _add_pixels(frame, at, frame.dtype.type(limit), size, self._bins)
 
     def merge(self, other: Self) -> None:
         """Add the sum of other frames.
@@ -143,6 +155,18 @@ def add_binned(
     small = size * int(limit) < 1 << 32
     line = np.empty(frame.shape[1], np.uint32 if small else np.int64)
     _add_rows(frame, mask, limit, size, line, total)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_pixels(
+    frame: NDArray, at: NDArray[np.int32], limit: np.generic, size: int, total: NDArray[np.int64]
+) -> None:
+    """Do what `add_binned` does for the pixels listed, whose counts are positive."""
+    n_fs = frame.shape[1]
+    for p in at:
+        i, j = p // n_fs, p % n_fs
+        if frame[i, j] < limit:
+            total[i // size, j // size] += np.int64(frame[i, j])
 
 
 @numba.njit(cache=True, nogil=True)

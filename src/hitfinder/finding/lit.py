@@ -1,0 +1,302 @@
+"""Frames of which few pixels hold a photon: what is done with these pixels alone.
+
+Over a background of one pulse a pixel in several hundred holds a photon. All that the finder wants
+of the others is to know that there are none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+MOST_LIT = 0.008
+"""Share of the pixels with a photon up to which a frame is treated by these pixels."""
+
+WORDS = 16
+"""Words of eight bytes that are looked at together for a pixel that is not 0."""
+
+_FAR = 4
+_CELL = 2 * _FAR
+"""Side of a cell; the 9×9 pixels around any pixel lie in two by two cells."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lit:
+    """The pixels of a frame that hold photons. Overwritten by the next frame.
+
+    Attributes
+    ----------
+    at : ndarray of int32, shape (n,)
+        Their numbers in reading order, rising.
+    counts : ndarray of int32, shape (n,)
+        Their counts.
+    rows : ndarray of int64, shape (n_ss + 1,)
+        Where each row begins among them.
+    lost : ndarray of int32, shape (m,)
+        Unmasked pixels without a reading.
+    """
+
+    at: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    lost: NDArray[np.int32]
+
+
+def masked_blocks(ring: NDArray[np.int16], itemsize: int) -> NDArray[np.bool_]:
+    """Say which blocks of a frame, `WORDS` words long, are masked throughout.
+
+    Parameters
+    ----------
+    ring : ndarray of int16, shape (ss, fs)
+        Ring of each pixel, -1 where masked.
+    itemsize : int
+        Bytes of a pixel.
+    """
+    size = WORDS * 8 // itemsize
+    whole = ring.ravel()[: ring.size // size * size]
+    return np.asarray((whole.reshape(-1, size) < 0).all(axis=1))
+
+
+@njit(cache=True, nogil=True)
+def list_lit(values, words, skip, at):
+    """List the pixels of a frame that are not 0.
+
+    Parameters
+    ----------
+    values : ndarray of an integer type, shape (n_pixels,)
+        The frame.
+    words : ndarray of uint64
+        The same memory, without what is left over at its end.
+    skip : ndarray of bool
+        From `masked_blocks`; their pixels are left out.
+    at : ndarray of int32
+        Written: the numbers of the pixels, rising.
+
+    Returns
+    -------
+    int
+        Their number; -1 if there are more than there is room for.
+    """
+    n = 0
+    per_word = words.itemsize // values.itemsize
+    for block in range(skip.size):
+        if skip[block] or _is_dark(words[block * WORDS : (block + 1) * WORDS]):
+            continue
+        for word in range(block * WORDS, (block + 1) * WORDS):
+            if words[word] == np.uint64(0):
+                continue
+            if n + per_word > at.size:
+                return -1
+            for p in range(word * per_word, (word + 1) * per_word):
+                if values[p] != 0:
+                    at[n] = p
+                    n += 1
+    for p in range(skip.size * WORDS * per_word, values.size):
+        if values[p] != 0:
+            if n >= at.size:
+                return -1
+            at[n] = p
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _is_dark(words):
+    """Whether all are 0; on its own, so that the compiler vectorises it."""
+    any_bit = np.uint64(0)
+    for k in range(words.size):
+        any_bit |= words[k]
+    return any_bit == 0
+
+
+@njit(cache=True, nogil=True)
+def load_lit(values, listed, ring, bad_value, limit, work, at, counts, lost):
+    """Enter the counts of listed pixels into a `work` that holds none.
+
+    Parameters
+    ----------
+    values : ndarray of an integer type, shape (n_pixels,)
+        The frame.
+    listed : ndarray of int32
+        From `list_lit`.
+    ring : ndarray of int16, shape (n_pixels,)
+        Ring of each pixel, -1 where masked.
+    bad_value, limit : scalar of the type of `values`
+        As for `hitfinder.finding.background.load_frame`.
+    work : ndarray of int32, shape (n_pixels,)
+        0, and -1 where masked; written where there is a count or no reading.
+    at, counts, lost : ndarray
+        Written: see `Lit`.
+
+    Returns
+    -------
+    n, n_lost, photons, n_full : int
+        Pixels with counts, pixels without a reading, sum of the counts, and pixels at `limit` or
+        above; n is -1 if there are more than there is room for.
+    """
+    n = n_lost = photons = n_full = 0
+    for p in listed:
+        value = values[p]
+        if ring[p] < 0:
+            continue
+        if n >= at.size or n_lost >= lost.size:
+            return -1, 0, 0, 0
+        if value < 0 or value == bad_value:
+            work[p], lost[n_lost] = -1, p
+            n_lost += 1
+            continue
+        count = np.int32(min(value, limit))
+        work[p], at[n], counts[n] = count, p, count
+        n += 1
+        photons += int(count)
+        n_full += value >= limit
+    return n, n_lost, photons, n_full
+
+
+@njit(cache=True, nogil=True)
+def clear(work, at, lost, candidates):
+    """Take the counts of a frame out of `work` again, and the marks of the peaks found in it.
+
+    Peaks are grown from windows around candidates over pixels with counts, and mark these pixels
+    and their neighbours (`hitfinder.finding.peaks.collect_peaks`).
+
+    Parameters
+    ----------
+    work : ndarray of int32, shape (ss, fs)
+        Counts; written.
+    at, lost : ndarray of int32
+        See `Lit`.
+    candidates : ndarray of int32, shape (n, 2)
+        (ss, fs) of the candidates that peaks were grown from.
+    """
+    n_fs = work.shape[1]
+    for p in at:
+        _clear_around(work, p // n_fs, p % n_fs, 1)
+    for c in range(candidates.shape[0]):
+        _clear_around(work, candidates[c, 0], candidates[c, 1], 3)
+    for p in lost:
+        work[p // n_fs, p % n_fs] = 0
+
+
+@njit(cache=True, nogil=True)
+def _clear_around(work, i, j, reach):
+    for k in range(max(i - reach, 0), min(i + reach + 1, work.shape[0])):
+        for m in range(max(j - reach, 0), min(j + reach + 1, work.shape[1])):
+            if work[k, m] != -1:
+                work[k, m] = 0
+
+
+def ring_spans(
+    first: NDArray[np.int16], last: NDArray[np.int16]
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """First and last ring of each strip and those around it, from those of the strips alone.
+
+    Parameters
+    ----------
+    first, last : ndarray of int16, shape (n_bands, n_strips)
+        From `hitfinder.finding.thresholds.strip_spans`.
+    """
+    steps = range(3)
+    around = [
+        tuple(
+            np.pad(spans, 1, mode="edge")[k : k + spans.shape[0], m : m + spans.shape[1]]
+            for spans in (first, last)
+        )
+        for k in steps
+        for m in steps
+    ]
+    return (
+        np.min([one for one, _ in around], axis=0),
+        np.max([one for _, one in around], axis=0),
+    )
+
+
+@njit(cache=True, nogil=True)
+def strong_neighbourhoods(
+    at, counts, rows, n_fs, thresholds, first_ring, last_ring, strip, band, largest, near
+):
+    """List the pixels that may be the middle of a window that reaches its threshold.
+
+    A window with photons enough lies within two pixels of each of its photons, so that the 5×5 or
+    9×9 pixels around each of these hold enough too.
+
+    Parameters
+    ----------
+    at, counts, rows : ndarray
+        See `Lit`.
+    n_fs : int
+        Pixels in a row.
+    thresholds : ndarray of int32, shape (3, n_rings)
+        Lowest thresholds of the 1-, 9- and 25-pixel windows in each ring.
+    first_ring, last_ring : ndarray of int16, shape (n_bands, n_strips)
+        From `ring_spans`, for strips of `strip` pixels in `band` rows.
+    largest : int
+        Counts are cut to this.
+    near : ndarray of int32
+        Written: the pixels, rising, some of them several times.
+
+    Returns
+    -------
+    int
+        Their number; -1 if there are more than there is room for.
+    """
+    n_ss = rows.size - 1
+    cells = _sum_cells(at, counts, rows, n_fs, largest)
+    lows = np.full((3, *first_ring.shape), -1, np.int32)
+    least = thresholds.min()
+    n = 0
+    for i in range(n_ss):
+        for p in range(rows[i], rows[i + 1]):
+            j = at[p] - i * n_fs
+            one = min(counts[p], largest)
+            # Cells begin _FAR before the first pixel.
+            c, d = i // _CELL, j // _CELL
+            if cells[c, d] + cells[c + 1, d] + cells[c, d + 1] + cells[c + 1, d + 1] < least:
+                continue
+            b, s = i // band, j // strip
+            if lows[0, b, s] < 0:
+                span = thresholds[:, max(first_ring[b, s], 0) : last_ring[b, s] + 1]
+                for k in range(3):
+                    lows[k, b, s] = span[k].min()
+            inner, outer = _sums_around(i, j, at, counts, rows, n_fs, largest)
+            if one < lows[0, b, s] and inner < lows[1, b, s] and outer < lows[2, b, s]:
+                continue
+            if n + 25 > near.size:
+                return -1
+            for k in range(max(i - 2, 0), min(i + 3, n_ss)):
+                for m in range(max(j - 2, 0), min(j + 3, n_fs)):
+                    near[n] = k * n_fs + m
+                    n += 1
+    near[:n].sort()
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _sum_cells(at, counts, rows, n_fs, largest):
+    """Sum the counts in square cells, the first of which begin `_FAR` before the first pixel."""
+    cells = np.zeros(((rows.size - 1 + _FAR) // _CELL + 2, (n_fs + _FAR) // _CELL + 2), np.int32)
+    for i in range(rows.size - 1):
+        for p in range(rows[i], rows[i + 1]):
+            j = at[p] - i * n_fs
+            cells[(i + _FAR) // _CELL, (j + _FAR) // _CELL] += min(counts[p], largest)
+    return cells
+
+
+@njit(cache=True, nogil=True)
+def _sums_around(i, j, at, counts, rows, n_fs, largest):
+    """Sum the counts in the 5×5 and in the 9×9 pixels around row i, column j."""
+    inner = outer = 0
+    for k in range(max(i - _FAR, 0), min(i + _FAR + 1, rows.size - 1)):
+        zero = k * n_fs
+        start, end = rows[k], rows[k + 1]
+        start += np.searchsorted(at[start:end], zero + max(j - _FAR, 0))
+        while start < end and at[start] - zero <= j + _FAR:
+            count = min(counts[start], largest)
+            outer += count
+            if abs(k - i) <= 2 and abs(at[start] - zero - j) <= 2:
+                inner += count
+            start += 1
+    return inner, outer
