@@ -7,7 +7,7 @@ import math
 from hitfinder.errors import GeometryError
 from hitfinder.experiment.beam import FROM_FILE, GIVEN
 from hitfinder.geometry.detector import Detector
-from hitfinder.geometry.named import detectors, named_detector
+from hitfinder.geometry.named import detector_shape, detectors, named_detector
 from hitfinder.io.source import Metadata
 
 _NEAR_PX = 50.0
@@ -41,7 +41,7 @@ def recognise(
     GeometryError
         If no detector is known by this shape and the files give no pixel size.
     """
-    named = [d for d in map(named_detector, detectors()) if d.shape == shape]
+    named = [named_detector(name) for name in detectors() if detector_shape(name) == shape]
     given_m = None if pixel_size_um is None else 1e-6 * pixel_size_um
     if given_m is not None:
         named = [d for d in named if math.isclose(d.panels[0].pixel_size_m, given_m, rel_tol=0.01)]
@@ -61,7 +61,7 @@ def recognise(
 
 def closest(shape: tuple[int, int]) -> str:
     """Say which named detectors have frames of a shape, or nearly, and what else can be done."""
-    shapes = {name: named_detector(name).shape for name in detectors()}
+    shapes = {name: detector_shape(name) for name in detectors()}
     away = {name: math.dist(shape, other) for name, other in shapes.items()}
     near = sorted((name for name in away if away[name] <= _NEAR_PX), key=away.__getitem__)
     told = ", ".join(f"{name} {shapes[name][0]} x {shapes[name][1]}" for name in near[:3])

@@ -116,13 +116,14 @@ def critical_count(mean: float, log_p: float) -> int:
     return count
 
 
-_TABLE_COUNTS = 1 << 16
+_TABLE_COUNTS = 1 << 10, 1 << 16
+"""Counts up to which means are tabulated: for most frames, and for all."""
 
 
-@functools.lru_cache(maxsize=16)
-def _mean_bounds(log_p: float) -> NDArray[np.float64]:
+@functools.lru_cache(maxsize=32)
+def _mean_bounds(log_p: float, n_counts: int) -> NDArray[np.float64]:
     """Largest mean at which each count, from 1, is as unlikely as exp(`log_p`)."""
-    return special.gammaincinv(np.arange(1, _TABLE_COUNTS), math.exp(log_p))
+    return special.gammaincinv(np.arange(1, n_counts), math.exp(log_p))
 
 
 def critical_counts(means: NDArray[np.float64], log_p: float) -> NDArray[np.int32]:
@@ -142,7 +143,10 @@ def critical_counts(means: NDArray[np.float64], log_p: float) -> NDArray[np.int3
     -------
     ndarray of int32, shape of `means`
     """
-    bounds = _mean_bounds(log_p)
+    few, many = _TABLE_COUNTS
+    bounds = _mean_bounds(log_p, few)
+    if not np.all(means <= bounds[-1]):
+        bounds = _mean_bounds(log_p, many)
     counts = np.searchsorted(bounds, means, side="left") + 1
     if means.size and means.max() > bounds[-1]:
         sigmas = -special.ndtri_exp(log_p)

@@ -112,6 +112,11 @@ def detectors() -> list[str]:
     return sorted(_GRIDS)
 
 
+def detector_shape(name: str) -> tuple[int, int]:
+    """Return the rows and columns of a frame of one of `detectors`."""
+    return _GRIDS[name].shape
+
+
 def detector_modules(name: str) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Return the modules of one of `detectors`, the pixels of a module, and the gaps: (ss, fs)."""
     grid = _GRIDS[name]

@@ -152,7 +152,7 @@ def encode(levels: NDArray[np.uint8]) -> bytes:
     image = Image.fromarray(levels, "P")
     image.putpalette(palette().tobytes() + bytes(3))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True, transparency=LEVELS)
+    image.save(buffer, "PNG", transparency=LEVELS)
     return buffer.getvalue()
 
 

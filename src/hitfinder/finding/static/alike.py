@@ -8,10 +8,11 @@ count as one.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 from scipy.sparse.csgraph import connected_components
 
 FREQUENT, ALWAYS = 0.15, 0.95
@@ -25,7 +26,7 @@ _CHANCE = 0.01
 _LEAST_SHARED = 2
 _POWERS = np.geomspace(0.05, 3.0, 25)
 
-_LOG_P_TOGETHER = np.log(1e-4)
+_CHANCE_TOGETHER = 1e-4
 _GONE, _LEAST_GONE, _CHANCE_GONE = 0.2, 3, 0.05
 
 
@@ -76,11 +77,20 @@ def _companions(areas: sparse.csr_array) -> sparse.csc_array:
     both = sparse.coo_array(areas.T @ areas)
     often = np.asarray(areas.sum(axis=0)).ravel()
     one, other = both.coords
-    chance = stats.hypergeom.sf(both.data - 1, n_frames, often[one], often[other])
-    keep = (one != other) & (chance < _CHANCE / max(n_areas, 1)) & (both.data > _LEAST_SHARED)
-    return sparse.csc_array(
-        (np.ones(keep.sum()), (one[keep], other[keep])), shape=(n_areas, n_areas)
-    )
+    shared = (one != other) & (both.data > _LEAST_SHARED)
+    one, other, n_shared = one[shared], other[shared], both.data[shared]
+    if len(one):
+        chance = _hypergeometric().sf(n_shared - 1, n_frames, often[one], often[other])
+        keep = chance < _CHANCE / n_areas
+        one, other = one[keep], other[keep]
+    return sparse.csc_array((np.ones(len(one)), (one, other)), shape=(n_areas, n_areas))
+
+
+def _hypergeometric() -> Any:
+    """Return the hypergeometric law, which is slow to import and which few runs need."""
+    from scipy.stats import hypergeom
+
+    return hypergeom
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,7 +171,7 @@ def frames_without_crystal(shown: NDArray[np.bool_]) -> NDArray[np.bool_] | None
     without = number <= levels[int(np.argmax(spread))]
     here, there = shown[without].sum(axis=0), shown[~without].sum(axis=0)
     rare = here / without.sum() <= _GONE * there / (~without).sum()
-    chance = stats.hypergeom.cdf(here, len(shown), here + there, without.sum())
+    chance = _hypergeometric().cdf(here, len(shown), here + there, without.sum())
     n_gone, by_chance = (rare & (chance < _CHANCE_GONE)).sum(), _CHANCE_GONE * shown.shape[1]
     return without if n_gone >= max(_LEAST_GONE, by_chance + 3 * np.sqrt(by_chance)) else None
 
@@ -181,7 +191,7 @@ def come_together(shown: NDArray[np.generic]) -> bool:
     if own <= 0:
         return False
     spread = values.sum(axis=1).var() * len(values) / own
-    return bool(stats.chi2.logsf(spread, len(values) - 1) < _LOG_P_TOGETHER)
+    return bool(special.chdtrc(len(values) - 1, spread) < _CHANCE_TOGETHER)
 
 
 def stay_a_while(shown: sparse.csc_array) -> NDArray[np.bool_]:
@@ -203,6 +213,6 @@ def stay_a_while(shown: sparse.csc_array) -> NDArray[np.bool_]:
         if 0 < k <= ALWAYS * n:
             stretches = 1 + int((np.diff(frames) > 1).sum())
             # Of k frames in a row of n, the number of stretches is hypergeometric.
-            chance = stats.hypergeom.cdf(stretches, n, k, n - k + 1)
+            chance = _hypergeometric().cdf(stretches, n, k, n - k + 1)
             out[place] = chance < _CHANCE
     return out

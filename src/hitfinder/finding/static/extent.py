@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, stats
+from scipy import ndimage
 
+from hitfinder.finding.poisson import critical_count
 from hitfinder.finding.static.visits import PEAK, Visits
 
 _REACH = 6
 """Pixels that a place may grow at a time."""
 
-_CHANCE, _LEAST = 1e-3, 2
+_LOG_P, _LEAST = math.log(1e-3), 2
 _SMALL = 2
 _LIT_BY_CHANCE = 1e-3
 _EIGHT = np.ones((3, 3), bool)
@@ -66,7 +69,7 @@ class LitPixels:
             min(int(at.max()) + margin + 1, n) for at, n in zip(place, mask.shape, strict=True)
         )
         times = self._times(slice(top, bottom), slice(left, right), frames)
-        least = max(stats.poisson.isf(_CHANCE, self._usual * len(frames)) + 1, _LEAST)
+        least = max(critical_count(self._usual * len(frames), _LOG_P), _LEAST)
         own = np.zeros(times.shape, bool)
         own[place[0] - top, place[1] - left] = True
         near = ndimage.binary_dilation(own, _EIGHT, iterations=_REACH)

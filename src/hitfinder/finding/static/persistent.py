@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
+from hitfinder.finding.poisson import critical_counts
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.static.visits import PEAK, Visits
 
@@ -25,7 +28,7 @@ _ZONE_PIXELS, _PER_RING = 300, 2
 _WIDE_ZONES = 16
 """Parts of as many pixels each into which the zones are put together: a zone has few visits."""
 
-_ROUNDS = 4
+_ROUNDS, _LOG_P_CUT = 4, math.log(1e-4)
 
 
 class PersistentPixels:
@@ -114,7 +117,7 @@ class PersistentPixels:
             # Static places are cut to what chance allows, so that they hardly raise the mean.
             total = np.bincount(zone, np.minimum(times, cut[zone]), n_zones)
             usual = total / np.maximum(self._pixels, 1)
-            cut = stats.poisson.isf(1e-4, usual).astype(np.int64) + 1
+            cut = critical_counts(usual, _LOG_P_CUT).astype(np.int64)
         return usual, cut
 
     def _widely(self, usual: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,7 +153,7 @@ def is_surprising(
     visits: NDArray[np.number], expected: NDArray[np.floating], n_pixels: int
 ) -> NDArray[np.bool_]:
     """Say of which places so many visits are too many, by chance, for a detector of `n_pixels`."""
-    return np.asarray(stats.poisson.sf(visits - 1, expected) * n_pixels <= FALSE_PIXELS)
+    return np.asarray(special.gammainc(visits, expected) * n_pixels <= FALSE_PIXELS)
 
 
 def _times(pixel: NDArray[np.integer], shape: tuple[int, int], reach: int) -> NDArray[np.int64]:
