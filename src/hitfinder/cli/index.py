@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from hitfinder.cli.cluster import chosen_executor, cluster_options
 from hitfinder.cli.options import POSITIVE, FiniteRange
 from hitfinder.errors import harmless
 
@@ -87,6 +88,7 @@ Hand them to CrystFEL, which integrates:
     help="Score from which a crystal counts as indexed.  [default: 22]",
 )
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@cluster_options
 @click.option("--csv", is_flag=True, help="Write the table as CSV too.")
 @click.option("--overwrite", is_flag=True, help="Replace what was indexed before.")
 def index(
@@ -101,6 +103,8 @@ def index(
     crystals: int,
     least_score: float | None,
     workers: int | None,
+    cluster: str | None,
+    cluster_given: tuple[str, ...],
     csv: bool,
     overwrite: bool,
 ) -> None:
@@ -115,21 +119,23 @@ def index(
     from hitfinder.job import index as indexing
     from hitfinder.results.run import Run
 
-    found = indexing.index(
-        run,
-        cell,
-        structure=structure,
-        pixels=pixels,
-        frames=frames,
-        false_hits=false_hits,
-        space_group=space_group,
-        bandwidth=bandwidth,
-        crystals=crystals,
-        least_score=least_score,
-        workers=workers,
-        csv=csv,
-        overwrite=overwrite,
-    )
+    with chosen_executor(cluster, cluster_given, workers) as executor:
+        found = indexing.index(
+            run,
+            cell,
+            structure=structure,
+            pixels=pixels,
+            frames=frames,
+            false_hits=false_hits,
+            space_group=space_group,
+            bandwidth=bandwidth,
+            crystals=crystals,
+            least_score=least_score,
+            workers=workers,
+            executor=executor,
+            csv=csv,
+            overwrite=overwrite,
+        )
     click.echo(f"{found.lattice}\n{_told(found, structure is not None or pixels, false_hits)}")
     if verdict := Run(run).verdict:
         click.echo(harmless(verdict))
