@@ -26,6 +26,7 @@ COMMANDS = {
     "view": ("hitfinder.cli.view:view", "Draw one frame with its peaks as a PNG."),
     "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
     "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),
+    "plan": ("hitfinder.cli.plan:plan", "Say how many pulses an experiment needs."),
     "demo": ("hitfinder.cli.demo:demo", "Simulate, run and compare with the truth, in one go."),
     "dataset": (
         "hitfinder.cli.dataset:dataset",

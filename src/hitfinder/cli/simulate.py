@@ -57,11 +57,54 @@ _VALUES = {
 """Option -> what its value is called, and its help: settings that may be drawn."""
 
 
-def _value_options(command: Any) -> Any:
-    for name, (metavar, text) in reversed(_VALUES.items()):
-        command = click.option(f"--{name.replace('_', '-')}", name, metavar=metavar, help=text)(
-            command
+def experiment_options(command: Any) -> Any:
+    """Add the options that describe an experiment, and where they are read from."""
+    values = [
+        click.option(f"--{name.replace('_', '-')}", name, metavar=metavar, help=text)
+        for name, (metavar, text) in _VALUES.items()
+    ]
+    for option in reversed(
+        (
+            click.option(
+                "--preset", metavar="NAME", help="Settings to start from.  [default: single-shot]"
+            ),
+            click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML."),
+            click.option(
+                "--detector", metavar="NAME|GEOM", help="Known detector, or a CrystFEL .geom file."
+            ),
+            click.option(
+                "--structure",
+                metavar="FILE",
+                help="PDB, CIF, MTZ or .hkl; packaged 1IC6 if not given.",
+            ),
+            click.option("--column", metavar="LABEL", help="Column of the MTZ."),
+            click.option(
+                "--cell", metavar="A,B,C[,AL,BE,GA]", help="Unit cell instead of the structure's."
+            ),
+            click.option("--space-group", metavar="NAME", help="Space group, for a .hkl list."),
+            click.option(
+                "--spectrum", metavar="NAME|FILE", help="tophat, gaussian, two-colour, sase, ..."
+            ),
+            *values,
+            click.option(
+                "--blank-fraction", type=FINITE, metavar="SHARE", help="Frames without a crystal."
+            ),
+            click.option(
+                "--orientations",
+                metavar="FILE",
+                help="CSV of reciprocal axes (astar_x ... cstar_z, in 1/m).",
+            ),
+            click.option("--seed", type=int, metavar="N", help="Fixes every frame.  [default: 0]"),
+            click.option(
+                "--set",
+                "settings_given",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Any setting, e.g. beam.tail=1.",
+            ),
         )
+    ):
+        command = option(command)
     return command
 
 
@@ -70,30 +113,8 @@ def _value_options(command: Any) -> Any:
     "-o", "--out", type=click.Path(path_type=Path), help="Folder to write to.", metavar="DIR"
 )
 @click.option("--n", type=click.IntRange(1), metavar="N", help="Frames.  [default: 100]")
-@click.option("--preset", metavar="NAME", help="Settings to start from.  [default: single-shot]")
-@click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
-@click.option("--detector", metavar="NAME|GEOM", help="Known detector, or a CrystFEL .geom file.")
-@click.option(
-    "--structure", metavar="FILE", help="PDB, CIF, MTZ or .hkl; packaged 1IC6 if not given."
-)
-@click.option("--column", metavar="LABEL", help="Column of the MTZ.")
-@click.option("--cell", metavar="A,B,C[,AL,BE,GA]", help="Unit cell instead of the structure's.")
-@click.option("--space-group", metavar="NAME", help="Space group, for a .hkl list.")
-@click.option("--spectrum", metavar="NAME|FILE", help="tophat, gaussian, two-colour, sase, ...")
-@_value_options
-@click.option("--blank-fraction", type=FINITE, metavar="SHARE", help="Frames without a crystal.")
-@click.option(
-    "--orientations", metavar="FILE", help="CSV of reciprocal axes (astar_x ... cstar_z, in 1/m)."
-)
+@experiment_options
 @click.option("--no-noise", is_flag=True, help="Write expected photons (float32), not counts.")
-@click.option("--seed", type=int, metavar="N", help="Fixes every frame.  [default: 0]")
-@click.option(
-    "--set",
-    "settings_given",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Any setting, e.g. beam.tail=1.",
-)
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
 @cluster_options
 @click.option("--overwrite", is_flag=True, help="Replace the simulation in the folder.")
@@ -112,7 +133,7 @@ def simulate(
     **given: Any,
 ) -> None:
     """Simulate frames with known Bragg peaks, water background and counting noise."""
-    changes = _changes(settings_given, given)
+    changes = changes_of(settings_given, given)
     if show_settings:
         from hitfinder.config import to_toml
         from hitfinder.simulation.presets import dotted, load_settings
@@ -137,14 +158,14 @@ def simulate(
     click.echo(f"{made.n_frames} frames: {made.master}")
 
 
-def _changes(settings_given: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that options give; --set comes last."""
+def changes_of(settings_given: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the options of an experiment give; --set comes last."""
     import tomllib
 
     from hitfinder.errors import ConfigError
 
     changes = {name: value for name, value in given.items() if value is not None}
-    if changes.pop("no_noise"):
+    if changes.pop("no_noise", False):
         changes["noise"] = False
     for text in settings_given:
         key, equals, value = text.partition("=")

@@ -149,6 +149,29 @@ class Reflections:
         )
 
 
+def unique_reflections(
+    table: StructureFactors,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the unique reflections of a crystal, Friedel mates taken together.
+
+    Returns
+    -------
+    inv_d_squared : ndarray, shape (n,)
+        1/d² of each, in Å⁻².
+    equivalents : ndarray of int, shape (n,)
+        Reflections that its symmetry and Friedel's law make of each, itself included.
+    """
+    all_, operations = table.expanded, space_group(table.space_group_name).operations()
+    rotations = np.unique([op.rot for op in operations.sym_ops], axis=0) // gemmi.Op.DEN
+    hkl = all_.hkl.astype(np.int64)
+    images = (_pack(sign * hkl @ turn) for turn in rotations for sign in (1, -1))
+    _, first, counts = np.unique(
+        functools.reduce(np.minimum, images), return_index=True, return_counts=True
+    )
+    # The list holds half of reciprocal space.
+    return all_.inv_d_squared[first], 2 * counts
+
+
 def _pack(hkl: NDArray[np.int64]) -> NDArray[np.int64]:
     """One integer for each hkl."""
     shifted = hkl + (1 << 15)
