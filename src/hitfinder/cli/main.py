@@ -23,6 +23,10 @@ COMMANDS = {
         "hitfinder.cli.index:index",
         "Orient the crystals of a run's hits; the unit cell is known.",
     ),
+    "monitor": (
+        "hitfinder.cli.monitor:monitor",
+        "Show a run, finished or not, on a page in the browser.",
+    ),
     "view": ("hitfinder.cli.view:view", "Draw one frame with its peaks as a PNG."),
     "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
     "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 
 from hitfinder.errors import ConfigError
 
 
 def require_train_extra() -> None:
     """Raise ConfigError, naming the extra, unless what training needs is there."""
-    for module in ("torch", "lightning", "safetensors", "onnx"):
+    _require("train", ("torch", "lightning", "safetensors", "onnx"))
+
+
+def require_monitor_extra() -> None:
+    """Raise ConfigError, naming the extra, unless what the page of a run needs is there."""
+    _require("monitor", ("starlette", "uvicorn"))
+
+
+def _require(extra: str, modules: Iterable[str]) -> None:
+    for module in modules:
         if importlib.util.find_spec(module) is None:
             raise ConfigError(
                 f"this needs {module}, which is not installed",
-                hint="Install it with: pip install 'hitfinder[train]'",
+                hint=f"Install it with: pip install 'hitfinder[{extra}]'",
             )

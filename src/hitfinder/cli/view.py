@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from hitfinder.cli.options import FINITE, reader_option
+from hitfinder.cli.monitor import HOST, is_of_run, show_page
+from hitfinder.cli.options import FINITE, reader_option, refuse_all_but
 from hitfinder.cli.run import geometry_options
 
 EPILOG = """\b
@@ -15,6 +16,7 @@ Examples:
   hitfinder view run7_master.h5 //12
   hitfinder view run7_master.h5 --frame 12 --zoom 850 1210 200 -o spots.png
   hitfinder view --run run7 --frame 12        (frame and peaks as in the run)
+  hitfinder view run7                         (the page of a run, in the browser)
   hitfinder view "$(head -1 run7/hits.lst)"   (a line of a list)
 """
 
@@ -40,7 +42,9 @@ Examples:
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="PNG", help="File to write.")
 @reader_option
 @geometry_options
+@click.pass_context
 def view(
+    ctx: click.Context,
     file: str | None,
     event: str | None,
     frame: int | None,
@@ -54,8 +58,14 @@ def view(
 
     Peaks that are likelier false than true have dotted circles.
 
+    A folder of a run is opened as a page in the browser, as `hitfinder monitor` does.
+
     The frame is that of EVENT ('//12', as in a CrystFEL list), of --frame, or the first one.
     """
+    if file is not None and run_dir is None and is_of_run(Path(file)):
+        refuse_all_but(ctx, ("file",), "the page of a run")
+        show_page(Path(file), HOST, 0, in_browser=True)
+        return
     if file is None and (run_dir is None or frame is None):
         raise click.UsageError("name a file, or a run and a frame: --run DIR --frame N")
     if event is not None and frame is not None:

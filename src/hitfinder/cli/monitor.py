@@ -1,0 +1,66 @@
+"""`hitfinder monitor`: the page of a run in a browser."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from hitfinder.cli.optional import require_monitor_extra
+
+HOST, PORT = "127.0.0.1", 8421
+
+EPILOG = """\b
+Examples:
+  hitfinder monitor run7
+  hitfinder monitor run7 --port 0 --open
+  hitfinder monitor run7 --host 0.0.0.0       (for other machines, with a token)
+
+The page is served until Ctrl-C. It follows a run that is still being worked on.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen at. One that other machines reach needs the token in the address that"
+    " is printed.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    metavar="N",
+    help="Port; 0 for any that is free.",
+)
+@click.option("--open", "in_browser", is_flag=True, help="Open the page in the browser.")
+def monitor(run: Path, host: str, port: int, in_browser: bool) -> None:
+    """Show a run, finished or not, on a page in the browser.
+
+    RUN is the folder that `hitfinder run` wrote, or writes.
+    """
+    show_page(run, host, port, in_browser)
+
+
+def show_page(run: Path, host: str, port: int, in_browser: bool) -> None:
+    """Serve the page of a run until Ctrl-C."""
+    require_monitor_extra()
+    from hitfinder.monitor.serve import serve
+
+    def ready(address: str) -> None:
+        click.echo(f"{run}: {address}  (Ctrl-C ends it)")
+        if in_browser:
+            webbrowser.open(address)
+
+    serve(run, host, port, ready)
+
+
+def is_of_run(folder: Path) -> bool:
+    """Say whether a folder is one that `hitfinder run` wrote."""
+    return (folder / "run.json").is_file()

@@ -1,0 +1,1 @@
+"""The page of a run: what was found, frame by frame and over time, in a browser."""

@@ -1,0 +1,208 @@
+"""What the page may ask about a run, and the answers, before they become messages."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+import numpy as np
+
+from hitfinder.errors import ConfigError, SourceError
+from hitfinder.monitor.decision import Decision
+from hitfinder.monitor.layout import Layout
+from hitfinder.monitor.packing import Packed, pack
+from hitfinder.monitor.run_frames import RunFrames
+from hitfinder.monitor.summary import plain, summarise
+from hitfinder.monitor.watched import WatchedRun
+
+GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "random-hit", "latest")
+"""Where the page can go from a frame; ``better`` and ``worse`` by score."""
+
+DOUBTFUL = 0.5
+"""Probability below which a peak is likelier false than true, and drawn in dots."""
+
+
+class Answers:
+    """Answers to what the page asks about a run. May be used by several threads.
+
+    Parameters
+    ----------
+    watched : WatchedRun
+        The run.
+    """
+
+    def __init__(self, watched: WatchedRun) -> None:
+        self.watched = watched
+        self._opening = threading.Lock()
+        self._frames: tuple[object, RunFrames, Layout | None] | None = None
+
+    def decision(self, threshold: float | None, min_peaks: int | None) -> Decision:
+        """Return the decision by limits of the reader's own, where they are given."""
+        return self.watched.decision.at(threshold, min_peaks)
+
+    def about(self) -> dict[str, Any]:
+        """Return what does not depend on the frames: names, geometry, settings."""
+        about = self.watched.about
+        frames, layout = self._opened()
+        problem = frames.problem
+        if layout is None and not problem:
+            problem = "nothing tells where the pixels are"
+        return plain(
+            {
+                "folder": str(self.watched.folder.resolve()),
+                "inputs": about["inputs"][:20],
+                "n_inputs": len(about["inputs"]),
+                "started": about.get("started"),
+                "state": self.watched.state,
+                "revision": self.watched.revision,
+                "geometry": about["geometry"],
+                "origin": about.get("origin", {}),
+                "settings": {k: v for k, v in about["settings"].items() if v is not None},
+                "estimated": about.get("estimated_geometry"),
+                "timings": about.get("timings", {}),
+                "versions": about.get("versions", {}),
+                "static": {k: v for k, v in about.get("static", {}).items() if k != "places"},
+                "threshold": self.watched.decision.threshold,
+                "min_peaks": self.watched.decision.min_peaks,
+                "false_hits": self.watched.decision.false_hits,
+                "frames_problem": problem,
+                "layout": None if layout is None else layout.told(),
+            }
+        )
+
+    def summary(self, decision: Decision) -> dict[str, Any]:
+        """Return what is counted over all frames."""
+        watched = self.watched
+        told = summarise(watched.table, decision)
+        indexed = watched.indexed()
+        if indexed is not None:
+            told["indexed"] = len(indexed)
+            told["index_rate"] = len(indexed) / told["hits"] if told["hits"] else None
+        told["revision"], told["state"] = watched.revision, watched.state
+        verdict = watched.about.get("verdict")
+        if verdict is not None and decision.as_run:
+            told["verdict"] = {name: verdict.get(name) for name in ("word", "line", "reasons")}
+        return told
+
+    def frame(self, number: int, decision: Decision) -> dict[str, Any]:
+        """Return what is known of a frame, and its peaks in their places on the picture.
+
+        Raises
+        ------
+        ConfigError
+            If the run has no such frame.
+        """
+        table, watched = self.watched.table, self.watched
+        self._check(number)
+        row = table.rows[number]
+        told = {name: row[name].item() for name in row.dtype.names if name != "status"}
+        ref = watched.run.ref(number)
+        peaks = watched.peaks_of(number)
+        _, layout = self._opened()
+        if layout is None:
+            places = np.stack([peaks["fs"], peaks["ss"]], 1)
+        else:
+            places = layout.view.place(peaks["fs"], peaks["ss"])
+        probability = peaks["probability"]
+        told |= {
+            "number": number,
+            "file": ref.file,
+            "event": ref.event,
+            "status": table.statuses[row["status"]],
+            "hit": bool(decision.hits(table)[number]),
+            "hit_in_run": bool(row["hit"]),
+            "peaks": {
+                **peaks,
+                "column": places[:, 0],
+                "row": places[:, 1],
+                "doubtful": (probability < DOUBTFUL),
+            },
+            "crystals": watched.crystals_of(number),
+        }
+        return plain(told)
+
+    def counts(self, number: int) -> Packed:
+        """Return the photons of a frame.
+
+        Raises
+        ------
+        ConfigError
+            If the run has no such frame.
+        SourceError
+            If it cannot be read.
+        """
+        self._check(number)
+        return self._opened()[0].packed(number)
+
+    def mask(self) -> Packed:
+        """Return 1 where pixels were ignored in every frame, and 0 elsewhere."""
+        return pack(self._layout().geometry.detector.full_mask.astype(np.uint8))
+
+    def pixels(self) -> Packed:
+        """Return which stored pixel each pixel of the picture shows."""
+        pixels = self._layout().pixels
+        if pixels is None:
+            raise ConfigError("the picture is the frame as it is stored")
+        return pack(pixels)
+
+    def go(self, goal: str, number: int, decision: Decision) -> int | None:
+        """Return the frame to go to from a frame; None if there is none.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such goal.
+        """
+        table = self.watched.table
+        hit, ok = decision.hits(table), table.ok
+        hits, done = np.flatnonzero(hit), np.flatnonzero(ok)
+        score = np.where(ok, np.nan_to_num(table.rows["score"], nan=-np.inf), -np.inf)
+        ranked = done[np.argsort(-score[done], kind="stable")]
+        rank = int(np.flatnonzero(ranked == number)[0]) if number in ranked else -1
+        found: Any
+        if goal == "next-hit":
+            found = hits[hits > number][:1]
+        elif goal == "previous-hit":
+            found = hits[hits < number][-1:]
+        elif goal == "best":
+            found = ranked[:1]
+        elif goal == "better":
+            found = ranked[rank - 1 : rank] if rank > 0 else []
+        elif goal == "worse":
+            found = ranked[rank + 1 : rank + 2]
+        elif goal in ("random", "random-hit"):
+            among = hits if goal == "random-hit" else done
+            found = [random.choice(among)] if len(among) else []
+        elif goal == "latest":
+            found = done[-1:]
+        else:
+            raise ConfigError(f"unknown goal {goal!r}", hint=f"Use one of {', '.join(GOALS)}.")
+        return int(found[0]) if len(found) else None
+
+    def close(self) -> None:
+        """Close the files of the frames."""
+        if self._frames is not None:
+            self._frames[1].close()
+
+    def _check(self, number: int) -> None:
+        if not 0 <= number < len(self.watched.table):
+            last = len(self.watched.table) - 1
+            raise ConfigError(f"the run has no frame {number}, the last is {last}")
+
+    def _layout(self) -> Layout:
+        layout = self._opened()[1]
+        if layout is None:
+            raise SourceError("missing-file", "nothing tells where the pixels are")
+        return layout
+
+    def _opened(self) -> tuple[RunFrames, Layout | None]:
+        """Return the frames and their layout, opened at first need and whenever the run changes."""
+        with self._opening:
+            run = self.watched.run
+            if self._frames is None or self._frames[0] is not run:
+                self.close()
+                frames = RunFrames(run, len(self.watched.table))
+                layout = None if frames.geometry is None else Layout(frames.geometry)
+                self._frames = run, frames, layout
+            return self._frames[1], self._frames[2]

@@ -1,0 +1,187 @@
+// The page: what is shown, and what happens when something changes.
+
+import { showBest, showDetails, showNumbers, showState, showVerdict } from "./cards.js";
+import { makeCharts } from "./charts.js";
+import { NoteBook } from "./notes.js";
+import { ask, askArray, listen } from "./server.js";
+import { Viewer } from "./viewer.js";
+import { element, isNumber, number, percent } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const page = { about: null, summary: null, frame: null, threshold: null, state: "", heard: true, boot: null };
+const viewer = new Viewer();
+const charts = makeCharts((frame) => open(frame), () => page.about);
+const book = new NoteBook(() => page.frame, (frame) => open(frame), complain);
+
+function complain(text) { byId("trouble").textContent = text; byId("trouble").hidden = !text; }
+
+function limits(more = {}) {
+  const asked = new URLSearchParams(more);
+  if (page.threshold !== null) asked.set("threshold", page.threshold);
+  const text = asked.toString();
+  return text ? `?${text}` : "";
+}
+
+function remember() {
+  const kept = new URLSearchParams();
+  if (page.frame !== null) kept.set("frame", page.frame);
+  if (page.threshold !== null) kept.set("threshold", page.threshold);
+  history.replaceState(null, "", `#${kept}`);
+}
+
+// --- the run ---
+
+let detectorOf = null;
+
+async function readAbout() {
+  const about = page.about = await ask("/api/about");
+  const names = about.inputs.map((name) => name.split("/").pop());
+  const more = about.n_inputs > 1 ? ` and ${about.n_inputs - 1} more` : "";
+  const title = (names[0] ?? "run") + more;
+  document.title = `${title} – hitfinder`;
+  byId("title").textContent = title;
+  const { geometry } = about;
+  byId("subtitle").textContent = `${geometry.detector}, ${geometry.shape[1]} × ${geometry.shape[0]} pixels · ${number(geometry.photon_energy_ev, 5)} eV · camera length ${number(1e3 * geometry.camera_length_m, 5)} mm · ${about.started ?? ""}`;
+  complain(about.frames_problem ? `Frames cannot be shown: ${about.frames_problem}` : "");
+  showDetails(about);
+  await readDetector(about.layout);
+}
+
+async function readDetector(layout) {
+  const told = JSON.stringify(layout);
+  if (told === detectorOf) return;
+  detectorOf = told;
+  if (!layout) { viewer.setDetector(null, null, null); return; }
+  const [mask, pixels] = await Promise.all([askArray("/api/mask"), layout.as_stored ? null : askArray("/api/pixels")]);
+  viewer.setDetector(layout, pixels && pixels.data, mask.data);
+}
+
+async function readSummary() {
+  const told = page.summary = await ask(`/api/summary${limits()}`);
+  page.state = told.state;
+  showState(page.state, page.heard);
+  showVerdict(told);
+  showNumbers(told, page.about);
+  showBest(told, page.frame, open);
+  showThreshold(told);
+  for (const chart of charts) chart.show(told);
+}
+
+function showThreshold(told) {
+  if (document.activeElement !== byId("least")) byId("least").value = Number(told.threshold.toFixed(3));
+  byId("slide").max = Math.max(10, 2 * page.about.threshold, Number(told.threshold));
+  byId("slide").value = told.threshold;
+  byId("blank").textContent = isNumber(told.false_hits) ? `${percent(told.false_hits, 2)} of blank frames reach it` : "";
+  byId("reset").hidden = byId("again").hidden = told.as_run;
+  byId("again").replaceChildren("Only shown so on this page; peaks are as the run kept them. To have the run so: ",
+    element("code", {}, `hitfinder rehit ${page.about.folder} --hit-threshold ${Number(told.threshold.toFixed(3))}`));
+}
+
+async function changed(told) {
+  try {
+    if (page.boot !== null && page.boot !== told.boot) detectorOf = null;
+    const fresh = page.boot !== told.boot || page.revision !== told.revision;
+    [page.boot, page.revision] = [told.boot, told.revision];
+    await book.read();
+    if (!fresh) return;
+    await readAbout();
+    await readSummary();
+    if (page.frame === null) await first();
+    else await open(page.frame);
+  } catch (error) { complain(error.message); }
+}
+
+function heard(there) { page.heard = there; showState(page.state, there); }
+
+async function first() {
+  const kept = new URLSearchParams(location.hash.slice(1));
+  if (kept.has("frame")) await open(Number(kept.get("frame")));
+  else await go("best");
+}
+
+// --- the frame ---
+
+let asked = 0;
+
+async function open(frame) {
+  const turn = ++asked;
+  byId("stage").classList.add("busy");
+  try {
+    const told = await ask(`/api/frame/${frame}${limits()}`);
+    if (turn !== asked) return;
+    page.frame = told.number;
+    byId("number").value = told.number;
+    remember();
+    const words = describe(told);
+    byId("about-frame").replaceChildren(...words);
+    const spoken = byId("about-frame").textContent;
+    showBest(page.summary, page.frame, open);
+    try {
+      const counts = await askArray(`/api/frame/${frame}/counts`);
+      if (turn === asked) viewer.show(counts, told.peaks, spoken);
+    } catch (error) {
+      if (turn === asked) viewer.showNone(error.message, told.peaks, spoken);
+    }
+    viewer.shown = told.number;
+  } catch (error) { complain(error.message); }
+  finally { if (turn === asked) byId("stage").classList.remove("busy"); }
+}
+
+function describe(told) {
+  const kind = told.status !== "ok" ? told.status : told.hit ? "hit" : "no hit";
+  const parts = [element("b", {}, `Frame ${number(told.number)} `), element("span", { class: told.hit ? "hit" : "" }, kind)];
+  const rest = [];
+  if (isNumber(told.score)) rest.push(`score ${number(told.score)}`);
+  const doubtful = told.peaks.doubtful.filter(Boolean).length;
+  rest.push(`${number(told.n_peaks)} peaks${doubtful ? `, ${number(doubtful)} doubtful (dotted)` : ""}`);
+  if (isNumber(told.resolution_a)) rest.push(`to ${number(told.resolution_a, 2)} Å`);
+  if (isNumber(told.background_per_pixel)) rest.push(`background ${number(told.background_per_pixel, 2)}`);
+  const indexed = told.crystals.filter((crystal) => crystal.indexed);
+  if (indexed.length) rest.push(`indexed: ${indexed.map((c) => `${number(c.n_indexed, 2)} of ${number(c.n_peaks)} peaks`).join(", ")}`);
+  const where = `${told.file.split("/").pop()} ${told.event}`.trim();
+  parts.push(` · ${rest.join(" · ")} · ${where}`);
+  return parts;
+}
+
+async function go(goal) {
+  try {
+    const told = await ask(`/api/go/${goal}${limits({ frame: page.frame ?? -1 })}`);
+    if (told.frame !== null) await open(told.frame);
+  } catch (error) { complain(error.message); }
+}
+
+// --- what the reader does ---
+
+async function setThreshold(value) {
+  const same = value === null || !Number.isFinite(value) || Math.abs(value - page.about.threshold) < 5e-4;
+  page.threshold = same ? null : value;
+  remember();
+  try {
+    await readSummary();
+    if (page.frame !== null) byId("about-frame").replaceChildren(...describe(await ask(`/api/frame/${page.frame}${limits()}`)));
+  } catch (error) { complain(error.message); }
+}
+
+let sliding = null;
+byId("slide").addEventListener("input", (event) => {
+  byId("least").value = event.target.value;
+  clearTimeout(sliding);
+  sliding = setTimeout(() => setThreshold(event.target.valueAsNumber), 120);
+});
+byId("least").addEventListener("change", (event) => setThreshold(event.target.valueAsNumber));
+byId("threshold").addEventListener("submit", (event) => { event.preventDefault(); setThreshold(byId("least").valueAsNumber); });
+byId("reset").addEventListener("click", () => setThreshold(null));
+byId("number").addEventListener("change", (event) => { if (event.target.value !== "") open(Math.max(0, Math.floor(event.target.valueAsNumber))); });
+byId("walk").addEventListener("click", (event) => { if (event.target.dataset.go) go(event.target.dataset.go); });
+
+const GOALS = { n: "next-hit", p: "previous-hit", b: "best", k: "better", j: "worse", r: "random", h: "random-hit" };
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) && event.target.type !== "checkbox") return;
+  if (GOALS[event.key]) go(GOALS[event.key]);
+  else if (!viewer.key(event.key)) return;
+  event.preventDefault();
+});
+
+const kept = new URLSearchParams(location.hash.slice(1)).get("threshold");
+if (kept !== null && Number.isFinite(Number(kept))) page.threshold = Number(kept);
+listen(changed, heard);

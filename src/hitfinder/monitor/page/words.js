@@ -1,0 +1,36 @@
+// Numbers as people read them.
+
+export const NONE = "–";
+
+export function isNumber(value) { return typeof value === "number" && Number.isFinite(value); }
+
+/** Writes a number with some digits, grouped thousands, powers of ten when far out. */
+export function number(value, digits = 3) {
+  if (!isNumber(value)) return NONE;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e7) return grouped(String(value));
+  if (size >= 10 ** digits && size < 1e7) return grouped(value.toFixed(0));
+  if (size >= 1e-3 && size < 10 ** digits) return String(Number(value.toPrecision(digits)));
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const raised = String(Number(exponent)).replace(/[-0-9]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+  return `${Number(mantissa)}·10${raised}`;
+}
+
+function grouped(text) { return text.replace(/\B(?=(\d{3})+$)/g, "\u2009"); }
+
+export function percent(share, digits = 3) {
+  return isNumber(share) ? `${number(100 * share, digits)}\u00a0%` : NONE;
+}
+
+/** Makes an element with text or children; attributes by name. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "class") made.className = value;
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}

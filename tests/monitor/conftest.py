@@ -1,0 +1,100 @@
+import contextlib
+import dataclasses
+import http.client
+import json
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+import hitfinder as hf
+from hitfinder.geometry.detector import Detector, Panel
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.write import NexusWriter
+
+pytest.importorskip("uvicorn")
+
+from hitfinder.monitor.serve import PageServer
+
+SHAPE, N_FRAMES = (200, 220), 60
+
+
+def write_frames(master: Path) -> Path:
+    """Write a master of frames, every other one with spots of one pixel."""
+    panel = Panel("p0", 0, 0, SHAPE[1], SHAPE[0], -110.0, -100.0)
+    geometry = Geometry(Detector("small", SHAPE, (panel,)), 0.03, 6000.0)
+    master.parent.mkdir(parents=True, exist_ok=True)
+    with NexusWriter(master, geometry, np.uint16, frames_per_file=20) as writer:
+        for index in range(N_FRAMES):
+            rng = np.random.default_rng([7, index])
+            frame = rng.poisson(0.02, SHAPE).astype(np.uint16)
+            n_spots = 4 + index % 5 if index % 2 else 0
+            for place in rng.choice(18 * 20, n_spots, replace=False):
+                row, column = 10 * (place // 20) + 8 + index % 7, 10 * (place % 20) + 8 + index % 5
+                frame[row, column] += rng.integers(12, 30)
+            writer.write(frame)
+    return master
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """Folder of a finished run, whose frames are beside it."""
+    place = tmp_path_factory.mktemp("monitor")
+    master = write_frames(place / "frames" / "run_master.h5")
+    hf.run(master, place / "run", workers=1, hot_pixel_frames=0)
+    return place / "run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A server and ways to ask it."""
+
+    server: PageServer
+    folder: Path
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.server.address).port
+
+    def ask(self, path, method="GET", body=None, **headers):
+        """Return status, headers and body of the answer; `None` as a header leaves it out."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = {"host": f"127.0.0.1:{self.port}"} | {
+            k.replace("_", "-"): v for k, v in headers.items()
+        }
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {k: v for k, v in sent.items() if v is not None})
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def json(self, path):
+        status, _, body = self.ask(path)
+        assert status == 200, body
+        return json.loads(body)
+
+
+@contextlib.contextmanager
+def serving(folder, host="127.0.0.1", port=0):
+    server = PageServer(folder, host, port)
+    thread = threading.Thread(target=server.serve_until_stopped, daemon=True)
+    thread.start()
+    try:
+        yield Served(server, folder)
+    finally:
+        server.stop()
+        thread.join(20)
+        assert not thread.is_alive(), "the server does not end"
+
+
+@pytest.fixture(scope="session")
+def served(finished):
+    with serving(finished) as one:
+        yield one
+
+
+@pytest.fixture
+def serve():
+    """Serve a folder in a block."""
+    return serving
