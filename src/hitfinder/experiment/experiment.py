@@ -21,6 +21,7 @@ from hitfinder.experiment.beam import (
 )
 from hitfinder.experiment.gain import check_gain
 from hitfinder.experiment.masks import masks_of
+from hitfinder.experiment.noise import DetectorNoise, check_calibrated, log_noise, noise_of
 from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
 from hitfinder.experiment.reach import doubt
 from hitfinder.experiment.recognise import closest, recognise
@@ -60,6 +61,8 @@ class Experiment:
         What CrystFEL is to be told besides the geometry, for frames as they are stored.
     masks : FrameMasks, optional
         Masks of frames beyond the geometry's; `source` has them in its counts already.
+    noise : DetectorNoise, optional
+        Noise of a detector that does not count; `source` has its offsets taken away.
     """
 
     geometry: Geometry
@@ -71,6 +74,7 @@ class Experiment:
     camera_lengths_m: Values | None = None
     directives: Directives = dataclasses.field(default_factory=Directives)
     masks: FrameMasks | None = None
+    noise: DetectorNoise | None = None
 
     def with_detector(self, detector: Detector, **origin: str) -> Experiment:
         """Return this experiment with another detector, and where that is taken from."""
@@ -104,6 +108,10 @@ class Experiment:
             log.warning("%s: %s", self.placed, f"{unlikely}; is that right?")
         if self.masks is not None:
             log.info("frames have different masks, each its own: %s", self.masks.summary)
+        log_noise(
+            *(self.noise, self.source, geometry.detector.full_mask),
+            *(self.adu_per_photon, self.origin.get("adu_per_photon", "assumed")),
+        )
         energy, length = geometry.photon_energy_ev, geometry.camera_length_m
         warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
         warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
@@ -204,12 +212,15 @@ def experiment_of(
         experiment = _from_geom(settings, geom, source)
     else:
         experiment = _from_names(settings, source)
-    experiment = _with_saturation(_with_masks(experiment, settings, geom, source), geom, source)
+    experiment = _with_masks(experiment, settings, geom, source)
+    mask = experiment.geometry.detector.full_mask
+    check_calibrated(source, mask)
+    if experiment.origin.get("adu_per_photon") == "assumed":
+        check_gain(source, mask)
+    experiment = _with_saturation(_with_noise(experiment, geom, source), geom, source)
     if settings.beam_center is not None:
         detector = experiment.geometry.detector.with_beam_center(*settings.beam_center)
         experiment = experiment.with_detector(detector, beam_center=GIVEN)
-    if experiment.origin.get("adu_per_photon") == "assumed":
-        check_gain(source, experiment.geometry.detector.full_mask)
     return experiment
 
 
@@ -234,6 +245,18 @@ def _with_masks(
     )
 
 
+def _with_noise(experiment: Experiment, geom: GeomFile | None, source: FrameSource) -> Experiment:
+    """Measure the noise of a detector that does not count, and have its offsets taken away."""
+    detector, scale = experiment.geometry.detector, experiment.adu_per_photon
+    noise = noise_of(source, geom, scale, detector)
+    if noise is None:
+        return experiment
+    photons = in_photons(source, geom, scale, noisy=detector)
+    if experiment.masks is not None:
+        photons = MaskedSource(photons, experiment.masks)
+    return dataclasses.replace(experiment, source=photons, noise=noise)
+
+
 def _with_saturation(
     experiment: Experiment, geom: GeomFile | None, source: FrameSource
 ) -> Experiment:
@@ -247,7 +270,8 @@ def _with_saturation(
         whole = source.dtype.kind in "iu"
         if not (whole and stored >= np.iinfo(source.dtype).max):
             max_adu = stored - 1 if whole else float(np.nextafter(np.float32(stored), 0))
-    directives = directives_of(geom, unread_flags(source.dtype, scale), max_adu)
+    unread = unread_flags(source.dtype, scale, noisy=experiment.noise is not None)
+    directives = directives_of(geom, unread, max_adu)
     if stored is not None:
         detector = dataclasses.replace(detector, saturation=stored / scale)
     return dataclasses.replace(experiment.with_detector(detector, **origin), directives=directives)

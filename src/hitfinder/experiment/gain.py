@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +51,7 @@ def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
     """
     if source.dtype.kind != "f":
         return
-    values = np.concatenate([np.empty(0), *_samples(source, mask)])
+    values = sample(source, mask)
     other = values[values != 0]
     if not other.size or np.mean(np.abs(other - np.rint(other)) > 1e-3) <= _NOT_WHOLE:
         return
@@ -65,16 +64,42 @@ def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
         raise GeometryError(f"{what}; their histogram says about {photon:.3g}", file, hint)
 
 
-def _samples(source: FrameSource, mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
-    """Take values of good pixels from frames that can be read."""
+def sample(
+    source: FrameSource, mask: NDArray[np.bool_], most: int | None = None
+) -> NDArray[np.float64]:
+    """Return values of good pixels from some frames that can be read.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Frames as they are stored.
+    mask : ndarray of bool, shape of a frame
+        True where a pixel is ignored.
+    most : int, optional
+        Frames, at most.
+
+    Returns
+    -------
+    ndarray of float64
+        Without those at the top of an integer type, which are no readings.
+    """
+    taken = [np.empty(0)]
     with copy.deepcopy(source) as frames:
-        for index in np.unique(np.linspace(0, len(frames) - 1, _FRAMES).astype(int)):
+        for index in sampled(frames)[:most]:
             try:
-                values = frames.read(int(index))[~mask]
+                values = frames.read(index)[~mask]
             except SourceError:
                 continue
+            if values.dtype.kind in "iu":
+                values = values[values != np.iinfo(values.dtype).max]
             values = values[np.isfinite(values)].astype(np.float64)
-            yield values[:: max(1, values.size // _PIXELS)]
+            taken.append(values[:: max(1, values.size // _PIXELS)])
+    return np.concatenate(taken)
+
+
+def sampled(source: FrameSource) -> list[int]:
+    """Return the numbers of some frames, spread over a source."""
+    return np.unique(np.linspace(0, len(source) - 1, _FRAMES).astype(int)).tolist()
 
 
 def photon_value(values: NDArray[np.floating]) -> float | None:

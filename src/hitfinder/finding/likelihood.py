@@ -12,11 +12,11 @@ from hitfinder import config
 from hitfinder.finding import peaks, score
 from hitfinder.finding import texture as local
 from hitfinder.finding.candidates import CandidateSearch
+from hitfinder.finding.counting import FrameCounter
 from hitfinder.finding.crowded import crowded_rings
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.poisson import critical_counts
-from hitfinder.finding.rates import RingRates
-from hitfinder.finding.readings import FrameReader, Readings
+from hitfinder.finding.readings import Readings
 from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.selection import select_by_significance
@@ -81,8 +81,7 @@ class LikelihoodFinder:
             local.patches(self._points, self.rings.weight),
         )
         self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE)
-        self._reader = FrameReader(self.rings, geometry.detector.saturation)
-        self._rates = RingRates(self.rings)
+        self._counter = FrameCounter(self.rings, geometry.detector)
 
     def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and score it.
@@ -92,7 +91,8 @@ class LikelihoodFinder:
         frame : ndarray, shape of the geometry
             Photon counts, of any real type. Negative and NaN pixels, and those at the top of an
             integer type, count as masked; so do saturated pixels where they are over 1 % of the
-            frame, since they then tell nothing of single peaks.
+            frame, since they then tell nothing of single peaks. Numbers that are not whole may have
+            Gaussian noise around an offset, as `hitfinder.experiment.zeropeak` measures it.
         mask : ndarray of bool, optional
             Further pixels to ignore in this frame.
 
@@ -112,10 +112,9 @@ class LikelihoodFinder:
 
         Parameters and errors are those of a call.
         """
-        read = self._reader.read(frame, mask)
+        read, rate = self._counter.count(frame, mask)
         if not read.n_read:
             return self._nothing(read)
-        rate = self._rates.of(read)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
         found, texture, left_out = self._peaks(read, rate, chance)
@@ -199,8 +198,8 @@ class LikelihoodFinder:
         rate : ndarray, shape (n_rings,)
             Background per pixel at weight 1 (`Rings.weight`), in photons.
         """
-        read = self._reader.read(frame, mask)
-        return read.counts, self._rates.of(read)
+        read, rate = self._counter.count(frame, mask)
+        return read.counts, rate
 
     def _peaks(
         self,
@@ -213,10 +212,9 @@ class LikelihoodFinder:
         The most significant come first.
         """
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
-        weight_range = rings.weight_range
-        counts = read.counts
+        weight_range, counts = rings.weight_range, read.counts
         found, dropped = self._search.find(counts, rate, read.lit)
-        self._reader.note(found)
+        self._counter.note(found)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
         variance = local.texture_variance(self._points, counts, *self._patches, rate, bright)
@@ -235,13 +233,18 @@ class LikelihoodFinder:
             rate,
             bright,
             faint,
+            read.values,
             measures,
         )
-        return _as_peaks(measures[:n]), float(variance), dropped or n == MOST_PEAKS
+        return _as_peaks(measures[:n], read), float(variance), dropped or n == MOST_PEAKS
 
 
-def _as_peaks(measures: NDArray[np.float64]) -> NDArray[np.void]:
+def _as_peaks(measures: NDArray[np.float64], read: Readings) -> NDArray[np.void]:
     """Name the columns that `collect_peaks` writes, most significant first."""
     names = ("fs", "ss", "photons", "background", "log_p", "n_pixels", "maximum", "snr")
     out = peaks.peak_table(**dict(zip(names, measures.T, strict=True)))
+    if read.analog is not None:
+        noise = out["n_pixels"] * read.analog.sigma_at(out["fs"], out["ss"]) ** 2
+        variance = np.maximum(out["photons"] + out["background"], 1) + noise
+        out["snr"] = out["photons"] / np.sqrt(variance)
     return out[np.argsort(out["log_p"], kind="stable")]

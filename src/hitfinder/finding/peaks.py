@@ -198,7 +198,18 @@ def test_candidates(candidates, log_p_max, work, position, weight, rate, tested)
 
 @njit(cache=True, nogil=True)
 def collect_peaks(
-    candidates, log_p_max, variance, work, ring, position, weight, rate, bright, faint, peaks
+    candidates,
+    log_p_max,
+    variance,
+    work,
+    ring,
+    position,
+    weight,
+    rate,
+    bright,
+    faint,
+    values,
+    peaks,
 ):
     """Turn candidates into separate peaks.
 
@@ -218,6 +229,8 @@ def collect_peaks(
         As for `hitfinder.finding.texture.neighbourhood`; `work` is changed.
     faint : ndarray of int32, shape (n_rings,)
         Counts at and above which a pixel touching a peak belongs to it.
+    values : ndarray, shape (ss, fs)
+        What the photons of a peak are summed from: the counts, or the values they stand for.
     peaks : ndarray of float64, shape (n, N_MEASURES)
         Written: fs, ss, photons, background, log_p, pixels, brightest pixel, signal-to-noise.
 
@@ -244,7 +257,7 @@ def collect_peaks(
             continue
         n = _grow(row, column, rows, columns, work, ring, faint, extent)
         n = brightest(extent, n, local, work, ring, position, weight, rate, faint, part)
-        _measure(extent[:n], local[0], log_p, work, position, weight, rate, peaks[n_peaks])
+        _measure(extent[:n], local[0], log_p, values, position, weight, rate, peaks[n_peaks])
         _claim(extent[:n], work)
         n_peaks += 1
     return n_peaks
@@ -280,13 +293,13 @@ def _grow(row, column, rows, columns, work, ring, faint, extent):
 
 
 @njit(cache=True, nogil=True)
-def _measure(extent, factor, log_p, work, position, weight, rate, peak):
-    """Sum and centroid of the counts above background; pixel centres are at +0.5."""
+def _measure(extent, factor, log_p, values, position, weight, rate, peak):
+    """Sum and centroid of the photons above background; pixel centres are at +0.5."""
     total = mean = top = 0.0
     moment = moment_fs = moment_ss = 0.0
     for e in range(extent.shape[0]):
         i, j = extent[e]
-        n = work[i, j]
+        n = values[i, j]
         background = factor * expected(i, j, position, weight, rate)
         total += n
         mean += background

@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.experiment.zeropeak import Block, ReadNoise, corrected, read_noise
 from hitfinder.finding import background
 from hitfinder.finding.lit import MOST_LIT, WORDS, Lit, clear, list_lit, load_lit, masked_blocks
+from hitfinder.finding.noisy import first_counts
 from hitfinder.finding.rings import Rings
+from hitfinder.geometry.detector import Detector
 
 _SATURATED = 0.01
 _COUNT_LIMIT = 1 << 24
 _ROOM = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Analog:
+    """What a detector that does not count reads.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape of the geometry
+        Photons with noise around zero; overwritten by the next frame.
+    blocks : sequence of tuple of slice
+        Rows and columns of the panels.
+    sigma : ndarray, shape (n_panels,)
+        Standard deviation of the noise of each panel, in photons.
+    """
+
+    values: NDArray[np.float32]
+    blocks: Sequence[Block]
+    sigma: NDArray[np.float64]
+
+    @property
+    def usual_sigma(self) -> float:
+        """That of the panel in the middle."""
+        return float(np.median(self.sigma))
+
+    def sigma_at(self, fs: NDArray, ss: NDArray) -> NDArray[np.float64]:
+        """Return the noise of the panels at some places; 0 outside them."""
+        out = np.zeros(len(fs))
+        for (rows, columns), sigma in zip(self.blocks, self.sigma, strict=True):
+            inside = (rows.start <= ss) & (ss < rows.stop)
+            out[inside & (columns.start <= fs) & (fs < columns.stop)] = sigma
+        return out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +70,8 @@ class Readings:
         Pixels that read more than zero.
     lit : Lit, optional
         These pixels, if they are few.
+    analog : Analog, optional
+        What the counts stand for, if the detector does not count.
     """
 
     counts: NDArray[np.int32]
@@ -42,6 +80,12 @@ class Readings:
     lost: int
     n_lit: int
     lit: Lit | None = None
+    analog: Analog | None = None
+
+    @property
+    def values(self) -> NDArray:
+        """Photons of each pixel, as they were measured."""
+        return self.counts if self.analog is None else self.analog.values
 
 
 class FrameReader:
@@ -51,14 +95,15 @@ class FrameReader:
     ----------
     rings : Rings
         Rings of the geometry.
-    saturation : float, optional
-        Counts at which the detector stops counting.
+    detector : Detector
+        Its panels, and the counts at which it stops counting.
     """
 
-    def __init__(self, rings: Rings, saturation: float | None) -> None:
+    def __init__(self, rings: Rings, detector: Detector) -> None:
         self._ring = rings.index
         self._n_good = int(rings.n_pixels.sum())
-        self._limit = min(_COUNT_LIMIT, saturation or _COUNT_LIMIT)
+        self.limit = int(min(_COUNT_LIMIT, detector.saturation or _COUNT_LIMIT))
+        self._blocks = [panel.slices for panel in detector]
         self._counts = np.empty(rings.index.shape, np.int32)
         room = int(MOST_LIT * self._n_good) + _ROOM
         self._at, self._lit_counts, self._lost = np.empty((3, room), np.int32)
@@ -67,6 +112,7 @@ class FrameReader:
         self._before: Lit | None = None
         self._marked = np.empty((0, 2), np.int32)
         self._is_dark = True
+        self._values: NDArray[np.float32] | None = None
 
     def note(self, candidates: NDArray[np.int32]) -> None:
         """Take note of the candidates from which peaks are grown, whose pixels get marks."""
@@ -74,6 +120,8 @@ class FrameReader:
 
     def read(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Readings:
         """Turn a frame into counts; see `hitfinder.finding.likelihood.LikelihoodFinder`.
+
+        Where the detector does not count, they are `hitfinder.finding.noisy.first_counts`.
 
         Raises
         ------
@@ -85,23 +133,41 @@ class FrameReader:
             frame = frame.astype(frame.dtype.newbyteorder("="))
         if frame.shape != self._ring.shape:
             raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._ring.shape}")
-        limit = self._limit
-        bad: float | int = -1
+        ring = self._read_where(mask)
         if frame.dtype.kind in "iu":
-            bad = np.iinfo(frame.dtype).max
-            limit = min(limit, bad)
-        elif frame.dtype.kind == "f":
-            frame = np.rint(background.compilable(frame))
-        else:
+            dark = self._read_lit(frame) if mask is None and self._is_dark else None
+            return dark or self._load(frame, ring, np.iinfo(frame.dtype).max)
+        if frame.dtype.kind != "f":
             raise ValueError(f"frames of type {frame.dtype} are not counts")
+        frame = background.compilable(frame)
+        noise = read_noise(frame, ring >= 0, self._blocks)
+        if noise is None:
+            return self._load(np.rint(frame), ring, -1)
+        return self._load_noisy(frame, ring, noise)
+
+    def again(self, read: Readings) -> Readings:
+        """Sum up the counts of the last frame after they were changed."""
+        summed = self._load(read.counts, self._ring, -1)
+        return dataclasses.replace(summed, analog=read.analog)
+
+    def _load_noisy(self, frame: NDArray, ring: NDArray[np.int16], noise: ReadNoise) -> Readings:
+        """Take the offsets out, and take first counts."""
+        if self._values is None:
+            self._values = np.empty(self._ring.shape, np.float32)
+        corrected(frame, noise, self._blocks, self._values)
+        self._counts.fill(-1)
+        for block, sigma in zip(self._blocks, noise.sigma, strict=True):
+            first_counts(self._values[block], float(sigma), self.limit, self._counts[block])
+        read = self._load(self._counts, ring, -1)
+        return dataclasses.replace(read, analog=Analog(self._values, self._blocks, noise.sigma))
+
+    def _load(self, frame: NDArray, ring: NDArray[np.int16], bad: int) -> Readings:
+        """Copy counts, and sum them up; `bad` marks pixels without a reading."""
+        limit = min(self.limit, bad) if bad > 0 else self.limit
         kind, counts = frame.dtype.type, self._counts
-        if mask is None and self._is_dark and frame.dtype.kind in "iu":
-            read = self._read_lit(frame, kind(bad), kind(limit))
-            if read is not None:
-                return read
         self._before = None
         photons, n_bad, n_lit, n_full = background.load_frame(
-            frame, self._read_where(mask), kind(bad), kind(limit), counts
+            frame, ring, kind(bad), kind(limit), counts
         )
         if n_full > _SATURATED * max(self._n_good, 1):
             n_bad += n_full
@@ -110,10 +176,9 @@ class FrameReader:
         self._is_dark = bool(n_lit < self._at.size)
         return Readings(counts, int(photons), n_read, self._n_good - n_read, int(n_lit))
 
-    def _read_lit(
-        self, frame: NDArray[np.integer], bad: np.integer, limit: np.integer
-    ) -> Readings | None:
+    def _read_lit(self, frame: NDArray[np.integer]) -> Readings | None:
         """Turn a frame into counts by the pixels that hold photons; None if these are too many."""
+        kind, bad = frame.dtype.type, np.iinfo(frame.dtype).max
         counts, before = self._counts, self._before
         if before is None:
             counts[:] = 0
@@ -128,7 +193,7 @@ class FrameReader:
         if n < 0:
             return None
         n, n_lost, photons, n_full = load_lit(
-            *(values, listed[:n], self._ring.ravel(), bad, limit),
+            *(values, listed[:n], self._ring.ravel(), kind(bad), kind(min(self.limit, bad))),
             *(counts.ravel(), self._at, self._lit_counts, self._lost),
         )
         if n < 0 or n_full > _SATURATED * max(self._n_good, 1):

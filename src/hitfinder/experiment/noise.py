@@ -1,0 +1,215 @@
+"""What some frames of a job tell of the noise of its detector, and what is doubtful about it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import GeometryError, SourceError
+from hitfinder.experiment.gain import photon_value, sample, sampled
+from hitfinder.experiment.photons import PhotonSource
+from hitfinder.geometry.crystfel import GeomFile
+from hitfinder.geometry.detector import Detector
+from hitfinder.io.source import FrameSource
+
+log = logging.getLogger(__name__)
+
+_ANOTHER_PHOTON = 0.15
+"""Relative difference from the gain from which the frames' own size of a photon contradicts it."""
+
+_MUCH_NOISE = 0.5
+"""Photons. With more, one photon is not told from none."""
+
+_SPOT_PIXELS, _SURE_SIGMAS = 9, 6.0
+
+_GAIN_BIT, _PEDESTAL, _MORE_THAN_LIGHT = 14, 100.0, 3.0
+_FEW = 0.001
+"""Share of the pixels that may read less than a pedestal, as dead ones do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorNoise:
+    """Noise of a detector that does not count, in photons.
+
+    Attributes
+    ----------
+    sigma, offset : float
+        Standard deviation of the noise and what pixels without a photon read, of the panel and
+        frame in the middle.
+    largest_offset : float
+        The offset furthest from 0 of a panel and frame.
+    seen : float
+        Share of panels and frames that show where zero photons are. In the others the noise is
+        taken from those, or from how much neighbours differ.
+    """
+
+    sigma: float
+    offset: float
+    largest_offset: float
+    seen: float
+
+    @property
+    def told(self) -> str:
+        """The noise in words."""
+        text = f"noise {self.sigma:.2f} photons"
+        if not self.seen:
+            return f"{text}, told by how much neighbouring pixels differ; no pixels without photons"
+        return (
+            f"{text}, offset {self.offset:+.2f}, at most {self.largest_offset:+.2f}; it is taken "
+            "away from each panel of each frame"
+        )
+
+    @property
+    def doubt(self) -> str:
+        """What is lost by it; empty if single photons are told from none."""
+        if self.sigma <= _MUCH_NOISE:
+            return ""
+        least = _SURE_SIGMAS * math.sqrt(_SPOT_PIXELS) * self.sigma
+        return (
+            f"noise of {self.sigma:.2f} photons a pixel hides single photons: a spot of "
+            f"{_SPOT_PIXELS} pixels needs about {least:.0f} photons; is the gain right?"
+        )
+
+
+def noise_of(
+    source: FrameSource, geom: GeomFile | None, adu_per_photon: float, detector: Detector
+) -> DetectorNoise | None:
+    """Measure the noise of a detector on some of its frames.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Frames as they are stored.
+    geom : GeomFile, optional
+        Has the values that mark bad pixels.
+    adu_per_photon : float
+        Stored value of one photon.
+    detector : Detector
+        Panels and mask.
+
+    Returns
+    -------
+    DetectorNoise or None
+        None if it counts photons.
+    """
+    if source.dtype.kind != "f" and adu_per_photon == 1:
+        return None
+    found = []
+    with copy.deepcopy(source) as frames:
+        photons = PhotonSource(frames, geom, adu_per_photon, detector)
+        for index in sampled(frames):
+            try:
+                noise = photons.measure(index)[1]
+            except SourceError:
+                continue
+            if noise is not None:
+                found.append(noise)
+    if not found:
+        return None
+    offset, sigma, seen = (
+        np.concatenate([getattr(noise, name) for noise in found])
+        for name in ("offset", "sigma", "seen")
+    )
+    of = offset[seen] if seen.any() else offset
+    furthest = float(of[np.abs(of).argmax()])
+    return DetectorNoise(float(np.median(sigma)), float(np.median(of)), furthest, seen.mean())
+
+
+def contradiction(photons: FrameSource, mask: NDArray[np.bool_]) -> float | None:
+    """Say whether frames in photons show photons of another size.
+
+    Parameters
+    ----------
+    photons : FrameSource
+        Frames in photons.
+    mask : ndarray of bool, shape of a frame
+        True where a pixel is ignored.
+
+    Returns
+    -------
+    float or None
+        The size they show, in what was given as one photon; None if it is about 1, or not shown.
+    """
+    size = photon_value(sample(photons, mask))
+    return None if size is None or abs(size - 1) <= _ANOTHER_PHOTON else size
+
+
+def log_noise(
+    noise: DetectorNoise | None,
+    photons: FrameSource,
+    mask: NDArray[np.bool_],
+    adu_per_photon: float,
+    origin: str,
+) -> None:
+    """Say what is known of the detector's noise and gain, and warn of what is doubtful.
+
+    Parameters
+    ----------
+    noise : DetectorNoise, optional
+        Its noise.
+    photons, mask
+        As for `contradiction`.
+    adu_per_photon : float
+        Stored value of one photon.
+    origin : str
+        Where that is from; ``assumed`` if from nowhere.
+    """
+    if noise is not None:
+        log.info("%s; a photon is %.4g (%s)", noise.told, adu_per_photon, origin)
+        if noise.doubt:
+            log.warning("%s", noise.doubt)
+    given = origin != "assumed" and (noise is not None or adu_per_photon != 1)
+    size = contradiction(photons, mask) if given else None
+    if size is not None:
+        log.warning(
+            "the frames' single-photon peak is at %.3g, but %.4g are given as one photon (%s); "
+            "see --adu-per-photon",
+            *(size * adu_per_photon, adu_per_photon, origin),
+        )
+
+
+def check_calibrated(source: FrameSource, mask: NDArray[np.bool_]) -> None:
+    """Look whether values of 16 bits are as a detector with gain stages puts them out.
+
+    Raw values of a Jungfrau have the gain stage in their upper two bits, 0, 1 or 3 (Redford et
+    al., J. Instrum. 13, C01027 (2018)), over a pedestal of thousands in every pixel, which is not
+    the same for any two. Photons as many would differ by their square root.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Frames as they are stored.
+    mask : ndarray of bool, shape of a frame
+        True where a pixel is ignored.
+
+    Raises
+    ------
+    GeometryError
+        If they are.
+    """
+    if source.dtype != np.uint16:
+        return
+    # Most detectors count, which one frame tells.
+    for most in (1, None):
+        values = sample(source, mask, most)
+        if not values.size or np.quantile(values, _FEW) < _PEDESTAL:
+            return
+    stage = values.astype(np.int64) >> _GAIN_BIT
+    shares = np.bincount(stage, minlength=4) / stage.size
+    first = values[stage == 0]
+    if shares[2] or not (shares[1] or shares[3]) or not first.size:
+        return
+    quarter, middle, other = np.quantile(first, (0.25, 0.5, 0.75))
+    if (other - quarter) / 1.349 < _MORE_THAN_LIGHT * math.sqrt(middle):
+        return
+    raise GeometryError(
+        f"the values are raw: gain stages in bits 14 and 15 ({100 * (1 - shares[0]):.2g} % of the "
+        f"pixels), pedestals of about {round(middle, -2):.0f} in the others",
+        source.ref(0).file,
+        "Correct pedestals and gains first, as the facility's own programs do.",
+    )

@@ -1,0 +1,158 @@
+"""The noise of detectors that do not count, as frames show it."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from hitfinder.errors import GeometryError
+from hitfinder.experiment.experiment import experiment_of
+from hitfinder.experiment.settings import GeometrySettings
+from hitfinder.experiment.zeropeak import corrected, read_noise
+from hitfinder.io.memory import ArraySource
+
+SHAPE = (200, 300)
+WHOLE = [(slice(0, SHAPE[0]), slice(0, SHAPE[1]))]
+HALVES = [(slice(0, 100), slice(0, 300)), (slice(100, 200), slice(0, 300))]
+GOOD = np.ones(SHAPE, bool)
+GIVEN = {"photon_energy_ev": 6000.0, "camera_length_m": 0.1, "pixel_size_um": 75.0}
+
+
+def values(sigma, rate=0.02, offset=0.0, seed=1, shared=0.0):
+    """Photons as a detector with noise reads them, some of them shared by two pixels."""
+    rng = np.random.default_rng(seed)
+    photons = rng.poisson(rate, SHAPE)
+    parts = photons.astype(float)
+    for n in range(photons.max()):
+        given = rng.random(SHAPE) * ((photons > n) & (rng.random(SHAPE) < shared))
+        parts += np.roll(given, 1, 1) - given
+    return (parts + rng.normal(offset, sigma, SHAPE)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize("rate", [0.001, 0.05, 0.5, 3.0])
+@pytest.mark.parametrize("offset", [-0.2, 0.0, 0.15])
+def test_offset_and_noise_are_those_of_the_pixels_without_photons(sigma, rate, offset):
+    found = read_noise(values(sigma, rate, offset), GOOD, WHOLE)
+    assert found.seen[0]
+    assert found.sigma[0] == pytest.approx(sigma, rel=0.07)
+    assert found.offset[0] == pytest.approx(offset, abs=0.12 * sigma + 0.2 * sigma * min(rate, 1))
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3])
+def test_shared_photons_are_no_noise(sigma):
+    found = read_noise(values(sigma, 0.1, 0.1, shared=0.3), GOOD, WHOLE)
+    assert found.sigma[0] == pytest.approx(sigma, rel=0.05)
+    assert found.offset[0] == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("adu", [3, 10])
+@pytest.mark.parametrize("sigma", [0.2, 0.3, 0.5])
+def test_whole_adu_are_as_good(adu, sigma):
+    whole = np.rint(adu * values(sigma, offset=0.1)) / adu
+    found = read_noise(whole, GOOD, WHOLE)
+    rounded = np.hypot(sigma, 1 / adu / np.sqrt(12))
+    assert found.sigma[0] == pytest.approx(rounded, rel=0.08)
+    assert found.offset[0] == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_common_mode_is_taken_from_each_panel():
+    frame = values(0.2)
+    frame[100:] += 1.4
+    found = read_noise(frame, GOOD, HALVES)
+    np.testing.assert_allclose(found.offset, [0, 1.4], atol=0.02)
+    out = np.empty(SHAPE, np.float32)
+    corrected(frame, found, HALVES, out)
+    np.testing.assert_allclose(np.median(out[:100]), np.median(out[100:]), atol=0.01)
+
+
+def test_a_panel_full_of_light_has_the_noise_of_the_others():
+    frame = values(0.3)
+    frame[100:] = values(0.3, rate=30)[100:]
+    found = read_noise(frame, GOOD, HALVES)
+    np.testing.assert_array_equal(found.seen, [True, False])
+    assert found.sigma[1] == found.sigma[0]
+    assert found.offset[1] == 0
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        values(0.0, 0.3).astype(np.int16),
+        values(0.0, 0.3),
+        values(0.0, 20.0),
+        values(0.05, 0.3),
+        np.outer(np.linspace(0, 3, 200), np.linspace(1, 2, 300)),
+        values(0.0, 2.0) * np.random.default_rng(1).normal(1, 0.02, SHAPE),
+        np.zeros(SHAPE, np.float32),
+        np.full(SHAPE, np.nan, np.float32),
+    ],
+)
+def test_photons_have_no_noise(frame):
+    assert read_noise(frame, GOOD, WHOLE) is None
+
+
+def test_marks_are_no_readings():
+    frame = values(0.3)
+    frame[5, 5:9] = -1, -3.2, np.nan, -1.05
+    found = read_noise(frame, GOOD, WHOLE)
+    corrected(frame, found, WHOLE, frame)
+    np.testing.assert_array_equal(np.isnan(frame[5, 5:9]), [True, True, True, False])
+
+
+def made(frames, **given):
+    return experiment_of(GeometrySettings(**GIVEN, **given), None, ArraySource(frames))
+
+
+@pytest.mark.parametrize(("adu", "dtype"), [(1, "f4"), (3, "f4"), (10, "f8"), (10, "i2")])
+def test_frames_in_photons_have_no_offset_and_keep_their_noise(adu, dtype, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    frames = np.stack([adu * values(0.2, offset=offset, seed=1) for offset in (0.3, -0.2)])
+    frames = np.rint(frames).astype(dtype) if dtype == "i2" else frames.astype(dtype)
+    experiment = made(frames, adu_per_photon=float(adu))
+    caplog.set_level("INFO")
+    experiment.log()
+    assert experiment.noise.sigma == pytest.approx(0.2, rel=0.05)
+    assert abs(experiment.noise.largest_offset) == pytest.approx(0.3, abs=0.02)
+    assert "noise 0.2" in caplog.text
+    assert f"a photon is {adu} (settings)" in caplog.text
+    assert "single-photon peak" not in caplog.text
+    for index in range(2):
+        photons = experiment.source.read(index)
+        assert abs(np.median(photons)) < 0.03
+        assert np.std(photons[photons < 0.5]) == pytest.approx(0.2, rel=0.1)
+    assert not any("lessthan" in line for line in experiment.directives.lines)
+
+
+def test_a_gain_that_the_frames_contradict_is_warned_of(caplog):
+    logging.getLogger("hitfinder").propagate = True
+    made(41 * values(0.1)[None], adu_per_photon=10.0).log()
+    assert "single-photon peak is at 41" in caplog.text
+    assert "10 are given as one photon (settings)" in caplog.text
+    caplog.clear()
+    made(41 * values(0.1)[None], adu_per_photon=42.0).log()
+    assert "single-photon peak" not in caplog.text
+
+
+def test_noise_that_hides_single_photons_is_warned_of(caplog):
+    logging.getLogger("hitfinder").propagate = True
+    made(10 * values(0.8)[None], adu_per_photon=10.0).log()
+    assert "hides single photons: a spot of 9 pixels needs about 14 photons" in caplog.text
+
+
+def test_raw_values_with_gain_stages_are_refused():
+    rng = np.random.default_rng(3)
+    raw = rng.normal(3000, 200, (2, *SHAPE)).astype(np.uint16)
+    switched = rng.random(raw.shape) < 0.002
+    raw[switched] = (1 << 14) + 14000
+    raw[0, 4, :5] = (3 << 14) + 14500
+    with pytest.raises(GeometryError, match="gain stages in bits 14 and 15") as caught:
+        made(raw)
+    assert "pedestals of about 3000" in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [0.1, 3000.0])
+def test_counts_of_16_bits_are_not_taken_for_raw_values(rate):
+    counts = np.random.default_rng(4).poisson(rate, (1, *SHAPE)).astype(np.uint16)
+    counts[0, 9, 9:12] = 17000, 50000, 65535
+    assert made(counts).source.dtype == np.uint16
