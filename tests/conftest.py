@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hitfinder.executors.choose import executor_for
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
@@ -19,6 +21,20 @@ from hitfinder.study.dataset.recipe import Recipe
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_worker_is_this_process():
+    """Let runs work in the tests' process unless they ask for workers: one takes long to start.
+
+    Tests of processes name their number, or make them themselves.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("hitfinder.job.run", "hitfinder.job.index"):
+            module = importlib.import_module(name)
+            patch.setattr(module, "Processes", executor_for)
+            patch.setattr(module, "available_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture

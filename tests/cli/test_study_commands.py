@@ -272,8 +272,24 @@ def test_a_pipeline_goes_on_with_the_same_networks_only(work, networks, geom, tm
     assert "the model of the finder differs" in done.stderr
 
 
+def of_study(work, networks, geom):
+    """Arguments of a run by two networks over all settings of the study."""
+    told = [f"peak={networks[0]}", f"camera_length={networks[2]}"]
+    options = [item for option in told for item in ("--finder-option", option)]
+    source = work / "images/peaks_water_overlay"
+    return ["run", source, "--finder", "study", *options, "--geometry", geom]
+
+
+@pytest.fixture(scope="module")
+def not_stopped(work, networks, geom, tmp_path_factory):
+    """Folder of such a run that nothing has stopped."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    hitfinder(*of_study(work, networks, geom), "--out", out, cwd=work)
+    return out
+
+
 @pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGTERM", 0)])
-def test_a_stopped_pipeline_is_completed(work, networks, geom, tmp_path, signal, code):
+def test_a_stopped_pipeline_is_completed(work, networks, geom, not_stopped, tmp_path, signal, code):
     import pyarrow.parquet
 
     source, out = work / "images/peaks_water_overlay", tmp_path / "out"
@@ -286,12 +302,9 @@ def test_a_stopped_pipeline_is_completed(work, networks, geom, tmp_path, signal,
     if signal == "SIGTERM":
         table = pyarrow.parquet.read_table(out / "frames.parquet").to_pydict()
         assert {"ok", "pending"} == set(table["status"])
-    told = [item for option in options for item in ("--finder-option", option)]
-    arguments = ["run", source, "--finder", "study", *told, "--geometry", geom]
-    done = hitfinder(*arguments, "--out", out, "--resume", "--workers", 1, cwd=work)
+    done = hitfinder(*of_study(work, networks, geom), "--out", out, "--resume", cwd=work)
     assert "72 of 72 frames processed" in done.stdout
-    hitfinder(*arguments, "--out", tmp_path / "whole", "--workers", 1, cwd=work)
-    both = (out, tmp_path / "whole")
+    both = (out, not_stopped)
     frames = [pyarrow.parquet.read_table(folder / "frames.parquet") for folder in both]
     assert frames[0].drop_columns("seconds").equals(frames[1].drop_columns("seconds"))
     peaks = [(folder / "peaks.parquet").read_bytes() for folder in both]

@@ -43,7 +43,7 @@ class Found:
         geometry = Geometry(Detector("small", SHAPE, (panel,)), 0.02, 6000.0)
         settings = FinderSettings(finder="likelihood")
         folder.mkdir()
-        with Store(folder) as store, executor:
+        with Store(folder) as store:
             Pipeline(source, geometry, settings, store, hot_pixel_frames=0).run(executor, advance)
             chunks = list(store.chunks())
             self.totals, self.counts = store.totals, store.counts
@@ -81,20 +81,26 @@ def test_peaks_are_where_they_are(alone):
     np.testing.assert_allclose(alone.peaks["fs"][strong], 20.5 + np.arange(20), atol=0.3)
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-@pytest.mark.parametrize("executor", [Processes(1), Processes(3)], ids="13")
-def test_results_do_not_depend_on_the_executor(odd, alone, tmp_path, executor, dtype):
-    found = Found(odd("plain", dtype=dtype), tmp_path / "out", executor)
-    if dtype == np.uint16:
-        assert found.content() == alone.content()
-    else:
-        other = Found(odd("plain", dtype=dtype), tmp_path / "other", Inline())
-        assert found.content() == other.content()
-        assert found.totals.image.image.sum() % 1 > 0
+@pytest.fixture(scope="module")
+def two():
+    """Two workers, which one test after another uses."""
+    with Processes(2) as executor:
+        yield executor
 
 
-def test_a_bad_frame_costs_only_itself(odd, alone, tmp_path):
-    found = Found(odd("mixed"), tmp_path / "out", Processes(2))
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_results_do_not_depend_on_the_executor(odd, alone, tmp_path, n_workers):
+    fractions = {"dtype": np.float32}
+    other = Found(odd("plain", **fractions), tmp_path / "other", Inline())
+    with Processes(n_workers) as executor:
+        assert Found(odd("plain"), tmp_path / "out", executor).content() == alone.content()
+        found = Found(odd("plain", **fractions), tmp_path / "floats", executor)
+    assert found.content() == other.content()
+    assert found.totals.image.image.sum() % 1 > 0
+
+
+def test_a_bad_frame_costs_only_itself(odd, alone, tmp_path, two):
+    found = Found(odd("mixed"), tmp_path / "out", two)
     bad = {1: "truncated", 5: "failed"}
     assert found.status == [bad.get(index, "ok") for index in range(20)]
     assert found.problems[1] == "odd: ends too early"
@@ -111,7 +117,8 @@ def test_a_bad_frame_costs_only_itself(odd, alone, tmp_path):
 @pytest.mark.parametrize("kind", ["dies", "hangs"])
 def test_a_frame_no_worker_survives_is_given_up_alone(odd, alone, tmp_path, caplog, kind):
     """A worker that hangs is not tried frame by frame: that could take for ever."""
-    found = Found(odd(kind), tmp_path / "out", Processes(2, hung_after_s=2.0))
+    with Processes(2, hung_after_s=2.0) as executor:
+        found = Found(odd(kind), tmp_path / "out", executor)
     lost = range(8, 16) if kind == "hangs" else [13]
     good = [index for index in range(20) if index not in lost]
     assert found.frames.tolist() == list(range(20))
@@ -123,24 +130,25 @@ def test_a_frame_no_worker_survives_is_given_up_alone(odd, alone, tmp_path, capl
     assert ("trying frames 8 to 15 one by one" in caplog.text) == (kind == "dies")
 
 
-def test_a_chunk_whose_worker_died_once_is_done_by_another(odd, alone, tmp_path, caplog):
-    found = Found(odd("dies once"), tmp_path / "out", Processes(2))
+def test_a_chunk_whose_worker_died_once_is_done_by_another(odd, alone, tmp_path, caplog, two):
+    found = Found(odd("dies once"), tmp_path / "out", two)
     assert found.content() == alone.content()
     assert "frames 8 to 15; trying again" in caplog.text
 
 
-def test_what_no_worker_can_do_ends_the_run(odd, tmp_path):
+def test_what_no_worker_can_do_ends_the_run(odd, tmp_path, two):
     with pytest.raises(HitfinderError, match="odd: cannot be used"):
-        Found(odd("cannot work"), tmp_path / "out", Processes(2))
+        Found(odd("cannot work"), tmp_path / "out", two)
 
 
-@pytest.mark.parametrize("executor", [Inline(), Processes(2)], ids="i2")
-def test_a_stream_needs_no_length(alone, tmp_path, executor):
+@pytest.mark.parametrize("where", ["here", "workers"])
+def test_a_stream_needs_no_length(alone, tmp_path, where, two):
     """What has come when there is a pause is worked on; results are those of files."""
     from odd_sources import Stream
 
     done = []
     stream = Stream(20, pauses=(0, 3, 17))
+    executor = Inline() if where == "here" else two
     found = Found(stream, tmp_path / "out", executor, lambda n, note="": done.append(n))
     assert found.content() == alone.content()
     assert sorted(done) == [0, 3, 3, 6, 8]
