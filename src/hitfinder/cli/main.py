@@ -31,6 +31,10 @@ COMMANDS = {
     "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
     "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),
     "plan": ("hitfinder.cli.plan:plan", "Say how many pulses an experiment needs."),
+    "stream-sim": (
+        "hitfinder.cli.stream_sim:stream_sim",
+        "Send frames as a detector streams them, with faults if asked.",
+    ),
     "demo": ("hitfinder.cli.demo:demo", "Simulate, run and compare with the truth, in one go."),
     "dataset": (
         "hitfinder.cli.dataset:dataset",

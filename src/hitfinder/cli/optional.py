@@ -13,6 +13,11 @@ def require_train_extra() -> None:
     _require("train", ("torch", "lightning", "safetensors", "onnx"))
 
 
+def require_live_extra() -> None:
+    """Raise ConfigError, naming the extra, unless what streams need is there."""
+    _require("live", ("zmq", "cbor2"))
+
+
 def require_monitor_extra() -> None:
     """Raise ConfigError, naming the extra, unless what the page of a run needs is there."""
     _require("monitor", ("starlette", "uvicorn"))
