@@ -11,7 +11,7 @@ import cbor2
 Parts = list[bytes]
 
 
-class Told(NamedTuple):
+class Outgoing(NamedTuple):
     """A message of a simulated detector, with what it is."""
 
     kind: str
@@ -20,13 +20,13 @@ class Told(NamedTuple):
     parts: Parts
 
 
-Messages = Iterator[Told]
+Messages = Iterator[Outgoing]
 
 EVERY = 5
 """Of so many images one is lost, repeated, damaged and so on."""
 
 
-def _is_hit(told: Told) -> bool:
+def _is_hit(told: Outgoing) -> bool:
     return told.kind == "image" and told.number % EVERY == EVERY - 2
 
 
@@ -65,7 +65,7 @@ def duplicate(messages: Messages, rng: random.Random) -> Messages:
 
 def reorder(messages: Messages, rng: random.Random) -> Messages:
     """Exchange some images with the ones that follow."""
-    kept: Told | None = None
+    kept: Outgoing | None = None
     for told in messages:
         if kept is None and _is_hit(told):
             kept = told
@@ -93,7 +93,7 @@ def late(messages: Messages, rng: random.Random) -> Messages:
 
 def stale(messages: Messages, rng: random.Random) -> Messages:
     """Send an image of the series before among those of this one."""
-    last: Told | None = None
+    last: Outgoing | None = None
     for told in messages:
         yield told
         if told.kind == "image":
@@ -105,7 +105,7 @@ def stale(messages: Messages, rng: random.Random) -> Messages:
 
 def abort(messages: Messages, rng: random.Random) -> Messages:
     """Break every series off after half of its images, without an end, but the last."""
-    series: list[Told] = []
+    series: list[Outgoing] = []
     for told in messages:
         if told.kind == "start" and series:
             yield from _half(series)
@@ -114,7 +114,7 @@ def abort(messages: Messages, rng: random.Random) -> Messages:
     yield from series
 
 
-def _half(series: list[Told]) -> Messages:
+def _half(series: list[Outgoing]) -> Messages:
     images = sum(told.kind == "image" for told in series)
     return iter([t for t in series if t.kind == "start" or t.number < images // 2][: images // 2])
 
@@ -157,7 +157,7 @@ def huge(messages: Messages, rng: random.Random) -> Messages:
         yield told._replace(parts=_huge(told)) if _is_hit(told) else told
 
 
-def _huge(told: Told) -> Parts:
+def _huge(told: Outgoing) -> Parts:
     side = 31_623
     if len(told.parts) > 1:
         layout = told.parts[1].partition(b'"shape":[')

@@ -14,7 +14,7 @@ import zmq
 
 from hitfinder.errors import ConfigError, HitfinderError, SourceError
 from hitfinder.io.simplon.compose import COMPOSERS, Announcement
-from hitfinder.io.simplon.faults import FAULTS, Messages, Told
+from hitfinder.io.simplon.faults import FAULTS, Messages, Outgoing
 from hitfinder.io.simplon.multipart import TYPES
 from hitfinder.io.simplon.receiver import check_address
 from hitfinder.io.source import FrameSource
@@ -89,12 +89,12 @@ class SimulatedDetector:
         frame = np.empty(said.shape, said.dtype)
         for series in range(self.first_series, self.first_series + self.n_series):
             start = composer.start(series, said, self.header_detail, self.appendix)
-            yield Told("start", series, -1, start)
+            yield Outgoing("start", series, -1, start)
             for number in range(said.n_images):
                 source.read(number % len(source), out=frame)
                 parts = composer.image(series, number, frame, packer.pack(frame))
-                yield Told("image", series, number, parts)
-            yield Told("end", series, -1, composer.end(series))
+                yield Outgoing("image", series, number, parts)
+            yield Outgoing("end", series, -1, composer.end(series))
 
 
 def announcement(source: FrameSource, n_images: int, frame_time_s: float) -> Announcement:
@@ -260,7 +260,7 @@ def send_stream(
     return sent
 
 
-def _looking_ahead(messages: Iterator[Told]) -> Iterator[Told]:
+def _looking_ahead(messages: Iterator[Outgoing]) -> Iterator[Outgoing]:
     """Have the first messages ready before the clock starts."""
     ready = list(itertools.islice(messages, 8))
     return itertools.chain(ready, messages)
