@@ -20,6 +20,8 @@ from hitfinder.simulation.select import near_ewald
 from hitfinder.simulation.spectrum import Spectrum
 from hitfinder.units import CLASSICAL_ELECTRON_RADIUS_M
 
+Floats = NDArray[np.float64]
+
 SPOT_DTYPE = np.dtype(
     [
         ("h", "i4"),
@@ -136,6 +138,39 @@ def bragg_spots(
     ValueError
         If the crystal is too large for its fringes to be resolved, or a value is impossible.
     """
+    painted = paint_reflections(
+        factors,
+        geometry,
+        beam,
+        crystal,
+        psf_px=psf_px,
+        min_photons=min_photons,
+        panels=panels,
+        active=active,
+    )
+    rows, values, first, pixels, photons = painted
+    return BraggSpots(_table(factors.expanded.hkl, rows, values), first, pixels, photons)
+
+
+def paint_reflections(
+    factors: StructureFactors,
+    geometry: Geometry,
+    beam: Beam,
+    crystal: Crystal,
+    *,
+    psf_px: float = 0.0,
+    min_photons: float = 0.01,
+    panels: PanelArrays | None = None,
+    active: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Compute the spots of a crystal as the compiled loop gives them; see `bragg_spots`.
+
+    Returns
+    -------
+    rows, values, first, pixels, photons
+        As `hitfinder.simulation.footprint.gaussian_spots` returns them; rows are of
+        ``factors.expanded``.
+    """
     if not 0 <= psf_px <= 20:
         raise ValueError(f"point spread must be in 0 to 20 pixels, got {psf_px}")
     if crystal.shape != "gaussian" and beam.divergence_rad > 0:
@@ -159,7 +194,7 @@ def bragg_spots(
         strength, px, py, beam.divergence_rad**2, width_variance, psf_px**2,
         max(float(min_photons), 1e-9),
     )  # fmt: skip
-    rows, values, first, pixels, photons = kernel(
+    return kernel(
         reflections.hkl,
         reflections.f_squared,
         found,
@@ -170,7 +205,6 @@ def bragg_spots(
         optics,
         active,
     )
-    return BraggSpots(_table(reflections.hkl, rows, values), first, pixels, photons)
 
 
 def _candidates(

@@ -28,7 +28,8 @@ REACH = 4.5
 """Widths of a lattice point within which it diffracts."""
 
 # Columns of the table of spots.
-FS, SS, PHOTONS, K, INV_D2, LENGTH, WIDTH, ANGLE, PEAK, N_COLUMNS = range(10)
+FS, SS, PHOTONS, K, INV_D2, LENGTH, WIDTH, ANGLE, PEAK, TOTAL, N_COLUMNS = range(11)
+"""TOTAL is what an endless detector would get, 0 where spots have fringes."""
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -84,7 +85,8 @@ def gaussian_spots(  # type: ignore[no-untyped-def]
         if not band[1] > band[0]:
             continue
         amplitude = strength * f2 * (1.0 - px * ux * ux - py * uy * uy)
-        if amplitude * spectrum_cells(g, widths[0], band, spectrum, 1, 16)[0].sum() < fewest:
+        total = amplitude * spectrum_cells(g, widths[0], band, spectrum, 1, 16)[0].sum()
+        if total < fewest:
             continue
         before = n_pixels
         pixels, photons, n_pixels = _paint_spot(
@@ -95,6 +97,7 @@ def gaussian_spots(  # type: ignore[no-untyped-def]
             n_pixels = before
             table[n_spots] = 0.0
             continue
+        table[n_spots, TOTAL] = total
         rows[n_spots] = entry
         n_spots += 1
         first[n_spots] = n_pixels

@@ -13,7 +13,7 @@ from hitfinder.crystal.scale import protein_mean
 
 Floats = NDArray[np.float64]
 
-_B_FACTOR_A2 = 25.0
+B_FACTOR_A2 = 25.0
 """Overall B factor where only the cell is known: the median of the Protein Data Bank's entries is
 about that."""
 
@@ -101,7 +101,7 @@ class ExpectedReflections:
         primitive = hkl @ reciprocal.T @ np.linalg.inv(lattice.primitive).T
         hkl = hkl[(np.abs(primitive - np.rint(primitive)) < 1e-6).all(axis=1)].astype(np.int32)
         stol2 = ((hkl @ reciprocal.T) ** 2).sum(axis=1) / 4
-        mean = protein_mean(lattice.cell, stol2) * np.exp(-2 * _B_FACTOR_A2 * stol2)
+        mean = protein_mean(lattice.cell, stol2) * np.exp(-2 * B_FACTOR_A2 * stol2)
         return _sorted(reciprocal, hkl, mean, longest, share, *_wilson())
 
 

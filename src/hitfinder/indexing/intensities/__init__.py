@@ -1,0 +1,1 @@
+"""Photons of the reflections of a crystal whose orientation is known."""

@@ -1,0 +1,258 @@
+"""Compiled: the intensities of overlapping reflections, all together, from the counts of pixels.
+
+A pixel p is expected to hold b_p + Σ_j I_j f_jp photons, b_p of background and the share f_jp of
+each reflection. The Poisson likelihood Σ_p n_p ln(b_p + Σ I f) - Σ I f is largest where
+
+    Σ_p f_jp (n_p - b_p - Σ_k I_k f_kp) / v_p = 0  for all j,   v_p = b_p + Σ_k I_k f_kp.
+
+Solved for I with v held, and again with v of the new I, this is Fisher's method of scoring. Where
+few photons are counted the maximum lies at the edge where v vanishes in a pixel, and its mean over
+repetitions is too high by some of the background; so v is that of the expected intensity where the
+measured one is below it. The equations stay linear and the mean right, negative values included.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+ROUNDS = 30
+_LEAST_RATE = 1e-5
+_LINK = 0.01
+"""Reflections are solved together whose footprints have a cosine above this."""
+
+_RIDGE = 1e-9
+_BELIEVED = 2.0
+
+
+@numba.njit(cache=True, nogil=True)
+def overlaps(first, pixels, shares, n_frame):  # type: ignore[no-untyped-def]
+    """Group the reflections whose footprints overlap.
+
+    Parameters
+    ----------
+    first, pixels, shares : ndarray
+        Footprints, as in `PredictedReflections`.
+    n_frame : int
+        Pixels of a frame.
+
+    Returns
+    -------
+    order, start : ndarray of int64
+        Group g is ``order[start[g]:start[g + 1]]``.
+    """
+    n = len(first) - 1
+    parent, size = np.arange(n), np.zeros(n)
+    for j in range(n):
+        for e in range(first[j], first[j + 1]):
+            size[j] += shares[e] ** 2
+    # The reflections of each pixel, in chains.
+    head, chain = np.full(n_frame, -1, np.int32), np.empty(len(pixels), np.int32)
+    owner = np.empty(len(pixels), np.int32)
+    product = np.zeros(n)
+    met = np.empty(n, np.int64)
+    for j in range(n):
+        n_met = 0
+        for e in range(first[j], first[j + 1]):
+            owner[e] = j
+            other = head[pixels[e]]
+            while other >= 0:
+                k = owner[other]
+                if product[k] == 0.0:
+                    met[n_met] = k
+                    n_met += 1
+                product[k] += shares[e] * shares[other]
+                other = chain[other]
+        for m in range(n_met):
+            k = met[m]
+            if product[k] > _LINK * np.sqrt(size[j] * size[k]):
+                a, b = _root(parent, j), _root(parent, k)
+                parent[max(a, b)] = min(a, b)
+            product[k] = 0.0
+        for e in range(first[j], first[j + 1]):
+            chain[e] = head[pixels[e]]
+            head[pixels[e]] = e
+    roots = np.empty(n, np.int64)
+    for j in range(n):
+        roots[j] = _root(parent, j)
+    order = np.argsort(roots, kind="mergesort")
+    start = [0]
+    for k in range(1, n):
+        if roots[order[k]] != roots[order[k - 1]]:
+            start.append(k)
+    start.append(n)
+    return order, np.array(start)
+
+
+@numba.njit(cache=True, nogil=True)
+def _root(parent, j):  # type: ignore[no-untyped-def]
+    while parent[j] != j:
+        parent[j] = parent[parent[j]]
+        j = parent[j]
+    return j
+
+
+@numba.njit(cache=True, nogil=True)
+def solve(first, pixels, shares, groups, counts, background, expected, intensity, sigma, alone):  # type: ignore[no-untyped-def]
+    """Measure the photons of reflections.
+
+    Parameters
+    ----------
+    first, pixels, shares : ndarray
+        Footprints, as in `PredictedReflections`.
+    groups : tuple
+        Of `overlaps`.
+    counts : ndarray of int32, shape (n_frame,)
+        Counts, negative where there is no reading.
+    background : ndarray of float32, shape (n_frame,)
+        Expected background.
+    expected : ndarray, shape (n,)
+        Photons that reflections like these have on average.
+    intensity : ndarray, shape (n,)
+        Receives the photons of each reflection, those on pixels that are not read included.
+    sigma : ndarray, shape (n,)
+        Receives their standard deviation; inf where no pixel tells.
+    alone : ndarray, shape (n,)
+        Receives what it would be if no other reflection overlapped.
+    """
+    order, start = groups
+    n = len(first) - 1
+    used, step = np.empty(n), np.empty(n)
+    rate, weighing = np.empty(len(counts), np.float32), np.empty(len(counts), np.float32)
+    for j in range(n):
+        intensity[j] = expected[j]
+    for _ in range(ROUNDS):
+        for j in range(n):
+            used[j] = max(intensity[j], expected[j])
+        _rates(first, pixels, shares, background, intensity, rate)
+        _rates(first, pixels, shares, background, used, weighing)
+        worst = 0.0
+        for g in range(len(start) - 1):
+            members = order[start[g] : start[g + 1]]
+            matrix, right = _equations(
+                members, first, pixels, shares, counts, rate, weighing, weighing
+            )
+            step[members] = np.linalg.solve(matrix, right)
+        for j in range(n):
+            intensity[j] += step[j]
+            worst = max(worst, abs(step[j]) / (1.0 + used[j]))
+        if worst < 1e-4:
+            break
+    _spreads(
+        first, pixels, shares, groups, counts, background, expected, intensity, weighing, sigma,
+        alone,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _spreads(  # type: ignore[no-untyped-def]
+    first, pixels, shares, groups, counts, background, expected, intensity, weighing, sigma, alone
+):  # fmt: skip
+    """Fill in the standard deviations, by the counts that intensities make likely.
+
+    Of a count n, exponentially distributed intensities of mean E are (n + 1) / (1 + 1 / E) on
+    average, whose own average is that of the intensities (compare S. French & K. Wilson, Acta
+    Cryst. A34, 517 (1978)). So the variance is right on average at no photons and at two. One far
+    above what is expected is believed.
+    """
+    order, start = groups
+    likely = np.empty(len(intensity))
+    for j in range(len(intensity)):
+        e = max(expected[j], 1e-12)
+        counted = max(intensity[j], 0.0)
+        likely[j] = max((counted + 1.0) / (1.0 + 1.0 / e), counted - _BELIEVED * (1.0 + e))
+    true = np.empty(len(counts), np.float32)
+    _rates(first, pixels, shares, background, likely, true)
+    for g in range(len(start) - 1):
+        members = order[start[g] : start[g + 1]]
+        matrix, _ = _equations(members, first, pixels, shares, counts, true, weighing, weighing)
+        noise, _ = _equations(members, first, pixels, shares, counts, true, weighing, true)
+        inverse = np.linalg.inv(matrix)
+        covariance = inverse @ noise @ inverse.T
+        for a in range(len(members)):
+            j = members[a]
+            sigma[j] = np.sqrt(max(covariance[a, a], 0.0))
+            alone[j] = np.sqrt(noise[a, a]) / matrix[a, a]
+            if matrix[a, a] <= 2.0 * _RIDGE:
+                sigma[j] = alone[j] = np.inf
+
+
+@numba.njit(cache=True, nogil=True)
+def _rates(first, pixels, shares, background, intensity, rate):  # type: ignore[no-untyped-def]
+    """Fill in the photons expected of the pixels that belong to footprints."""
+    for e in range(first[-1]):
+        rate[pixels[e]] = max(background[pixels[e]], _LEAST_RATE)
+    for j in range(len(first) - 1):
+        for e in range(first[j], first[j + 1]):
+            rate[pixels[e]] += intensity[j] * shares[e]
+
+
+@numba.njit(cache=True, nogil=True)
+def _equations(members, first, pixels, shares, counts, rate, weighing, variance):  # type: ignore[no-untyped-def]
+    """Sum f_j f_k variance / v², and f_j (n - rate) / v, over the pixels that are read."""
+    n = len(members)
+    matrix, right = np.zeros((n, n)), np.zeros(n)
+    for a in range(n):
+        j = members[a]
+        for e in range(first[j], first[j + 1]):
+            p = pixels[e]
+            if counts[p] < 0:
+                continue
+            v = weighing[p]
+            right[a] += shares[e] * (counts[p] - rate[p]) / v
+            matrix[a, a] += shares[e] ** 2 * variance[p] / (v * v)
+        for b in range(a):
+            k = members[b]
+            # The footprints of a group are small and few: a merge of their sorted pixels.
+            at, end = first[k], first[k + 1]
+            for e in range(first[j], first[j + 1]):
+                p = pixels[e]
+                while at < end and pixels[at] < p:
+                    at += 1
+                if at < end and pixels[at] == p and counts[p] >= 0:
+                    value = shares[e] * shares[at] * variance[p] / (weighing[p] * weighing[p])
+                    matrix[a, b] += value
+            matrix[b, a] = matrix[a, b]
+    for a in range(n):
+        matrix[a, a] += _RIDGE
+    return matrix, right
+
+
+@numba.njit(cache=True, nogil=True)
+def footprint_sums(first, pixels, shares, counts, background, out):  # type: ignore[no-untyped-def]
+    """Fill in, for each reflection, what its footprint holds.
+
+    `out` has the columns: share that is read; and of its pixels with over a tenth of the largest
+    share: photons, expected background, pixels, and the largest count.
+    """
+    for j in range(len(first) - 1):
+        most = 0.0
+        for e in range(first[j], first[j + 1]):
+            most = max(most, shares[e])
+        for e in range(first[j], first[j + 1]):
+            p = pixels[e]
+            if counts[p] < 0:
+                continue
+            out[j, 0] += shares[e]
+            if shares[e] >= 0.1 * most:
+                out[j, 1] += counts[p]
+                out[j, 2] += background[p]
+                out[j, 3] += 1.0
+                out[j, 4] = max(out[j, 4], counts[p])
+
+
+@numba.njit(cache=True, nogil=True)
+def log_ratio(first, pixels, shares, counts, background, expected):  # type: ignore[no-untyped-def]
+    """Log likelihood ratio of a frame with reflections of given photons to one without."""
+    total = 0.0
+    rate = np.empty(len(counts), np.float32)
+    _rates(first, pixels, shares, background, expected, rate)
+    done = np.zeros(len(counts), np.bool_)
+    for e in range(first[-1]):
+        p = pixels[e]
+        if done[p] or counts[p] < 0:
+            continue
+        done[p] = True
+        b = max(background[p], _LEAST_RATE)
+        total += counts[p] * np.log(rate[p] / b) - (rate[p] - b)
+    return total

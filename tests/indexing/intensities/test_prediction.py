@@ -1,0 +1,128 @@
+"""Predicted reflections, against the simulator and gemmi's lists."""
+
+import gemmi
+import numpy as np
+import pytest
+
+from hitfinder.crystal.cell import Cell
+from hitfinder.crystal.lattice import lattice_of
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.indexing.intensities.measure import measure
+from hitfinder.indexing.intensities.prediction import ReflectionModel, half_space
+from hitfinder.indexing.known.background import background_image
+from hitfinder.simulation.crystals import structure_factors
+from hitfinder.simulation.presets import load_settings
+from hitfinder.simulation.simulator import Simulator
+
+SETTINGS = {
+    "detector.name": "eiger2-x-1m",
+    "detector.camera_length_m": 0.1,
+    "beam.photon_energy_ev": 6000,
+    "crystal.structure": "random",
+    "crystal.cell": "60,60,90",
+    "crystal.space_group": "P 43 21 2",
+    "crystal.d_min_a": 2.6,
+    "background.shots": 1,
+    "seed": 5,
+}
+
+
+def settings(**changes):
+    return load_settings(preset="report", overrides=SETTINGS | changes)
+
+
+@pytest.fixture(scope="module")
+def factors():
+    return structure_factors(settings())
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    return Simulator.of(settings(bragg_scale=0.03))
+
+
+@pytest.fixture(scope="module")
+def model(simulator, factors):
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    return ReflectionModel.of(lattice, simulator.geometry, factors=factors)
+
+
+CENTRED = {
+    "P": lambda h, k, el: h == h,
+    "C": lambda h, k, el: (h + k) % 2 == 0,
+    "I": lambda h, k, el: (h + k + el) % 2 == 0,
+    "F": lambda h, k, el: (h % 2 == k % 2) & (k % 2 == el % 2),
+    "R": lambda h, k, el: (-h + k + el) % 3 == 0,
+}
+"""Which reflections a centring lets be: International Tables A, table 2.1.3.2; R is obverse."""
+
+
+@pytest.mark.parametrize(
+    ("group", "cell"),
+    [
+        ("P 1", Cell(30, 40, 50, 80, 100, 95)),
+        ("C 1 2 1", Cell(30, 40, 50, 90, 100, 90)),
+        ("I 21 3", Cell(40, 40, 40)),
+        ("F 2 3", Cell(40, 40, 40)),
+        ("R 3", Cell(40, 40, 60, 90, 90, 120)),
+    ],
+)
+def test_half_of_the_lattice_points_are_listed_once(group, cell):
+    found = half_space(lattice_of(cell, group), 1 / 4.03)
+    both = {tuple(hkl) for hkl in np.concatenate([found, -found]).tolist()}
+    assert len(both) == 2 * len(found)
+    every = gemmi.make_miller_array(cell.as_gemmi(), gemmi.SpaceGroup("P 1"), 4.03)
+    every = every[CENTRED[group[0]](*every.T)]
+    assert both == {tuple(hkl) for hkl in np.concatenate([every, -every]).tolist()}
+
+
+def test_predicted_reflections_are_those_of_the_simulator(simulator, model):
+    shot = simulator.shot(1)
+    (spots,) = simulator.expose(1).spots
+    table = spots.spots.table
+    found = model.predict(shot.crystals[0].axes, 0.01)
+    by_hkl = {tuple(hkl): k for k, hkl in enumerate(found.hkl.tolist())}
+    strong = table[table["photons"] > np.median(table["photons"])]
+    assert len(strong) >= 5
+    ratio = []
+    for spot in strong:
+        k = by_hkl[tuple(int(spot[name]) for name in "hkl")]
+        assert np.hypot(found.fs[k] - spot["fs"], found.ss[k] - spot["ss"]) < 0.1
+        assert found.resolution_a[k] == pytest.approx(spot["d_a"], rel=1e-6)
+        if found.shares[found.first[k] : found.first[k + 1]].sum() > 0.999:
+            ratio.append(found.weight[k] * found.f_squared[k] / spot["photons"])
+    assert np.std(ratio) < 0.02 * np.mean(ratio)
+    assert np.percentile(found.partiality, 60) == pytest.approx(1, abs=0.01)
+    assert found.partiality.max() <= 1.001
+
+
+def test_measured_photons_are_those_that_fell_there(simulator, model):
+    finder = LikelihoodFinder(simulator.geometry)
+    errors, sigmas, n = [], [], 0
+    for number in range(12):
+        exposed = simulator.expose(number)
+        counts, rate = finder.counts_and_background(simulator.frame(number).counts)
+        background = background_image(counts, finder.rings, rate)
+        (spots,) = exposed.spots
+        scale = spots.scale
+        true = {tuple(int(spot[name]) for name in "hkl"): spot for spot in spots.spots.table}
+        found = model.predict(simulator.shot(number).crystals[0].axes, 0.05)
+        table, _ = measure(found, counts, background)
+        n += len(table)
+        for row in table[(table["covered"] > 0.99) & (table["partiality"] > 0.9)]:
+            spot = true.get(tuple(int(row[name]) for name in "hkl"))
+            if row["f_squared"] > 0 and spot is not None:
+                errors.append(row["intensity"] - spot["photons"] * scale)
+                sigmas.append(row["sigma"])
+    assert n > 100
+    errors, sigmas = np.array(errors), np.array(sigmas)
+    assert (errors / sigmas).std() == pytest.approx(1, abs=0.15)
+    assert abs(errors.sum()) < 3 * np.sqrt((sigmas**2).sum())
+
+
+def test_what_cannot_be_predicted_is_refused(simulator, factors):
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    with pytest.raises(ValueError, match="bandwidth must be above 0"):
+        ReflectionModel.of(lattice, simulator.geometry, bandwidth=0)
+    with pytest.raises(ValueError, match="no reflection of the crystal reaches"):
+        ReflectionModel.of(lattice_of(Cell(1, 1, 1)), simulator.geometry)
