@@ -97,7 +97,9 @@ def simulated(out: Path) -> tuple[Any, ...]:
     return frames, *(pq.read_table(out / f"{name}.parquet") for name in names)
 
 
-def attack(kind: str, folder: Path, n_kills: int, rng: random.Random) -> dict[str, int]:
+def attack(
+    kind: str, folder: Path, n_kills: int, rng: random.Random, cluster: list[str]
+) -> dict[str, int]:
     """Disturb one command again and again until there were so many kills."""
     counts = dict.fromkeys(("workers", "main", "terminated", "hung", "jobs", "different"), 0)
     if kind == "run":
@@ -107,7 +109,7 @@ def attack(kind: str, folder: Path, n_kills: int, rng: random.Random) -> dict[st
     else:
         command = ["simulate", *SIMULATION, "--n", 120, "-j", 2, "--out"]
         read, more = simulated, "--overwrite"
-    whole = folder / "whole"
+    whole, command = folder / "whole", [command[0], *cluster, *command[1:]]
     began = time.monotonic()
     assert start(*command, whole).wait() == 0
     within_s = (time.monotonic() - began) / 3
@@ -138,11 +140,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of each command, at least")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("run", "simulate"))
+    parser.add_argument("--cluster", choices=("local",), help="by the workers of a Dask cluster")
     arguments = parser.parse_args()
+    cluster = ["--cluster", arguments.cluster] if arguments.cluster else []
     rng, found = random.Random(arguments.seed), {}
     for kind in (arguments.only,) if arguments.only else ("run", "simulate"):
         with tempfile.TemporaryDirectory() as folder:
-            found[kind] = attack(kind, Path(folder), arguments.kills, rng)
+            found[kind] = attack(kind, Path(folder), arguments.kills, rng, cluster)
     print(json.dumps(found, indent=1))
     sys.exit(any(counts["different"] or counts["hung"] for counts in found.values()))
 
