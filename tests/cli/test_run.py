@@ -56,7 +56,7 @@ PEAK_COLUMNS = [
 ]
 OUTPUTS = {
     *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
-    *("hits.geom", "report.html", "run.json"),
+    *("hits.geom", "report.html", "run.json", "totals.npz"),
 }
 
 

@@ -146,7 +146,7 @@ def test_an_output_of_others_is_written_beside_the_usual(frames, tmp_path):
 def test_what_is_not_asked_for_is_not_written(frames, tmp_path):
     search(frames, tmp_path / "out", "lst")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"frames.parquet", "peaks.parquet", "hits.lst", "run.json"}
+    assert names == {"frames.parquet", "peaks.parquet", "totals.npz", "hits.lst", "run.json"}
     listed = (tmp_path / "out/hits.lst").read_text().splitlines()
     assert listed == [f"array //{i}" for i in range(0, 20, 2)]
 
@@ -156,7 +156,7 @@ def test_files_of_a_run_before_are_no_more(frames, tmp_path):
     (tmp_path / "out/mine.txt").touch()
     search(frames, tmp_path / "out", "tables", overwrite=True)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"frames.parquet", "peaks.parquet", "run.json", "mine.txt"}
+    assert names == {"frames.parquet", "peaks.parquet", "totals.npz", "run.json", "mine.txt"}
 
 
 def test_a_forged_list_of_files_deletes_nothing_elsewhere(frames, tmp_path):
@@ -234,4 +234,9 @@ def test_a_run_that_goes_on_leaves_no_file_behind_that_is_not_its_own(frames, tm
     assert len(json.loads((out / "numbers.json").read_text())) == 4
     run = search(frames, out, "tables", resume=True)
     assert run.summary.complete
-    assert {path.name for path in out.iterdir()} == {"frames.parquet", "peaks.parquet", "run.json"}
+    assert {path.name for path in out.iterdir()} == {
+        "frames.parquet",
+        "peaks.parquet",
+        "totals.npz",
+        "run.json",
+    }

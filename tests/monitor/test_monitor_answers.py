@@ -123,7 +123,7 @@ def test_without_the_frames_the_tables_are_shown(finished, serve, tmp_path):
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="holds no results of a run"):
+    with pytest.raises(ConfigError, match="holds neither the results of a run nor"):
         PageServer(tmp_path, "127.0.0.1", 0)
 
 

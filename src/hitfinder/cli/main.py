@@ -23,6 +23,10 @@ COMMANDS = {
         "hitfinder.cli.index:index",
         "Orient the crystals of a run's hits; the unit cell is known.",
     ),
+    "rehit": (
+        "hitfinder.cli.rehit:rehit",
+        "Decide anew which frames of a run are hits, without running again.",
+    ),
     "monitor": (
         "hitfinder.cli.monitor:monitor",
         "Show a run, finished or not, on a page in the browser.",

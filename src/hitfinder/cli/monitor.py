@@ -62,5 +62,5 @@ def show_page(run: Path, host: str, port: int, in_browser: bool) -> None:
 
 
 def is_of_run(folder: Path) -> bool:
-    """Say whether a folder is one that `hitfinder run` wrote."""
-    return (folder / "run.json").is_file()
+    """Say whether a folder is one that `hitfinder run` or `hitfinder live` wrote, or writes."""
+    return any((folder / name).is_file() for name in ("run.json", ".parts/run.json", "live.json"))

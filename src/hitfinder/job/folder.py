@@ -18,12 +18,13 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.job.outputs.write import files_of
 from hitfinder.job.settings import JobSettings
+from hitfinder.results.finished import TOTALS_FILE
 from hitfinder.results.run import RUN
 from hitfinder.results.store import PARTS, Store
 
 OURS = (
     *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
-    *("hits.geom", "report.html", RUN),
+    *("hits.geom", "report.html", TOTALS_FILE, RUN),
     *("indexed.parquet", "indexed.csv", "indexed.lst", "indexed.sol", "indexed.json"),
 )
 """Files that our outputs write, and those that go with the results of a job."""
@@ -166,7 +167,7 @@ def open_folder(
         hint = "Use --resume to complete the run in it, --overwrite to replace its results."
         raise OutputError("the folder is not empty", str(out), hint)
     if resume and not overwrite and (finished := _finished(out)) is not None:
-        _compare(finished, job, out)
+        compare_jobs(finished, job, out)
         return None
     if resume and not overwrite and present and PARTS not in present:
         hint = "Use --overwrite, or another folder."
@@ -185,7 +186,7 @@ def _fill(
 ) -> None:
     before = None if fresh else store.load_job()
     if before is not None:
-        _compare(before, job, out)
+        compare_jobs(before, job, out)
         store.resume()
         # Files that were missing may have come.
         store.save_job(job)
@@ -205,7 +206,12 @@ def _finished(out: Path) -> dict[str, Any] | None:
         return None
 
 
-def _compare(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+def compare_jobs(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    out: Path,
+    hint: str = "Use the same input and settings, or --overwrite.",
+) -> None:
     """Raise OutputError, naming what differs, if two jobs are not the same.
 
     A file that was missing before may be there now. What a broken link leads to is only known by
@@ -230,4 +236,4 @@ def _compare(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         what = "the run in this folder is another one: " + "; ".join(differences[:3]) + more
-        raise OutputError(what, str(out), "Use the same input and settings, or --overwrite.")
+        raise OutputError(what, str(out), hint)

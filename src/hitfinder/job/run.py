@@ -39,6 +39,7 @@ from hitfinder.job.settings import JobSettings, RunOptions, job_settings
 from hitfinder.network import model as peak_model
 from hitfinder.plugins import is_of_this_session
 from hitfinder.progress import Advance, counting
+from hitfinder.results.chunk import PENDING
 from hitfinder.results.run import Run
 from hitfinder.results.store import Store
 
@@ -171,6 +172,7 @@ class _Job:
         before = self.store.counts.frames
         if before:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
+        self.store.save_about(self._beforehand(started))
         with contextlib.ExitStack() as stack:
             if executor is None:
                 executor = stack.enter_context(self._executor())
@@ -182,16 +184,10 @@ class _Job:
             log.warning("interrupted; writing what was found so far")
         done = self.store.counts.frames - before
         run = {
-            "started": started.isoformat(sep=" ", timespec="seconds"),
+            **self._beforehand(started),
             "complete": not interrupted,
-            "inputs": self.inputs,
-            "directory": os.getcwd(),
-            "versions": _versions(),
             "geometry": self._geometry(geometry),
-            "origin": self.experiment.origin,
             "static": static.told(MOST_PLACES),
-            "settings": config.flatten(self.settings),
-            "hits_from": self._hits_from(),
             "timings": {
                 "seconds": round(finding, 3),
                 "frames_in_this_session": done,
@@ -227,6 +223,25 @@ class _Job:
             )
         elif not interrupted:
             self.store.remove()
+
+    def _beforehand(self, started: datetime.datetime) -> dict[str, Any]:
+        """Return what is known of the run before its frames are processed."""
+        n_frames, none = (
+            len(self.experiment.stored),
+            dict.fromkeys(("processed", "hits", "peaks"), 0),
+        )
+        return {
+            "started": started.isoformat(sep=" ", timespec="seconds"),
+            "complete": False,
+            "inputs": self.inputs,
+            "directory": os.getcwd(),
+            "versions": _versions(),
+            "geometry": self._geometry(self.experiment.geometry),
+            "origin": self.experiment.origin,
+            "settings": config.flatten(self.settings),
+            "hits_from": self._hits_from(),
+            "counts": {"frames": n_frames, **none, "by_status": {PENDING: n_frames}},
+        }
 
     def _executor(self) -> Executor:
         """Return as many processes as the settings say, or this one if others lack the finder."""

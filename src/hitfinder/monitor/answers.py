@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import random
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from hitfinder.monitor.packing import Packed, pack
 from hitfinder.monitor.run_frames import RunFrames
 from hitfinder.monitor.summary import plain, summarise
 from hitfinder.monitor.watched import WatchedRun
+from hitfinder.report.verdict import Evidence, Verdict, judge
 
 GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "random-hit", "latest")
 """Where the page can go from a frame; ``better`` and ``worse`` by score."""
@@ -48,6 +52,7 @@ class Answers:
         problem = frames.problem
         if layout is None and not problem:
             problem = "nothing tells where the pixels are"
+        live = self.watched.live or {}
         return plain(
             {
                 "folder": str(self.watched.folder.resolve()),
@@ -63,6 +68,7 @@ class Answers:
                 "timings": about.get("timings", {}),
                 "versions": about.get("versions", {}),
                 "static": {k: v for k, v in about.get("static", {}).items() if k != "places"},
+                "live": {name: live.get(name) for name in ("state", "ledger", "rates", "delays_s")},
                 "threshold": self.watched.decision.threshold,
                 "min_peaks": self.watched.decision.min_peaks,
                 "false_hits": self.watched.decision.false_hits,
@@ -80,10 +86,22 @@ class Answers:
             told["indexed"] = len(indexed)
             told["index_rate"] = len(indexed) / told["hits"] if told["hits"] else None
         told["revision"], told["state"] = watched.revision, watched.state
-        verdict = watched.about.get("verdict")
-        if verdict is not None and decision.as_run:
-            told["verdict"] = {name: verdict.get(name) for name in ("word", "line", "reasons")}
+        verdict = self._verdict(told, decision)
+        told["verdict"] = {"word": verdict.word, "reasons": list(verdict.reasons)}
         return told
+
+    def _verdict(self, told: Mapping[str, Any], decision: Decision) -> Verdict:
+        """Judge the run by its hits; of what was gathered with others, only what still holds."""
+        about = self.watched.about
+        with contextlib.suppress(KeyError, TypeError):
+            evidence = Evidence.told(about["verdict"]["evidence"])
+            if decision.as_run:
+                return judge(evidence)
+            evidence = dataclasses.replace(
+                evidence, doubtful_hits=0, static_hits=0, saturated_hits=0
+            )
+            return judge(dataclasses.replace(evidence, **_counted(told)))
+        return judge(Evidence(**_counted(told), unread=told["failed"]))
 
     def frame(self, number: int, decision: Decision) -> dict[str, Any]:
         """Return what is known of a frame, and its peaks in their places on the picture.
@@ -97,9 +115,9 @@ class Answers:
         self._check(number)
         row = table.rows[number]
         told = {name: row[name].item() for name in row.dtype.names if name != "status"}
-        ref = watched.run.ref(number)
         peaks = watched.peaks_of(number)
-        _, layout = self._opened()
+        frames, layout = self._opened()
+        ref = frames.ref(number)
         if layout is None:
             places = np.stack([peaks["fs"], peaks["ss"]], 1)
         else:
@@ -206,3 +224,14 @@ class Answers:
                 layout = None if frames.geometry is None else Layout(frames.geometry)
                 self._frames = run, frames, layout
             return self._frames[1], self._frames[2]
+
+
+def _counted(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a verdict needs of a summary."""
+    return {
+        "frames": told["processed"],
+        "hits": told["hits"],
+        "false_hits": told["false_hits"],
+        "peaks_per_hit": told["peaks_per_hit"],
+        "resolution_a": told["resolution_a"],
+    }

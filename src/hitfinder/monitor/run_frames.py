@@ -12,7 +12,7 @@ import numpy as np
 from hitfinder.errors import HitfinderError, SourceError
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.io.source import FrameSource
+from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.monitor.packing import Packed, pack_frame
 from hitfinder.results.run import Run
 
@@ -39,6 +39,7 @@ class RunFrames:
     """
 
     def __init__(self, run: Run, n_frames: int) -> None:
+        self._run = run
         self._one_at_a_time = threading.Lock()
         self._source: FrameSource | None = None
         self._kept: collections.OrderedDict[int, Packed] = collections.OrderedDict()
@@ -87,6 +88,15 @@ class RunFrames:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return self._kept[number]
+
+    def ref(self, number: int) -> FrameRef:
+        """Return where a frame is kept; names that say nothing if nobody knows."""
+        if self._source is not None:
+            return self._source.ref(number)
+        try:
+            return self._run.ref(number)
+        except HitfinderError:
+            return FrameRef("", "")
 
     def close(self) -> None:
         """Close the files."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import logging
 import os
 import threading
 from pathlib import Path
@@ -16,24 +16,29 @@ from numpy.typing import NDArray
 from hitfinder.errors import ConfigError
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.frame_rows import COLUMNS, FrameRows
+from hitfinder.monitor.live_state import LIVE, about_live, read_live
+from hitfinder.results.following import FollowedStore
 from hitfinder.results.hits import FRAMES, PEAKS
 from hitfinder.results.run import CRYSTALS, RUN, Run
-
-log = logging.getLogger(__name__)
 
 PEAK_COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a", "probability")
 """What the page shows of a peak."""
 
 CRYSTAL_COLUMNS = ("frame", "crystal", "indexed", "score", "n_peaks", "n_indexed")
 
+FILES = (RUN, FRAMES, PEAKS, CRYSTALS, LIVE)
+"""What tells, by its time, that something has changed."""
+
 
 class WatchedRun:
     """The results in a folder, finished or not.
 
+    A finished run is read from its tables, one that a job is at work on from what the job keeps.
+
     Parameters
     ----------
     folder : Path
-        Folder of ``hitfinder run``.
+        Folder of ``hitfinder run`` or ``hitfinder live``.
 
     Raises
     ------
@@ -45,7 +50,9 @@ class WatchedRun:
     run : Run
         The run.
     about : dict
-        What ``run.json`` says.
+        What ``run.json`` says, or what the job has said of itself when it started.
+    live : dict or None
+        What ``live.json`` says, if there is one.
     table : FrameRows
         The frames.
     decision : Decision
@@ -57,7 +64,10 @@ class WatchedRun:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.revision = 0
+        self.live: dict[str, Any] | None = None
         self._seen: object = None
+        self._store: FollowedStore | None = None
+        self._at_work = False
         self._changing = threading.Lock()
         self.refresh()
 
@@ -70,18 +80,26 @@ class WatchedRun:
             If the folder holds no results of a run (any more).
         """
         with self._changing:
-            seen = self._state()
-            if seen == self._seen:
-                return False
-            self._load()
+            at_work = FollowedStore(self.folder).is_at_work
+            seen = at_work, self._state()
+            changed = seen != self._seen
+            if changed:
+                self.live = read_live(self.folder)
+                self._at_work = at_work
+                if (self.folder / RUN).exists() and not at_work:
+                    self._load()
+                elif self._store is None:
+                    self._begin()
+            if self._store is not None:
+                changed |= self._follow()
             self._seen = seen
-            self.revision += 1
-            return True
+            self.revision += changed
+            return changed
 
     def _state(self) -> object:
         """Return what differs whenever the files do."""
         found: list[tuple[int, int, int] | None] = []
-        for name in (RUN, FRAMES, PEAKS, CRYSTALS):
+        for name in FILES:
             try:
                 there = os.stat(self.folder / name)
             except OSError:
@@ -91,6 +109,7 @@ class WatchedRun:
         return found
 
     def _load(self) -> None:
+        """Read the tables."""
         run = Run(self.folder)
         try:
             about = json.loads((self.folder / RUN).read_bytes())
@@ -101,14 +120,45 @@ class WatchedRun:
             hint = "Name the folder that `hitfinder run` wrote."
             raise ConfigError("holds no results of a run", str(self.folder), hint) from error
         self.run, self.about, self.table, self.decision = run, about, table, decision
+        self._store = None
+
+    def _begin(self) -> None:
+        """Start to follow a job."""
+        store = FollowedStore(self.folder)
+        try:
+            about = store.about if self.live is None else about_live(self.live)
+            run, decision = Run.at_work(self.folder, about), Decision.of_run(about)
+            table = FrameRows.pending(run.summary.frames)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ConfigError("holds no run at work", str(self.folder)) from error
+        self.run, self.about, self.table, self.decision = run, about, table, decision
+        self._store = store
+
+    def _follow(self) -> bool:
+        """Take in what the job has found since; readers of the table keep the one they have."""
+        assert self._store is not None
+        table = None
+        for chunk in self._store.fresh():
+            table = table or copy.deepcopy(self.table)
+            table.take(chunk)
+        self.table = table or self.table
+        return table is not None
 
     @property
     def state(self) -> str:
-        """``complete`` or ``interrupted``."""
-        return "complete" if self.about["complete"] else "interrupted"
+        """``complete``, ``running`` or ``interrupted``."""
+        if self._at_work:
+            return "running"
+        return "complete" if self.about["complete"] and self._store is None else "interrupted"
 
     def peaks_of(self, frame: int) -> dict[str, NDArray]:
         """Return the peaks of a frame by column."""
+        if self._store is not None:
+            chunk = self._store.chunk_with(frame)
+            if chunk is None:
+                return {name: np.empty(0) for name in PEAK_COLUMNS}
+            peaks = chunk.peaks[chunk.frame_of_peak == frame]
+            return {name: peaks[name].astype(float) for name in PEAK_COLUMNS}
         table = pyarrow.parquet.read_table(
             self.folder / PEAKS, columns=[*PEAK_COLUMNS], filters=[("frame", "==", frame)]
         )

@@ -97,18 +97,44 @@ class Run:
     def __init__(self, folder: str | os.PathLike[str], was_complete: bool = False) -> None:
         self.folder, self.was_complete = Path(folder), was_complete
         try:
-            run = json.loads((self.folder / RUN).read_bytes())
-            self.settings: dict[str, Any] = dict(run["settings"])
-            self.summary = RunSummary(**run["counts"], complete=run["complete"])
-            self.verdict: str = run.get("verdict", {}).get("line", "")
-            self._started_in: str = run.get("directory", "")
-            self._origin: dict[str, str] = run.get("origin", {})
-            self._inputs: list[str] = run["inputs"]
-            self._check()
+            self._take(json.loads((self.folder / RUN).read_bytes()))
             pyarrow.parquet.read_metadata(self.folder / FRAMES)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             hint = "Name the folder that `hitfinder run` wrote."
             raise ConfigError("holds no results of a run", str(self.folder), hint) from error
+
+    @classmethod
+    def at_work(cls, folder: Path, about: Mapping[str, Any]) -> Run:
+        """Return a run that a job is at work on: its inputs and settings; there are no tables yet.
+
+        Parameters
+        ----------
+        folder : Path
+            Its folder.
+        about : mapping
+            What the job says of itself, with the keys of ``run.json`` that are known beforehand.
+
+        Raises
+        ------
+        ConfigError
+            If that is not what a job says.
+        """
+        made = cls.__new__(cls)
+        made.folder, made.was_complete = folder, False
+        try:
+            made._take(about)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError("holds no run at work", str(folder)) from error
+        return made
+
+    def _take(self, run: Mapping[str, Any]) -> None:
+        self.settings: dict[str, Any] = dict(run["settings"])
+        self.summary = RunSummary(**run["counts"], complete=run["complete"])
+        self.verdict: str = run.get("verdict", {}).get("line", "")
+        self._started_in: str = run.get("directory", "")
+        self._origin: dict[str, str] = run.get("origin", {})
+        self._inputs: list[str] = run["inputs"]
+        self._check()
 
     def _check(self) -> None:
         """Raise TypeError unless what was read is of the kinds that runs write."""

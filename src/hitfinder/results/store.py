@@ -22,7 +22,7 @@ from hitfinder.results.totals import Totals
 
 log = logging.getLogger(__name__)
 
-PARTS, LOCK, JOB = ".parts", "lock", "job.json"
+PARTS, LOCK, JOB, ABOUT = ".parts", "lock", "job.json", "run.json"
 TOTALS = "totals"
 TOTALS_PER_CHECKPOINT = 32
 """Totals of chunks are merged into one file after so many, so that they do not pile up on disk."""
@@ -113,6 +113,11 @@ class Store:
             hint = "Start again with --overwrite."
             raise OutputError("the unfinished run is damaged", str(path), hint) from error
 
+    def save_about(self, about: Mapping[str, Any]) -> None:
+        """Write what the job says of itself, for those who look on."""
+        with atomic.replacing(self.folder / ABOUT) as part:
+            part.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
     def save_array(self, name: str, array: NDArray) -> None:
         """Keep an array that the job needs again when it goes on."""
         self._write(name, {"array": array})
@@ -137,7 +142,7 @@ class Store:
         self._write(_totals_name(home, added), result.totals.to_arrays())
         whole = result
         if before is not None:
-            whole = _chunk(before).without(result.frames)
+            whole = chunk_of(before).without(result.frames)
             whole.merge(result)
         problems = np.frombuffer(json.dumps(whole.problems).encode(), np.uint8)
         arrays = {name: getattr(whole, name) for name in ("frames", "rows", "peaks")}
@@ -155,7 +160,7 @@ class Store:
             if (loaded := self._load(path.stem)) is not None:
                 home = int(path.stem.removeprefix("chunk-"))
                 names = [_totals_name(home, number) for number in range(int(loaded["added"]))]
-                found[home] = names, Counts.of(_chunk(loaded))
+                found[home] = names, Counts.of(chunk_of(loaded))
         merged = self._load(TOTALS)
         if merged is not None:
             names = merged["merged"].tolist()
@@ -194,13 +199,13 @@ class Store:
             if loaded is None:
                 where = str(self.folder / f"{_chunk_name(home)}.dat")
                 raise OutputError("cannot be read any more", where, "Go on with --resume.")
-            yield _chunk(loaded)
+            yield chunk_of(loaded)
 
     def wanting(self) -> dict[int, NDArray[np.int64]]:
         """Return the frames to be tried again, by the first frame of their chunk."""
         homes = [home for home, counts in self.done.items() if counts.wanting]
         loaded = {home: self._load(_chunk_name(home)) for home in homes}
-        return {home: _chunk(there).wanting for home, there in loaded.items() if there}
+        return {home: chunk_of(there).wanting for home, there in loaded.items() if there}
 
     def _checkpoint(self) -> None:
         """Write the totals, then delete the files of those that are in them."""
@@ -221,14 +226,19 @@ class Store:
 
     def _load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a file; None if it is missing or damaged."""
-        try:
-            content = (self.folder / f"{name}.dat").read_bytes()
-        except OSError:
-            return None
-        length = len(content) - _DIGEST().digest_size
-        if length <= 0 or _DIGEST(content[:length]).digest() != content[length:]:
-            return None
-        return dict(np.load(io.BytesIO(content[:length]), allow_pickle=False))
+        return kept_arrays(self.folder / f"{name}.dat")
+
+
+def kept_arrays(path: Path) -> dict[str, Any] | None:
+    """Return the arrays of a file of a store; None if it is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    length = len(content) - _DIGEST().digest_size
+    if length <= 0 or _DIGEST(content[:length]).digest() != content[length:]:
+        return None
+    return dict(np.load(io.BytesIO(content[:length]), allow_pickle=False))
 
 
 def _chunk_name(home: int) -> str:
@@ -239,7 +249,8 @@ def _totals_name(home: int, number: int) -> str:
     return f"{TOTALS}-{home:09d}-{number}"
 
 
-def _chunk(loaded: Mapping[str, Any]) -> ChunkResult:
+def chunk_of(loaded: Mapping[str, Any]) -> ChunkResult:
+    """Return the chunk that a file of a store holds, without its totals."""
     problems = json.loads(loaded["problems"].tobytes())
     return ChunkResult(
         loaded["frames"],

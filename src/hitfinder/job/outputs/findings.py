@@ -17,6 +17,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef
 from hitfinder.report.evidence import HitEvidence
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
+from hitfinder.results.finished import FinishedResults
 from hitfinder.results.store import Store
 from hitfinder.results.totals import Totals
 
@@ -33,7 +34,7 @@ class Findings:
         The frames: ``stored`` as they are in the files, ``source`` in photons.
     geometry : Geometry
         Geometry with every mask, static pixels too.
-    store : Store
+    store : Store or FinishedResults
         Where the results are kept.
     about : mapping
         What ``run.json`` will say of the run.
@@ -46,7 +47,7 @@ class Findings:
 
     experiment: Experiment
     geometry: Geometry
-    store: Store
+    store: Store | FinishedResults
     about: Mapping[str, Any]
     n_frames: int | None = None
     lost: dict[int, SourceError] = dataclasses.field(default_factory=dict)

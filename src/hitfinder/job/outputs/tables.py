@@ -12,16 +12,20 @@ from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.settings import OutputSettings
+from hitfinder.results.finished import TOTALS_FILE, write_totals
 from hitfinder.results.hits import FRAMES, PEAKS
 
 
 class TablesOutput:
-    """A row per frame and a row per peak, as Parquet, and as CSV if that is asked for."""
+    """A row per frame and a row per peak, as Parquet, and as CSV if that is asked for.
+
+    Beside them is what is added up over the frames.
+    """
 
     def __init__(self, settings: OutputSettings) -> None:
         self._csv = settings.csv
         as_csv = tuple(str(Path(name).with_suffix(".csv")) for name in (FRAMES, PEAKS))
-        self.files = (FRAMES, PEAKS, *(as_csv if self._csv else ()))
+        self.files = (FRAMES, PEAKS, TOTALS_FILE, *(as_csv if self._csv else ()))
 
     def write(self, found: Findings, folder: Path) -> None:
         """Write the tables."""
@@ -38,6 +42,7 @@ class TablesOutput:
         csv = self._csv
         tables.write_table(folder / FRAMES, tables.frame_schema(), frames(), csv=csv)
         tables.write_table(folder / PEAKS, tables.peak_schema(), peaks(), csv=csv)
+        write_totals(folder / TOTALS_FILE, found.totals)
 
 
 class ListOutput:

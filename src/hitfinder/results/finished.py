@@ -1,0 +1,132 @@
+"""The results of a finished run, read from its tables a part at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow.compute
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from hitfinder import atomic
+from hitfinder.errors import ConfigError
+from hitfinder.export.hits import RESULT
+from hitfinder.finding.peaks import PEAK_DTYPE
+from hitfinder.results.chunk import FRAME_DTYPE, OK, ChunkResult, Counts
+from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, PEAKS
+from hitfinder.results.totals import Totals
+
+TOTALS_FILE = "totals.npz"
+
+FRAMES_AT_ONCE = 1 << 14
+
+
+def write_totals(path: Path, totals: Totals) -> None:
+    """Keep what is added up over the frames of a run, in one file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    arrays: dict[str, Any] = {**totals.to_arrays()}
+    with atomic.replacing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_totals(folder: Path) -> Totals:
+    """Return what is added up over the frames of a finished run.
+
+    Raises
+    ------
+    ConfigError
+        If the folder does not tell.
+    """
+    try:
+        with np.load(folder / TOTALS_FILE, allow_pickle=False) as arrays:
+            return Totals.from_arrays(dict(arrays))
+    except Exception as error:  # NumPy and zipfile have many for a file that is damaged
+        raise ConfigError("cannot be read", str(folder / TOTALS_FILE), AGAIN) from error
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FinishedResults:
+    """Gives the results of a finished run as a job that is at work keeps them.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the run.
+    least_score, min_peaks : float, int
+        What a hit needs; the tables' own hits do not count.
+    again : ChunkResult
+        Results that stand in the place of the tables', of frames that were searched again.
+    totals : Totals
+        What is added up over the frames.
+    maxima : dict
+        Brightest pixel of each peak of a frame, where it is known; no table has it.
+    """
+
+    folder: Path
+    least_score: float
+    min_peaks: int
+    again: ChunkResult
+    totals: Totals
+    maxima: dict[int, NDArray[np.float32]]
+    counts: Counts = dataclasses.field(default_factory=Counts)
+
+    def chunks(self) -> Iterator[ChunkResult]:
+        """Yield the results in frame order, without their totals."""
+        file = pyarrow.parquet.ParquetFile(self.folder / FRAMES)
+        start = 0
+        for batch in file.iter_batches(FRAMES_AT_ONCE):
+            frames = np.arange(start, start + batch.num_rows)
+            start += batch.num_rows
+            chunk = self._chunk(batch, frames)
+            own = np.isin(self.again.frames, frames)
+            merged = chunk.without(self.again.frames[own])
+            merged.totals = Totals()
+            merged.merge(self.again.without(self.again.frames[~own]))
+            self._decide(merged)
+            yield merged
+
+    def _chunk(self, batch: pyarrow.RecordBatch, frames: NDArray[np.int64]) -> ChunkResult:
+        rows = np.zeros(len(frames), FRAME_DTYPE)
+        for name in FRAME_DTYPE.names or ():
+            rows[name] = batch.column(name).to_numpy(zero_copy_only=False)
+        within = [("frame", ">=", frames[0]), ("frame", "<=", frames[-1])]
+        table = pyarrow.parquet.read_table(self.folder / PEAKS, filters=within)
+        peaks = np.zeros(table.num_rows, PEAK_DTYPE)
+        for name in PEAK_DTYPE.names or ():
+            peaks[name] = table[name].to_numpy() if name in table.column_names else np.nan
+        owner = table["frame"].to_numpy()
+        # Counted is what is there: a decision that was cut short may have left one table new.
+        rows["n_peaks"] = np.bincount(owner - frames[0], minlength=len(frames))
+        ends = np.cumsum(rows["n_peaks"])
+        for row, frame in enumerate(frames):
+            known = self.maxima.get(int(frame))
+            if known is not None and len(known) == rows["n_peaks"][row]:
+                peaks["maximum"][ends[row] - len(known) : ends[row]] = known
+        return ChunkResult(frames, rows, peaks)
+
+    def _decide(self, chunk: ChunkResult) -> None:
+        rows = chunk.rows
+        read = (rows["status"] == OK) & ~np.isnan(rows["background_per_pixel"])
+        enough = (rows["score"] >= self.least_score) & (rows["n_peaks"] >= self.min_peaks)
+        rows["hit"] = read & enough
+
+
+def maxima_of_hits(folder: Path) -> dict[int, NDArray[np.float32]]:
+    """Return the brightest pixel of each peak of the hits, by frame, as far as the folder tells."""
+    with contextlib.suppress(OSError, KeyError), h5py.File(folder / HITS_CXI, "r") as file:
+        frames, n_peaks, values = (
+            file[f"{RESULT}/{name}"][()] for name in ("frame", "nPeaks", "peakMaximumValue")
+        )
+        return {int(frame): row[:n] for frame, n, row in zip(frames, n_peaks, values, strict=True)}
+    return {}

@@ -1,0 +1,163 @@
+import contextlib
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import hitfinder as hf
+from hitfinder.errors import ConfigError
+from hitfinder.locks import Lock, is_locked
+from hitfinder.monitor.watched import WatchedRun
+
+
+def stop_after(n_chunks):
+    """Progress that interrupts a run when so many chunks are done."""
+
+    @contextlib.contextmanager
+    def show(what, total):
+        told = []
+
+        def advance(n, note=""):
+            told.append(n)
+            if len(told) > n_chunks:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return show
+
+
+@pytest.fixture
+def stopped(finished, tmp_path):
+    """Folder of a run that was interrupted after three chunks of eight frames."""
+    master = finished.parent / "frames" / "run_master.h5"
+    hf.run(master, tmp_path / "run", workers=1, hot_pixel_frames=0, show=stop_after(3))
+    return tmp_path / "run"
+
+
+def test_a_run_at_work_is_shown_as_far_as_it_is(stopped, finished, serve):
+    (stopped / "run.json").unlink()
+    lock = Lock(stopped / ".parts" / "lock", "run")
+    watched = WatchedRun(stopped)
+    assert (watched.state, int(watched.table.ok.sum()), len(watched.table)) == ("running", 24, 60)
+    whole = pq.read_table(finished / "frames.parquet")
+    assert np.array_equal(watched.table.rows["score"][:24], whole["score"].to_numpy()[:24])
+    assert np.array_equal(watched.table.rows["hit"][:24], whole["hit"].to_numpy()[:24])
+    assert not watched.refresh()
+    # A chunk is lost, or another one comes.
+    parts = stopped / ".parts"
+    first = sorted(parts.glob("chunk-*"))[0]
+    (parts / "chunk-000000099.dat").write_bytes(first.read_bytes()[:-1])
+    assert not watched.refresh()
+    with serve(stopped) as served:
+        assert served.json("/api/about")["state"] == "running"
+        told = served.json("/api/summary")
+        assert (told["processed"], told["pending"], told["state"]) == (24, 36, "running")
+        assert told["verdict"]["word"] == "look"
+        assert served.json("/api/frame/5")["peaks"]["fs"] == [
+            *pq.read_table(finished / "peaks.parquet", filters=[("frame", "==", 5)])[
+                "fs"
+            ].to_pylist()
+        ]
+        assert served.ask("/api/frame/30/counts")[0] == 200
+        assert served.json("/api/frame/30")["status"] == "pending"
+    lock.release()
+    assert watched.refresh()
+    assert watched.state == "interrupted"
+
+
+def test_the_page_follows_a_run_to_its_end(stopped, finished):
+    watched = WatchedRun(stopped)
+    assert (watched.state, watched.about["complete"]) == ("interrupted", False)
+    master = finished.parent / "frames" / "run_master.h5"
+    seen = []
+
+    @contextlib.contextmanager
+    def show(what, total):
+        def advance(n, note=""):
+            watched.refresh()
+            seen.append((watched.state, int(watched.table.ok.sum())))
+
+        yield advance
+
+    hf.run(master, stopped, workers=1, hot_pixel_frames=0, resume=True, show=show)
+    assert seen[0] == ("running", 24)
+    assert [n for _, n in seen] == sorted(n for _, n in seen)
+    assert seen[-1] == ("running", 60)
+    assert watched.refresh()
+    assert (watched.state, int(watched.table.ok.sum())) == ("complete", 60)
+
+
+def test_a_reader_hears_of_changes_and_joins_late(finished, serve, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("run.json", "frames.parquet", "peaks.parquet"):
+        (folder / name).write_bytes((finished / name).read_bytes())
+    with serve(folder) as served:
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+        connection.request("GET", "/api/events", headers={"host": f"127.0.0.1:{served.port}"})
+        stream = connection.getresponse()
+
+        def event():
+            lines = []
+            while not lines or lines[-1]:
+                lines.append(stream.readline().decode().strip())
+                if lines == [""]:
+                    lines = []
+            told = dict(line.split(": ", 1) for line in lines if line)
+            return told if "data" in told else event()
+
+        first = event()
+        assert json.loads(first["data"])["revision"] == 1
+        own = {"origin": f"http://127.0.0.1:{served.port}"}
+        served.ask("/api/notes", "POST", json.dumps({"text": "x"}), **own)
+        second = event()
+        assert json.loads(second["data"])["notes"] == 1
+        assert second["id"] != first["id"]
+        # Who comes back with the present state is told nothing old; others all of it.
+        connection.close()
+        run = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(run | {"complete": False}))
+        connection.request(
+            "GET",
+            "/api/events",
+            headers={"host": f"127.0.0.1:{served.port}", "last-event-id": second["id"]},
+        )
+        stream = connection.getresponse()
+        assert json.loads(event()["data"])["state"] == "interrupted"
+        connection.close()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds no results of a run"):
+        WatchedRun(tmp_path)
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "live.json").write_text('{"geometry": {}}')
+    with pytest.raises(ConfigError, match="holds no run at work"):
+        WatchedRun(tmp_path)
+
+
+def test_a_live_run_is_followed_by_what_it_says(stopped):
+    told = json.loads((stopped / "run.json").read_text())
+    (stopped / "run.json").unlink()
+    (stopped / ".parts" / "run.json").unlink()
+    live = {name: told[name] for name in ("geometry", "hits_from")}
+    live |= {"source": "tcp://detector:31001", "started": 1790000000.0, "state": "running"}
+    live |= {"ledger": {"received": 24}}
+    (stopped / "live.json").write_text(json.dumps(live))
+    watched = WatchedRun(stopped)
+    assert (len(watched.table), int(watched.table.ok.sum())) == (24, 24)
+    assert watched.about["inputs"] == ["tcp://detector:31001"]
+
+
+def test_looking_at_a_lock_does_not_take_it(tmp_path):
+    assert not is_locked(tmp_path / "lock")
+    lock = Lock(tmp_path / "lock", "run")
+    assert is_locked(tmp_path / "lock")
+    lock.release()
+    assert not is_locked(tmp_path / "lock")
+    Lock(tmp_path / "lock", "run").release()
