@@ -463,6 +463,8 @@ def test_folders_that_hold_something_are_refused(series, capsys, tmp_path):
         (["--beam-center", "3", "inf"], "'--beam-center': 'inf' is not a finite number"),
         (["--false-hits", "nan"], "'--false-hits': 'nan' is not a finite number"),
         (["--workers", "0"], "'--workers'"),
+        (["--limit", "0"], "'--limit'"),
+        (["--limit", "few"], "'--limit'"),
         (["--beam-center", "1"], "'--beam-center' requires 2 arguments"),
         (["--resume", "--overwrite"], "exclude each other"),
         (["--chese"], "No such option"),
@@ -506,6 +508,20 @@ def test_a_lower_probability_lets_weaker_peaks_in(series, done, hitfinder, tmp_p
 
 def test_an_experiment_outside_the_training_is_told(done, said):
     assert "camera length 0.03 m is outside the 0.08 to 0.6 m" in said
+
+
+def test_some_frames_are_named_on_the_command_line(series, done, hitfinder, tmp_path):
+    arguments = ["run", series.master, "-o", tmp_path / "out", "--finder", "likelihood"]
+    made = hitfinder(*arguments, "--frames", "1::20,-1", "--limit", 3)
+    assert made.returncode == 0, made.stderr
+    assert "3 of 60 frames are taken" in made.stderr
+    table, whole = frames_table(tmp_path / "out"), frames_table(done)
+    assert table["event"].equals(whole["event"].take([1, 21, 41]))
+    made = hitfinder("run", series.master, "-o", tmp_path / "no", "--frames", "60")
+    assert made.returncode == 2
+    assert made.stderr.count("\n") == 1
+    assert "there is no frame 60: the inputs hold 60, 0 to 59" in made.stderr
+    assert not (tmp_path / "no").exists()
 
 
 def test_an_unknown_model_is_named(series, hitfinder, tmp_path):

@@ -1,5 +1,6 @@
 """`hitfinder.run`: one function, from Python as from the command line."""
 
+import contextlib
 import json
 import logging
 
@@ -140,6 +141,59 @@ def test_settings_come_as_an_object_a_file_or_one_by_one(master, tmp_path, geome
     assert job_settings(None, {"finder": hf.LikelihoodFinder}).finder.finder == (
         "hitfinder.finding.likelihood:LikelihoodFinder"
     )
+
+
+def test_some_frames_are_taken_alone(master, run, tmp_path):
+    some = hf.run(master, tmp_path / "some", frames=slice(1, None, 2), limit=3, estimate=False)
+    names = ["file", "event", "hit", "score", "n_peaks"]
+    assert some.frames.select(names).equals(run.frames.select(names).take([1, 3, 5]))
+    assert some.frames["event"].to_pylist() == ["//1", "//3", "//5"]
+    assert set(some.peaks["frame"].to_pylist()) == {0, 1, 2}
+    said = json.loads((some.folder / "run.json").read_text())
+    assert (said["settings"]["frames"], said["settings"]["limit"]) == ("1::2", 3)
+    with h5py.File(some.folder / "hits.cxi") as cxi, h5py.File(master) as file:
+        frames = file["entry/data/data_000001"][[1, 3, 5]]
+        assert np.array_equal(cxi["entry_1/data_1/data"][:], frames)
+
+
+def test_a_run_of_some_frames_goes_on_with_the_same_alone(master, tmp_path):
+    out, options = tmp_path / "out", {"finder": "likelihood", "estimate": False}
+
+    @contextlib.contextmanager
+    def stop_at_once(what, total):
+        def advance(n, note=""):
+            if n:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    first = hf.run(master, out, frames=":5", show=stop_at_once, **options)
+    assert not first.summary.complete
+    with pytest.raises(hf.OutputError, match="choice of frames was :5, is all"):
+        hf.run(master, out, resume=True, **options)
+    with pytest.raises(hf.OutputError, match="limit was None, is 4"):
+        hf.run(master, out, resume=True, frames=":5", limit=4, **options)
+    again = hf.run(master, out, resume=True, frames=":5", **options)
+    assert again.summary.complete
+    assert again.frames["status"].to_pylist() == ["ok"] * 5
+    assert hf.run(master, out, resume=True, frames=":5", **options).was_complete
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": "1:x"}, "frames '1:x': neither a number nor START:STOP:STEP"),
+        ({"frames": 1.5}, "must be text, numbers or a slice"),
+        ({"frames": "8"}, "no frame 8: the inputs hold 8"),
+        ({"frames": [2, -9]}, "no frame -9"),
+        ({"frames": "9:"}, "none of the 8"),
+        ({"limit": 0}, "limit must be at least 1, got 0"),
+    ],
+)
+def test_frames_that_cannot_be_taken_are_named(master, tmp_path, options, message):
+    with pytest.raises(hf.ConfigError, match=message):
+        hf.run(master, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_setting_has_a_keyword():

@@ -21,6 +21,7 @@ Examples:
   hitfinder run 'scan*/*.cxi' --geometry jf.geom --mask bad.h5 --out scan
   hitfinder run frames.lst --detector eiger2-x-4m --photon-energy-ev 6000 \\
       --camera-length-m 0.15 --beam-center 1034.5 1081 --out frames
+  hitfinder run run7_master.h5 --frames ::100 --out look
 
 \b
 What is written to the folder:
@@ -193,6 +194,18 @@ def exit_code(run: Run) -> int:
 @reader_option
 @geometry_options
 @finder_options
+@click.option(
+    "--frames",
+    metavar="LIST",
+    help="Take these frames only: numbers and START:STOP:STEP as in Python, with commas between."
+    "  [default: all]",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Take no more frames than this, the first.  [default: all]",
+)
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
 @cluster_options
 @click.option(

@@ -31,8 +31,9 @@ from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import read_mask
 from hitfinder.geometry.named import named_detector
+from hitfinder.io.frame_choice import FrameChoice, choice_text, choose_frames
 from hitfinder.io.framemasks import FrameMasks
-from hitfinder.io.open import Input
+from hitfinder.io.open import Input, check_readable
 from hitfinder.io.open import open as open_frames
 from hitfinder.io.source import FrameSource
 
@@ -146,6 +147,8 @@ def open_experiment(
     geometry: Geometry | None = None,
     *,
     reader: str | type | None = None,
+    frames: FrameChoice | None = None,
+    limit: int | None = None,
 ) -> Experiment:
     """Open frames and put together where their pixels are.
 
@@ -159,6 +162,10 @@ def open_experiment(
         Instead of what a geometry file or the frames' files say.
     reader : str or type, optional
         What opens the files, as for `hitfinder.open`.
+    frames : str, int, slice or iterable of int, optional
+        Frames to take, such as ``"0:2000:10"``; all if not given.
+    limit : int, optional
+        Take no more frames than so many, the first.
 
     Raises
     ------
@@ -166,6 +173,8 @@ def open_experiment(
         If no frame is readable.
     GeometryError
         As `experiment_of`.
+    ConfigError
+        If no frame is chosen.
 
     Examples
     --------
@@ -178,7 +187,12 @@ def open_experiment(
     settings = settings or GeometrySettings()
     geom = read_geometry_file(settings)
     stored = open_frames(inputs, layout=geom.layout if geom else None, reader=reader)
-    return experiment_of(settings, geom, stored, geometry)
+    text = None if frames is None else choice_text(frames)
+    chosen = choose_frames(stored, text, limit)
+    if chosen is not stored:
+        check_readable(chosen)
+        log.info("%d of %d frames are taken", len(chosen), len(stored))
+    return experiment_of(settings, geom, chosen, geometry)
 
 
 def experiment_of(

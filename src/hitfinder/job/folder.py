@@ -52,6 +52,8 @@ def fingerprint(
     return {
         **inputs_fingerprint(source),
         "geometry": _digest(geometry),
+        "choice of frames": settings.frames or "all",
+        "limit": settings.limit,
         "reader": settings.reader,
         "hot_pixel_frames": settings.hot_pixel_frames,
         **config.flatten(settings.finder, "finder."),

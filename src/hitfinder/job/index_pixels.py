@@ -238,7 +238,7 @@ def _experiment(run: Run) -> Experiment:
     if run.has_given_geometry:
         what = "the run had frames or a geometry from Python, which no file holds"
         raise ConfigError(what, str(run.folder))
-    experiment = open_experiment(run.inputs, run.geometry_settings())
+    experiment = open_experiment(run.inputs, run.geometry_settings(), **run.how_opened)
     if len(experiment.source) != run.frames.num_rows:
         what = f"the inputs hold {len(experiment.source)} frames, the run {run.frames.num_rows}"
         raise ConfigError(what, str(run.folder), "Run hitfinder on the frames again.")

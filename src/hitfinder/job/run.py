@@ -116,7 +116,14 @@ def run(
         check_name(name)
     in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
     chosen = job_settings(settings, {**changes, "geometry": file})
-    experiment = open_experiment(given, chosen.geometry, in_python, reader=chosen.reader)
+    experiment = open_experiment(
+        given,
+        chosen.geometry,
+        in_python,
+        reader=chosen.reader,
+        frames=chosen.frames,
+        limit=chosen.limit,
+    )
     experiment.log()
     check_model(chosen.finder, experiment.geometry)
     tried = try_out(experiment.source, experiment.geometry, chosen.finder)

@@ -11,6 +11,7 @@ from hitfinder import config
 from hitfinder.errors import ConfigError
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.settings import FinderSettings
+from hitfinder.io.frame_choice import FrameChoice, choice_text, slices_of
 from hitfinder.plugins import path_of
 
 USUAL, TABLES = "usual", "tables"
@@ -64,6 +65,11 @@ class JobSettings:
         How peaks are found and hits decided.
     output : OutputSettings
         What is written.
+    frames : str, optional
+        Frames to take: numbers and slices as in Python, with commas between, such as
+        ``0:2000:10``; all if None.
+    limit : int, optional
+        Take no more frames than so many, the first.
     reader : str, optional
         What opens the files: a name of `hitfinder.readers`, or ``module:Class``; the first that
         can if None.
@@ -78,14 +84,20 @@ class JobSettings:
     geometry: GeometrySettings = dataclasses.field(default_factory=GeometrySettings)
     finder: FinderSettings = dataclasses.field(default_factory=FinderSettings)
     output: OutputSettings = dataclasses.field(default_factory=OutputSettings)
+    frames: str | None = None
+    limit: int | None = None
     reader: str | None = None
     workers: int | None = None
     hot_pixel_frames: int = 64
     estimate: bool = True
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if self.frames is not None:
+            slices_of(self.frames)
+        for name in ("limit", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if self.hot_pixel_frames < 0:
             raise ValueError(f"hot_pixel_frames must not be negative, got {self.hot_pixel_frames}")
 
@@ -115,6 +127,8 @@ class RunOptions(TypedDict, total=False):
     fill_share: float | None
     hit_threshold: float | None
     min_peaks: int | None
+    frames: FrameChoice | None
+    limit: int | None
     reader: str | type | None
     outputs: Sequence[str | type] | None
     csv: bool | None
@@ -170,6 +184,8 @@ def job_settings(
             raise ConfigError(f"unknown setting {name!r}", hint=config.suggestion(name, places))
         if name in ("finder", "reader"):
             value = path_of(value)
+        elif name == "frames" and value is not None:
+            value = choice_text(value)
         elif name == "outputs" and value is not None:
             value = [value] if isinstance(value, (str, type)) else list(value)
             value = [path_of(item) for item in value]

@@ -106,6 +106,4 @@ class RunFrames:
 
 def _opened(run: Run, geometry: Geometry | None) -> Experiment:
     in_python = geometry if run.has_given_geometry else None
-    return open_experiment(
-        run.inputs, run.geometry_settings(), in_python, reader=run.settings.get("reader")
-    )
+    return open_experiment(run.inputs, run.geometry_settings(), in_python, **run.how_opened)

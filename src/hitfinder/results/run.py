@@ -211,6 +211,11 @@ class Run:
         return [self._from_here(path) for path in self._inputs]
 
     @property
+    def how_opened(self) -> dict[str, Any]:
+        """Keyword arguments of `hitfinder.open_experiment` that give the frames of the run."""
+        return {name: self.settings.get(name) for name in ("reader", "frames", "limit")}
+
+    @property
     def has_given_geometry(self) -> bool:
         """Whether the geometry came from Python, so that no file and no setting tells it."""
         return self._origin.get("detector") == IN_PYTHON
