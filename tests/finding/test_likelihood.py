@@ -245,3 +245,9 @@ def test_panels_apart_make_one_background():
     assert peaks["resolution_a"] == pytest.approx(
         geometry.resolution_a(peaks["fs"], peaks["ss"]), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("level", [1, 20_000, 60_000])
+def test_a_frame_of_one_count_everywhere_has_no_peak(finder, level):
+    result = finder(np.full((400, 420), level, np.uint16))
+    assert not result.hit

@@ -41,6 +41,7 @@ def test_five_thousand_spots_are_all_found(crowd, finder):
     found = np.stack([result.peaks["ss"], result.peaks["fs"]], 1)
     assert len(match_peaks(found, centres, 1.5).missed) == 0
     assert len(found) < 1.03 * 5328
+    assert result.peaks["n_pixels"].max() < 250
     assert not result.peaks_left_out
 
 
@@ -51,7 +52,8 @@ def test_of_more_peaks_than_are_looked_at_the_best_are_taken(crowd, monkeypatch)
     everything[700:, 500:] *= 3
     result = LikelihoodFinder(geometry)(everything)
     assert result.peaks_left_out
-    assert len(result.peaks) == 300
+    # Of 300 that are looked at, two may be pieces of one spot.
+    assert 298 <= len(result.peaks) <= 300
     bright = (result.peaks["ss"] > 690) & (result.peaks["fs"] > 490)
     assert bright.mean() > 0.99
 

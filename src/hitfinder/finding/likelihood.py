@@ -21,6 +21,7 @@ from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.selection import select_by_significance
 from hitfinder.finding.settings import FinderOptions, FinderSettings
+from hitfinder.finding.unite import unite
 from hitfinder.geometry.geometry import Geometry
 
 MOST_PEAKS = 10_000
@@ -82,6 +83,7 @@ class LikelihoodFinder:
         )
         self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE)
         self._counter = FrameCounter(self.rings, geometry.detector)
+        self._owner = np.zeros(geometry.shape, np.int32)
 
     def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and score it.
@@ -117,9 +119,8 @@ class LikelihoodFinder:
             return self._nothing(read)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
-        found, texture, left_out = self._peaks(read, rate, chance)
-        ring = self.rings.index[found["ss"].astype(int), found["fs"].astype(int)]
-        crowded = crowded_rings(ring, self.rings.q.size)
+        found, crowded, texture, left_out = self._peaks(read, rate, chance)
+        ring = self._ring_of(found["fs"], found["ss"])
         found = found[~crowded[ring] | (ring < 0)]
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
@@ -206,10 +207,10 @@ class LikelihoodFinder:
         read: Readings,
         rate: NDArray[np.float64],
         chance: NDArray[np.float64],
-    ) -> tuple[NDArray[np.void], float, bool]:
-        """All peaks that take part in the score, the texture, and whether any was left out.
+    ) -> tuple[NDArray[np.void], NDArray[np.bool_], float, bool]:
+        """All peaks that take part in the score, most significant first, and what goes with them.
 
-        The most significant come first.
+        That is which rings are crowded, the texture, and whether any peak was left out.
         """
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range, counts = rings.weight_range, read.counts
@@ -222,7 +223,8 @@ class LikelihoodFinder:
         tested = np.empty(len(found))
         peaks.test_candidates(found, log_p_max + _SLACK, counts, *maps, rate, tested)
         order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
-        measures = np.zeros((min(len(order), MOST_PEAKS), peaks.N_MEASURES))
+        most = min(len(order), MOST_PEAKS)
+        measures, boxes = np.zeros((most, peaks.N_MEASURES)), np.zeros((most, 4), np.int64)
         n = peaks.collect_peaks(
             found[order],
             log_p_max,
@@ -234,15 +236,29 @@ class LikelihoodFinder:
             bright,
             faint,
             read.values,
+            self._owner,
             measures,
+            boxes,
         )
-        return _as_peaks(measures[:n], read), float(variance), dropped or n == MOST_PEAKS
+        # Pieces crowd a ring; what they are pieces of may not.
+        crowded = crowded_rings(self._ring_of(*measures[:n, :2].T), rings.q.size)
+        left = unite(measures[:n], boxes[:n], self._owner, counts, *maps, rate)
+        return (
+            _as_peaks(measures[:left], read),
+            crowded,
+            float(variance),
+            dropped or n == MOST_PEAKS,
+        )
+
+    def _ring_of(self, fs: NDArray[np.floating], ss: NDArray[np.floating]) -> NDArray[np.int16]:
+        """Ring of each position, -1 where masked."""
+        return self.rings.index[ss.astype(int), fs.astype(int)]
 
 
 def _as_peaks(measures: NDArray[np.float64], read: Readings) -> NDArray[np.void]:
     """Name the columns that `collect_peaks` writes, most significant first."""
     names = ("fs", "ss", "photons", "background", "log_p", "n_pixels", "maximum", "snr")
-    out = peaks.peak_table(**dict(zip(names, measures.T, strict=True)))
+    out = peaks.peak_table(**dict(zip(names, measures.T[:8], strict=True)))
     if read.analog is not None:
         noise = out["n_pixels"] * read.analog.sigma_at(out["fs"], out["ss"]) ** 2
         variance = np.maximum(out["photons"] + out["background"], 1) + noise

@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from hitfinder.finding.gaps import brightest
+from hitfinder.finding.extent import MAX_EXTENT, claim, grow, sign
+from hitfinder.finding.separate import N_ROOM, SIDE, divide
+from hitfinder.finding.spread import N_NEAR
 from hitfinder.finding.texture import (
     N_LOCAL,
     N_OCTANTS,
@@ -41,10 +43,7 @@ a Bragg peak and the standard deviation of its photons."""
 WINDOW_PIXELS = (1, 2, 2, 4, 9, 25)
 """Pixels in the windows tested: 1×1, 1×2, 2×1, 2×2, 3×3, 5×5."""
 
-MAX_EXTENT = 400
-"""Pixels a peak may hold."""
-
-N_MEASURES = 8
+N_MEASURES = 10
 """Columns that `collect_peaks` writes."""
 
 _REACH = 2
@@ -117,8 +116,8 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
     -------
     log_p : float
         Natural logarithm of the chance probability of the window.
-    row, column, rows, columns : int
-        The window.
+    window : tuple of int
+        Its first row and column, rows and columns.
     """
     likeliest = _window_sums(i, j, local[0], work, position, weight, rate, room)
     best, which = 0.0, 0
@@ -132,7 +131,7 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
             if log_p < best:
                 best, which = log_p, w
     row, column, rows, columns = _WINDOWS[which]
-    return best, i + row - _REACH, j + column - _REACH, rows, columns
+    return best, (i + row - _REACH, j + column - _REACH, rows, columns)
 
 
 @njit(cache=True, nogil=True)
@@ -198,24 +197,15 @@ def test_candidates(candidates, log_p_max, work, position, weight, rate, tested)
 
 @njit(cache=True, nogil=True)
 def collect_peaks(
-    candidates,
-    log_p_max,
-    variance,
-    work,
-    ring,
-    position,
-    weight,
-    rate,
-    bright,
-    faint,
-    values,
-    peaks,
-):
+    candidates, log_p_max, variance, work, ring, position, weight, rate, bright, faint, values,
+    owner, peaks, boxes,
+):  # fmt: skip
     """Turn candidates into separate peaks.
 
     Each candidate is judged against the background around it. A peak claims the pixels connected
-    to it; later candidates are judged without the claimed pixels, so one spot gives one peak and
-    two close spots give two. Claimed pixels are marked in `work` by -2 less their counts.
+    to it, less those of other spots; later candidates are judged without the claimed pixels, so one
+    spot gives one peak and two close spots give two. Claimed pixels are marked in `work` by -2 less
+    their counts.
 
     Parameters
     ----------
@@ -231,8 +221,14 @@ def collect_peaks(
         Counts at and above which a pixel touching a peak belongs to it.
     values : ndarray, shape (ss, fs)
         What the photons of a peak are summed from: the counts, or the values they stand for.
+    owner : ndarray of int32, shape (ss, fs)
+        Written: number of the peak, from 1, that a pixel is of.
     peaks : ndarray of float64, shape (n, N_MEASURES)
-        Written: fs, ss, photons, background, log_p, pixels, brightest pixel, signal-to-noise.
+        Written: fs, ss, photons, background, log_p, pixels, brightest pixel, signal-to-noise, how
+        much brighter the background is than in its rings, and variance about the middle in pixels²,
+        on average over directions.
+    boxes : ndarray of int64, shape (n, 4)
+        Written: first and last row, first and last column of the pixels of each.
 
     Returns
     -------
@@ -241,7 +237,7 @@ def collect_peaks(
     """
     room, sums = np.empty(ROOM), np.empty((N_OCTANTS, 4))
     local, extent = np.empty(N_LOCAL), np.empty((MAX_EXTENT, 2), np.int64)
-    part = np.empty(MAX_EXTENT, np.int64)
+    near, member = np.empty((N_NEAR + 2, N_ROOM)), np.empty((SIDE, SIDE), np.int8)
     n_peaks = 0
     for c in range(candidates.shape[0]):
         if n_peaks >= peaks.shape[0]:
@@ -250,53 +246,26 @@ def collect_peaks(
         if work[i, j] < 0:
             continue
         local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local)
-        log_p, row, column, rows, columns = best_window(
-            i, j, log_p_max, local, work, position, weight, rate, room
-        )
+        log_p, window = best_window(i, j, log_p_max, local, work, position, weight, rate, room)
         if log_p > log_p_max:
             continue
-        n = _grow(row, column, rows, columns, work, ring, faint, extent)
-        n = brightest(extent, n, local, work, ring, position, weight, rate, faint, part)
+        n_grown = grow(window, work, ring, faint, extent)
+        n = divide(
+            extent, n_grown, window, work, ring, position, weight, rate, local[0], faint, near,
+            member,
+        )  # fmt: skip
         _measure(extent[:n], local[0], log_p, values, position, weight, rate, peaks[n_peaks])
-        _claim(extent[:n], work)
+        claim(extent, n, n_grown, work)
+        sign(extent[:n], n_peaks + 1, owner, boxes[n_peaks])
         n_peaks += 1
     return n_peaks
-
-
-@njit(cache=True, nogil=True)
-def _grow(row, column, rows, columns, work, ring, faint, extent):
-    """List the pixels of a window and the elevated pixels connected to it."""
-    n_ss, n_fs = work.shape
-    n = 0
-    for i in range(max(row, 0), min(row + rows, n_ss)):
-        for j in range(max(column, 0), min(column + columns, n_fs)):
-            if work[i, j] >= 0:
-                extent[n, 0], extent[n, 1] = i, j
-                n += 1
-    done = 0
-    while done < n and n < MAX_EXTENT:
-        i, j = extent[done]
-        done += 1
-        for k in range(max(i - 1, 0), min(i + 2, n_ss)):
-            for m in range(max(j - 1, 0), min(j + 2, n_fs)):
-                if work[k, m] < 0 or work[k, m] < faint[ring[k, m]] or n >= MAX_EXTENT:
-                    continue
-                known = False
-                for e in range(n):
-                    if extent[e, 0] == k and extent[e, 1] == m:
-                        known = True
-                        break
-                if not known:
-                    extent[n, 0], extent[n, 1] = k, m
-                    n += 1
-    return n
 
 
 @njit(cache=True, nogil=True)
 def _measure(extent, factor, log_p, values, position, weight, rate, peak):
     """Sum and centroid of the photons above background; pixel centres are at +0.5."""
     total = mean = top = 0.0
-    moment = moment_fs = moment_ss = 0.0
+    moment = moment_fs = moment_ss = square = 0.0
     for e in range(extent.shape[0]):
         i, j = extent[e]
         n = values[i, j]
@@ -308,20 +277,11 @@ def _measure(extent, factor, log_p, values, position, weight, rate, peak):
         moment += above
         moment_fs += above * (j + 0.5)
         moment_ss += above * (i + 0.5)
+        square += above * ((j + 0.5) ** 2 + (i + 0.5) ** 2)
     if moment > 0:
         peak[0], peak[1] = moment_fs / moment, moment_ss / moment
+        peak[9] = 0.5 * (square / moment - peak[0] ** 2 - peak[1] ** 2)
     peak[2], peak[3], peak[4] = total - mean, mean, log_p
     peak[5], peak[6] = extent.shape[0], top
     peak[7] = (total - mean) / math.sqrt(max(total, 1.0))
-
-
-@njit(cache=True, nogil=True)
-def _claim(extent, work):
-    """Mark a peak's pixels and their neighbours as used: n counts become -2 - n."""
-    n_ss, n_fs = work.shape
-    for e in range(extent.shape[0]):
-        i, j = extent[e]
-        for k in range(max(i - 1, 0), min(i + 2, n_ss)):
-            for m in range(max(j - 1, 0), min(j + 2, n_fs)):
-                if work[k, m] >= 0:
-                    work[k, m] = -2 - work[k, m]
+    peak[8] = factor

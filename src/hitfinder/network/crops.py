@@ -9,13 +9,15 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hitfinder.finding.gaps import LEAST_PHOTONS, is_gap
 from hitfinder.finding.result import Proposal
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.separate import LEAST_PHOTONS
 from hitfinder.finding.texture import expected
 from hitfinder.network.channels import SIZE
 
 _CLOSE_PX = 6.0
+_LOG_P_SURE = math.log(1e-6)
+"""Significance of a spot that hides pixels from its neighbour: less may be a chance fragment."""
 
 
 @njit(cache=True, nogil=True)
@@ -80,14 +82,13 @@ def _hide_neighbours(
     The locator gives the spot in the middle of what it sees; of two spots it would give one twice.
     """
     peaks = proposed.peaks
-    bright = np.flatnonzero(peaks["photons"] >= LEAST_PHOTONS)
+    sure = (peaks["photons"] >= LEAST_PHOTONS) & (peaks["log_p"] <= _LOG_P_SURE)
+    bright = np.flatnonzero(sure)
     places = np.stack([peaks["ss"], peaks["fs"]], 1)
     pairs = bright[cKDTree(places[bright]).query_pairs(_CLOSE_PX, output_type="ndarray")]
     offset = np.arange(SIZE) - SIZE // 2 + 0.5
     for pair in pairs:
         one, other = pair[np.argsort(-peaks["photons"][pair])]
-        if not is_gap(proposed.counts, *places[other], *places[one]):
-            continue
         for own, apart in ((one, other), (other, one)):
             ss, fs = np.floor(places[own])[:, None] + offset
             squared = [
