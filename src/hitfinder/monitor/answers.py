@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from hitfinder.errors import ConfigError, SourceError
+from hitfinder.finding.rings import Rings
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.layout import Layout
 from hitfinder.monitor.packing import Packed, pack
 from hitfinder.monitor.run_frames import RunFrames
 from hitfinder.monitor.summary import plain, summarise
 from hitfinder.monitor.watched import WatchedRun
+from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.verdict import Evidence, Verdict, judge
+from hitfinder.results.binned import bin_size, binned_shape
 
 GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "random-hit", "latest")
 """Where the page can go from a frame; ``better`` and ``worse`` by score."""
@@ -152,6 +155,32 @@ class Answers:
         """
         self._check(number)
         return self._opened()[0].packed(number)
+
+    def summed(self) -> Packed:
+        """Return all frames added up, in counts per pixel: a coarse picture, NaN for no pixel.
+
+        Raises
+        ------
+        ConfigError
+            If the folder does not tell.
+        """
+        totals, geometry = self.watched.totals(), self._layout().geometry
+        image = None if totals is None else totals.image.image
+        size = bin_size(geometry.shape)
+        if image is None or image.shape != binned_shape(geometry.shape, size):
+            raise ConfigError("the folder does not hold the sum of the frames")
+        view = DetectorView.of(geometry, size)
+        return pack(view.unbin(image, size, geometry.detector.full_mask).astype(np.float32))
+
+    def profile(self) -> dict[str, Any]:
+        """Return the mean background of the frames by scattering vector; empty if not known."""
+        totals, layout = self.watched.totals(), self._opened()[1]
+        if totals is None or layout is None:
+            return {"q": [], "mean": []}
+        mean, q = totals.profile.mean, Rings.of(layout.geometry).q
+        if len(q) != len(mean):
+            return {"q": [], "mean": []}
+        return plain({"q": q, "mean": mean})
 
     def mask(self) -> Packed:
         """Return 1 where pixels were ignored in every frame, and 0 elsewhere."""

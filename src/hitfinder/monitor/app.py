@@ -70,6 +70,8 @@ class MonitorApp:
             Route("/api/frame/{number:int}/counts", self._asked(self._counts)),
             Route("/api/go/{goal:str}", self._asked(self._go)),
             Route("/api/mask", self._asked(lambda request: self.answers.mask())),
+            Route("/api/summed", self._asked(lambda request: self.answers.summed())),
+            Route("/api/profile", self._asked(lambda request: self.answers.profile())),
             Route("/api/pixels", self._asked(lambda request: self.answers.pixels())),
             Route("/api/notes", self._asked(lambda request: {"notes": self.notes.all()})),
             Route("/api/notes", self._add_note, methods=["POST"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -17,9 +18,11 @@ from hitfinder.errors import ConfigError
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.frame_rows import COLUMNS, FrameRows
 from hitfinder.monitor.live_state import LIVE, about_live, read_live
+from hitfinder.results.finished import read_totals
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.hits import FRAMES, PEAKS
 from hitfinder.results.run import CRYSTALS, RUN, Run
+from hitfinder.results.totals import Totals
 
 PEAK_COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a", "probability")
 """What the page shows of a peak."""
@@ -163,6 +166,14 @@ class WatchedRun:
             self.folder / PEAKS, columns=[*PEAK_COLUMNS], filters=[("frame", "==", frame)]
         )
         return {name: table[name].to_numpy().astype(float) for name in PEAK_COLUMNS}
+
+    def totals(self) -> Totals | None:
+        """Return what is added up over the frames; None if the folder does not tell."""
+        if self._store is not None:
+            return self._store.totals()
+        with contextlib.suppress(ConfigError):
+            return read_totals(self.folder)
+        return None
 
     def indexed(self) -> NDArray[np.int64] | None:
         """Return the frames that are indexed; None if the run has not been indexed."""

@@ -11,7 +11,8 @@ from typing import Any
 from hitfinder.errors import ConfigError
 from hitfinder.locks import is_locked
 from hitfinder.results.chunk import ChunkResult
-from hitfinder.results.store import ABOUT, LOCK, PARTS, chunk_of, kept_arrays
+from hitfinder.results.store import ABOUT, LOCK, PARTS, TOTALS, chunk_of, kept_arrays
+from hitfinder.results.totals import Totals
 
 
 class FollowedStore:
@@ -62,6 +63,16 @@ class FollowedStore:
             if loaded is not None:
                 self._seen[path.name] = seen
                 yield chunk_of(loaded)
+
+    def totals(self) -> Totals:
+        """Return what is added up over the chunks so far, as far as it can be read now."""
+        whole, merged = Totals(), set[str]()
+        if (loaded := kept_arrays(self.folder / f"{TOTALS}.dat")) is not None:
+            whole, merged = Totals.from_arrays(loaded), {*loaded["merged"].tolist()}
+        for path in sorted(self.folder.glob(f"{TOTALS}-*.dat")):
+            if path.stem not in merged and (loaded := kept_arrays(path)) is not None:
+                whole.merge(Totals.from_arrays(loaded))
+        return whole
 
     def chunk_with(self, frame: int) -> ChunkResult | None:
         """Return the chunk that holds a frame; None if it is not done."""

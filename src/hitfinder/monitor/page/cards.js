@@ -84,8 +84,8 @@ export function showDetails(about) {
     ["photon energy", `${number(geometry.photon_energy_ev, 6)} eV (${origin.photon_energy_ev ?? "?"})`],
     ["camera length", `${number(1e3 * geometry.camera_length_m, 6)} mm (${origin.camera_length_m ?? "?"})`],
     ["masked pixels", `${number(geometry.masked_pixels)}, and ${number(geometry.static_pixels)} that do not move`],
-    ...Object.entries(settings).filter(([name]) => name.startsWith("finder.")).map(([name, value]) => [name.replace("finder.", "").replaceAll("_", " "), String(value)]),
-    ["speed", isNumber(about.timings.frames_per_second) ? `${number(about.timings.frames_per_second)} frames a second by ${about.timings.workers} workers` : NONE],
+    ...Object.entries(settings).filter(([name]) => name.startsWith("finder.")).map(([name, value]) => [name.replace("finder.", "").replaceAll("_", " "), typeof value === "number" ? number(value, 4) : String(value)]),
+    ["speed", isNumber(about.timings.frames_per_second) ? `${number(about.timings.frames_per_second)} frames a second${about.timings.workers ? `, workers: ${about.timings.workers}` : ""}` : NONE],
     ["hitfinder", about.versions.hitfinder ?? "?"],
   ];
   const list = pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);

@@ -76,7 +76,7 @@ function scores(open) {
       data: [told.frame, of(0), of(1)],
       options: {
         scales: { ...plainScales, y: { distr: 4, asinh: 1, range: (u, low, high) => [Math.min(0, low), 1.3 * Math.max(high, 2 * threshold)] } },
-        axes: [frames, { size: 46, values: (u, ticks) => ticks.map((t) => number(t)) }],
+        axes: [frames, { size: 46, values: (u, ticks) => ticks.map((t) => (t >= 1 && /^10*$/.test(String(t)) ? number(t) : "")) }],
         cursor: { drag: { x: true, y: false }, points: { show: false } },
         series: [{}, { paths: () => null, points: points(none, 4) }, { paths: () => null, points: points(good, 5) }],
         hooks: { draw: [(u) => line(u, "y", threshold)], ready: [(u) => clicked(u, told, open)] },
@@ -164,6 +164,22 @@ function along(name, words, unit, options = {}) {
   };
 }
 
+function profile({ profile: told }) {
+  if (!told || !told.mean.some(isNumber)) return null;
+  const room = told.mean.filter((v) => v > 0);
+  const far = Math.max(...room) > 30 * Math.min(...room);
+  return {
+    words: "mean background of all frames, photons a pixel",
+    data: [told.q, told.mean.map((v) => (far && !(v > 0) ? null : v))],
+    options: {
+      scales: { ...plainScales, y: far ? { distr: 3 } : {} },
+      axes: [{ label: "resolution", size: 38, values: (u, ticks) => ticks.map((t) => (t > 0 ? `${number(2 * Math.PI / t, 2)} Å` : "")) },
+        { size: 62, values: (u, ticks) => ticks.map((t) => (t === null ? "" : number(t, 2))) }],
+      series: [{}, { stroke: css("--accent"), width: 1.8, points: { show: false } }],
+    },
+  };
+}
+
 /** Estimates along the run with their 68 % band, and the value that was used. */
 function estimate(name, unit, scale, about) {
   return ({ history }) => {
@@ -202,6 +218,7 @@ export function makeCharts(open, about) {
     new Chart("reach", reach),
     new Chart("resolution", along("resolution", "median of the hits; better is higher", " Å", { scale: upright })),
     new Chart("background", along("background", "photons per pixel", "")),
+    new Chart("profile", profile),
     new Chart("energy", estimate("photon_energy", "eV", 1, about)),
     new Chart("length", estimate("camera_length", "mm", 1000, about)),
   ];

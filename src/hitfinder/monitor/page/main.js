@@ -64,7 +64,22 @@ async function readSummary() {
   showNumbers(told, page.about);
   showBest(told, page.frame, open);
   showThreshold(told);
+  told.profile = page.profile;
   for (const chart of charts) chart.show(told);
+}
+
+async function showSum() {
+  try {
+    if (!byId("sum").checked) return await open(page.frame);
+    const counts = await askArray("/api/summed");
+    asked++;
+    // Its pixels are of some of the detector's a side.
+    counts.coarse = Math.max(...page.about.layout.picture) / Math.max(...counts.shape);
+    counts.coarse = Math.ceil(counts.coarse - 1e-9);
+    const words = `Sum of ${number(page.summary.processed)} frames`;
+    byId("about-frame").replaceChildren(element("b", {}, words), " · counts per pixel");
+    viewer.show(counts, { column: [], row: [], doubtful: [] }, words);
+  } catch (error) { complain(error.message); }
 }
 
 function showThreshold(told) {
@@ -85,7 +100,9 @@ async function changed(told) {
     await book.read();
     if (!fresh) return;
     await readAbout();
+    page.profile = await ask("/api/profile");
     await readSummary();
+    if (byId("sum").checked) return await showSum();
     if (page.frame === null) await first();
     else await open(page.frame);
   } catch (error) { complain(error.message); }
@@ -110,6 +127,7 @@ async function open(frame) {
     const told = await ask(`/api/frame/${frame}${limits()}`);
     if (turn !== asked) return;
     page.frame = told.number;
+    byId("sum").checked = false;
     byId("number").value = told.number;
     remember();
     const words = describe(told);
@@ -170,6 +188,7 @@ byId("slide").addEventListener("input", (event) => {
 });
 byId("least").addEventListener("change", (event) => setThreshold(event.target.valueAsNumber));
 byId("threshold").addEventListener("submit", (event) => { event.preventDefault(); setThreshold(byId("least").valueAsNumber); });
+byId("sum").addEventListener("change", showSum);
 byId("reset").addEventListener("click", () => setThreshold(null));
 byId("number").addEventListener("change", (event) => { if (event.target.value !== "") open(Math.max(0, Math.floor(event.target.valueAsNumber))); });
 byId("walk").addEventListener("click", (event) => { if (event.target.dataset.go) go(event.target.dataset.go); });
@@ -177,7 +196,8 @@ byId("walk").addEventListener("click", (event) => { if (event.target.dataset.go)
 const GOALS = { n: "next-hit", p: "previous-hit", b: "best", k: "better", j: "worse", r: "random", h: "random-hit" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) && event.target.type !== "checkbox") return;
-  if (GOALS[event.key]) go(GOALS[event.key]);
+  if (event.key === "s") byId("sum").click();
+  else if (GOALS[event.key]) go(GOALS[event.key]);
   else if (!viewer.key(event.key)) return;
   event.preventDefault();
 });

@@ -9,6 +9,7 @@ const TABLE = 4096;
 export class Picture {
   constructor(counts, layout, pixels, mask) {
     const [rows, columns] = layout ? layout.picture : counts.shape;
+    const coarse = counts.coarse; // a picture of everything, whose pixels are of `coarse` a side
     this.rows = rows;
     this.columns = columns;
     this.counts = counts;
@@ -19,8 +20,10 @@ export class Picture {
     const stored = counts.data;
     for (let k = 0; k < shown.length; k++) {
       const at = pixels ? pixels[k] : k;
-      const value = at < 0 ? NaN : stored[at];
-      shown[k] = at < 0 || value === top || !(value >= 0) || (mask && mask[at]) ? UNREAD : value;
+      let value = NaN;
+      if (coarse) value = stored[Math.floor(Math.floor(k / columns) / coarse) * counts.shape[1] + Math.floor((k % columns) / coarse)];
+      else if (at >= 0) value = stored[at];
+      shown[k] = value === top || !(value >= 0) || (mask && at >= 0 && mask[at]) ? UNREAD : value;
     }
     this.levels = [{ rows, columns, data: shown }];
     while (Math.min(this.last.rows, this.last.columns) > 64) this.levels.push(halved(this.last));

@@ -139,7 +139,7 @@ export class Viewer {
       const log = byId("log").checked;
       const look = { low: this.low, high: this.high, log, colours: this.colours, outside: 0xff1c0a0a };
       this.picture.paint(context, { ...view, scale: view.scale * dots }, look);
-      if (view.scale >= VALUES_FROM) this.writeValues(dots);
+      if (view.scale >= VALUES_FROM && !this.counts.coarse) this.writeValues(dots);
     } else {
       context.fillStyle = "#0a0a1c";
       context.fillRect(0, 0, canvas.width, canvas.height);
@@ -221,7 +221,8 @@ export class Viewer {
     const fs = exact ? column.toFixed(1) : (stored % columns) + 0.5;
     const ss = exact ? row.toFixed(1) : Math.floor(stored / columns) + 0.5;
     const value = this.picture.value(column, row);
-    const counts = value < 0 ? "no reading" : `${number(value, 4)} photon${value === 1 ? "" : "s"}`;
+    const unit = this.counts.coarse ? "photons a pixel, summed" : `photon${value === 1 ? "" : "s"}`;
+    const counts = value < 0 ? "no reading" : `${number(value, 4)} ${unit}`;
     const reach = this.resolution(column, row);
     out.textContent = `fs ${fs}  ss ${ss}  ${counts}${reach ? `  ${number(reach, 3)} Å` : ""}`;
   }

@@ -17,7 +17,7 @@ export function number(value, digits = 3) {
   return `${Number(mantissa)}·10${raised}`;
 }
 
-function grouped(text) { return text.replace(/\B(?=(\d{3})+$)/g, "\u2009"); }
+function grouped(text) { return text.replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
 
 export function percent(share, digits = 3) {
   return isNumber(share) ? `${number(100 * share, digits)}\u00a0%` : NONE;
