@@ -31,7 +31,7 @@ COMMANDS = {
         "hitfinder.cli.monitor:monitor",
         "Show a run, finished or not, on a page in the browser.",
     ),
-    "view": ("hitfinder.cli.view:view", "Draw one frame with its peaks as a PNG."),
+    "view": ("hitfinder.cli.view:view", "Draw one frame with its peaks."),
     "info": ("hitfinder.cli.info:info", "Say what is in a file, and what is wrong with it."),
     "simulate": ("hitfinder.cli.simulate:simulate", "Simulate frames with known peaks."),
     "plan": ("hitfinder.cli.plan:plan", "Say how many pulses an experiment needs."),

@@ -1,4 +1,4 @@
-"""One frame on axes or as a PNG: logarithmic colours, resolution rings, circled peaks."""
+"""One frame on axes or as a file: logarithmic colours, resolution rings, circled peaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
@@ -52,14 +54,14 @@ def draw_frame(
     title: str,
     zoom: Zoom | None = None,
 ) -> int:
-    """Draw a frame into a PNG file, whole or not at all.
+    """Draw a frame into a file, whole or not at all.
 
     A detector of one panel is drawn as it is stored; several panels are put in their places.
 
     Parameters
     ----------
     path : path-like
-        PNG to write.
+        File to write; its ending, such as ``.png`` or ``.pdf``, says in which format.
     frame : ndarray, shape of the geometry
         Counts.
     geometry : Geometry
@@ -88,9 +90,20 @@ def draw_frame(
     if zoom is not None:
         title += f", {n_shown} of the peaks in this part"
     axes.set_title(title, fontsize=10, loc="left")
-    with atomic.replacing(Path(path)) as part:
-        figure.savefig(part, format="png")
+    save_figure(figure, Path(path))
     return n_shown
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the format that the ending of its name says, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with atomic.replacing(path) as part:
+        figure.savefig(part, format=path.suffix.lower().removeprefix("."))
 
 
 def plot(
@@ -166,7 +179,7 @@ def _draw(
     view = DetectorView.of(placed, pitch)
     window = _window(view, zoom)
     image = view.mean_image(frame) * pitch**2
-    _draw_image(axes, image, window, pitch, _is_whole(frame))
+    _draw_image(axes, image, window, pitch, is_whole(frame))
     if geometry is not None:
         _draw_rings(axes, view, window)
     plain = len(placed.detector.panels) == 1
@@ -186,7 +199,7 @@ def _window(view: DetectorView, zoom: Zoom | None) -> Window:
     return x - half, x + half, y - half, y + half
 
 
-def _is_whole(frame: NDArray) -> bool:
+def is_whole(frame: NDArray) -> bool:
     """Whether a frame has whole counts only, of whatever type."""
     if frame.dtype.kind in "iub":
         return True
@@ -214,6 +227,11 @@ def _draw_image(axes: Axes, image: NDArray, window: Window, pitch: float, whole:
     axes.set_ylim(bottom, top)
     label = "photons" if pitch == 1 else f"photons per {pitch:.2g} × {pitch:.2g} pixels"
     bar = axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, pad=0.02)
+    mark_counts(bar, low, high, whole)
+
+
+def mark_counts(bar: Colorbar, low: float, high: float, whole: bool) -> None:
+    """Mark a bar of counts at round values, whole ones where the counts are whole."""
     ticks = log_ticks(low, high, whole)
     names = [f"{tick:g}" for tick in ticks]
     if whole:

@@ -1,4 +1,4 @@
-"""A frame of a file or of a run, with its peaks, as a PNG."""
+"""A frame of a file or of a run, with its peaks, as a picture."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder import config
-from hitfinder.errors import ConfigError, SourceError
+from hitfinder.errors import ConfigError, OutputError, SourceError
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.registry import find_peaks
 from hitfinder.io.lst import parse_line
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.report.frame_figure import Zoom, draw_frame
+from hitfinder.report.peak_sheet import draw_sheet
+from hitfinder.report.report import STATUS_MEANING
+from hitfinder.results.chunk import OK
 from hitfinder.results.run import Run
 
 
@@ -46,7 +50,10 @@ def view_frame(
     number: int | None = None,
     run: Path | None = None,
     zoom: tuple[float, float, float] | None = None,
+    zoom_peak: tuple[int, float] | None = None,
+    sheet: bool = False,
     out: Path | None = None,
+    overwrite: bool = False,
     reader: str | None = None,
     geometry: Mapping[str, Any],
 ) -> FrameView:
@@ -64,8 +71,14 @@ def view_frame(
         Folder of a run, whose peaks and geometry are taken.
     zoom : tuple of float, optional
         The part to show: fs and ss of its centre, and its side, in pixels.
+    zoom_peak : tuple of int and float, optional
+        The part to show: number of the peak at its centre, from 0, and its side, in pixels.
+    sheet : bool
+        Show each peak by itself, with its number.
     out : Path, optional
-        PNG to write; named after the file by default.
+        File to write, whose ending says the format; a PNG named after the file by default.
+    overwrite : bool
+        Replace the file.
     reader : str, optional
         Reader of the file.
     geometry : mapping
@@ -90,20 +103,50 @@ def view_frame(
         index = _index(stored, ref, None if file is None else number)
         counts = np.asarray(experiment.source.read(index))
         ref = stored.ref(index)
+    path = out or Path(f"{Path(ref.file).stem}_{index}.png")
+    if path.exists() and not overwrite:
+        raise OutputError("the file exists", str(path), "Use --overwrite, or --out FILE.")
     if past is not None:
-        peaks = past.peaks_of(past.row(ref) if row is None else row)
-        found = f"{len(peaks)} peaks of the run"
+        row = past.row(ref) if row is None else row
+        peaks, found = past.peaks_of(row), _of(past, row)
     else:
         result = find_peaks(counts, experiment.geometry)
-        peaks, found = result.peaks, f"{len(result.peaks)} peaks, score {result.score:.3g}"
-    path = out or Path(f"{Path(ref.file).stem}_{index}.png")
+        peaks, found = result.peaks, f"{_counted(len(result.peaks))}, score {result.score:.3g}"
     title = f"{ref.file} {ref.event}".rstrip() + f"\n{found}"
+    if zoom_peak is not None:
+        zoom = _around(peaks, *zoom_peak)
+    if sheet:
+        shown = draw_sheet(path, counts, experiment.geometry, peaks, title)
+        return FrameView(path, found, shown)
     try:
         area = Zoom(*zoom) if zoom else None
         shown = draw_frame(path, counts, experiment.geometry, peaks, title, area)
     except ValueError as error:
         raise ConfigError(str(error), "--zoom") from error
     return FrameView(path, found, shown)
+
+
+def _counted(n: int) -> str:
+    return "1 peak" if n == 1 else f"{n} peaks"
+
+
+def _of(past: Run, row: int) -> str:
+    """Say what a run has of a frame: its peaks, or why there are none."""
+    status = past.frames["status"][row].as_py()
+    if status != OK:
+        why = STATUS_MEANING.get(status, status)
+        return f"the run has no result for this frame ({status}: {why})"
+    return f"{_counted(past.frames['n_peaks'][row].as_py())} of the run"
+
+
+def _around(peaks: NDArray[np.void], number: int, side: float) -> tuple[float, float, float]:
+    """Return the part of the frame around a peak."""
+    if number >= len(peaks):
+        what = f"there is no peak {number}: the frame has {_counted(len(peaks))}, counted from 0"
+        raise ConfigError(what, "--zoom")
+    if not side > 0:
+        raise ConfigError("the size must be positive", "--zoom")
+    return float(peaks["fs"][number]), float(peaks["ss"][number]), side
 
 
 def _opened(

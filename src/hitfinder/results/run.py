@@ -275,8 +275,8 @@ class Run:
         raise ConfigError(f"frame {ref.file} {ref.event} is not in the run", str(self.folder))
 
     def peaks_of(self, row: int) -> NDArray[np.void]:
-        """Return a frame's peaks, with the fields ``fs``, ``ss`` and ``probability``."""
-        names = ["fs", "ss", "probability"]
+        """Return a frame's peaks, with the fields that tell of a peak to a person."""
+        names = ["fs", "ss", "probability", "photons", "resolution_a"]
         table = pyarrow.parquet.read_table(
             self.folder / PEAKS, columns=names, filters=[("frame", "==", row)]
         )
