@@ -147,10 +147,22 @@ def test_run_json_says_what_was_used(series, done):
 def test_csv_agrees_with_parquet(done):
     import pyarrow.csv
 
-    for name, columns in (("frames", FRAME_COLUMNS), ("peaks", PEAK_COLUMNS)):
+    placed = ["file", "event", *PEAK_COLUMNS]
+    for name, columns in (("frames", FRAME_COLUMNS), ("peaks", placed)):
         table = pyarrow.csv.read_csv(done / f"{name}.csv")
         assert table.column_names == columns
         assert table.num_rows == pq.read_table(done / f"{name}.parquet").num_rows
+
+
+def test_each_peak_of_the_csv_names_its_frame(done):
+    import pyarrow.csv
+
+    frames = frames_table(done).select(["file", "event"]).to_pylist()
+    peaks = pyarrow.csv.read_csv(done / "peaks.csv").to_pylist()
+    assert len(peaks) > 100
+    for peak in peaks:
+        assert {name: peak[name] for name in ("file", "event")} == frames[peak["frame"]]
+    assert pq.read_table(done / "peaks.parquet").column_names == PEAK_COLUMNS
 
 
 def test_one_worker_and_a_geometry_file_find_the_same(series, done, hitfinder, tmp_path):

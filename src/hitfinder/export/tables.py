@@ -79,6 +79,8 @@ INDEX_COLUMNS = {
 }
 """Columns of the table of crystals, a row per crystal in frame order: type, unit, meaning."""
 
+_PLACE_COLUMNS = {name: FRAME_COLUMNS[name] for name in ("file", "event")}
+
 Columns = Mapping[str, Any]
 
 
@@ -95,6 +97,11 @@ def frame_schema() -> pa.Schema:
 def peak_schema() -> pa.Schema:
     """Return the schema of the peak table, units and meanings in the fields' metadata."""
     return schema_of(PEAK_COLUMNS)
+
+
+def placed_peak_schema() -> pa.Schema:
+    """Return the schema of the peak table with the place of each peak's frame before it."""
+    return schema_of(_PLACE_COLUMNS | PEAK_COLUMNS)
 
 
 def frame_columns(refs: Sequence[FrameRef], rows: NDArray[np.void]) -> dict[str, Any]:
@@ -238,6 +245,28 @@ def write_table(
         for batch in batches:
             writer.add(batch)
     return writer.rows
+
+
+def write_csv(path: str | os.PathLike[str], schema: pa.Schema, batches: Iterable[Columns]) -> None:
+    """Write a table as CSV only, whole or not at all.
+
+    Parameters
+    ----------
+    path, schema, batches
+        As for `write_table`.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    import pyarrow.csv
+
+    with replacing(path) as part, pyarrow.csv.CSVWriter(part, schema) as out:
+        writer = TableWriter(schema, [out])
+        for batch in batches:
+            writer.add(batch)
+        writer.flush()
 
 
 def schema_of(columns: Mapping[str, tuple[str, str, str]]) -> pa.Schema:

@@ -12,9 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from hitfinder.cli.main import main
 from hitfinder.errors import ConfigError, OutputError
-from hitfinder.study.assess import assess, metrics, study_page
-from hitfinder.study.assess.plan import SCALES, Effort, StudyScale, jobs
+from hitfinder.study.assess import assess, metrics, steps, study_page
+from hitfinder.study.assess.plan import SCALES, Effort, StudyScale, jobs, trees
 from hitfinder.study.assess.predictions import Classified, Located
 from hitfinder.study.assess.reproduce import Study
 from hitfinder.study.dataset.select import Selection
@@ -201,6 +202,9 @@ def test_a_study_goes_on_where_it_stopped(study):
         assert {**a, "train_seconds": 0} == {**b, "train_seconds": 0}
     with pytest.raises(OutputError, match="another scale or seed"):
         Study(made.out, made.scale, 2).run()
+    done = Study(made.out, made.scale, 1).costs()
+    assert all(is_done for _, is_done, _ in done)
+    assert all(seconds > 0 for step, _, seconds in done if step.job is not None)
 
 
 def test_torch_is_asked_for_in_one_line(tmp_path):
@@ -219,3 +223,68 @@ main(sys.argv[1:])
         assert "needs torch" in done.stderr
         assert "pip install 'hitfinder[train]'" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_steps_are_chosen_with_what_they_need():
+    listed = steps.steps(SCALES["small"], 0)
+    assert [step.name for step in listed[:2]] == ["data/paper-normal", "data/paper-low"]
+    assert len(listed) == 5 + 38 + 1
+    names = [step.name for step in steps.chosen(listed, ["paper-low/peak-binary"])]
+    assert names == ["data/paper-low", "data/realistic-low", "paper-low/peak-binary"]
+    energies = steps.chosen(listed, ["*/photon_energy-linear", "data/range"])
+    assert sum(step.job is not None for step in energies) == 5
+    assert steps.chosen(listed, ["page"]) == listed
+    with pytest.raises(ConfigError, match="there is no step 'peak'"):
+        steps.chosen(listed, ["peak"])
+
+
+def test_what_a_step_costs_is_what_it_does():
+    listed = {step.name: step for step in steps.steps(SCALES["small"], 0)}
+    # Nine settings of 240 frames with peaks and as many empties as the recipe has.
+    settings, recipe = trees(SCALES["small"], 0)["realistic-normal"]
+    assert listed["data/realistic-normal"].frames == 9 * recipe.n_frames(settings[0])
+    assert listed["realistic-normal/peak-resnet50"].passes == 32
+    job = listed["realistic-normal/peak-base"].job
+    frames = int(9 * recipe.n_frames(settings[0]) * 0.8 * 0.875)
+    assert listed[job.name].passes == frames * job.config.epochs
+    assert steps.seconds(listed[job.name], {"peak-base": 0.5}) == frames * job.config.epochs * 0.5
+    assert steps.seconds(listed[job.name], {"peak-binary": 0.5}) is None
+
+
+def test_one_step_is_done_by_itself(tmp_path, monkeypatch):
+    built, judged = [], []
+    monkeypatch.setattr(Study, "_build", lambda self, step: built.append(step.name))
+    monkeypatch.setattr(Study, "_train", lambda self, job: None)
+    monkeypatch.setattr(Study, "_judge", lambda self, job: judged.append(job.name))
+    made = Study(tmp_path / "s", SCALES["small"])
+    assert made.run(["realistic-low/peak-base"]) is None
+    assert (built, judged) == (["data/realistic-low"], ["realistic-low/peak-base"])
+
+
+def run_reproduce(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", *map(str, arguments)])
+    said = capsys.readouterr()
+    return stop.value.code or 0, said.out, said.err
+
+
+def test_steps_are_listed_and_priced_without_doing_anything(capsys, tmp_path):
+    out = tmp_path / "s"
+    code, said, _ = run_reproduce(capsys, "--out", out, "--list")
+    assert code == 0
+    lines = said.splitlines()
+    assert len(lines) == 44
+    assert lines[0].split() == ["to", "do", "data/paper-normal"]
+    code, said, _ = run_reproduce(
+        capsys, "--out", out, "--only", "paper-normal/peak_location-dncnn", "--only", "data/range",
+        "--dry-run",
+    )  # fmt: skip
+    assert code == 0
+    assert [line.split()[2] for line in said.splitlines()] == [
+        "data/paper-normal", "data/range", "paper-normal/peak_location-dncnn",
+    ]  # fmt: skip
+    assert "trains on 8 frames" in said
+    assert not out.exists()
+    code, _, error = run_reproduce(capsys, "--out", out, "--only", "nothing", "--dry-run")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "there is no step 'nothing'" in error

@@ -374,3 +374,13 @@ def test_a_limit_keeps_both_kinds_and_all_settings(data):
     assert (few.attributes.peak == 1).sum() == 4
     assert len(limited(tree, 1, seed=0)) == 2
     assert len(limited(tree, 1000, seed=0)) == len(tree)
+
+
+def test_the_bar_counts_epochs_from_one(data, tmp_path, capsys):
+    training = Training(str(data), ONE, 1, 0.25)
+    train(config(epochs=2), training, tmp_path / "a", devices=CPU)
+    said = capsys.readouterr()
+    shown = said.out + said.err
+    assert "epoch 1 of 2" in shown
+    assert "epoch 2 of 2" in shown
+    assert shown.rindex("epoch 2 of 2") > shown.rindex("Epoch")

@@ -39,9 +39,18 @@ class TablesOutput:
             for chunk in found.chunks():
                 yield tables.peak_columns(chunk.frame_of_peak, chunk.peaks)
 
-        csv = self._csv
-        tables.write_table(folder / FRAMES, tables.frame_schema(), frames(), csv=csv)
-        tables.write_table(folder / PEAKS, tables.peak_schema(), peaks(), csv=csv)
+        def placed_peaks() -> Iterator[tables.Columns]:
+            for chunk in found.chunks():
+                refs = [found.ref(int(frame)) for frame in chunk.frame_of_peak]
+                places = {"file": [r.file for r in refs], "event": [r.event for r in refs]}
+                yield places | tables.peak_columns(chunk.frame_of_peak, chunk.peaks)
+
+        tables.write_table(folder / FRAMES, tables.frame_schema(), frames(), csv=self._csv)
+        tables.write_table(folder / PEAKS, tables.peak_schema(), peaks())
+        if self._csv:
+            # A line of text stands by itself: it names the frame that it is of.
+            path = (folder / PEAKS).with_suffix(".csv")
+            tables.write_csv(path, tables.placed_peak_schema(), placed_peaks())
         write_totals(folder / TOTALS_FILE, found.totals)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
 from hitfinder.network.folder import INFO
-from hitfinder.study.assess import assess, figures
+from hitfinder.progress import counting
+from hitfinder.study.assess import assess, figures, steps
 from hitfinder.study.assess.plan import PROTOCOLS, Job, StudyScale, jobs, trees
 from hitfinder.study.assess.predictions import classify
 from hitfinder.study.dataset import manifest
@@ -72,17 +73,40 @@ class Study:
     workers: int = 0
     say: Say = log.info
 
-    def run(self) -> dict[str, Any]:
-        """Do whatever is left to do, and return all results."""
-        started = time.monotonic()
+    def run(self, only: Sequence[str] = ()) -> dict[str, Any] | None:
+        """Do whatever is left to do, and return all results.
+
+        Parameters
+        ----------
+        only : sequence of str
+            Names of steps, or patterns of them, to which it is limited; see
+            `hitfinder.study.assess.steps`. They bring the steps that they need.
+
+        Returns
+        -------
+        dict or None
+            None if the steps do not include the page.
+
+        Raises
+        ------
+        HitfinderError
+            If there is no such step, or something else in the folder.
+        """
+        listed = steps.steps(self.scale, self.seed)
+        todo = steps.chosen(listed, only) if only else listed
         self._prepare()
-        self._build()
-        listed = jobs(self.scale)
-        judged = []
-        for number, job in enumerate(listed, 1):
-            self.say(f"{number}/{len(listed)} {job.name}")
-            self._train(job)
-            judged.append(self._judge(job))
+        judged: list[dict[str, Any]] = []
+        started = time.monotonic()
+        for number, step in enumerate(todo, 1):
+            if step.name != steps.PAGE_STEP:
+                self.say(f"{number}/{len(todo)} {step.name}{self._left(todo[number - 1 :])}")
+            if step.name.startswith(steps.DATA):
+                self._build(step)
+            elif step.job is not None:
+                self._train(step.job)
+                judged.append(self._judge(step.job))
+        if todo[-1].name != steps.PAGE_STEP:
+            return None
         results = {
             "scale": self.scale.name,
             "made_by": f"hitfinder {hitfinder.__version__}",
@@ -94,6 +118,37 @@ class Study:
         }
         _write_json(self.out / RESULTS, results)
         return results
+
+    def costs(self, only: Sequence[str] = ()) -> list[tuple[steps.StudyStep, bool, float | None]]:
+        """Return the steps, whether each is done, and the seconds that it takes, if that is known.
+
+        How long a network takes is known once one of the same kind was trained in the folder.
+        """
+        listed = steps.steps(self.scale, self.seed)
+        todo = steps.chosen(listed, only) if only else listed
+        rates = self._rates()
+        return [(step, self._is_done(step), steps.seconds(step, rates)) for step in todo]
+
+    def _left(self, todo: Sequence[steps.StudyStep]) -> str:
+        """Say how long what is left will take, as far as it is known."""
+        rates = self._rates()
+        open_ = [step for step in todo if step.passes and not self._is_done(step)]
+        known = [seconds for step in open_ if (seconds := steps.seconds(step, rates)) is not None]
+        if not known:
+            return ""
+        more = f" and {len(open_) - len(known)} networks more" if len(known) < len(open_) else ""
+        return f", about {sum(known) / 60:.0f} min left{more}"
+
+    def _rates(self) -> dict[str, float]:
+        return steps.rates(jobs(self.scale), self.network)
+
+    def _is_done(self, step: steps.StudyStep) -> bool:
+        if step.name == steps.PAGE_STEP:
+            return (self.out / RESULTS).exists()
+        if step.job is not None:
+            return (self.network(step.job) / "evaluation" / assess.PAGE).exists()
+        root = self.tree(step.name.removeprefix(steps.DATA))
+        return (root / SPLIT).exists()
 
     def _prepare(self) -> None:
         asked = {"scale": dataclasses.asdict(self.scale), "seed": self.seed}
@@ -118,15 +173,19 @@ class Study:
         """Return the folder of a trained network."""
         return self.out / "networks" / job.name
 
-    def _build(self) -> None:
-        for name, (settings, recipe) in trees(self.scale, self.seed).items():
-            root = self.tree(name)
-            made = manifest.read(root)
-            if made is None or not made.is_complete:
-                self.say(f"building {name}")
-                build(root, settings, recipe, SimulatedMaker(recipe), workers=self.workers)
-            if not (root / SPLIT).exists():
-                split(open_tree(root), seed=self.seed)
+    def _build(self, step: steps.StudyStep) -> None:
+        name = step.name.removeprefix(steps.DATA)
+        settings, recipe = trees(self.scale, self.seed)[name]
+        root = self.tree(name)
+        made = manifest.read(root)
+        if made is None or not made.is_complete:
+            with counting(f"building {name}, frames", step.frames) as advance:
+                build(
+                    root, settings, recipe, SimulatedMaker(recipe), workers=self.workers,
+                    progress=advance,
+                )  # fmt: skip
+        if not (root / SPLIT).exists():
+            split(open_tree(root), seed=self.seed)
 
     def _train(self, job: Job) -> None:
         out = self.network(job)
@@ -154,7 +213,7 @@ class Study:
         if not (out / "evaluation" / assess.PAGE).exists():
             predictor = Predictor(trained.load(out))
             found = assess.assess(predictor, self._test(job, job.tree), workers=self.workers)
-            if job.attribute == "peak" and job.protocol == "paper":
+            if steps.is_judged_on_fresh_noise(job):
                 fresh = self._test(job, f"realistic-{job.flux}")
                 judged = assess.metrics.of_classes(
                     job.config, classify(predictor, fresh, workers=self.workers), fresh.settings

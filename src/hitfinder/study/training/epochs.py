@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hitfinder.atomic import replacing
@@ -136,6 +136,18 @@ class EpochEnd(Checkpoint):
             self.waited += 1
         if self.waited >= stopping.patience:
             self.stopped = trainer.should_stop = True
+
+
+class EpochBar(TQDMProgressBar):
+    """A bar for each epoch, which are counted from 1."""
+
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, *arguments: lightning.LightningModule
+    ) -> None:
+        """Name the epoch."""
+        super().on_train_epoch_start(trainer, *arguments)
+        name = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        self.train_progress_bar.set_description(name)
 
 
 def curves(rows: list[dict[str, float]]) -> str:

@@ -29,7 +29,7 @@ from hitfinder.study.networks.trained import TrainedNetwork
 from hitfinder.study.training import checkpoint
 from hitfinder.study.training.checkpoint import SafeCheckpointIO
 from hitfinder.study.training.data import Parts, PartsModule, open_parts, targets
-from hitfinder.study.training.epochs import BEST, LAST, EpochEnd, curves
+from hitfinder.study.training.epochs import BEST, LAST, EpochBar, EpochEnd, curves
 from hitfinder.study.training.losses import loss_weights
 from hitfinder.study.training.module import AttributeModule
 from hitfinder.study.training.settings import Devices, Training
@@ -189,7 +189,7 @@ def _trainer(
         strategy=devices.strategy,
         precision=devices.precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
-        callbacks=[end],
+        callbacks=[end, *([EpochBar()] if progress_bar else [])],
         plugins=[SafeCheckpointIO()],
         logger=TensorBoardLogger(str(work), name="", version="tensorboard"),
         default_root_dir=str(work),
