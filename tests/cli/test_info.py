@@ -318,3 +318,17 @@ def test_a_geometry_file_that_does_not_fit_is_a_problem(master, tmp_path):
     entry, code = entry_of(master, "--geometry", tmp_path / "g.geom")
     assert code == 1
     assert "need frames of 20 x 100 pixels" in " ".join(p["text"] for p in entry["problems"])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_info_tells_the_noise_of_a_detector_that_does_not_count(tmp_path, given):
+    rng = np.random.default_rng(2)
+    values = 41 * (rng.poisson(0.05, (2, 100, 200)) + rng.normal(0.1, 0.15, (2, 100, 200)))
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["entry/data/data"] = values.astype(np.float32)
+    text = GEOM.replace("p0/max_fs = 19", "p0/max_fs = 199").replace("max_ss = 15", "max_ss = 99")
+    (tmp_path / "g.geom").write_text(text.replace("adu_per_eV = 0.01", "adu_per_photon = 41"))
+    options = ("--geometry", str(tmp_path / "g.geom")) if given else ()
+    entry, _ = entry_of(tmp_path / "d.h5", *options)
+    assert entry["noise"].startswith("noise 0.15 photons, offset +0.10")
+    assert ("their values show photons of 41" in entry["noise"]) is not given

@@ -90,8 +90,8 @@ def info(
 def _told_by(
     geom: GeomFile | None, source: FrameSource
 ) -> tuple[Told | None, list[HitfinderError]]:
-    """Return what a geometry file adds to what the files say, or why it cannot be used."""
-    if geom is None or not source.n_readable:
+    """Return what is known beyond what the files say, or why a geometry file cannot be used."""
+    if not source.n_readable:
         return None, []
     from hitfinder.experiment.told import told_by
 
@@ -202,6 +202,8 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append((name, f"{text} [{origin[field]}]" if field in origin else text))
     if gain is not None:
         rows.append(("a photon is", f"{gain:g} of the stored units"))
+    if entry["noise"]:
+        rows.append(("read-out", entry["noise"]))
     return rows
 
 

@@ -268,7 +268,10 @@ def _with_noise(experiment: Experiment, geom: GeomFile | None, source: FrameSour
     photons = in_photons(source, geom, scale, noisy=detector)
     if experiment.masks is not None:
         photons = MaskedSource(photons, experiment.masks)
-    return dataclasses.replace(experiment, source=photons, noise=noise)
+    origin = dict.fromkeys(("noise_photons", "offset_photons"), "some of the frames")
+    return dataclasses.replace(
+        experiment, source=photons, noise=noise, origin={**experiment.origin, **origin}
+    )
 
 
 def _with_saturation(

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 _ANOTHER_PHOTON = 0.15
 """Relative difference from the gain from which the frames' own size of a photon contradicts it."""
 
+_LIT_SIGMAS, _MOST_LIT = 3.0, 0.1
+"""Share of the pixels above the noise up to which single photons can be told from the values."""
+
 _MUCH_NOISE = 0.5
 """Photons. With more, one photon is not told from none."""
 
@@ -135,8 +138,40 @@ def contradiction(photons: FrameSource, mask: NDArray[np.bool_]) -> float | None
     float or None
         The size they show, in what was given as one photon; None if it is about 1, or not shown.
     """
-    size = photon_value(sample(photons, mask))
+    values = sample(photons, mask)
+    middle = np.median(values) if values.size else 0.0
+    spread = 1.4826 * np.median(np.abs(values - middle)) if values.size else 0.0
+    if np.mean(values > middle + _LIT_SIGMAS * spread) > _MOST_LIT:
+        return None  # much light makes peaks of its own
+    size = photon_value(values)
     return None if size is None or abs(size - 1) <= _ANOTHER_PHOTON else size
+
+
+def noise_in_words(
+    source: FrameSource, geom: GeomFile | None, adu_per_photon: float | None, detector: Detector
+) -> str:
+    """Tell people the noise of a detector, and the size of a photon that its frames show.
+
+    Parameters
+    ----------
+    source, geom, detector
+        As for `noise_of`.
+    adu_per_photon : float, optional
+        Stored value of one photon, if it is known.
+
+    Returns
+    -------
+    str
+        Empty if it counts photons.
+    """
+    if adu_per_photon is None and source.dtype.kind != "f":
+        return ""
+    shown = None if adu_per_photon else photon_value(sample(source, detector.full_mask))
+    noise = noise_of(source, geom, adu_per_photon or shown or 1.0, detector)
+    if noise is None:
+        return ""
+    size = f"; their values show photons of {shown:.3g}" if shown else ""
+    return f"{noise.told}{size}{'; ' if noise.doubt else ''}{noise.doubt}"
 
 
 def log_noise(

@@ -6,17 +6,19 @@ import dataclasses
 
 from hitfinder.experiment.beam import FROM_FILE, BeamField, beam_value, fixed_shift
 from hitfinder.experiment.masks import masks_of
+from hitfinder.experiment.noise import noise_in_words
 from hitfinder.geometry.crystfel import GeomFile
+from hitfinder.geometry.detector import Detector
 from hitfinder.io.source import FrameSource
 from hitfinder.io.summary import Told
 
 
-def told_by(geom: GeomFile, source: FrameSource) -> Told:
-    """Say what is known of frames with a geometry file.
+def told_by(geom: GeomFile | None, source: FrameSource) -> Told:
+    """Say what is known of frames with a geometry file, and what they tell of their noise.
 
     Parameters
     ----------
-    geom : GeomFile
+    geom : GeomFile, optional
         The geometry file.
     source : FrameSource
         The frames, with what their files say.
@@ -26,6 +28,11 @@ def told_by(geom: GeomFile, source: FrameSource) -> Told:
     GeometryError
         If the geometry file does not fit the frames, or names places that are not in their files.
     """
+    if geom is None:
+        # The pixel's size does not matter for it.
+        whole = Detector.flat(source.shape, 1e-4)
+        masked = whole if source.metadata.mask is None else whole.with_mask(source.metadata.mask)
+        return Told(source.metadata, noise=noise_in_words(source, None, None, masked))
     fields: tuple[BeamField, ...] = ("photon_energy_ev", "camera_length_m")
     beam = {name: beam_value(name, None, geom, source) for name in fields}
     origin: dict[str, str] = {
@@ -52,4 +59,7 @@ def told_by(geom: GeomFile, source: FrameSource) -> Told:
     if detector.saturation is not None:
         said = dataclasses.replace(said, saturation=detector.saturation)
         origin["saturation"] = geom.path
-    return Told(said, origin, geom.adu_per_photon(energy), geom.warnings)
+    gain = geom.adu_per_photon(energy)
+    return Told(
+        said, origin, gain, geom.warnings, noise_in_words(source, geom, gain, detector)
+    )

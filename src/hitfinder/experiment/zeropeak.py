@@ -36,6 +36,10 @@ _USUAL, _MEAN_USUAL = 0.8, 0.5586
 of the absolute values of a normal distribution of width 1."""
 
 _SURE = 0.45
+_CLEAR, _NARROW = 0.05, 0.35
+"""Share of a first peak so narrow that no peak can be missing before it: of light of which five in
+a hundred pixels have one photon, more than one in a thousand has none."""
+
 _MORE_THAN_FITTED = 1.3
 _MOST_OFFSET = 0.3
 _MOST_BELOW = 8.0
@@ -217,10 +221,11 @@ def zero_peak(values: NDArray[np.float64]) -> tuple[float, float] | None:
             return None
         if likelihood > likeliest:
             zero = int(np.flatnonzero(weights[:-1] > _LEAST_WEIGHT * weights[zero])[0])
-            likeliest, best = likelihood, (place + zero, sigma)
-    if best is None or abs(best[0]) > _MOST_OFFSET:
+            clear = weights[zero] > _CLEAR and sigma < _NARROW
+            likeliest, best = likelihood, (place + zero, sigma, clear)
+    if best is None or not (abs(best[0]) <= _MOST_OFFSET or best[2]):
         return None
-    return best
+    return best[:2]
 
 
 def _explains(peak: tuple[float, float], values: NDArray[np.float64], spread: float) -> bool:

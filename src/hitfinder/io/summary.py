@@ -75,12 +75,15 @@ class Told:
         Stored value of one photon.
     notes : sequence of str
         What is odd about what is said elsewhere.
+    noise : str
+        What the frames tell of the noise of a detector that does not count, in words.
     """
 
     said: Metadata
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
     adu_per_photon: float | None = None
     notes: Sequence[str] = ()
+    noise: str = ""
 
 
 def look(source: FrameSource, index: int, said: Metadata, frame: NDArray) -> Look:
@@ -207,6 +210,7 @@ def summarise(
             "adu_per_photon": told.adu_per_photon,
         },
         "origin": dict(told.origin),
+        "noise": told.noise,
         "mask": _mask(source, told),
         "linked_files": [dataclasses.asdict(file) for file in contents.linked_files],
         "files": _files(source),

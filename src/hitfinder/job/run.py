@@ -295,7 +295,8 @@ class _Job:
 
     def _geometry(self, geometry: Geometry) -> dict[str, Any]:
         detector, first = geometry.detector, geometry.detector.panels[0]
-        center = detector.beam_center
+        center, noise = detector.beam_center, self.experiment.noise
+        analog = {"noise_photons": noise.sigma, "offset_photons": noise.offset} if noise else {}
         return {
             "detector": detector.name,
             "shape": list(detector.shape),
@@ -308,6 +309,8 @@ class _Job:
             "masked_pixels": int(self.experiment.geometry.detector.full_mask.sum()),
             "static_pixels": int(detector.full_mask.sum())
             - int(self.experiment.geometry.detector.full_mask.sum()),
+            "adu_per_photon": self.experiment.adu_per_photon,
+            **{name: round(value, 4) for name, value in analog.items()},
         }
 
 
