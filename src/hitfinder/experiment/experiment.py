@@ -110,7 +110,7 @@ class Experiment:
         if self.masks is not None:
             log.info("frames have different masks, each its own: %s", self.masks.summary)
         log_noise(
-            *(self.noise, self.source, geometry.detector.full_mask),
+            *(self.noise, self.source, geometry.detector),
             *(self.adu_per_photon, self.origin.get("adu_per_photon", "assumed")),
         )
         energy, length = geometry.photon_energy_ev, geometry.camera_length_m
@@ -227,10 +227,9 @@ def experiment_of(
     else:
         experiment = _from_names(settings, source)
     experiment = _with_masks(experiment, settings, geom, source)
-    mask = experiment.geometry.detector.full_mask
-    check_calibrated(source, mask)
+    check_calibrated(source, experiment.geometry.detector)
     if experiment.origin.get("adu_per_photon") == "assumed":
-        check_gain(source, mask)
+        check_gain(source, experiment.geometry.detector)
     experiment = _with_saturation(_with_noise(experiment, geom, source), geom, source)
     if settings.beam_center is not None:
         detector = experiment.geometry.detector.with_beam_center(*settings.beam_center)

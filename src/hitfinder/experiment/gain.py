@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError, SourceError
+from hitfinder.geometry.detector import Detector
 from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ _LIKE_ONE = 0.1
 """Relative difference from 1 that passes for the noise of the guess."""
 
 
-def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
+def check_gain(source: FrameSource, detector: Detector) -> None:
     """Look whether floating-point values count photons, where no gain was given.
 
     Whole numbers are taken to. Otherwise the size of a photon is looked for in the values.
@@ -41,8 +42,8 @@ def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
     ----------
     source : FrameSource
         Frames as they are stored.
-    mask : ndarray of bool, shape of a frame
-        True where a pixel is ignored.
+    detector : Detector
+        Panels and mask.
 
     Raises
     ------
@@ -51,11 +52,11 @@ def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
     """
     if source.dtype.kind != "f":
         return
-    values = sample(source, mask)
+    values = sample(source, detector)
     other = values[values != 0]
     if not other.size or np.mean(np.abs(other - np.rint(other)) > 1e-3) <= _NOT_WHOLE:
         return
-    file, photon = source.ref(0).file, photon_value(values)
+    file, photon = source.ref(0).file, photon_value(sample(source, detector, level=True))
     what = "the values are no whole numbers, and nothing says how large a photon is"
     if photon is None:
         log.warning("%s: %s: they are taken for photons; give --adu-per-photon", file, what)
@@ -65,7 +66,7 @@ def check_gain(source: FrameSource, mask: NDArray[np.bool_]) -> None:
 
 
 def sample(
-    source: FrameSource, mask: NDArray[np.bool_], most: int | None = None
+    source: FrameSource, detector: Detector, most: int | None = None, *, level: bool = False
 ) -> NDArray[np.float64]:
     """Return values of good pixels from some frames that can be read.
 
@@ -73,28 +74,59 @@ def sample(
     ----------
     source : FrameSource
         Frames as they are stored.
-    mask : ndarray of bool, shape of a frame
-        True where a pixel is ignored.
+    detector : Detector
+        Panels and mask.
     most : int, optional
         Frames, at most.
+    level : bool
+        Take the commonest value of panels and frames away, if their median is within the noise:
+        where most pixels have no photon, it is the offset of a common mode.
 
     Returns
     -------
     ndarray of float64
         Without those at the top of an integer type, which are no readings.
     """
-    taken = [np.empty(0)]
+    taken, good = [np.empty(0)], ~detector.full_mask
+    step = max(1, int(good.sum()) // _PIXELS)
     with copy.deepcopy(source) as frames:
         for index in sampled(frames)[:most]:
             try:
-                values = frames.read(index)[~mask]
+                frame = frames.read(index)
             except SourceError:
                 continue
-            if values.dtype.kind in "iu":
-                values = values[values != np.iinfo(values.dtype).max]
-            values = values[np.isfinite(values)].astype(np.float64)
-            taken.append(values[:: max(1, values.size // _PIXELS)])
-    return np.concatenate(taken)
+            for panel in detector:
+                values = frame[panel.slices][good[panel.slices]][::step]
+                if values.dtype.kind in "iu":
+                    values = values[values != np.iinfo(values.dtype).max]
+                values = values[np.isfinite(values)].astype(np.float64)
+                taken.append(values)
+    return np.concatenate(_levelled(taken) if level else taken)
+
+
+def _levelled(parts: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Take away the commonest value of each part whose median is within its noise."""
+    levelled = []
+    for part in parts:
+        middle = float(np.median(part)) if part.size else np.inf
+        dark = abs(middle) < np.inf and abs(middle) <= _noise(part, middle)
+        levelled.append(part - _commonest(part) if dark else part)
+    return levelled
+
+
+def _commonest(values: NDArray[np.float64]) -> float:
+    """Return the half-sample mode (Robertson and Cryer, J. Am. Stat. Assoc. 69, 1012 (1974))."""
+    ordered = np.sort(values)
+    while ordered.size > max(values.size // 20, 10):
+        half = ordered.size // 2
+        start = int((ordered[half:] - ordered[: ordered.size - half]).argmin())
+        ordered = ordered[start : start + half]
+    return float(ordered.mean())
+
+
+def _noise(values: NDArray[np.floating], middle: float) -> float:
+    """Return the standard deviation of the noise of values, most of which are nothing else."""
+    return 1.4826 * float(np.median(np.abs(values - middle)))
 
 
 def sampled(source: FrameSource) -> list[int]:
@@ -121,7 +153,7 @@ def photon_value(values: NDArray[np.floating]) -> float | None:
         None if the values do not show it.
     """
     middle = float(np.median(values))
-    noise = 1.4826 * float(np.median(np.abs(values - middle)))
+    noise = _noise(values, middle)
     if abs(middle) > noise:
         return None  # most pixels have photons
     significance, photon = max(_comb(values, noise, k * noise) for k in _CUTS)

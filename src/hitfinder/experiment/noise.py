@@ -8,7 +8,6 @@ import logging
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError, SourceError
 from hitfinder.experiment.gain import photon_value, sample, sampled
@@ -123,22 +122,22 @@ def noise_of(
     return DetectorNoise(float(np.median(sigma)), float(np.median(of)), furthest, seen.mean())
 
 
-def contradiction(photons: FrameSource, mask: NDArray[np.bool_]) -> float | None:
+def contradiction(photons: FrameSource, detector: Detector) -> float | None:
     """Say whether frames in photons show photons of another size.
 
     Parameters
     ----------
     photons : FrameSource
         Frames in photons.
-    mask : ndarray of bool, shape of a frame
-        True where a pixel is ignored.
+    detector : Detector
+        Panels and mask.
 
     Returns
     -------
     float or None
         The size they show, in what was given as one photon; None if it is about 1, or not shown.
     """
-    values = sample(photons, mask)
+    values = sample(photons, detector)
     middle = np.median(values) if values.size else 0.0
     spread = 1.4826 * np.median(np.abs(values - middle)) if values.size else 0.0
     if np.mean(values > middle + _LIT_SIGMAS * spread) > _MOST_LIT:
@@ -166,7 +165,10 @@ def noise_in_words(
     """
     if adu_per_photon is None and source.dtype.kind != "f":
         return ""
-    shown = None if adu_per_photon else photon_value(sample(source, detector.full_mask))
+    shown = None
+    if adu_per_photon is None:
+        values = sample(source, detector, level=True)
+        shown = photon_value(values) if values.size else None
     noise = noise_of(source, geom, adu_per_photon or shown or 1.0, detector)
     if noise is None:
         return ""
@@ -177,7 +179,7 @@ def noise_in_words(
 def log_noise(
     noise: DetectorNoise | None,
     photons: FrameSource,
-    mask: NDArray[np.bool_],
+    detector: Detector,
     adu_per_photon: float,
     origin: str,
 ) -> None:
@@ -187,7 +189,7 @@ def log_noise(
     ----------
     noise : DetectorNoise, optional
         Its noise.
-    photons, mask
+    photons, detector
         As for `contradiction`.
     adu_per_photon : float
         Stored value of one photon.
@@ -199,7 +201,7 @@ def log_noise(
         if noise.doubt:
             log.warning("%s", noise.doubt)
     given = origin != "assumed" and (noise is not None or adu_per_photon != 1)
-    size = contradiction(photons, mask) if given else None
+    size = contradiction(photons, detector) if given else None
     if size is not None:
         log.warning(
             "the frames' single-photon peak is at %.3g, but %.4g are given as one photon (%s); "
@@ -208,7 +210,7 @@ def log_noise(
         )
 
 
-def check_calibrated(source: FrameSource, mask: NDArray[np.bool_]) -> None:
+def check_calibrated(source: FrameSource, detector: Detector) -> None:
     """Look whether values of 16 bits are as a detector with gain stages puts them out.
 
     Raw values of a Jungfrau have the gain stage in their upper two bits, 0, 1 or 3 (Redford et
@@ -219,8 +221,8 @@ def check_calibrated(source: FrameSource, mask: NDArray[np.bool_]) -> None:
     ----------
     source : FrameSource
         Frames as they are stored.
-    mask : ndarray of bool, shape of a frame
-        True where a pixel is ignored.
+    detector : Detector
+        Panels and mask.
 
     Raises
     ------
@@ -231,7 +233,7 @@ def check_calibrated(source: FrameSource, mask: NDArray[np.bool_]) -> None:
         return
     # Most detectors count, which one frame tells.
     for most in (1, None):
-        values = sample(source, mask, most)
+        values = sample(source, detector, most)
         if not values.size or np.quantile(values, _FEW) < _PEDESTAL:
             return
     stage = values.astype(np.int64) >> _GAIN_BIT

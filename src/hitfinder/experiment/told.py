@@ -60,6 +60,4 @@ def told_by(geom: GeomFile | None, source: FrameSource) -> Told:
         said = dataclasses.replace(said, saturation=detector.saturation)
         origin["saturation"] = geom.path
     gain = geom.adu_per_photon(energy)
-    return Told(
-        said, origin, gain, geom.warnings, noise_in_words(source, geom, gain, detector)
-    )
+    return Told(said, origin, gain, geom.warnings, noise_in_words(source, geom, gain, detector))

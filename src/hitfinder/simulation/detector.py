@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import ConfigError, HitfinderError
 from hitfinder.geometry.crystfel import read_geom
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
+from hitfinder.simulation.analog import ChargeReadOut
 from hitfinder.simulation.effects import BeamStop, DetectorEffects
 from hitfinder.simulation.exposure import Exposure
 from hitfinder.simulation.panels import PanelArrays
@@ -82,6 +83,23 @@ def described(
     )
     PanelArrays.of(geometry)
     return geometry, stop.shadow(geometry), effects
+
+
+def read_noise_of(settings: SimulationSettings) -> ChargeReadOut:
+    """Return how the detector of a simulation reads photons out.
+
+    Raises
+    ------
+    ConfigError
+        If it is impossible.
+    """
+    own = settings.detector
+    try:
+        return ChargeReadOut(
+            own.read_noise, own.common_mode, own.shared_fraction, own.adu_per_photon, own.whole_adu
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def shot_geometry(nominal: Geometry, shot: Shot) -> Geometry:

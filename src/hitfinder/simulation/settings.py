@@ -185,6 +185,8 @@ class DetectorSettings:
         8, 16 or 32.
     dead_fraction, hot_fraction, hot_counts, most_counts, one_count_per_pulse
         See `hitfinder.simulation.effects.DetectorEffects`.
+    read_noise, common_mode, shared_fraction, adu_per_photon, whole_adu
+        Of a detector that does not count, see `hitfinder.simulation.analog.ChargeReadOut`.
     beam_stop_mm, beam_stop_arm_mm, beam_stop_arm_deg : float
         Radius and arm of the beam stop's shadow, see `hitfinder.simulation.effects.BeamStop`.
     """
@@ -201,6 +203,11 @@ class DetectorSettings:
     hot_counts: float = 1000.0
     most_counts: float = 0.0
     one_count_per_pulse: bool = False
+    read_noise: float = 0.0
+    common_mode: float = 0.0
+    shared_fraction: float = 0.0
+    adu_per_photon: float = 1.0
+    whole_adu: bool = False
     beam_stop_mm: float = 0.0
     beam_stop_arm_mm: float = 0.0
     beam_stop_arm_deg: float = 90.0

@@ -15,9 +15,16 @@ from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.errors import ConfigError
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.simulation.analog import AnalogReadOut
 from hitfinder.simulation.background import Background
 from hitfinder.simulation.crystals import Crystals, structure_factors
-from hitfinder.simulation.detector import Placement, ReadOut, described, named_or_read
+from hitfinder.simulation.detector import (
+    Placement,
+    ReadOut,
+    described,
+    named_or_read,
+    read_noise_of,
+)
 from hitfinder.simulation.exposure import Exposure, Stage
 from hitfinder.simulation.frame import TRUTH_DTYPE, SimulatedFrame, true_spots
 from hitfinder.simulation.presets import dotted, load_settings
@@ -54,6 +61,8 @@ class Simulator:
         Pixels that count; those that the detector does not mask by default.
     dtype : type
         Of the counts.
+    analog : bool
+        Whether the read-out turns the counts into float32 values.
     noise : bool
         Whether to count photons; otherwise frames hold expected photons.
     min_photons : float
@@ -83,6 +92,7 @@ class Simulator:
         purposes: Mapping[str, int] = PURPOSES,
         active: NDArray[np.bool_] | None = None,
         dtype: DTypeLike = np.uint16,
+        analog: bool = False,
         noise: bool = True,
         min_photons: float = 1.0,
         n: int = N_FRAMES,
@@ -92,7 +102,8 @@ class Simulator:
         self.geometry, self.stages, self.readout = geometry, tuple(stages), tuple(readout)
         self.seed, self.series, self.purposes = seed, series, purposes
         self.active = ~geometry.detector.full_mask if active is None else active
-        self.dtype = np.dtype(dtype if noise else np.float32)
+        self._counted_dtype = np.dtype(dtype)
+        self.dtype = np.dtype(dtype if noise and not analog else np.float32)
         self.noise, self.min_photons, self.n = noise, min_photons, n
         self._off = np.flatnonzero(~self.active)
 
@@ -160,6 +171,7 @@ class Simulator:
             geometry, shadow, effects = described(settings, detector)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        noise = read_noise_of(settings)
         path = settings.crystal.orientations
         orientations = read_orientations(path) if path else None
         stages = (
@@ -170,9 +182,13 @@ class Simulator:
             Background(settings.background),
         )
         unmasked = ~geometry.detector.full_mask
+        readout: list[Stage] = [ReadOut(effects, unmasked, settings.seed)]
+        if not noise.counts:
+            readout.append(AnalogReadOut(noise, geometry.detector))
         simulator = cls(
-            geometry, stages, (ReadOut(effects, unmasked, settings.seed),),
+            geometry, stages, readout,
             seed=settings.seed, active=unmasked & ~shadow, dtype=effects.dtype,
+            analog=not noise.counts,
             noise=settings.noise, min_photons=settings.min_photons,
             n=(N_FRAMES if orientations is None else len(orientations)) if n is None else n,
         )  # fmt: skip
@@ -298,11 +314,16 @@ class Simulator:
 
     def _counted(self, exposure: Exposure, image: NDArray) -> list[NDArray[np.int64]]:
         """Count a frame and read it out; return the photons of each spot of each crystal."""
-        exposure.count_background(image)
-        image.reshape(-1)[self._off] = 0
-        counts = exposure.count_bragg(image)
-        exposure.counts = image
+        counted = image
+        if image.dtype != self._counted_dtype:
+            counted = np.empty(image.shape, self._counted_dtype)
+        exposure.count_background(counted)
+        counted.reshape(-1)[self._off] = 0
+        counts = exposure.count_bragg(counted)
+        exposure.counts = counted
         self._run(exposure, self.readout)
+        if exposure.counts is not image:
+            image[:] = exposure.counts
         return counts
 
     def _expect(self, exposure: Exposure, image: NDArray) -> list[NDArray[np.int64]]:

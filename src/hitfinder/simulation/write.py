@@ -127,6 +127,7 @@ def _write_rest(simulator: Simulator, settings: SimulationSettings, folder: Path
         geom_lines(
             simulator.geometry,
             data_path="/entry/data/data",
+            adu_per_photon=settings.detector.adu_per_photon if settings.noise else 1,
             comments=(f"hitfinder {hitfinder.__version__} simulate",),
         ),
     )
