@@ -8,6 +8,7 @@ import pytest
 import hitfinder as hf
 from hitfinder.crystal.orientation import COLUMNS, from_columns
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.indexing.known import search
 from hitfinder.job import index_pixels
 from hitfinder.simulation.presets import load_settings
 
@@ -22,7 +23,7 @@ def run(tmp_path_factory):
         "detector.name": "eiger2-x-500k",
         "detector.camera_length_m": 0.06,
         "background.shots": 1,
-        "bragg_scale": 0.0015,
+        "bragg_scale": 0.003,
         "blank_fraction": 0.34,
         "seed": 3,
     }
@@ -37,7 +38,11 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def indexed(run):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_pixels, "CHANCE_FRAMES", 6)
+        patch.setattr(index_pixels, "CHANCE_FRAMES", 5)
+        # Fewer orientations are enough for crystals that are twice as strong as need be.
+        patch.setattr(search, "BATCHES", (200, 600))
+        patch.setattr(search, "_JUDGED", 300)
+        patch.setattr(search, "_REFINED", 40)
         return hf.index(run[1], structure="1ic6", frames="all", workers=1)
 
 

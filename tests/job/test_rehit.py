@@ -81,6 +81,14 @@ def test_the_folder_becomes_that_of_such_a_run(place, copied, change, tmp_path):
     assert told[0]["frames_searched_again"] > 0
 
 
+def test_a_run_of_some_frames_is_decided_anew(place, tmp_path):
+    some = OPTIONS | {"frames": "1::2", "limit": 15}
+    hf.run(place / "run_master.h5", tmp_path / "run", **some)
+    rehit(tmp_path / "run", false_hits=0.4)
+    hf.run(place / "run_master.h5", tmp_path / "other", false_hits=0.4, **some)
+    assert_same(tmp_path / "run", tmp_path / "other")
+
+
 def test_what_is_decided_back_is_as_it_was(place, copied):
     rehit(copied, false_hits=0.4)
     rehit(copied, false_hits=0.01)

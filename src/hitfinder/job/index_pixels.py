@@ -16,7 +16,7 @@ from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.errors import ConfigError, SourceError
 from hitfinder.executors.contract import Done, Executor
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.known.background import background_image
@@ -238,7 +238,7 @@ def _experiment(run: Run) -> Experiment:
     if run.has_given_geometry:
         what = "the run had frames or a geometry from Python, which no file holds"
         raise ConfigError(what, str(run.folder))
-    experiment = open_experiment(run.inputs, run.geometry_settings(), **run.how_opened)
+    experiment = run.open_experiment()
     if len(experiment.source) != run.frames.num_rows:
         what = f"the inputs hold {len(experiment.source)} frames, the run {run.frames.num_rows}"
         raise ConfigError(what, str(run.folder), "Run hitfinder on the frames again.")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hitfinder import atomic, config
 from hitfinder.errors import ConfigError
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
 from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
@@ -166,8 +166,7 @@ def _changed(
 
 def _opened(run: Run) -> Experiment:
     geometry = run.geometry if run.has_given_geometry else None
-    reader = run.settings.get("reader")
-    return open_experiment(run.inputs, run.geometry_settings(), geometry, reader=reader)
+    return run.open_experiment(geometry)
 
 
 def _described(

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 from hitfinder.errors import HitfinderError, SourceError
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.monitor.packing import Packed, pack_frame
@@ -106,4 +106,4 @@ class RunFrames:
 
 def _opened(run: Run, geometry: Geometry | None) -> Experiment:
     in_python = geometry if run.has_given_geometry else None
-    return open_experiment(run.inputs, run.geometry_settings(), in_python, **run.how_opened)
+    return run.open_experiment(in_python)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hitfinder import config
 from hitfinder.errors import ConfigError
 from hitfinder.experiment.beam import IN_PYTHON
+from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.export.cxi import MASK
 from hitfinder.geometry.crystfel import read_geom
@@ -210,10 +211,21 @@ class Run:
         """The files of the run, as they are reached from the working directory."""
         return [self._from_here(path) for path in self._inputs]
 
-    @property
-    def how_opened(self) -> dict[str, Any]:
-        """Keyword arguments of `hitfinder.open_experiment` that give the frames of the run."""
-        return {name: self.settings.get(name) for name in ("reader", "frames", "limit")}
+    def open_experiment(self, geometry: Geometry | None = None) -> Experiment:
+        """Open the frames of the run again, as the run had them.
+
+        Parameters
+        ----------
+        geometry : Geometry, optional
+            Where the pixels are, if that came from Python (`has_given_geometry`).
+
+        Raises
+        ------
+        HitfinderError
+            As `hitfinder.open_experiment`.
+        """
+        how = {name: self.settings.get(name) for name in ("reader", "frames", "limit")}
+        return open_experiment(self.inputs, self.geometry_settings(), geometry, **how)
 
     @property
     def has_given_geometry(self) -> bool:
