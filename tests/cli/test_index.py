@@ -12,7 +12,9 @@ from hitfinder.crystal.orientation import COLUMNS, from_columns
 
 CELL, GROUP = "60,60,90", "P 43 21 2"
 N_FRAMES = 16
+REFLECTIONS = "reflections.parquet"
 RESULTS = {"indexed.parquet", "indexed.lst", "indexed.sol", "indexed.json"}
+RESULTS |= {"indexed.stream", REFLECTIONS}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def test_indexing_again_has_to_be_asked_for(indexed, hitfinder):
     again = hitfinder("index", out, "--cell", CELL, "--space-group", GROUP, "--overwrite", "-j", 1)
     assert again.returncode == 0
     assert (out / "indexed.sol").read_bytes() == before
-    assert {path.name for path in out.glob("indexed*")} == RESULTS
+    assert {path.name for path in out.glob("indexed*")} == RESULTS - {REFLECTIONS}
 
 
 def test_a_new_run_in_the_folder_takes_away_what_was_indexed(frames, indexed, tmp_path, hitfinder):

@@ -25,11 +25,17 @@ Examples:
 What is written to the folder of the run:
   indexed.parquet            every crystal: score, reciprocal axes
   indexed.lst, indexed.sol   the indexed hits and their orientations, for CrystFEL
+  reflections.parquet        every reflection: photons, standard deviation, background
+  indexed.stream             the same for CrystFEL, to be merged
   indexed.json               lattice, settings, counts
   report.html, run.json      get the index rate, and the verdict that follows from it
 
 \b
-Hand them to CrystFEL, which integrates:
+Merge the intensities with CrystFEL:
+  process_hkl -i run7/indexed.stream -y 4/mmm -o run7.hkl --scale
+
+\b
+Or have it integrate, from the orientations:
   indexamajig -i run7/indexed.lst -g run7/hits.geom --peaks=cxi -p proteinase.cell \\
       --indexing=file --fromfile-input-file=run7/indexed.sol \\
       --no-check-peaks --no-retry -o run7.stream
@@ -87,6 +93,12 @@ Hand them to CrystFEL, which integrates:
     metavar="SCORE",
     help="Score from which a crystal counts as indexed.  [default: 22]",
 )
+@click.option(
+    "--intensities/--no-intensities",
+    default=True,
+    show_default=True,
+    help="Measure the reflections of every crystal.",
+)
 @click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
 @cluster_options
 @click.option("--csv", is_flag=True, help="Write the table as CSV too.")
@@ -102,6 +114,7 @@ def index(
     bandwidth: float,
     crystals: int,
     least_score: float | None,
+    intensities: bool,
     workers: int | None,
     cluster: str | None,
     cluster_given: tuple[str, ...],
@@ -131,12 +144,15 @@ def index(
             bandwidth=bandwidth,
             crystals=crystals,
             least_score=least_score,
+            intensities=intensities,
             workers=workers,
             executor=executor,
             csv=csv,
             overwrite=overwrite,
         )
     click.echo(f"{found.lattice}\n{_told(found, structure is not None or pixels, false_hits)}")
+    if found.n_reflections:
+        click.echo(f"{found.n_reflections} reflections measured, to be merged: {found.stream}")
     if verdict := Run(run).verdict:
         click.echo(harmless(verdict))
 

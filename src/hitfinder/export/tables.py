@@ -81,7 +81,35 @@ INDEX_COLUMNS = {
 
 _PLACE_COLUMNS = {name: FRAME_COLUMNS[name] for name in ("file", "event")}
 
+REFLECTION_COLUMNS = {
+    "frame": ("int64", "1", "row of the frame table, from 0"),
+    "crystal": ("int32", "1", "crystal of the frame, from 0"),
+    "h": ("int32", "1", "index"),
+    "k": ("int32", "1", "index"),
+    "l": ("int32", "1", "index"),
+    "intensity": ("float32", "photon", "photons, those where no pixel is read included"),
+    "sigma": ("float32", "photon", "standard deviation of the photons"),
+    "expected": ("float32", "photon", "photons that the structure makes expect, if known"),
+    "weight": ("float32", "1", "photons for each |F|², relative; partiality is in it"),
+    "polarisation": ("float32", "1", "the factor of polarisation in the weight"),
+    "partiality": ("float32", "1", "share of the reflection that the beam's band excites"),
+    "covered": ("float32", "1", "share of the photons that fall on pixels that are read"),
+    "fs": ("float32", "pixel", "position along fast scan; the first pixel's centre is 0.5"),
+    "ss": ("float32", "pixel", "position along slow scan; the first pixel's centre is 0.5"),
+    "panel": ("string", "", "panel of the geometry"),
+    "resolution_a": ("float32", "angstrom", "d"),
+    "counted": ("int64", "photon", "photons counted in the footprint"),
+    "background": ("float32", "photon", "background expected there"),
+    "n_pixels": ("int32", "1", "pixels of the footprint"),
+}
+"""Columns of the table of reflections, a row per reflection in frame order: type, unit, meaning."""
+
 Columns = Mapping[str, Any]
+
+
+def reflection_schema() -> pa.Schema:
+    """Return the schema of the table of reflections, as `frame_schema`."""
+    return schema_of(REFLECTION_COLUMNS)
 
 
 def index_schema() -> pa.Schema:

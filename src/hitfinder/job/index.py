@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.crystal.orientation import to_columns
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.crystal.tables import load_structure_factors
-from hitfinder.errors import ConfigError, OutputError
+from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.executors.choose import executor_for
 from hitfinder.executors.contract import Executor
 from hitfinder.executors.processes import Processes, available_cores
@@ -35,17 +36,23 @@ from hitfinder.indexing.known.chance import Chance
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
 from hitfinder.job.index_pixels import PixelIndexed, Which, index_pixels
+from hitfinder.job.integrate import measure_reflections
 from hitfinder.job.judge_again import judge_again
 from hitfinder.progress import Advance, counting
 from hitfinder.report.verdict import IndexRate
 from hitfinder.results.hits import HITS_CXI, RunHits, hit_rows
-from hitfinder.results.run import CRYSTALS, Run
+from hitfinder.results.run import CRYSTALS, REFLECTIONS, STREAM, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
+
 INFO, SOLUTIONS = "indexed.json", "indexed.sol"
 MOST_CRYSTALS, WIDEST_BAND = 16, 0.2
+FRAMES_PER_MEASURER = 25
+"""Frames that are measured while a worker process starts."""
+
 FRAMES_PER_WORKER = 40
 """Hits that are indexed by their peaks while a worker process starts; fewer need none."""
 
@@ -65,6 +72,8 @@ class IndexedRun:
     n_by_chance : float
         Frames that would be indexed by chance: with each peak turned about the beam at random, or
         by the stated share of frames without a crystal where pixels were searched.
+    n_reflections : int
+        Reflections measured; 0 where intensities are not wanted or the frames are gone.
     """
 
     folder: Path
@@ -73,11 +82,22 @@ class IndexedRun:
     n_indexed: int
     n_crystals: int
     n_by_chance: float
+    n_reflections: int = 0
 
     @property
     def table(self) -> pa.Table:
         """A row per crystal, in frame order: score, and reciprocal axes."""
         return pyarrow.parquet.read_table(self.folder / CRYSTALS)
+
+    @property
+    def reflections(self) -> pa.Table:
+        """A row per measured reflection, in frame order."""
+        return Run(self.folder).reflections
+
+    @property
+    def stream(self) -> Path:
+        """The file of intensities for CrystFEL."""
+        return self.folder / STREAM
 
     @property
     def solutions(self) -> Path:
@@ -97,6 +117,7 @@ def index(
     bandwidth: float = 0.01,
     crystals: int = 1,
     least_score: float | None = None,
+    intensities: bool = True,
     workers: int | None = None,
     executor: Executor | None = None,
     csv: bool = False,
@@ -133,6 +154,8 @@ def index(
     least_score : float, optional
         Score from which a crystal counts as indexed; by default
         `hitfinder.indexing.batch.LEAST_SCORE`.
+    intensities : bool
+        Measure the reflections of every crystal.
     workers : int, optional
         Processes, at most; as many as there are cores if not given.
     executor : Executor, optional
@@ -165,6 +188,7 @@ def index(
     if not 0 < false_hits < 1:
         raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")
     factors = None
+    solved: dict[int, list[NDArray[np.float64]]]
     if structure is not None:
         factors = load_structure_factors(os.fspath(structure), space_group_name=space_group)
         own = lattice_of(factors.cell, space_group or factors.space_group_name)
@@ -184,9 +208,12 @@ def index(
         # A process of its own reads the files even if it is one alone: if it dies, it is replaced.
         with contextlib.ExitStack() as stack:
             chosen = executor or stack.enter_context(Processes(most))
-            return _by_pixels(
+            done, solved = _by_pixels(
                 run, lattice, factors, frames, false_hits, bandwidth, chosen, csv, show
             )
+            if not intensities:
+                return done
+            return _with_intensities(run, done, factors, solved, bandwidth, chosen, csv, show)
     hits = run.hits()
     least = LEAST_SCORE if least_score is None else least_score
     indexer, peaks = _prepared(hits, lattice, bandwidth)
@@ -199,14 +226,64 @@ def index(
             found.append(one)
             advance(1)
     settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
-    solved: dict[int, list[NDArray[np.float64]]] = {}
+    solved = {}
     for frame in found:
         for crystal in frame.crystals:
             if crystal.score >= least:
                 solved.setdefault(frame.frame, []).append(crystal.axes)
     by_chance = sum(bool(frame.chance >= least) for frame in found)
     rows = _rows(hits, found, least)
-    return _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+    done = _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+    if not intensities:
+        return done
+    with contextlib.ExitStack() as stack:
+        useful = max(1, min(most, len(solved) // FRAMES_PER_MEASURER))
+        chosen = executor or stack.enter_context(executor_for(useful))
+        return _with_intensities(run, done, None, solved, bandwidth, chosen, csv, show)
+
+
+def _with_intensities(
+    run: Run,
+    done: IndexedRun,
+    factors: StructureFactors | None,
+    solved: Mapping[int, list[NDArray[np.float64]]],
+    bandwidth: float,
+    executor: Executor,
+    csv: bool,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> IndexedRun:
+    """Measure the reflections of what was indexed, if the frames are still there."""
+    if not solved:
+        return done
+    if bandwidth == 0:
+        log.warning("no intensities are measured: that takes the bandwidth of the beam")
+        return done
+    try:
+        measured = measure_reflections(
+            run,
+            done.lattice,
+            factors,
+            solved,
+            bandwidth=bandwidth,
+            executor=executor,
+            csv=csv,
+            show=show,
+        )
+    except OutputError:
+        raise
+    except HitfinderError as error:
+        log.warning("no intensities are measured: %s", error)
+        return done
+    info = json.loads((done.folder / INFO).read_bytes())
+    info["intensities"] = dataclasses.asdict(measured)
+    _tell(done.folder, info)
+    return dataclasses.replace(done, n_reflections=measured.reflections)
+
+
+def _tell(folder: Path, told: Mapping[str, Any]) -> None:
+    """Write ``indexed.json``."""
+    with replacing(folder / INFO) as part:
+        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def _by_pixels(
@@ -219,7 +296,7 @@ def _by_pixels(
     executor: Executor,
     csv: bool,
     show: Callable[[str, int], AbstractContextManager[Advance]],
-) -> IndexedRun:
+) -> tuple[IndexedRun, dict[int, list[NDArray[np.float64]]]]:
     """Index from pixels, and write what was found."""
     if bandwidth == 0:
         raise ValueError("the pixels of a beam without bandwidth cannot be searched: give its own")
@@ -240,7 +317,8 @@ def _by_pixels(
         if one.false_share <= false_hits
     }
     by_chance = false_hits * len(found)
-    return _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+    done = _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+    return done, solved
 
 
 def _pixel_rows(
@@ -323,7 +401,7 @@ def _write(
         "crystals": n_crystals,
         "by_chance": n_by_chance,
     }
-    for old in (INFO, "indexed.csv"):
+    for old in (INFO, "indexed.csv", REFLECTIONS, "reflections.csv", STREAM):
         (folder / old).unlink(missing_ok=True)
     write_solutions(folder / SOLUTIONS, lattice, given)
     write_lst(folder / "indexed.lst", list(dict.fromkeys(ref for ref, _ in given)))
@@ -334,8 +412,7 @@ def _write(
         "settings": settings,
         "counts": counts,
     }
-    with replacing(folder / INFO) as part:
-        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    _tell(folder, told)
     judge_again(folder, IndexRate(n_searched, len(solved), n_by_chance), lattice)
     return IndexedRun(folder, lattice, n_searched, len(solved), n_crystals, n_by_chance)
 

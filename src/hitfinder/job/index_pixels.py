@@ -95,7 +95,7 @@ class PixelWork:
             except SourceError as error:
                 log.warning("%s", error)
                 return []
-            beam = _rounded(task.photon_energy_ev), _rounded(task.camera_length_m)
+            beam = nearly(task.photon_energy_ev), nearly(task.camera_length_m)
             finder, crystal = self._prepared(*beam)
             counts, rate = finder.counts_and_background(frame)
             if task.scramble:
@@ -116,8 +116,8 @@ class PixelWork:
         return LikelihoodFinder(geometry), crystal
 
 
-def _rounded(value: float) -> float:
-    """Round a value on a logarithmic scale, so that nearly equal beams are one."""
+def nearly(value: float) -> float:
+    """Round a value of the beam on a logarithmic scale, so that nearly equal beams are one."""
     return float(np.exp(np.rint(np.log(value) / _SAME_BEAM) * _SAME_BEAM))
 
 
@@ -182,11 +182,7 @@ def index_pixels(
         If no frame is to be searched, or the run's frames cannot be found any more.
     """
     rows = _rows(run, which)
-    experiment = _experiment(run)
-    geometry = dataclasses.replace(
-        experiment.geometry,
-        detector=experiment.geometry.detector.with_mask(run.geometry.detector.full_mask),
-    )
+    experiment, geometry = frames_of(run)
     work = PixelWork(experiment.source, geometry, lattice, factors, bandwidth)
     work.geometry.pixels  # noqa: B018 - computed once, for all workers
     blanks = _blankest(run)
@@ -233,8 +229,21 @@ def _blankest(run: Run) -> NDArray[np.intp]:
     return ok[np.argsort(score, kind="stable")[:CHANCE_FRAMES]]
 
 
-def _experiment(run: Run) -> Experiment:
-    """Open the run's frames as the run had them."""
+def frames_of(run: Run) -> tuple[Experiment, Geometry]:
+    """Open the run's frames as the run had them.
+
+    Returns
+    -------
+    experiment : Experiment
+        The frames.
+    geometry : Geometry
+        With every mask that the run found.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be found any more.
+    """
     if run.has_given_geometry:
         what = "the run had frames or a geometry from Python, which no file holds"
         raise ConfigError(what, str(run.folder))
@@ -242,4 +251,6 @@ def _experiment(run: Run) -> Experiment:
     if len(experiment.source) != run.frames.num_rows:
         what = f"the inputs hold {len(experiment.source)} frames, the run {run.frames.num_rows}"
         raise ConfigError(what, str(run.folder), "Run hitfinder on the frames again.")
-    return experiment
+    mask = run.geometry.detector.full_mask
+    detector = experiment.geometry.detector.with_mask(mask)
+    return experiment, dataclasses.replace(experiment.geometry, detector=detector)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CRYSTALS, REPORT, RUN = "indexed.parquet", "report.html", "run.json"
+REFLECTIONS, STREAM = "reflections.parquet", "indexed.stream"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +183,17 @@ class Run:
             If it has not.
         """
         return self._table(CRYSTALS, "the run has not been indexed", "Use hitfinder index.")
+
+    @property
+    def reflections(self) -> pa.Table:
+        """A row per measured reflection, in frame order, if the run has been indexed.
+
+        Raises
+        ------
+        ConfigError
+            If it has not, or without intensities.
+        """
+        return self._table(REFLECTIONS, "no reflections were measured", "Use hitfinder index.")
 
     def _table(self, name: str, what: str = "cannot be read", hint: str = AGAIN) -> pa.Table:
         try:

@@ -161,9 +161,9 @@ def test_pixels_without_a_reading_are_made_up_for():
     counts = np.zeros(SHAPE, np.int32)
     counts.flat[one.pixels] = np.rint(1e5 * one.shares)
     background = np.full(SHAPE, 0.1, np.float32)
-    whole, _ = measure(one, counts, background)
+    whole, _ = measure([one], counts, background)[0]
     counts[15, 20:] = -1
-    part, _ = measure(one, counts, background)
+    part, _ = measure([one], counts, background)[0]
     assert whole["covered"][0] == pytest.approx(1, abs=2e-3)
     assert part["covered"][0] == pytest.approx(
         1 - one.shares[one.pixels // 40 == 15][2:].sum(), 0.1
@@ -172,14 +172,14 @@ def test_pixels_without_a_reading_are_made_up_for():
     assert part["sigma"][0] > 1.1 * whole["sigma"][0]
     assert part["counted"][0] < whole["counted"][0]
     counts[14:17, 19:22] = -1
-    assert not len(measure(one, counts, background)[0])
+    assert not len(measure([one], counts, background)[0][0])
 
 
 def test_reflections_that_nothing_tells_apart_are_left_out():
     three = predicted([(20.2, 20.4), (20.21, 20.4), (30.0, 10.0)])
     counts = np.zeros(SHAPE, np.int32)
     counts[20, 20] = 9
-    table, _ = measure(three, counts, np.full(SHAPE, 0.1, np.float32))
+    table, _ = measure([three], counts, np.full(SHAPE, 0.1, np.float32))[0]
     assert table["h"].tolist() == [3]
 
 
@@ -188,7 +188,7 @@ def test_what_is_expected_is_learnt_from_the_frame():
     many = predicted(places, model=0.01)
     counts = np.zeros(SHAPE, np.int32)
     counts.flat[many.pixels] = np.rint(1e4 * many.shares)
-    table, scale = measure(many, counts, np.full(SHAPE, 0.1, np.float32))
+    table, scale = measure([many], counts, np.full(SHAPE, 0.1, np.float32))[0]
     assert scale == pytest.approx(1e6, rel=0.01)
     assert table["expected"] == pytest.approx(1e4, rel=0.01)
 
@@ -199,6 +199,6 @@ def test_a_frame_without_reflections_has_an_empty_table():
         *(getattr(none, name)[:0] for name in list(none.__dataclass_fields__)[:9]),
         np.zeros(1, np.int64), none.pixels[:0], none.shares[:0],
     )  # fmt: skip
-    table, scale = measure(none, np.zeros(SHAPE, np.int32), np.ones(SHAPE, np.float32))
+    table, scale = measure([none], np.zeros(SHAPE, np.int32), np.ones(SHAPE, np.float32))[0]
     assert len(table) == 0
     assert scale == 0

@@ -107,7 +107,7 @@ def test_measured_photons_are_those_that_fell_there(simulator, model):
         scale = spots.scale
         true = {tuple(int(spot[name]) for name in "hkl"): spot for spot in spots.spots.table}
         found = model.predict(simulator.shot(number).crystals[0].axes, 0.05)
-        table, _ = measure(found, counts, background)
+        table, _ = measure([found], counts, background)[0]
         n += len(table)
         for row in table[(table["covered"] > 0.99) & (table["partiality"] > 0.9)]:
             spot = true.get(tuple(int(row[name]) for name in "hkl"))

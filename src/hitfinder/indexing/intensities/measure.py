@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.indexing.intensities import kernel
 from hitfinder.indexing.intensities.prediction import PredictedReflections
+
+Floats = NDArray[np.float64]
 
 REFLECTION_DTYPE = np.dtype(
     [
@@ -45,16 +50,19 @@ _ROUNDS = 4
 
 
 def measure(
-    predicted: PredictedReflections,
+    crystals: Sequence[PredictedReflections],
     counts: NDArray[np.int32],
     background: NDArray[np.float32],
-) -> tuple[NDArray[np.void], float]:
-    """Measure the photons of predicted reflections, those that overlap together.
+) -> list[tuple[NDArray[np.void], float]]:
+    """Measure the photons of the predicted reflections of a frame's crystals.
+
+    Reflections of one crystal that overlap are solved together; those of the others are part of
+    its background.
 
     Parameters
     ----------
-    predicted : PredictedReflections
-        The reflections.
+    crystals : sequence of PredictedReflections
+        The reflections of each crystal.
     counts : ndarray of int32, shape of a frame
         Counts, negative where there is no reading.
     background : ndarray of float32, shape of a frame
@@ -62,53 +70,124 @@ def measure(
 
     Returns
     -------
-    reflections : structured ndarray of REFLECTION_DTYPE
-        Those that can be told from others and are covered by pixels that are read.
-    scale : float
-        Photons for each weight and e² of |F|², by which intensities are expected: from the
-        structure where it is known, else from an average protein.
+    list of (structured ndarray of REFLECTION_DTYPE, float)
+        For each crystal, the reflections that can be told from others and are covered by pixels
+        that are read; and the photons for each weight and e² of |F|², by which intensities are
+        expected: from the structure where it is known, else from an average protein.
     """
+    solved = [_solved(one, counts, background) for one in crystals]
+    under = [background] * len(crystals)
+    if len(crystals) > 1:
+        images = [
+            _image(one, _photons(s), background) for one, s in zip(crystals, solved, strict=True)
+        ]
+        under = [background + sum(i for i in images if i is not own) for own in images]
+        solved = [_solved(one, counts, b) for one, b in zip(crystals, under, strict=True)]
+    each = zip(crystals, solved, under, strict=True)
+    return [_table(one, found, counts, b) for one, found, b in each]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Solution:
+    """Photons of all predicted reflections, and what they would scatter by alone."""
+
+    intensity: Floats
+    sigma: Floats
+    alone: Floats
+    scale: float
+
+
+def _photons(solution: _Solution) -> Floats:
+    """Return what reflections add to the background of other crystals."""
+    return np.where(np.isfinite(solution.sigma), np.maximum(solution.intensity, 0), 0)
+
+
+def _image(
+    predicted: PredictedReflections, photons: Floats, like: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    image = np.zeros(like.size, np.float32)
+    owner = np.repeat(np.arange(len(predicted)), np.diff(predicted.first))
+    np.add.at(image, predicted.pixels, (photons[owner] * predicted.shares).astype(np.float32))
+    return image.reshape(like.shape)
+
+
+def _solved(
+    predicted: PredictedReflections, counts: NDArray[np.int32], background: NDArray[np.float32]
+) -> _Solution:
+    """Solve for all photons, and learn from the frame what is expected of them."""
     n = len(predicted)
-    table = np.zeros(n, REFLECTION_DTYPE)
+    found = _Solution(np.zeros(n), np.full(n, np.inf), np.full(n, np.inf), 0.0)
     if not n:
-        return table, 0.0
+        return found
     feet = predicted.first, predicted.pixels, predicted.shares
-    flat = counts.ravel(), background.ravel()
     groups = kernel.overlaps(*feet, counts.size)
-    intensity, sigma, alone = np.empty(n), np.empty(n), np.empty(n)
     model = predicted.weight * predicted.mean_f_squared
-    # As many photons in all as the footprints hold more than the background, to begin with.
-    scale = LEAST_PHOTONS / model.sum()
+    scale = least = LEAST_PHOTONS / float(model.sum())
     for _ in range(_ROUNDS):
-        expected = scale * model
-        kernel.solve(*feet, groups, *flat, expected, intensity, sigma, alone)
-        good = np.isfinite(sigma) & (sigma > 0)
-        before, scale = scale, _scale(model[good], intensity[good], sigma[good])
-        scale = max(scale, LEAST_PHOTONS / model.sum())
+        kernel.solve(
+            *feet, groups, counts.ravel(), background.ravel(), scale * model,
+            found.intensity, found.sigma, found.alone,
+        )  # fmt: skip
+        good = np.isfinite(found.sigma) & (found.sigma > 0)
+        before = scale
+        scale = max(_scale(model[good], found.intensity[good], found.sigma[good]), least)
         if abs(scale - before) < 0.05 * before:
             break
-    sums = np.zeros((n, 5))
-    kernel.footprint_sums(*feet, *flat, sums)
+    return dataclasses.replace(found, scale=scale)
+
+
+def _table(
+    predicted: PredictedReflections,
+    found: _Solution,
+    counts: NDArray[np.int32],
+    background: NDArray[np.float32],
+) -> tuple[NDArray[np.void], float]:
+    """Put together what is said of each reflection."""
+    table = np.zeros(len(predicted), REFLECTION_DTYPE)
+    sums = np.zeros((len(predicted), 5))
+    feet = predicted.first, predicted.pixels, predicted.shares
+    kernel.footprint_sums(*feet, counts.ravel(), background.ravel(), sums)
     for column, name in enumerate("hkl"):
         table[name] = predicted.hkl[:, column]
     for name in ("fs", "ss", "resolution_a", "weight", "polarisation", "partiality", "f_squared"):
         table[name] = getattr(predicted, name)
-    table["intensity"], table["sigma"] = intensity, sigma
+    table["intensity"], table["sigma"] = found.intensity, found.sigma
     for column, name in enumerate(("covered", "counted", "background", "n_pixels", "maximum")):
         table[name] = sums[:, column]
-    keep = good & (table["covered"] * table["partiality"] >= LEAST_COVERED)
-    keep &= sigma <= MOST_INFLATED * alone
+    keep = np.isfinite(found.sigma) & (found.sigma <= MOST_INFLATED * found.alone)
+    keep &= table["covered"] * table["partiality"] >= LEAST_COVERED
+    scale = found.scale
+    table["expected"] = scale * predicted.weight * predicted.mean_f_squared
     known = keep & np.isfinite(predicted.f_squared)
-    strength = predicted.weight * predicted.f_squared
-    table["expected"] = scale * model
     if known.any():
-        scale = max(_scale(strength[known], intensity[known], sigma[known]), 0.0)
+        strength = predicted.weight * predicted.f_squared
+        one = strength[known], found.intensity[known], found.sigma[known]
+        scale = max(_scale(*one), 0.0)
         table["expected"] = scale * strength
     return table[keep], scale
 
 
-def _scale(model: NDArray, intensity: NDArray, sigma: NDArray) -> float:
+def _scale(model: Floats, intensity: Floats, sigma: Floats) -> float:
     """Factor that fits a model to intensities, each by its standard deviation."""
     weight = model / sigma**2
     total = float((weight * model).sum())
     return float((weight * intensity).sum()) / total if total > 0 else 0.0
+
+
+def spread_evidence(
+    predicted: PredictedReflections, counts: NDArray[np.int32], background: NDArray[np.float32]
+) -> float:
+    """Log likelihood ratio of a frame with these footprints to one without a crystal.
+
+    By it, of predictions whose spots are spread differently, the best is chosen. Intensities that
+    few photons tell are those expected, so that wide footprints gain nothing by holding more noise.
+    """
+    found = _solved(predicted, counts, background)
+    if not len(predicted):
+        return 0.0
+    expected = found.scale * predicted.weight * predicted.mean_f_squared
+    trust = expected / (expected + found.sigma**2 / np.maximum(expected, 1e-9))
+    photons = expected + np.nan_to_num(trust) * (found.intensity - expected)
+    photons = np.where(np.isfinite(photons), np.maximum(photons, 0.0), 0.0)
+    feet = predicted.first, predicted.pixels, predicted.shares
+    return float(kernel.log_ratio(*feet, counts.ravel(), background.ravel(), photons))

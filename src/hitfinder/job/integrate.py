@@ -1,0 +1,312 @@
+"""Measure the reflections of the crystals that were found in a run's frames."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from hitfinder.crystal.lattice import Lattice
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.errors import SourceError
+from hitfinder.executors.contract import Done, Executor
+from hitfinder.experiment.experiment import Experiment
+from hitfinder.export import tables
+from hitfinder.export.stream import StreamCrystal, StreamFrame, panel_numbers, stream_writer
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.indexing.intensities.measure import measure, spread_evidence
+from hitfinder.indexing.intensities.prediction import ReflectionModel
+from hitfinder.indexing.known.background import background_image
+from hitfinder.io.source import FrameRef, FrameSource
+from hitfinder.job.index_pixels import frames_of, nearly
+from hitfinder.progress import Advance
+from hitfinder.results.hits import HITS_CXI, HITS_GEOM, PEAKS, hit_rows
+from hitfinder.results.run import REFLECTIONS, STREAM, Run
+
+log = logging.getLogger(__name__)
+
+SPREADS_PX = (0.15, 0.25, 0.4, 0.6, 0.9, 1.3)
+"""Of spots about where they are predicted, to choose from for a run (standard deviation)."""
+
+SPREAD_FRAMES = 30
+"""Frames that it is chosen by, those with the most peaks."""
+
+SEEN_SIGMAS, SEEN_SHARE = 3.0, 0.95
+"""A crystal diffracts to where this share of its reflections above so many sigmas lie."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CrystalsTask:
+    """The crystals of a frame, to be measured.
+
+    Attributes
+    ----------
+    frame : int
+        Its number.
+    photon_energy_ev, camera_length_m : float
+        Those of the frame.
+    axes : tuple of ndarray, each of shape (3, 3)
+        Reciprocal axes of each crystal as columns, in Å⁻¹.
+    """
+
+    frame: int
+    photon_energy_ev: float
+    camera_length_m: float
+    axes: tuple[Floats, ...]
+
+    def __str__(self) -> str:
+        return f"frame {self.frame}"
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuringWork:
+    """The work of measuring any frame; see `hitfinder.executors.contract.Work`.
+
+    Its result is, for each crystal, the table and scale of `measure`; or, while the spread is to
+    be chosen, the evidence for each of `SPREADS_PX`. A frame that cannot be read has none.
+
+    Attributes
+    ----------
+    source : FrameSource
+        Frames, in photons.
+    geometry : Geometry
+        With every mask of the run.
+    lattice : Lattice
+        Of the crystals.
+    factors : StructureFactors or None
+        Their |F|², if known.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    spread_px : float or None
+        Standard deviation of spots about where they are predicted; None to choose one.
+    """
+
+    source: FrameSource
+    geometry: Geometry
+    lattice: Lattice
+    factors: StructureFactors | None
+    bandwidth: float
+    spread_px: float | None = None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[CrystalsTask], list[Any]]]:
+        """Return a function that measures a frame."""
+        buffer = np.empty(self.source.shape, self.source.dtype)
+
+        def do(task: CrystalsTask) -> list[Any]:
+            try:
+                frame = self.source.read(task.frame, out=buffer)
+            except SourceError as error:
+                log.warning("%s", error)
+                return []
+            finder, model = self._prepared(
+                nearly(task.photon_energy_ev), nearly(task.camera_length_m)
+            )
+            counts, rate = finder.counts_and_background(frame)
+            background = background_image(counts, finder.rings, rate)
+            if self.spread_px is None:
+                return [
+                    spread_evidence(model.predict(task.axes[0], spread), counts, background)
+                    for spread in SPREADS_PX
+                ]
+            predicted = [model.predict(axes, self.spread_px) for axes in task.axes]
+            return measure(predicted, counts, background)
+
+        with self.source:
+            yield do
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as the worker
+    def _prepared(
+        self, energy_ev: float, length_m: float
+    ) -> tuple[LikelihoodFinder, ReflectionModel]:
+        geometry = dataclasses.replace(
+            self.geometry, photon_energy_ev=energy_ev, camera_length_m=length_m
+        )
+        model = ReflectionModel.of(
+            self.lattice, geometry, factors=self.factors, bandwidth=self.bandwidth
+        )
+        return LikelihoodFinder(geometry), model
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredRun:
+    """What was measured.
+
+    Attributes
+    ----------
+    frames, crystals, reflections : int
+        How many.
+    spread_px : float
+        Standard deviation of spots about where they are predicted, by which it was done.
+    """
+
+    frames: int
+    crystals: int
+    reflections: int
+    spread_px: float
+
+
+def measure_reflections(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    solved: Mapping[int, Sequence[Floats]],
+    *,
+    bandwidth: float,
+    executor: Executor,
+    csv: bool,
+    show: Callable[[str, int], contextlib.AbstractContextManager[Advance]],
+) -> MeasuredRun:
+    """Measure the reflections of a run's crystals; write them as Parquet and as a stream.
+
+    Parameters
+    ----------
+    run : Run
+        The run, whose input files must still be there.
+    lattice : Lattice
+        Of the crystals.
+    factors : StructureFactors, optional
+        Their |F|², if known.
+    solved : mapping of int to sequence of ndarray
+        For each indexed frame, the reciprocal axes of its crystals.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    executor : Executor
+        Has the frames measured.
+    csv : bool
+        Write the table as CSV too.
+    show : callable
+        As `hitfinder.progress.counting`.
+
+    Raises
+    ------
+    HitfinderError
+        If the run's frames cannot be found any more, or the folder cannot be written to.
+    """
+    experiment, geometry = frames_of(run)
+    work = MeasuringWork(experiment.source, geometry, lattice, factors, bandwidth)
+    tasks = [
+        CrystalsTask(frame, *experiment.of_frame(frame), tuple(solved[frame]))
+        for frame in sorted(solved)
+    ]
+    spread = _chosen_spread(run, work, tasks, executor)
+    work = dataclasses.replace(work, spread_px=spread)
+    output = _Outputs(run, lattice, geometry, experiment)
+    geom = (run.folder / HITS_GEOM).read_text(encoding="utf-8")
+    n_frames = n_crystals = 0
+    with (
+        tables.table_writer(run.folder / REFLECTIONS, tables.reflection_schema(), csv=csv) as table,
+        stream_writer(run.folder / STREAM, lattice, geometry, geom, bandwidth) as stream,
+        show("intensities", len(tasks)) as advance,
+    ):
+        for outcome in executor.run(work, tasks, ordered=True):
+            found = outcome.result if isinstance(outcome, Done) else []
+            if found:
+                for number, (reflections, _) in enumerate(found):
+                    table.add(output.columns(outcome.task.frame, number, reflections))
+                n_frames, n_crystals = n_frames + 1, n_crystals + len(found)
+                stream.add(output.frame(outcome.task, [one for one, _ in found], n_frames))
+            advance(1)
+    return MeasuredRun(n_frames, n_crystals, table.rows, spread)
+
+
+def _chosen_spread(
+    run: Run, work: MeasuringWork, tasks: list[CrystalsTask], executor: Executor
+) -> float:
+    """Return the spread that makes the counts of the run's best frames likeliest."""
+    n_peaks = run.frames["n_peaks"].to_numpy()
+    best = sorted(tasks, key=lambda task: (-n_peaks[task.frame], task.frame))[:SPREAD_FRAMES]
+    total = np.zeros(len(SPREADS_PX))
+    for outcome in executor.run(work, best):
+        if isinstance(outcome, Done) and outcome.result:
+            total += outcome.result
+    return SPREADS_PX[int(np.argmax(total))]
+
+
+class _Outputs:
+    """Turns measured reflections into rows of the table and frames of the stream."""
+
+    def __init__(
+        self, run: Run, lattice: Lattice, geometry: Geometry, experiment: Experiment
+    ) -> None:
+        self._run, self._experiment = run, experiment
+        self._panels = panel_numbers(geometry)
+        self._names = np.array([panel.name for panel in geometry.detector], object)
+        self._hits = {int(row): number for number, row in enumerate(hit_rows(run.folder))}
+        names = ["frame", "fs", "ss", "resolution_a", "photons"]
+        peaks = pyarrow.parquet.read_table(run.folder / PEAKS, columns=names)
+        self._peaks = np.stack([peaks[name].to_numpy().astype(float) for name in names], 1)
+        self._peaks[:, 3] = 1 / self._peaks[:, 3]
+
+    def columns(self, frame: int, crystal: int, found: NDArray[np.void]) -> dict[str, Any]:
+        """Return reflections as columns of the table."""
+        given = {"frame": np.full(len(found), frame), "crystal": np.full(len(found), crystal)}
+        given["panel"] = self._names[self._panels[found["ss"].astype(int), found["fs"].astype(int)]]
+        given["expected"] = np.where(np.isfinite(found["f_squared"]), found["expected"], np.nan)
+        rest = (name for name in tables.REFLECTION_COLUMNS if name not in given)
+        return given | {name: found[name] for name in rest}
+
+    def frame(
+        self, task: CrystalsTask, found: Sequence[NDArray[np.void]], number: int
+    ) -> StreamFrame:
+        """Return a frame as a stream has it: hits by their place in ``hits.cxi``."""
+        if task.frame in self._hits:
+            cxi: Path = self._run.folder / HITS_CXI
+            ref = FrameRef(str(cxi.resolve()), f"//{self._hits[task.frame]}")
+        else:
+            ref = self._run.ref(task.frame)
+        first, last = np.searchsorted(self._peaks[:, 0], [task.frame, task.frame + 1])
+        return StreamFrame(
+            ref,
+            number,
+            task.photon_energy_ev,
+            task.camera_length_m,
+            self._peaks[first:last, 1:],
+            [stream_crystal(axes, one) for axes, one in zip(task.axes, found, strict=True)],
+        )
+
+
+def stream_crystal(axes: Floats, found: NDArray[np.void]) -> StreamCrystal:
+    """Return a crystal's reflections as a stream has them.
+
+    CrystFEL takes intensities for proportional to |F|² but for the polarisation, which it corrects
+    itself. So photons are divided by the rest of the weight.
+
+    Parameters
+    ----------
+    axes : ndarray, shape (3, 3)
+        Reciprocal axes as columns, in Å⁻¹.
+    found : structured ndarray of REFLECTION_DTYPE
+        Its reflections.
+    """
+    factor = found["polarisation"] / found["weight"]
+    seen = found["intensity"] > SEEN_SIGMAS * found["sigma"]
+    inv_d = 1 / found["resolution_a"]
+    some = inv_d[seen] if seen.any() else inv_d
+    return StreamCrystal(
+        axes,
+        np.stack([found[name] for name in "hkl"], 1),
+        np.stack(
+            [
+                found["intensity"] * factor,
+                found["sigma"] * factor,
+                found["maximum"],
+                found["background"] / np.maximum(found["n_pixels"], 1),
+                found["fs"],
+                found["ss"],
+            ],
+            1,
+        ),
+        float(np.quantile(some, SEEN_SHARE)) if len(some) else 0.0,
+    )
