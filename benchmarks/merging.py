@@ -1,19 +1,21 @@
 """What measured intensities are good for: merged over weak frames, against the structure.
 
-Frames of proteinase K (the suite's, flux-1, -100 and -2000, on a smaller detector) are integrated in their
-true orientations, by the predictions of `hitfinder index`: by Poisson likelihood, as it does; and by
-sums in rings, as CrystFEL does by default (signal within 3 pixels of the prediction, background the
-mean between 4 and 5). Both are divided by the weight and averaged over symmetry equivalents, all
-frames alike; ours, whose standard deviations hold at no photons too, also by them. The result is compared with |F|² by
-shells of resolution that hold as many reflections: Pearson's correlation.
+Frames of proteinase K over 1, 100 and 2,000 shots of water are integrated in their true
+orientations, at the places that `hitfinder index` predicts: by Poisson likelihood, as it does, and
+by sums in rings, as CrystFEL does by default (signal within 3 pixels of the prediction, background
+the mean between 4 and 5). Both are divided by the weight and averaged over symmetry equivalents,
+all frames alike; ours also weighted by the standard deviations. The result is compared with |F|²
+by shells of resolution that hold as many observations: Pearson's correlation.
 
-How many of our frames give the correlation of all ring sums is found on nested subsets. A few
-frames are also indexed by `hitfinder index`'s search and measured in the orientations found.
+How many of our frames give the correlation of all ring sums is found on nested subsets, of which
+the smallest is an eighth. Some frames are also indexed by the search of `hitfinder index
+--structure`, and measured in the orientations found.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -56,7 +58,7 @@ def settings(shots: int, scale: float) -> dict[str, Any]:
 
 
 def ring_sums(table: NDArray[np.void], counts: NDArray[np.int32]) -> Floats:
-    """Sum the counts about each place, less the mean of a ring around; NaN where too few are read."""
+    """Sum the counts about each place, less the mean of a ring around; NaN with few pixels."""
     reach = int(OUTER) + 1
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     padded = np.pad(counts, reach, constant_values=-1)
@@ -111,7 +113,7 @@ def shells(
         truth = np.bincount(rows, weight * true, n) / total
         place = np.bincount(rows, weight * inv_d, n) / total
     told, numbers = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         some = (total > 0) & (place >= low) & (place < high)
         numbers.append(int(some.sum()))
         told.append(float(np.corrcoef(merged[some], truth[some])[0, 1]))
@@ -158,7 +160,7 @@ def _merged(
         "unique": int(rows.max()) + 1,
         "expected_photons": [
             round(float(np.median(table["expected"][(inv_d >= a) & (inv_d < b)])), 4)
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in itertools.pairwise(edges)
         ],
         "d_a": [round(float(1 / edge), 2) for edge in edges],
     }
