@@ -16,6 +16,7 @@ from hitfinder.finding.rings import Rings
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.layout import Layout
 from hitfinder.monitor.packing import Packed, pack
+from hitfinder.monitor.prediction import predicted
 from hitfinder.monitor.run_frames import RunFrames
 from hitfinder.monitor.summary import plain, summarise
 from hitfinder.monitor.watched import WatchedRun
@@ -28,6 +29,9 @@ GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "rando
 
 DOUBTFUL = 0.5
 """Probability below which a peak is likelier false than true, and drawn in dots."""
+
+_BEYOND = 0.9
+"""Reflections are shown to this part of the resolution within which nearly all peaks lie."""
 
 
 class Answers:
@@ -139,9 +143,23 @@ class Answers:
                 "row": places[:, 1],
                 "doubtful": (probability < DOUBTFUL),
             },
-            "crystals": watched.crystals_of(number),
+            "crystals": self._crystals(number, float(row["resolution_a"]), layout),
         }
         return plain(told)
+
+    def _crystals(
+        self, number: int, resolution_a: float, layout: Layout | None
+    ) -> list[dict[str, Any]]:
+        """Return the crystals of a frame, with their reflections to where its peaks reach."""
+        crystals = self.watched.crystals_of(number)
+        if layout is None or not resolution_a > 0:
+            return crystals
+        bandwidth = self.watched.bandwidth()
+        return [
+            {**one, "predicted": predicted(one, layout, bandwidth, _BEYOND * resolution_a)}
+            for one in crystals
+            if one["indexed"]
+        ]
 
     def counts(self, number: int) -> Packed:
         """Return the photons of a frame.

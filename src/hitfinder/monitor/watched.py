@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from hitfinder.crystal.orientation import COLUMNS as COMPONENTS
 from hitfinder.errors import ConfigError
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.frame_rows import COLUMNS, FrameRows
@@ -27,7 +28,9 @@ from hitfinder.results.totals import Totals
 PEAK_COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a", "probability")
 """What the page shows of a peak."""
 
-CRYSTAL_COLUMNS = ("frame", "crystal", "indexed", "score", "n_peaks", "n_indexed")
+CRYSTAL_COLUMNS = ("frame", "crystal", "indexed", "score", "n_peaks", "n_indexed", *COMPONENTS)
+
+INDEX_INFO, USUAL_BANDWIDTH = "indexed.json", 0.01
 
 FILES = (RUN, FRAMES, PEAKS, CRYSTALS, LIVE)
 """What tells, by its time, that something has changed."""
@@ -182,6 +185,13 @@ class WatchedRun:
             return None
         table = pyarrow.parquet.read_table(path, columns=["frame", "indexed"])
         return np.unique(table["frame"].to_numpy()[table["indexed"].to_numpy()])
+
+    def bandwidth(self) -> float:
+        """Return the relative bandwidth, full width, that the run was indexed with."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads((self.folder / INDEX_INFO).read_bytes())
+            return float(told["settings"]["bandwidth"])
+        return USUAL_BANDWIDTH
 
     def crystals_of(self, frame: int) -> list[dict[str, Any]]:
         """Return the crystals of a frame, if the run has been indexed."""

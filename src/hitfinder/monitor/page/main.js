@@ -76,6 +76,7 @@ async function showSum() {
     // Its pixels are of some of the detector's a side.
     counts.coarse = Math.max(...page.about.layout.picture) / Math.max(...counts.shape);
     counts.coarse = Math.ceil(counts.coarse - 1e-9);
+    viewer.predicted = [];
     const words = `Sum of ${number(page.summary.processed)} frames`;
     byId("about-frame").replaceChildren(element("b", {}, words), " · counts per pixel");
     viewer.show(counts, { column: [], row: [], doubtful: [] }, words);
@@ -130,6 +131,8 @@ async function open(frame) {
     byId("sum").checked = false;
     byId("number").value = told.number;
     remember();
+    viewer.predicted = told.crystals.map((crystal) => crystal.predicted).filter(Boolean);
+    byId("for-predicted").hidden = !viewer.predicted.length;
     const words = describe(told);
     byId("about-frame").replaceChildren(...words);
     const spoken = byId("about-frame").textContent;

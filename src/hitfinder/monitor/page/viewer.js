@@ -6,6 +6,7 @@ import { number } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const VALUES_FROM = 26; // CSS pixels of a detector pixel from which its counts are written
+const NAMES_FROM = 8; // and from which reflections have their indices beside them
 const CLOSEST = 80;
 const MOST_CIRCLES = 4000;
 const byId = (id) => document.getElementById(id);
@@ -19,6 +20,7 @@ export class Viewer {
     this.stage = byId("stage");
     this.layout = this.pixels = this.mask = this.picture = null;
     this.peaks = { column: [], row: [], doubtful: [] };
+    this.predicted = [];
     this.view = null;
     this.colours = NAMES[0];
     this.fixed = false; // whether contrast stays from frame to frame
@@ -178,6 +180,21 @@ export class Viewer {
     if (byId("show-rings").checked && this.layout) {
       for (const ring of this.layout.rings) drawn.push(...this.ring(ring, at, width, height));
     }
+    if (byId("show-predicted").checked) {
+      const half = Math.max(3.5, 2 * scale);
+      for (const { column, row, h, k, l } of this.predicted) {
+        for (let n = 0; n < column.length; n++) {
+          const [cx, cy] = at(column[n], row[n]);
+          if (cx < 0 || cy < 0 || cx > width || cy > height) continue;
+          const box = shape("rect", { x: cx - half, y: cy - half, width: 2 * half, height: 2 * half, class: "predicted" });
+          drawn.push(box);
+          if (scale < NAMES_FROM) continue;
+          const name = shape("text", { x: cx, y: cy - half - 4, class: "ring-label" });
+          name.textContent = `${h[n]} ${k[n]} ${l[n]}`;
+          drawn.push(name);
+        }
+      }
+    }
     if (byId("show-peaks").checked) {
       const { column, row, doubtful } = this.peaks;
       const radius = Math.max(7, 4 * scale);
@@ -273,7 +290,7 @@ export class Viewer {
     byId("zoom").addEventListener("click", (event) => this.key({ in: "+", out: "-", fit: "0" }[event.target.dataset.zoom]));
     byId("colours").addEventListener("change", (event) => { this.colours = event.target.value; this.draw(); });
     for (const id of ["low", "high"]) byId(id).addEventListener("change", () => this.contrast());
-    for (const id of ["log", "show-peaks", "show-rings"]) byId(id).addEventListener("change", () => this.draw());
+    for (const id of ["log", "show-peaks", "show-predicted", "show-rings"]) byId(id).addEventListener("change", () => this.draw());
     byId("show-mask").addEventListener("change", () => this.counts && this.rebuild());
     byId("auto").addEventListener("click", () => this.key("a"));
   }
@@ -289,7 +306,7 @@ export class Viewer {
 
   /** Does what a key stands for; returns whether there is something. */
   key(key) {
-    const toggled = { c: "show-peaks", o: "show-rings", m: "show-mask" }[key];
+    const toggled = { c: "show-peaks", i: "show-predicted", o: "show-rings", m: "show-mask" }[key];
     if (toggled) byId(toggled).click();
     else if (!this.view) return false;
     else if (key === "+" || key === "=") this.zoom(1.5);
