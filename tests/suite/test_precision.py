@@ -15,7 +15,7 @@ from hitfinder.suite.precision import SERIES, bound, measured, summary
 
 @pytest.mark.parametrize(
     ("energy", "length", "sigma_ev", "sigma_mm"),
-    # Found before with an older curve of water's scattering, at 3e8 photons on 10 µm of water.
+    # With another curve of water's scattering (docs/geometry-estimate.md), at 3e8 photons on 10 µm.
     [(6000, 0.15, 149, 5.6), (8000, 0.15, 220, 4.3), (7000, 0.25, 2300, 108)],
 )
 def test_the_bound_agrees_with_two_other_computations(energy, length, sigma_ev, sigma_mm):

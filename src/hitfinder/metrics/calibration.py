@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
-from hitfinder.metrics.classification import wilson_interval
+from hitfinder.metrics.classification import kept_at_cuts, wilson_interval
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,11 +111,7 @@ def precision_recall_curve(
     ValueError
         If there are no hits, or a score is NaN.
     """
-    s, hit = np.asarray(score, float), np.asarray(is_hit, bool)
-    if np.isnan(s).any() or not hit.any():
-        raise ValueError("a precision-recall curve needs hits, and no score may be NaN")
-    order = np.argsort(-s, kind="stable")
-    s, hit = s[order], hit[order]
-    last = np.append(s[1:] != s[:-1], True)
-    found = np.cumsum(hit)[last]
-    return found / (np.flatnonzero(last) + 1), found / hit.sum(), s[last]
+    cut, hits, blanks = kept_at_cuts(score, is_hit)
+    if not (len(cut) and hits[-1]):
+        raise ValueError("a precision-recall curve needs hits")
+    return hits / (hits + blanks), hits / hits[-1], cut

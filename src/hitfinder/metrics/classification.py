@@ -92,23 +92,47 @@ def roc_curve(
     ValueError
         If there are no hits or no blanks, or a score is NaN.
     """
+    cut, hits, blanks = kept_at_cuts(score, is_hit)
+    if not (len(cut) and hits[-1] and blanks[-1]):
+        raise ValueError("a ROC curve needs both hits and blanks")
+    return (
+        np.concatenate([[0.0], blanks / blanks[-1]]),
+        np.concatenate([[0.0], hits / hits[-1]]),
+        np.concatenate([[np.inf], cut]),
+    )
+
+
+def kept_at_cuts(
+    score: ArrayLike, is_hit: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Count the hits and the blanks with a score at or above each cut.
+
+    Parameters
+    ----------
+    score, is_hit : array_like, shape (n,)
+        As for `roc_curve`.
+
+    Returns
+    -------
+    cut : ndarray
+        The scores that occur, falling.
+    hits, blanks : ndarray of int64, shape of `cut`
+        How many there are.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or a score is NaN.
+    """
     s, hit = np.asarray(score, float), np.asarray(is_hit, bool)
     if s.shape != hit.shape or s.ndim != 1:
         raise ValueError(f"expected two lists of one length, got shapes {s.shape} and {hit.shape}")
     if np.isnan(s).any():
         raise ValueError("a score is NaN")
-    if hit.all() or not hit.any():
-        raise ValueError("a ROC curve needs both hits and blanks")
     order = np.argsort(-s, kind="stable")
     s, hit = s[order], hit[order]
-    last = np.append(s[1:] != s[:-1], True)
-    efficiency = np.cumsum(hit)[last] / hit.sum()
-    false_rate = np.cumsum(~hit)[last] / (~hit).sum()
-    return (
-        np.concatenate([[0.0], false_rate]),
-        np.concatenate([[0.0], efficiency]),
-        np.concatenate([[np.inf], s[last]]),
-    )
+    last = np.flatnonzero(np.append(s[1:] != s[:-1], True)[: len(s)])
+    return s[last], np.cumsum(hit)[last], np.cumsum(~hit)[last]
 
 
 def efficiency_at_false_rate(
