@@ -183,6 +183,7 @@ def test_keys_walk_through_the_frames(served, finished, opened):
     page.fill("#number", "0")
     page.keyboard.press("Enter")
     wait_for(page, HEAD + "=== 'Frame 0'")
+    assert frame_shown(page) == 0
     label = page.get_attribute("#canvas", "aria-label")
     assert label.startswith("Frame 0 no hit")
 

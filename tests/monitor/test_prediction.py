@@ -9,9 +9,12 @@ from hitfinder.monitor.prediction import predicted
 
 
 def test_reflections_are_where_another_program_puts_them(pattern_sim):
-    """CrystFEL's pattern_sim, 1 % bandwidth: its brightest pixels are at predicted places."""
+    """CrystFEL's pattern_sim, 1 % bandwidth: its brightest pixels are at predicted places.
+
+    The frames of long camera lengths, which have few spots, are left out.
+    """
     with h5py.File(pattern_sim) as file:
-        for index in (0, 2, 4, 8):
+        for index in (0, 1, 2, 3):
             frame = file["entry/data/data"][index]
             axes = [file[f"{name}_inv_m"][index] for name in ("astar", "bstar", "cstar")]
             detector = named_detector("eiger-4m-report")
@@ -28,10 +31,10 @@ def test_reflections_are_where_another_program_puts_them(pattern_sim):
                 np.subtract.outer(ss + 0.5, told["row"]),
             ).min(axis=1)
             # pattern_sim shows tails of reflections whose peak is beyond the ends of the spectrum.
-            assert np.mean(away < 4) > 0.8
+            assert np.mean(away < 4) > 0.7
             assert np.median(away) < 2
             mirrored = np.hypot(
                 np.subtract.outer(2069 - fs - 0.5, told["column"]),
                 np.subtract.outer(ss + 0.5, told["row"]),
             ).min(axis=1)
-            assert np.median(mirrored) > 5
+            assert np.median(mirrored) > 50
