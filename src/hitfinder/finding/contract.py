@@ -37,7 +37,9 @@ class Finder(Protocol):
         ----------
         frame : ndarray, shape of the geometry
             Photon counts. Negative and NaN pixels, and those at the top of an integer type, have
-            no reading. The array may be overwritten after the call.
+            no reading. Photons of a detector that does not count are real numbers with noise, of
+            which those a little below zero are readings (`hitfinder.experiment.zeropeak`). The
+            array may be overwritten after the call.
         mask : ndarray of bool, optional
             Pixels to ignore in this frame, besides those that the geometry masks.
 
