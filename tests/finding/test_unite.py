@@ -30,7 +30,9 @@ def united(frame, groups):
     position = np.hypot(np.arange(SHAPE[0])[:, None] + 100.0, np.arange(SHAPE[1]) - 70.0)
     weight, rate = np.ones(SHAPE, np.float32), np.full(1000, BACKGROUND)
     work = np.where(owner > 0, -2 - frame, frame).astype(np.int32)
-    left = unite(peaks, boxes, owner, work, position.astype(np.float32), weight, rate)
+    piece_of = np.empty(len(groups), np.int64)
+    left = unite(peaks, boxes, owner, work, position.astype(np.float32), weight, rate, piece_of)
+    assert (np.bincount(piece_of, minlength=left) > 0).all()
     assert not owner.any()
     return peaks[:left]
 
@@ -82,5 +84,12 @@ def test_pieces_on_a_background_that_was_taken_too_bright_keep_their_places():
     peaks, boxes, owner = peaks_of(frame, groups)
     peaks[:, 2] = -3.0
     maps = np.full(SHAPE, 5.0, np.float32), np.ones(SHAPE, np.float32), np.full(10, BACKGROUND)
-    left = unite(peaks, boxes, owner, np.where(owner > 0, -3, 0).astype(np.int32), *maps)
+    left = unite(
+        peaks,
+        boxes,
+        owner,
+        np.where(owner > 0, -3, 0).astype(np.int32),
+        *maps,
+        np.empty(2, np.int64),
+    )
     assert (np.abs(peaks[:left, :2] - [70.5, 45]) < 4).all()

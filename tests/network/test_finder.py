@@ -256,3 +256,20 @@ def test_the_shipped_model_gives_the_answers_it_was_shipped_with():
         ),
         rel=1e-3,
     )
+
+
+def test_a_streak_is_as_likely_as_the_likeliest_of_its_pieces(network, water_like):
+    frame = np.random.default_rng(2).poisson(water_like * 0.002).astype("u2")
+    frame[110:145, 290:311] = 0
+    frame[120:127, 300] = frame[129:135, 300] = 3
+    proposed = network.finder.propose(frame)
+    streak = proposed.piece_of[0]
+    assert (proposed.piece_of == streak).sum() == len(proposed.pieces) == 2
+    assert proposed.pieces["ss"].tolist() == pytest.approx([123.5, 132], abs=0.01)
+    assert proposed.peaks["ss"][streak] == pytest.approx(127.42, abs=0.01)
+    own = network._answers(proposed)[0][streak]
+    pieces = network._answers(dataclasses.replace(proposed, peaks=proposed.pieces))[0]
+    assert len(set(pieces.tolist())) == 2
+    peaks, logit = network._judged(proposed)
+    near = np.hypot(peaks["fs"] - 300.5, peaks["ss"] - 127.4) < 8
+    assert logit[near].tolist() == [max(own, *pieces)]

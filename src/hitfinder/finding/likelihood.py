@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,9 +119,10 @@ class LikelihoodFinder:
             return self._nothing(read)
         means = rate * self.rings.weight_sum / np.maximum(self.rings.n_pixels, 1)
         chance = score.chance_peaks(means, self.rings.n_pixels)
-        found, crowded, texture, left_out = self._peaks(read, rate, chance)
-        ring = self._ring_of(found["fs"], found["ss"])
-        found = found[~crowded[ring] | (ring < 0)]
+        every = self._peaks(read, rate, chance)
+        ring = self._ring_of(every.peaks["fs"], every.peaks["ss"])
+        keep = ~every.crowded[ring] | (ring < 0)
+        found, of_kept = every.peaks[keep], keep[every.piece_of]
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
         return Proposal(
@@ -132,11 +133,13 @@ class LikelihoodFinder:
             profile=means,
             counts=read.counts,
             n_chance=n_chance,
-            crowded=crowded,
-            texture=texture,
+            crowded=every.crowded,
+            texture=every.texture,
             n_read=read.n_read,
-            peaks_left_out=left_out,
+            peaks_left_out=every.left_out,
             lit=read.lit,
+            pieces=every.pieces[of_kept],
+            piece_of=(np.cumsum(keep) - 1)[every.piece_of[of_kept]],
         )
 
     def _nothing(self, read: Readings) -> Proposal:
@@ -154,6 +157,8 @@ class LikelihoodFinder:
             texture=0.0,
             n_read=0,
             peaks_left_out=False,
+            pieces=np.empty(0, PEAK_DTYPE),
+            piece_of=np.empty(0, np.intp),
         )
 
     def result(self, proposed: Proposal, kept: NDArray[np.void], value: float) -> FrameResult:
@@ -207,11 +212,8 @@ class LikelihoodFinder:
         read: Readings,
         rate: NDArray[np.float64],
         chance: NDArray[np.float64],
-    ) -> tuple[NDArray[np.void], NDArray[np.bool_], float, bool]:
-        """All peaks that take part in the score, most significant first, and what goes with them.
-
-        That is which rings are crowded, the texture, and whether any peak was left out.
-        """
+    ) -> _Found:
+        """All peaks that take part in the score, and what goes with them."""
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range, counts = rings.weight_range, read.counts
         found, dropped = self._search.find(counts, rate, read.lit)
@@ -242,12 +244,18 @@ class LikelihoodFinder:
         )
         # Pieces crowd a ring; what they are pieces of may not.
         crowded = crowded_rings(self._ring_of(*measures[:n, :2].T), rings.q.size)
-        left = unite(measures[:n], boxes[:n], self._owner, counts, *maps, rate)
-        return (
-            _as_peaks(measures[:left], read),
-            crowded,
-            float(variance),
-            dropped or n == MOST_PEAKS,
+        pieces, piece_of = _as_peaks(measures[:n], read), np.empty(n, np.int64)
+        left = unite(measures[:n], boxes[:n], self._owner, counts, *maps, rate, piece_of)
+        together = _as_peaks(measures[:left], read)
+        order = np.argsort(together["log_p"], kind="stable")
+        several = np.flatnonzero(np.bincount(piece_of, minlength=left)[piece_of] > 1)
+        return _Found(
+            peaks=together[order],
+            pieces=pieces[several],
+            piece_of=np.argsort(order)[piece_of[several]],
+            crowded=crowded,
+            texture=float(variance),
+            left_out=dropped or n == MOST_PEAKS,
         )
 
     def _ring_of(self, fs: NDArray[np.floating], ss: NDArray[np.floating]) -> NDArray[np.int16]:
@@ -256,11 +264,22 @@ class LikelihoodFinder:
 
 
 def _as_peaks(measures: NDArray[np.float64], read: Readings) -> NDArray[np.void]:
-    """Name the columns that `collect_peaks` writes, most significant first."""
+    """Name the columns that `collect_peaks` writes."""
     names = ("fs", "ss", "photons", "background", "log_p", "n_pixels", "maximum", "snr")
     out = peaks.peak_table(**dict(zip(names, measures.T[:8], strict=True)))
     if read.analog is not None:
         noise = out["n_pixels"] * read.analog.sigma_at(out["fs"], out["ss"]) ** 2
         variance = np.maximum(out["photons"] + out["background"], 1) + noise
         out["snr"] = out["photons"] / np.sqrt(variance)
-    return out[np.argsort(out["log_p"], kind="stable")]
+    return out
+
+
+class _Found(NamedTuple):
+    """Peaks of a frame, most significant first; see `Proposal`."""
+
+    peaks: NDArray[np.void]
+    pieces: NDArray[np.void]
+    piece_of: NDArray[np.intp]
+    crowded: NDArray[np.bool_]
+    texture: float
+    left_out: bool

@@ -114,6 +114,10 @@ class Proposal:
         Unmasked pixels with a reading; without any, there are no peaks and the rates are NaN.
     peaks_left_out : bool
         As of a `FrameResult`.
+    pieces : ndarray of PEAK_DTYPE, shape (n,)
+        What the peaks that are streaks of several pieces were put together from.
+    piece_of : ndarray of int, shape (n,)
+        The peak that each piece is of.
     lit : Lit, optional
         As of a `FrameResult`.
     """
@@ -129,4 +133,6 @@ class Proposal:
     texture: float
     n_read: int
     peaks_left_out: bool
+    pieces: NDArray[np.void]
+    piece_of: NDArray[np.intp]
     lit: Lit | None = None

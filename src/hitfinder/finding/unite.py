@@ -37,7 +37,7 @@ _FAR = 8.0
 
 
 @njit(cache=True, nogil=True)
-def unite(peaks, boxes, owner, work, position, weight, rate):
+def unite(peaks, boxes, owner, work, position, weight, rate, piece_of):
     """Put together peaks close to one another that are not told apart from one streak.
 
     Parameters
@@ -50,6 +50,8 @@ def unite(peaks, boxes, owner, work, position, weight, rate):
         Number of the peak, from 1, that a pixel is of; 0 of none. All 0 afterwards.
     work, position, weight, rate
         As for `hitfinder.finding.texture.neighbourhood`.
+    piece_of : ndarray of int64, shape (n,)
+        Written: which of those left each is a piece of.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def unite(peaks, boxes, owner, work, position, weight, rate):
                     whole[low, edge] = min(whole[low, edge], whole[high, edge])
                     whole[low, edge + 1] = max(whole[low, edge + 1], whole[high, edge + 1])
     _forget(boxes, owner)
-    return _added_up(peaks, first)
+    return _added_up(peaks, first, piece_of)
 
 
 @njit(cache=True, nogil=True)
@@ -139,7 +141,7 @@ def _forget(boxes, owner):
 
 
 @njit(cache=True, nogil=True)
-def _added_up(peaks, first):
+def _added_up(peaks, first, piece_of):
     """Add pieces to the first of each streak; return how many peaks are left."""
     for p in range(peaks.shape[0]):
         r = _root(first, p)
@@ -157,7 +159,11 @@ def _added_up(peaks, first):
         peaks[r, 7] = peaks[r, 2] / math.sqrt(max(peaks[r, 2] + peaks[r, 3], 1.0))
     left = 0
     for p in range(peaks.shape[0]):
-        if first[p] == p:
-            peaks[left] = peaks[p]
+        r = _root(first, p)
+        if r == p:
+            peaks[left], piece_of[p] = peaks[p], left
             left += 1
+        else:
+            # The first of a streak comes before its other pieces.
+            piece_of[p] = piece_of[r]
     return left

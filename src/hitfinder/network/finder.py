@@ -138,6 +138,24 @@ class NetworkFinder:
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
         """Return the candidates as the network sees them, likeliest first, and their logits."""
         peaks = proposed.peaks.copy()
+        logit, d_fs, d_ss, _, root, log_sigma = self._answers(proposed)
+        if len(proposed.pieces):
+            # Of a streak longer than the network sees, a piece may look more like a peak.
+            pieces = dataclasses.replace(proposed, peaks=proposed.pieces)
+            np.maximum.at(logit, proposed.piece_of, self._answers(pieces)[0])
+        i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
+        near = np.hypot(d_fs, d_ss) < _FARTHEST_PX
+        n_ss, n_fs = self.geometry.shape
+        peaks["fs"][near] = np.clip(j + 0.5 + d_fs, 0, n_fs - _INSIDE)[near]
+        peaks["ss"][near] = np.clip(i + 0.5 + d_ss, 0, n_ss - _INSIDE)[near]
+        peaks["photons"] = root**2
+        peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
+        order = np.argsort(-logit, kind="stable")
+        return peaks[order], logit[order]
+
+    def _answers(self, proposed: Proposal) -> NDArray[np.float32]:
+        """Return what the network says of each candidate: `OUTPUTS`, the root being of photons."""
+        peaks = proposed.peaks
         counts, background = crops_of(proposed, self.finder.rings)
         i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
         pixels = self.geometry.pixels
@@ -149,16 +167,9 @@ class NetworkFinder:
             maps = self._maps[: len(counts[part])]
             channels(counts[part], background[part], direction[part], texture[part], maps)
             answers.append(self._session.run(None, {INPUT: maps})[0][:, :, 0, 0])
-        logit, d_fs, d_ss, _, root, log_sigma = np.concatenate(answers).T
+        logit, d_fs, d_ss, log_px, root, log_sigma = np.concatenate(answers).T
         root = np.maximum(root + root_of_window(counts, background), 0)
-        near = np.hypot(d_fs, d_ss) < _FARTHEST_PX
-        n_ss, n_fs = self.geometry.shape
-        peaks["fs"][near] = np.clip(j + 0.5 + d_fs, 0, n_fs - _INSIDE)[near]
-        peaks["ss"][near] = np.clip(i + 0.5 + d_ss, 0, n_ss - _INSIDE)[near]
-        peaks["photons"] = root**2
-        peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
-        order = np.argsort(-logit, kind="stable")
-        return peaks[order], logit[order]
+        return np.stack([logit, d_fs, d_ss, log_px, root, log_sigma])
 
 
 def distinct(
