@@ -251,7 +251,7 @@ def collect_peaks(
             continue
         n_grown = grow(window, work, ring, faint, extent)
         n = divide(
-            extent, n_grown, window, work, ring, position, weight, rate, local[0], faint, near,
+            extent, n_grown, window, work, ring, position, weight, rate, local, faint, near,
             member,
         )  # fmt: skip
         _measure(extent[:n], local[0], log_p, values, position, weight, rate, peaks[n_peaks])

@@ -26,10 +26,11 @@ from hitfinder.finding.spread import (
     shape_of,
     widths_apart,
 )
-from hitfinder.finding.texture import expected
+from hitfinder.finding.texture import expected, significance
 
-LEAST_PHOTONS = 8.0
-"""Photons that each part of a peak must have to be a spot of its own."""
+LEAST_PHOTONS, LOG_P_SURE = 8.0, math.log(1e-6)
+"""Photons that each part of a peak must have to be a spot of its own, and the logarithm of the
+chance to have as many, at most: of two weak parts neither may be found, where both together are."""
 
 REACH = 10
 """Rows and columns from the middle within which counts are looked at."""
@@ -65,7 +66,7 @@ _MOST_DIVISIONS = 8
 
 
 @njit(cache=True, nogil=True)
-def divide(extent, n, window, work, ring, position, weight, rate, factor, faint, near, member):
+def divide(extent, n, window, work, ring, position, weight, rate, local, faint, near, member):
     """Keep of an extent the spot that a window is on.
 
     Parameters
@@ -78,8 +79,8 @@ def divide(extent, n, window, work, ring, position, weight, rate, factor, faint,
         First row and column, rows and columns.
     work, ring, position, weight, rate
         As for `hitfinder.finding.texture.neighbourhood`.
-    factor : float
-        How much brighter the background is here than in its rings.
+    local : ndarray of float64, shape (N_LOCAL,)
+        From `hitfinder.finding.texture.local_background`.
     faint : ndarray of int32, shape (n_rings,)
         Counts from which a pixel is elevated.
     near : ndarray of float64, shape (N_NEAR + 2, N_ROOM)
@@ -97,12 +98,14 @@ def divide(extent, n, window, work, ring, position, weight, rate, factor, faint,
     out_fs, out_ss = outward(i, j, position)
     shapes = np.empty((2, N_SHAPE))
     for _ in range(_MOST_DIVISIONS):
-        m = _look_at(extent, n, i, j, work, ring, position, weight, rate, factor, faint, near,
+        m = _look_at(extent, n, i, j, work, ring, position, weight, rate, local[0], faint, near,
                      member)  # fmt: skip
         shape_of(near, m, -1, shapes[0])
         if shapes[0, 0] < 2.0 * LEAST_PHOTONS or not _may_be_two(shapes[0]):
             return n
         if not (_cut(near, m) and are_two(near, m, out_fs, out_ss, shapes)):
+            return n
+        if not (_is_sure(near, m, 0, local) and _is_sure(near, m, 1, local)):
             return n
         own = _part_of_window(near, m, row, column, rows, columns, i, j)
         n = _keep(extent, n, near, m, own, i, j, shapes, member)
@@ -134,6 +137,17 @@ def _look_at(extent, n, i, j, work, ring, position, weight, rate, factor, faint,
             near[PART, m] = 0.0 if member[a, b] else -1.0
             m += 1
     return m
+
+
+@njit(cache=True, nogil=True)
+def _is_sure(near, n, part, local):
+    """Whether chance does not explain the counts of a part of the pixels."""
+    counts = mean = 0.0
+    for p in range(n):
+        if near[PART, p] == part:
+            counts += near[COUNTS, p]
+            mean += near[BACKGROUND, p] / local[0]
+    return significance(counts, mean, local) <= LOG_P_SURE
 
 
 @njit(cache=True, nogil=True)

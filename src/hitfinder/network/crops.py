@@ -11,13 +11,11 @@ from scipy.spatial import cKDTree
 
 from hitfinder.finding.result import Proposal
 from hitfinder.finding.rings import Rings
-from hitfinder.finding.separate import LEAST_PHOTONS
+from hitfinder.finding.separate import LEAST_PHOTONS, LOG_P_SURE
 from hitfinder.finding.texture import expected
 from hitfinder.network.channels import SIZE
 
 _CLOSE_PX = 6.0
-_LOG_P_SURE = math.log(1e-6)
-"""Significance of a spot that hides pixels from its neighbour: less may be a chance fragment."""
 
 
 @njit(cache=True, nogil=True)
@@ -82,7 +80,7 @@ def _hide_neighbours(
     The locator gives the spot in the middle of what it sees; of two spots it would give one twice.
     """
     peaks = proposed.peaks
-    sure = (peaks["photons"] >= LEAST_PHOTONS) & (peaks["log_p"] <= _LOG_P_SURE)
+    sure = (peaks["photons"] >= LEAST_PHOTONS) & (peaks["log_p"] <= LOG_P_SURE)
     bright = np.flatnonzero(sure)
     places = np.stack([peaks["ss"], peaks["fs"]], 1)
     pairs = bright[cKDTree(places[bright]).query_pairs(_CLOSE_PX, output_type="ndarray")]
