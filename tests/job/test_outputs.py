@@ -5,6 +5,7 @@ import json
 import sys
 from contextlib import nullcontext
 
+import h5py
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -67,8 +68,8 @@ def frames():
 
 def search(frames, out, *outputs, **options):
     options = {"show": quiet, "executor": Inline(), **options}
-    beside = {"geometry": GEOMETRY, "finder": "likelihood"}
-    return hf.run(frames, out, outputs=outputs or None, **beside, **options)
+    beside = {"geometry": GEOMETRY, "finder": "likelihood"} | options
+    return hf.run(frames, out, outputs=outputs or None, **beside)
 
 
 def quiet(what, total):
@@ -84,6 +85,30 @@ def test_settings_of_outputs_keep_the_contract():
     settings = OutputSettings(csv=True, copy_frames=True, gallery=0)
     for build in (TablesOutput, CxiOutput, ReportOutput):
         check_output(build, settings)
+
+
+def test_doubtful_peaks_are_kept_from_crystfel_unless_asked_for(tmp_path):
+    rng = np.random.default_rng(2)
+    frames = rng.poisson(0.05, (6, 96, 100)).astype(np.uint16)
+    for frame in frames:
+        frame[rng.integers(5, 90, 5), rng.integers(5, 90, 5)] += 30
+        frame[rng.integers(5, 90, 12), rng.integers(5, 90, 12)] += 2
+    for every in (False, True):
+        done = search(
+            frames, tmp_path / str(every), finder="network", peak_probability=0.01,
+            all_peaks=every, estimate=False,
+        )  # fmt: skip
+        hits = np.flatnonzero(done.frames["hit"].to_numpy(zero_copy_only=False))
+        frame, p = (done.peaks[name].to_numpy() for name in ("frame", "probability"))
+        sure = p >= 0.5
+        assert (~sure).sum() > 0
+        assert sure.sum() >= 20
+        wanted = frame if every else frame[sure]
+        with h5py.File(done.folder / "hits.cxi") as cxi:
+            n_peaks = cxi["entry_1/result_1/nPeaks"][()].tolist()
+            probability = cxi["entry_1/result_1/peakProbability"][()]
+        assert n_peaks == [int((wanted == hit).sum()) for hit in hits]
+        assert (probability[probability > 0] >= 0.5).all() != every
 
 
 def leave_out_pending(self, found, folder):

@@ -221,6 +221,7 @@ def exit_code(run: Run) -> int:
 )
 @click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
 @click.option("--copy-frames", is_flag=True, help="Copy the hits into hits.cxi, do not link them.")
+@click.option("--all-peaks", is_flag=True, help="Put doubtful peaks into hits.cxi too.")
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in the folder.")
@@ -264,6 +265,7 @@ def run(
         "outputs": given["outputs"] or None,
         "csv": given["csv"] or None,
         "copy_frames": given["copy_frames"] or None,
+        "all_peaks": given["all_peaks"] or None,
     }
     with chosen_executor(cluster, cluster_given, given["workers"]) as executor:
         result = run_job(

@@ -31,6 +31,8 @@ class OutputSettings:
         Write the tables as CSV too.
     copy_frames : bool
         Copy the hits into ``hits.cxi`` instead of pointing to the source files.
+    all_peaks : bool
+        Put peaks that are likelier false than true into ``hits.cxi`` too.
     gallery : int
         Best hits, and nearest misses, shown in the report.
     """
@@ -38,6 +40,7 @@ class OutputSettings:
     outputs: tuple[str, ...] = (USUAL,)
     csv: bool = False
     copy_frames: bool = False
+    all_peaks: bool = False
     gallery: int = 12
 
     @property
@@ -133,6 +136,7 @@ class RunOptions(TypedDict, total=False):
     outputs: Sequence[str | type] | None
     csv: bool | None
     copy_frames: bool | None
+    all_peaks: bool | None
     gallery: int | None
     workers: int | None
     hot_pixel_frames: int | None

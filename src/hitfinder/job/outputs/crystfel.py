@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
 from hitfinder.export.cxi import write_cxi, write_cxi_geom
+from hitfinder.export.hits import Hit
+from hitfinder.finding.peaks import doubtful
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.settings import OutputSettings
 from hitfinder.results.hits import HITS_CXI, HITS_GEOM
 
 log = logging.getLogger(__name__)
+
+
+def without_doubtful(hit: Hit) -> Hit:
+    """Return a hit with the peaks that are likelier true than false.
+
+    Programs that read ``hits.cxi`` take every peak at its word; the tables keep all of them, with
+    their probabilities.
+    """
+    return dataclasses.replace(hit, peaks=hit.peaks[~doubtful(hit.peaks)])
 
 
 class CxiOutput:
@@ -19,7 +31,7 @@ class CxiOutput:
     files = (HITS_CXI, HITS_GEOM)
 
     def __init__(self, settings: OutputSettings) -> None:
-        self._copy = settings.copy_frames
+        self._copy, self._all_peaks = settings.copy_frames, settings.all_peaks
 
     def write(self, found: Findings, folder: Path) -> None:
         """Write both files."""
@@ -29,7 +41,7 @@ class CxiOutput:
                 folder / HITS_CXI,
                 stored,
                 found.geometry,
-                found.hits(),
+                found.hits() if self._all_peaks else map(without_doubtful, found.hits()),
                 copy_frames=self._copy,
                 mask_of=None if experiment.masks is None else experiment.masks.of,
                 on_lost=found.lose,
