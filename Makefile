@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help setup demo test test-all lint bench docs clean
@@ -16,9 +17,15 @@ setup: $(INSTALLED) ## make a virtual environment in .venv with everything the t
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	touch $(CORE) $@
+
+# What the demo needs is installed in a minute; torch and the tools of the tests are not among it.
+$(CORE): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e .
 	touch $@
 
-demo: setup ## simulate 200 frames, find the hits, compare with the truth
+demo: $(CORE) ## simulate 200 frames, find and index the hits, compare with the truth
 	$(BIN)/hitfinder demo --out demo-output --overwrite
 
 lint: setup

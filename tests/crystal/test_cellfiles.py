@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hitfinder.crystal.cell import Cell
-from hitfinder.crystal.cellfiles import read_lattice
+from hitfinder.crystal.cellfiles import read_lattice, write_cell_file
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.errors import ConfigError
 
@@ -207,3 +207,19 @@ def test_gzipped_structures(tmp_path):
     structure.spacegroup_hm = "P 43 21 2"
     (tmp_path / "x.pdb.gz").write_bytes(gzip.compress(structure.make_pdb_string().encode()))
     assert read_lattice(tmp_path / "x.pdb.gz").code == "tPc"
+
+
+@pytest.mark.parametrize(
+    ("cell", "group"),
+    [
+        ((67.288, 67.288, 106.582), "P 43 21 2"),
+        ((60.5, 70.25, 80.0, 90, 104.3, 90), "C 1 2 1"),
+        ((90, 90, 120, 90, 90, 120), "R 3 :H"),
+        ((31, 42, 53, 71, 82, 93), "P 1"),
+        ((78.9, 78.9, 78.9), "I 2 3"),
+    ],
+)
+def test_a_cell_file_that_is_written_is_read_back(tmp_path, cell, group):
+    lattice = read_lattice(cell, group)
+    write_cell_file(tmp_path / "x.cell", lattice)
+    assert read_lattice(tmp_path / "x.cell") == lattice

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gemmi
 
+from hitfinder.atomic import replacing
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.lattice import WITH_AXIS, Lattice, axis_of, lattice_of
 from hitfinder.errors import ConfigError
@@ -189,6 +190,27 @@ def lattice_of_cell_file(path: Path) -> Lattice:
     if wrong:
         raise ValueError(wrong)
     return lattice
+
+
+def write_cell_file(path: Path, lattice: Lattice) -> None:
+    """Write a CrystFEL unit cell file, as `lattice_of_cell_file` reads it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    cell = lattice.cell
+    lines = ["CrystFEL unit cell file version 1.0", "", f"lattice_type = {lattice.system}"]
+    lines.append(f"centering = {lattice.centring}")
+    if lattice.unique_axis:
+        lines.append(f"unique_axis = {lattice.unique_axis}")
+    edges = zip(("a", "b", "c"), (cell.a, cell.b, cell.c), strict=True)
+    angles = zip(("al", "be", "ga"), (cell.alpha, cell.beta, cell.gamma), strict=True)
+    lines += [f"{name} = {edge:.4f} A" for name, edge in edges]
+    lines += [f"{name} = {angle:.4f} deg" for name, angle in angles]
+    with replacing(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _quantity(text: str, units: dict[str, float]) -> float:

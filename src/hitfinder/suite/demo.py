@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from hitfinder.crystal.cellfiles import write_cell_file
 from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.crystal.orientation import from_columns
 from hitfinder.crystal.tables import packaged_structure_factors
@@ -29,6 +30,9 @@ SHOTS = (1, 100)
 """Pulses whose water background is in a frame."""
 
 CONDITIONS = tuple(itertools.product(SHOTS, FLUXES))
+CELL_FILE = "proteinase.cell"
+"""The unit cell of the crystals, for CrystFEL and `hitfinder index`."""
+
 BLANK = -1
 """Number of the condition of blank frames."""
 
@@ -107,6 +111,9 @@ def show(out: Path, n_frames: int, *, workers: int | None = None, overwrite: boo
     master = out / "frames" / "demo_master.h5"
     log.info("simulating %d frames: %s", n_frames, master)
     truth = simulate(master, n_frames, CONDITIONS, overwrite=overwrite)
+    factors = packaged_structure_factors()
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    write_cell_file(out / CELL_FILE, lattice)
     log.info("simulated in %.0f s", time.perf_counter() - began)
     done = run(master, out / "run", workers=workers, overwrite=overwrite)
     if not done.summary.complete:
@@ -114,8 +121,6 @@ def show(out: Path, n_frames: int, *, workers: int | None = None, overwrite: boo
     found = Demo(done, out / TRUTH, tallies(done, truth))
     if not done.summary.hits:
         return found
-    factors = packaged_structure_factors()
-    lattice = lattice_of(factors.cell, factors.space_group_name)
     indexed = index(done, lattice, workers=workers)
     right = n_right(indexed.table, truth, lattice)
     return dataclasses.replace(found, indexed=indexed, n_right=right)
