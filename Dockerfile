@@ -5,8 +5,6 @@ COPY pyproject.toml constraints.txt README.md LICENSE /src/
 COPY src /src/src
 RUN pip install --no-cache-dir --no-compile -c /src/constraints.txt /src && rm -rf /src
 
-# Any user may run it: compiled code goes to a folder that everyone can write to.
-ENV NUMBA_CACHE_DIR=/tmp/hitfinder-numba MPLCONFIGDIR=/tmp/hitfinder-matplotlib
 RUN useradd --create-home hitfinder
 USER hitfinder
 WORKDIR /data
