@@ -23,6 +23,7 @@ FRAME_COLUMNS = [
     "event",
     "status",
     "hit",
+    "doubt",
     "score",
     "n_peaks",
     "peaks_left_out",

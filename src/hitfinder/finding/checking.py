@@ -76,7 +76,9 @@ def check_finder(
 def alike(one: FrameResult, other: FrameResult, what: str) -> None:
     """Require that two results are the same, but for the frame that they may hold."""
     for field in dataclasses.fields(one):
-        if field.name != "counts":
+        if field.name == "support":
+            require(one.support == other.support, f"{what}; support differs")
+        elif field.name != "counts":
             a, b = (np.asarray(getattr(result, field.name)) for result in (one, other))
             same = a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
             require(same, f"{what}; {field.name} differs")

@@ -21,6 +21,7 @@ from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.selection import select_by_significance
 from hitfinder.finding.settings import FinderOptions, FinderSettings
+from hitfinder.finding.support import Things, things_in_doubt
 from hitfinder.finding.unite import unite
 from hitfinder.geometry.geometry import Geometry
 
@@ -107,7 +108,16 @@ class LikelihoodFinder:
         found, log_expected = proposed.peaks, proposed.log_expected
         value = score.frame_score(log_expected)
         kept = select_by_significance(log_expected, self.settings)
-        return self.result(proposed, found[kept], value)
+        result = self.result(proposed, found[kept], value)
+        if value < self.settings.least_score:
+            return result
+        things = self.things(proposed)
+        left = score.frame_score(log_expected[things.apart(found)])
+        return result.resting_on(things.support(left), self.settings.least_score)
+
+    def things(self, proposed: Proposal) -> Things:
+        """Find what the score of a frame may rest on, before the next one is searched."""
+        return things_in_doubt(proposed, self.rings, self.geometry)
 
     def propose(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Proposal:
         """Find everything that may be a peak, down to `score.CHANCE_LIMIT` chance peaks.

@@ -16,6 +16,46 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """What the score of a hit rests on; see `hitfinder.finding.support`.
+
+    Attributes
+    ----------
+    kind : str
+        Of the strongest thing in doubt, empty if there is none: ``one-pixel`` or ``track``, as a
+        cosmic ray leaves them, or ``spot`` if it is the only thing there is.
+    n_alone, n_bright : int
+        Things that would each make the frame a hit and are bright alone; of these, those far
+        brighter than that takes.
+    strength : float
+        How much brighter the strongest is: its log probability in units of that which is needed.
+    score : float
+        Score of the frame without the things in doubt.
+    fs, ss : float
+        Position of the strongest; 0 if there is none.
+    nearer : float
+        Share of the pixels that are nearer to the beam than the strongest is.
+    n_seen, n_sharp : int
+        Bright peaks of the frame, and those of them that have no light beside them.
+    """
+
+    kind: str = ""
+    n_alone: int = 0
+    n_bright: int = 0
+    strength: float = 0.0
+    score: float = 0.0
+    fs: float = 0.0
+    ss: float = 0.0
+    nearer: float = 0.0
+    n_seen: int = 0
+    n_sharp: int = 0
+
+    def doubt(self, least_score: float) -> str:
+        """Return the kind of the one thing bright alone that a hit rests on; empty if none."""
+        return self.kind if self.n_alone == 1 and self.score < least_score else ""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrameResult:
     """What was found in one frame. A finder has to tell the first three, the rest if it can.
@@ -49,6 +89,11 @@ class FrameResult:
         not. They stand in the frame table in place of estimates from `counts`.
     peaks_left_out : bool
         Whether there was more that may be a peak than the finder looks at. The weakest is left out.
+    doubt : str
+        Why a hit is doubtful: ``one-pixel`` or ``track`` if it would be none without one such
+        thing, which a cosmic ray may have left; empty if it is not.
+    support : Support, optional
+        What a score that is high enough rests on, by which a run decides on doubtful hits.
     """
 
     score: float
@@ -64,6 +109,13 @@ class FrameResult:
     photon_energy_ev: float = math.nan
     camera_length_m: float = math.nan
     peaks_left_out: bool = False
+    doubt: str = ""
+    support: Support | None = None
+
+    def resting_on(self, support: Support, least_score: float) -> FrameResult:
+        """Return the result with what its score rests on, where a hit needs a least score."""
+        doubt = support.doubt(least_score) if self.hit else ""
+        return dataclasses.replace(self, support=support, doubt=doubt)
 
     def to_table(self) -> pa.Table:
         """Return the peaks as an Arrow table, which pandas and polars take too.

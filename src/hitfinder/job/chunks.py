@@ -166,6 +166,9 @@ class ChunkFinder:
         if result.peaks.dtype != PEAK_DTYPE:
             raise TypeError("the finder's peaks are not made by hitfinder.finding.peaks.peak_table")
         row["hit"], row["score"] = result.hit, result.score
+        row["doubt"] = result.doubt
+        if result.support is not None:
+            row["support"] = dataclasses.astuple(result.support)
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
         row["peaks_left_out"] = result.peaks_left_out
         row["background_per_pixel"] = result.background_per_pixel

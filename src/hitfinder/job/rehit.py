@@ -33,7 +33,7 @@ from hitfinder.job.settings import JobSettings
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance, counting
 from hitfinder.results.chunk import OK, ChunkResult
-from hitfinder.results.finished import FinishedResults, maxima_of_hits, read_totals
+from hitfinder.results.finished import FinishedResults, maxima_of_hits, read_support, read_totals
 from hitfinder.results.hits import FRAMES
 from hitfinder.results.run import CRYSTALS, RUN, Run
 from hitfinder.results.store import PARTS, Store
@@ -94,7 +94,13 @@ def rehit(
         frames = _on_another_side(out, before.finder.least_score, after.least_score)
         again = _searched(experiment, geometry, after, frames, show)
         results = FinishedResults(
-            out, after.least_score, after.min_peaks, again, read_totals(out), maxima_of_hits(out)
+            out,
+            after.least_score,
+            after.min_peaks,
+            again,
+            read_totals(out),
+            read_support(out),
+            maxima_of_hits(out),
         )
         told = {
             **{

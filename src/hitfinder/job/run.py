@@ -211,6 +211,12 @@ class _Job:
                 "(peaks_left_out in frames.parquet)",
                 counts.frames_with_peaks_left_out,
             )
+        if counts.doubted_frames or counts.doubtful_hits:
+            log.warning(
+                "%d frames are no hits though their scores are those of hits, and %d hits are "
+                "doubtful: they rest on one bright pixel, track or place (doubt in frames.parquet)",
+                *(counts.doubted_frames, counts.doubtful_hits),
+            )
         if counts.processed and not counts.hits:
             log.warning(
                 "no hits in %d frames; if there should be some, is the geometry right? %s",

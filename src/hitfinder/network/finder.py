@@ -117,9 +117,7 @@ class NetworkFinder:
         background = self.finder.rings.mean(proposed.profile)
         calibration = self.model.calibration
         peaks, logit = distinct(*self._judged(proposed))
-        ratio, n_chance = ratios_and_chance(
-            calibration, logit, background, proposed.texture, proposed.n_read, proposed.n_chance
-        )
+        ratio, n_chance = self._ratios(proposed, logit)
         evidence = frame_evidence(ratio, n_chance)
         log_odds = calibration.hit_log_odds(evidence)
         usual = calibration.log_usual_strengths(background)
@@ -133,7 +131,26 @@ class NetworkFinder:
             peaks["probability"].astype(float), expected, is_hit, self.settings
         )
         result = self.finder.result(proposed, peaks[kept], value)
-        return dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
+        result = dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
+        if value < self.settings.least_score:
+            return result
+        things = self.finder.things(proposed)
+        left = frame_evidence(*self._ratios(proposed, logit[things.apart(peaks)]))
+        without = -calibration.log_blank_share(left, background) / math.log(10)
+        return result.resting_on(things.support(without), self.settings.least_score)
+
+    def _ratios(
+        self, proposed: Proposal, logit: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return log likelihood ratios of candidates of a frame, and its chance candidates."""
+        return ratios_and_chance(
+            self.model.calibration,
+            logit,
+            self.finder.rings.mean(proposed.profile),
+            proposed.texture,
+            proposed.n_read,
+            proposed.n_chance,
+        )
 
     def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
         """Return the candidates as the network sees them, likeliest first, and their logits."""

@@ -65,6 +65,8 @@ class Collector:
         By status, the first message and the frame it is about.
     n_left_out : int
         Frames with more peaks than are looked at, see `hitfinder.finding.result.FrameResult`.
+    by_doubt : dict
+        By reason of doubt, frames that are hits all the same, and frames that are none for it.
     powder : ndarray, shape of `view`
         Photons in the peaks of hits, by position.
     inverse_d_edges, inverse_d_counts : ndarray
@@ -82,6 +84,7 @@ class Collector:
         self.statuses: dict[str, int] = {}
         self.messages: dict[str, tuple[int, str]] = {}
         self.n_left_out = 0
+        self.by_doubt: dict[str, tuple[int, int]] = {}
         self.powder = np.zeros(view.shape)
         q = geometry.pixels.q
         top = float(np.nanmax(q)) / (2 * np.pi) if np.isfinite(q).any() else 1.0
@@ -105,6 +108,11 @@ class Collector:
         self.n_left_out += int(rows["peaks_left_out"].sum())
         for status, count in zip(*np.unique(rows["status"], return_counts=True), strict=True):
             self.statuses[str(status)] = self.statuses.get(str(status), 0) + int(count)
+        for kind in np.unique(rows["doubt"][rows["doubt"] != ""]):
+            is_hit = rows["hit"][rows["doubt"] == kind]
+            hits, others = self.by_doubt.get(str(kind), (0, 0))
+            n_hits = int(is_hit.sum())
+            self.by_doubt[str(kind)] = hits + n_hits, others + len(is_hit) - n_hits
         for index, text in chunk.problems.items():
             row = rows[np.searchsorted(chunk.frames, index)]
             self.messages.setdefault(str(row["status"]), (index, text))

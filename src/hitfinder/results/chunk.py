@@ -12,10 +12,27 @@ from numpy.typing import NDArray
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.results.totals import Totals
 
+SUPPORT_DTYPE = np.dtype(
+    [
+        ("kind", "U12"),
+        ("n_alone", "i4"),
+        ("n_bright", "i4"),
+        ("strength", "f4"),
+        ("score", "f4"),
+        ("fs", "f4"),
+        ("ss", "f4"),
+        ("nearer", "f4"),
+        ("n_seen", "i4"),
+        ("n_sharp", "i4"),
+    ]
+)
+"""What the score of a hit rests on: a `hitfinder.finding.result.Support`."""
+
 FRAME_DTYPE = np.dtype(
     [
         ("status", "U16"),
         ("hit", "?"),
+        ("doubt", "U12"),
         ("score", "f8"),
         ("n_peaks", "i4"),
         ("peaks_left_out", "?"),
@@ -33,6 +50,7 @@ FRAME_DTYPE = np.dtype(
         ("camera_length_high_m", "f4"),
         ("geometry", "U16"),
         ("seconds", "f4"),
+        ("support", SUPPORT_DTYPE),
     ]
 )
 """One frame's results; ``status`` is ``ok`` or says why there are none. Photon energy and camera

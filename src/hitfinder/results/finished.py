@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,34 @@ from hitfinder import atomic
 from hitfinder.errors import ConfigError
 from hitfinder.export.hits import RESULT
 from hitfinder.finding.peaks import PEAK_DTYPE
-from hitfinder.results.chunk import FRAME_DTYPE, OK, ChunkResult, Counts
+from hitfinder.results.chunk import FRAME_DTYPE, OK, SUPPORT_DTYPE, ChunkResult, Counts
 from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, PEAKS
 from hitfinder.results.totals import Totals
 
 TOTALS_FILE = "totals.npz"
+_SUPPORTED, _SUPPORT = "supported_frames", "support"
 
 FRAMES_AT_ONCE = 1 << 14
 
 
-def write_totals(path: Path, totals: Totals) -> None:
-    """Keep what is added up over the frames of a run, in one file.
+def write_totals(path: Path, totals: Totals, chunks: Iterable[ChunkResult]) -> None:
+    """Keep what is added up over the frames of a run, and what hits rest on, in one file.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    arrays: dict[str, Any] = {**totals.to_arrays()}
+    frames, support = [np.empty(0, np.int64)], [np.empty(0, SUPPORT_DTYPE)]
+    for chunk in chunks:
+        told = chunk.rows["support"] != np.zeros((), SUPPORT_DTYPE)
+        frames.append(chunk.frames[told])
+        support.append(chunk.rows["support"][told])
+    arrays: dict[str, Any] = {
+        **totals.to_arrays(),
+        _SUPPORTED: np.concatenate(frames),
+        _SUPPORT: np.concatenate(support),
+    }
     with atomic.replacing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -55,6 +65,21 @@ def read_totals(folder: Path) -> Totals:
         raise ConfigError("cannot be read", str(folder / TOTALS_FILE), AGAIN) from error
 
 
+def read_support(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """Return the frames of a finished run of which it is kept what they rest on, and that.
+
+    Raises
+    ------
+    ConfigError
+        If the folder does not tell.
+    """
+    try:
+        with np.load(folder / TOTALS_FILE, allow_pickle=False) as arrays:
+            return arrays[_SUPPORTED].astype(np.int64), arrays[_SUPPORT].astype(SUPPORT_DTYPE)
+    except Exception as error:  # NumPy and zipfile have many for a file that is damaged
+        raise ConfigError("cannot be read", str(folder / TOTALS_FILE), AGAIN) from error
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FinishedResults:
     """Gives the results of a finished run as a job that is at work keeps them.
@@ -69,6 +94,9 @@ class FinishedResults:
         Results that stand in the place of the tables', of frames that were searched again.
     totals : Totals
         What is added up over the frames.
+    support : tuple of two ndarrays
+        Numbers of the frames whose hits may be doubtful, rising, and what these rest on
+        (`hitfinder.results.chunk.SUPPORT_DTYPE`).
     maxima : dict
         Brightest pixel of each peak of a frame, where it is known; no table has it.
     """
@@ -78,6 +106,7 @@ class FinishedResults:
     min_peaks: int
     again: ChunkResult
     totals: Totals
+    support: tuple[NDArray[np.int64], NDArray[np.void]]
     maxima: dict[int, NDArray[np.float32]]
     counts: Counts = dataclasses.field(default_factory=Counts)
 
@@ -98,8 +127,11 @@ class FinishedResults:
 
     def _chunk(self, batch: pyarrow.RecordBatch, frames: NDArray[np.int64]) -> ChunkResult:
         rows = np.zeros(len(frames), FRAME_DTYPE)
-        for name in FRAME_DTYPE.names or ():
+        names = [name for name in FRAME_DTYPE.names or () if name != "support"]
+        for name in names:
             rows[name] = batch.column(name).to_numpy(zero_copy_only=False)
+        known = np.isin(self.support[0], frames)
+        rows["support"][self.support[0][known] - frames[0]] = self.support[1][known]
         within = [("frame", ">=", frames[0]), ("frame", "<=", frames[-1])]
         table = pyarrow.parquet.read_table(self.folder / PEAKS, filters=within)
         peaks = np.zeros(table.num_rows, PEAK_DTYPE)
@@ -110,9 +142,9 @@ class FinishedResults:
         rows["n_peaks"] = np.bincount(owner - frames[0], minlength=len(frames))
         ends = np.cumsum(rows["n_peaks"])
         for row, frame in enumerate(frames):
-            known = self.maxima.get(int(frame))
-            if known is not None and len(known) == rows["n_peaks"][row]:
-                peaks["maximum"][ends[row] - len(known) : ends[row]] = known
+            brightest = self.maxima.get(int(frame))
+            if brightest is not None and len(brightest) == rows["n_peaks"][row]:
+                peaks["maximum"][ends[row] - len(brightest) : ends[row]] = brightest
         return ChunkResult(frames, rows, peaks)
 
     def _decide(self, chunk: ChunkResult) -> None:
@@ -120,6 +152,9 @@ class FinishedResults:
         read = (rows["status"] == OK) & ~np.isnan(rows["background_per_pixel"])
         enough = (rows["score"] >= self.least_score) & (rows["n_peaks"] >= self.min_peaks)
         rows["hit"] = read & enough
+        support = rows["support"]
+        doubtful = rows["hit"] & (support["n_alone"] == 1) & (support["score"] < self.least_score)
+        rows["doubt"] = np.where(doubtful, support["kind"], "")
 
 
 def maxima_of_hits(folder: Path) -> dict[int, NDArray[np.float32]]:

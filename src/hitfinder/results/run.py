@@ -46,6 +46,8 @@ class RunSummary:
         False if the run was stopped before all frames were done.
     frames_with_peaks_left_out : int
         Frames with more peaks than are looked at, whose weakest are left out.
+    doubtful_hits, doubted_frames : int
+        Hits that rest on one thing that may be no Bragg peak, and frames that are no hits for it.
     """
 
     frames: int
@@ -55,6 +57,8 @@ class RunSummary:
     by_status: Mapping[str, int]
     complete: bool
     frames_with_peaks_left_out: int = 0
+    doubtful_hits: int = 0
+    doubted_frames: int = 0
 
     @property
     def unreadable(self) -> bool:

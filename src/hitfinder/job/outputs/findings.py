@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef
 from hitfinder.report.evidence import HitEvidence
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
+from hitfinder.results.doubts import Doubts
 from hitfinder.results.finished import FinishedResults
 from hitfinder.results.store import Store
 from hitfinder.results.totals import Totals
@@ -70,10 +72,24 @@ class Findings:
         """Return where a frame is kept."""
         return self.experiment.stored.ref(frame)
 
+    @functools.cached_property
+    def doubts(self) -> Doubts:
+        """What the run says of its doubtful hits."""
+        hits_from = self.about["hits_from"]
+        if hits_from["false_hits"] is None:
+            return Doubts(0.0)
+        n_pixels = int((~self.geometry.detector.full_mask).sum())
+        return Doubts.of(self.store.chunks, hits_from["score"], n_pixels)
+
+    def _decided(self) -> Iterator[ChunkResult]:
+        """Yield the results of the store, doubtful hits decided."""
+        for chunk in self.store.chunks():
+            yield self.doubts.decided(chunk)
+
     def chunks(self) -> Iterator[ChunkResult]:
         """Yield the results chunk by chunk; frames that are not done yet are ``pending``."""
         at = 0
-        for chunk in self.store.chunks():
+        for chunk in self._decided():
             if self.n_frames is not None:
                 yield from _pending(at, int(chunk.frames[0]))
             yield chunk
@@ -83,7 +99,7 @@ class Findings:
 
     def hits(self) -> Iterator[Hit]:
         """Yield the hits."""
-        for chunk in self.store.chunks():
+        for chunk in self._decided():
             ends = np.cumsum(chunk.rows["n_peaks"])
             for row in np.flatnonzero(chunk.rows["hit"]):
                 found, index = chunk.rows[row], int(chunk.frames[row])
@@ -102,6 +118,8 @@ class FrameCounts:
         All frames, those with results, hits, and peaks of all frames.
     frames_with_peaks_left_out : int
         Frames with more peaks than are looked at, whose weakest are left out.
+    doubtful_hits, doubted_frames : int
+        Hits that rest on one thing that may be no Bragg peak, and frames that are no hits for it.
     by_status : dict of str to int
         Frames by their status.
     background : ndarray of float32, shape (processed,)
@@ -115,6 +133,8 @@ class FrameCounts:
     hits: int
     peaks: int
     frames_with_peaks_left_out: int
+    doubtful_hits: int
+    doubted_frames: int
     by_status: dict[str, int]
     background: NDArray[np.float32]
     evidence: HitEvidence
@@ -123,7 +143,7 @@ class FrameCounts:
     def of(found: Findings) -> FrameCounts:
         """Count the frames of a run."""
         evidence = HitEvidence(found.geometry.detector.saturation, found.about["static"])
-        counts = FrameCounts(0, 0, 0, 0, 0, {}, np.empty(0, np.float32), evidence)
+        counts = FrameCounts(*7 * (0,), {}, np.empty(0, np.float32), evidence)
         background = [counts.background]
         for chunk in found.chunks():
             evidence.add(chunk)
@@ -133,6 +153,9 @@ class FrameCounts:
             counts.hits += int(chunk.rows["hit"].sum())
             counts.peaks += len(chunk.peaks)
             counts.frames_with_peaks_left_out += int(chunk.rows["peaks_left_out"].sum())
+            doubted = chunk.rows["doubt"] != ""
+            counts.doubtful_hits += int((doubted & chunk.rows["hit"]).sum())
+            counts.doubted_frames += int((doubted & ~chunk.rows["hit"]).sum())
             statuses = np.unique(chunk.rows["status"], return_counts=True)
             for status, n in zip(*statuses, strict=True):
                 counts.by_status[str(status)] = counts.by_status.get(str(status), 0) + int(n)

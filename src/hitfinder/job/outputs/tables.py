@@ -51,7 +51,7 @@ class TablesOutput:
             # A line of text stands by itself: it names the frame that it is of.
             path = (folder / PEAKS).with_suffix(".csv")
             tables.write_csv(path, tables.placed_peak_schema(), placed_peaks())
-        write_totals(folder / TOTALS_FILE, found.totals)
+        write_totals(folder / TOTALS_FILE, found.totals, found.chunks())
 
 
 class ListOutput:

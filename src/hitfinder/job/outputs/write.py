@@ -79,7 +79,8 @@ def account(
     estimated : mapping, optional
         What `estimated_geometry` has returned.
     """
-    told = {"counts": counts.told(), "estimated_geometry": estimated}
+    doubts = found.doubts.told()
+    told = {"counts": counts.told(), "doubts": doubts, "estimated_geometry": estimated}
     evidence = counts.evidence.evidence({**found.about, **told}, doubt(found.geometry))
     return {**told, "verdict": judge(evidence).told(evidence)}
 

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.support import PIXEL, SPOT, TRACK
+from hitfinder.network.finder import NetworkFinder
+
+
+@pytest.fixture(scope="module", params=[LikelihoodFinder, NetworkFinder])
+def find(request, small_geometry):
+    return request.param(small_geometry)
+
+
+@pytest.fixture
+def blank(water_like):
+    return np.random.default_rng(3).poisson(0.02 * water_like).astype(np.uint16)
+
+
+def spread_spot(frame, ss, fs, photons, rng, sigma=0.5):
+    at = np.floor(rng.normal([ss, fs], sigma, (photons, 2))).astype(int)
+    np.add.at(frame, tuple(at.T), 1)
+
+
+def track(frame, ss, fs, angle, length=12, photons=5):
+    steps = np.arange(length)
+    rows, columns = ss + steps * np.sin(angle), fs + steps * np.cos(angle)
+    frame[rows.astype(int), columns.astype(int)] += photons
+
+
+def to_beam(ss, fs):
+    """Angle of the radius at a place; the beam is at (210.5, 180) (see the test of powder)."""
+    return np.arctan2(ss - 210.5, fs - 180)
+
+
+def test_a_hit_that_rests_on_one_bright_pixel_is_doubtful(find, blank):
+    blank[90, 300] += 30
+    found = find(blank)
+    assert (found.hit, found.doubt, found.support.kind) == (True, PIXEL, PIXEL)
+    assert (found.support.n_alone, found.support.n_bright) == (1, 1)
+    assert found.support.score < 1 < 2 < found.score
+    assert (found.support.fs, found.support.ss) == pytest.approx((300.5, 90.5), abs=0.3)
+
+
+def test_faint_things_are_told_from_bright_ones(find, blank):
+    blank[90, 300] += 5
+    support = find(blank).support
+    assert (support.n_alone, support.n_bright) == (1, 0)
+    assert 1 <= support.strength < 2
+
+
+@pytest.mark.parametrize("off", [np.pi / 4, np.pi / 2, 2.0])
+def test_a_track_is_no_spot(find, blank, off):
+    track(blank, 100, 60, to_beam(100, 60) + off)
+    found = find(blank)
+    assert (found.hit, found.doubt) == (True, TRACK)
+
+
+@pytest.mark.parametrize("where", [(100, 60), (60, 330), (330, 90)])
+def test_a_streak_along_a_radius_is_a_spot(find, blank, where):
+    track(blank, *where, to_beam(*where))
+    found = find(blank)
+    assert (found.hit, found.doubt, found.support.kind) == (True, "", SPOT)
+
+
+def test_a_spot_with_light_beside_it_is_no_lone_pixel(find, blank):
+    spread_spot(blank, 90.7, 300.4, 40, np.random.default_rng(1))
+    found = find(blank)
+    assert (found.hit, found.doubt, found.support.kind) == (True, "", SPOT)
+    assert (found.support.n_seen, found.support.n_sharp) == (1, 0)
+
+
+def test_two_lone_pixels_leave_no_doubt(find, blank):
+    blank[90, 300] += 30
+    blank[320, 60] += 20
+    found = find(blank)
+    assert (found.hit, found.doubt, found.support.n_alone) == (True, "", 2)
+    assert found.support.score < 1
+
+
+def test_other_peaks_are_what_is_left_without_a_lone_pixel(find, blank):
+    blank[90, 300] += 30
+    rng = np.random.default_rng(2)
+    for ss, fs in ((40.5, 60.6), (330.2, 330.4), (120.6, 120.5)):
+        spread_spot(blank, ss, fs, 30, rng)
+    found = find(blank)
+    assert (found.hit, found.doubt, found.support.n_alone) == (True, "", 1)
+    assert found.support.score > 2
+
+
+def test_how_near_to_the_beam_a_thing_is_is_counted_in_pixels(find, blank):
+    blank[212, 184] += 40
+    near = find(blank).support.nearer
+    blank[212, 184] = 0
+    blank[395, 410] += 40
+    far = find(blank).support.nearer
+    assert near < 0.01
+    assert far > 0.9
+
+
+def test_a_frame_that_is_no_hit_rests_on_nothing(find, blank):
+    found = find(blank)
+    assert (found.hit, found.doubt, found.support) == (False, "", None)
