@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -69,6 +70,29 @@ def test_a_measured_frame_becomes_conditions():
     frame, spots = recipes[0].hit(np.random.default_rng(0), 0)
     assert frame.sum() == pytest.approx(0.03 * full.counts.sum(), rel=0.02)
     assert spots["must"].any()
+
+
+def test_a_frame_of_a_file_of_many_is_chosen_by_its_number(tmp_path):
+    frames = np.random.default_rng(1).poisson(1.0, (3, 40, 50)).astype(np.uint16)
+    with h5py.File(tmp_path / "run_master.h5", "w") as file:
+        file["entry/data/data"] = frames
+        detector = file.create_group("entry/instrument/detector")
+        detector.attrs["NX_class"] = "NXdetector"
+        for name, value in (("beam_center_x", 200.0), ("beam_center_y", 20.0)):
+            detector[name] = value
+        for name, value in (
+            ("detector_distance", 0.1),
+            ("x_pixel_size", 75e-6),
+            ("y_pixel_size", 75e-6),
+        ):
+            detector[name] = value
+            detector[name].attrs["units"] = "m"
+        file["entry/instrument/beam/incident_energy"] = 9000.0
+        file["entry/instrument/beam/incident_energy"].attrs["units"] = "eV"
+    with pytest.raises(SourceError, match="holds 3 frames"):
+        thinned.FullFrame(tmp_path / "run_master.h5")
+    full = thinned.FullFrame(tmp_path / "run_master.h5", number=2)
+    assert np.array_equal(full.counts, frames[2])
 
 
 def test_a_file_that_says_nothing_of_its_geometry_is_refused(tmp_path):

@@ -60,10 +60,12 @@ class FullFrame:
     Parameters
     ----------
     path : path-like
-        A file of one frame whose header gives the geometry.
+        A file that gives the geometry.
     seen : path-like, optional
         Positions at which other finders saw peaks at full dose, see
         `hitfinder.suite.fullspots.read_seen`.
+    number : int, optional
+        Which of the file's frames; there must be one only if this is not given.
 
     Raises
     ------
@@ -71,14 +73,16 @@ class FullFrame:
         If the file cannot be read, or does not say enough of its geometry.
     """
 
-    def __init__(self, path: str | Path, seen: str | Path | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, seen: str | Path | None = None, number: int | None = None
+    ) -> None:
+        self.path, self.number = Path(path), number or 0
         source = open_source([str(path)])
         try:
-            if len(source) != 1:
+            if number is None and len(source) != 1:
                 raise SourceError("wrong-shape", f"holds {len(source)} frames, not one", str(path))
             experiment = experiment_of(GeometrySettings(polarisation=POLARISATION), None, source)
-            data = experiment.source.read(0)
+            data = experiment.source.read(self.number)
         finally:
             source.close()
         detector = experiment.geometry.detector
