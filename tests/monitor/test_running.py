@@ -1,5 +1,7 @@
 import contextlib
+import gzip
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -152,6 +154,32 @@ def test_a_live_run_is_followed_by_what_it_says(stopped):
     watched = WatchedRun(stopped)
     assert (len(watched.table), int(watched.table.ok.sum())) == (24, 24)
     assert watched.about["inputs"] == ["tcp://detector:31001"]
+
+
+def test_hits_of_a_live_run_can_be_looked_at(stopped, finished, serve, tmp_path):
+    told = json.loads((stopped / "run.json").read_text())
+    live = {name: told[name] for name in ("geometry", "hits_from")} | {"ledger": {"received": 24}}
+    (stopped / "live.json").write_text(json.dumps(live))
+    for name in ("run.json", ".parts/run.json", "hits.cxi"):
+        (stopped / name).unlink()
+    (stopped / "shards").mkdir()
+    frames = finished.parent / "frames" / "run_master.h5"
+    with serve(stopped) as served:
+        assert served.json("/api/about")["layout"] is None
+        assert served.ask("/api/frame/5/counts")[0] == 409
+        hf.run(frames, tmp_path / "copied", workers=1, hot_pixel_frames=0, copy_frames=True)
+        shutil.copy(tmp_path / "copied" / "hits.cxi", stopped / "shards" / "hits-000000000.cxi")
+        about = served.json("/api/about")
+        assert about["layout"]["shape"] == [200, 220]
+        assert about["live"]["ledger"] == {"received": 24}
+        status, _, body = served.ask("/api/frame/5/counts")
+        assert status == 200
+        with hf.open(frames) as source:
+            counts = np.frombuffer(gzip.decompress(body), "<u2").reshape(200, 220)
+            assert np.array_equal(counts, source[5])
+        status, _, body = served.ask("/api/frame/4/counts")
+        assert status == 409
+        assert "only its hits are" in json.loads(body)["error"]
 
 
 def test_looking_at_a_lock_does_not_take_it(tmp_path):

@@ -58,7 +58,7 @@ class Answers:
         frames, layout = self._opened()
         problem = frames.problem
         if layout is None and not problem:
-            problem = "nothing tells where the pixels are"
+            problem = "" if frames.waits else "nothing tells where the pixels are"
         live = self.watched.live or {}
         return plain(
             {
@@ -265,7 +265,9 @@ class Answers:
         """Return the frames and their layout, opened at first need and whenever the run changes."""
         with self._opening:
             run = self.watched.run
-            if self._frames is None or self._frames[0] is not run:
+            before = self._frames
+            waits = before is not None and before[1].waits
+            if before is None or before[0] is not run or waits:
                 self.close()
                 frames = RunFrames(run, len(self.watched.table))
                 layout = None if frames.geometry is None else Layout(frames.geometry)

@@ -8,12 +8,14 @@ import dataclasses
 import threading
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.errors import HitfinderError, SourceError
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.monitor.packing import Packed, pack_frame
+from hitfinder.monitor.shards import SHARDS, HitShards
 from hitfinder.results.run import Run
 
 KEPT = 3
@@ -45,6 +47,11 @@ class RunFrames:
         self._kept: collections.OrderedDict[int, Packed] = collections.OrderedDict()
         self.geometry: Geometry | None = None
         self.problem = ""
+        self._shards: HitShards | None = None
+        if (run.folder / SHARDS).is_dir():
+            self._shards = HitShards(run.folder)
+            self.geometry = self._shards.geometry()
+            return
         with contextlib.suppress(HitfinderError):
             self.geometry = run.geometry
         try:
@@ -79,15 +86,20 @@ class RunFrames:
         SourceError
             If it cannot be read.
         """
-        if self._source is None:
-            raise SourceError("missing-file", self.problem)
         with self._one_at_a_time:
             if number not in self._kept:
-                self._kept[number] = pack_frame(np.asarray(self._source.read(number)))
+                self._kept[number] = pack_frame(self._read(number))
             self._kept.move_to_end(number)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return self._kept[number]
+
+    def _read(self, number: int) -> NDArray:
+        if self._source is not None:
+            return np.asarray(self._source.read(number))
+        if self._shards is not None:
+            return self._shards.read(number)
+        raise SourceError("missing-file", self.problem)
 
     def ref(self, number: int) -> FrameRef:
         """Return where a frame is kept; names that say nothing if nobody knows."""
@@ -97,6 +109,11 @@ class RunFrames:
             return self._run.ref(number)
         except HitfinderError:
             return FrameRef("", "")
+
+    @property
+    def waits(self) -> bool:
+        """Whether this is of a live run that has not found its first hit."""
+        return self._shards is not None and self.geometry is None
 
     def close(self) -> None:
         """Close the files."""

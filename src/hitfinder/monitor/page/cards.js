@@ -27,8 +27,19 @@ export function showNumbers(told, about) {
   const speed = about.timings.frames_per_second;
   if (isNumber(speed)) tiles.push(tile(number(speed), "frames a second"));
   if (told.failed) tiles.push(tile(number(told.failed), `without a result: ${failures(told.by_status)}`, { kind: "warn" }));
+  tiles.push(...ledger(about.live));
   tiles.push(...estimates(about));
   document.getElementById("numbers").replaceChildren(...tiles);
+}
+
+function ledger({ ledger: told, delays_s: delays }) {
+  const tiles = [];
+  if (told) {
+    const rest = ["passed_over", "damaged", "waiting", "failed"].filter((name) => told[name]).map((name) => `${number(told[name])} ${name.replace("_", " ")}`);
+    tiles.push(tile(number(told.received), `received${isNumber(told.expected) ? ` of ${number(told.expected)}` : ""}${rest.length ? `; ${rest.join(", ")}` : ""}`, { kind: told.damaged || told.failed ? "warn" : "" }));
+  }
+  if (isNumber(delays?.median)) tiles.push(tile(number(delays.median, 2), `from frame to result, median${isNumber(delays.p99) ? `; 99 % under ${number(delays.p99, 2)} s` : ""}`, { unit: "s" }));
+  return tiles;
 }
 
 function failures(byStatus) {

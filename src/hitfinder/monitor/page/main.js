@@ -96,6 +96,7 @@ function showThreshold(told) {
 async function changed(told) {
   try {
     if (page.boot !== null && page.boot !== told.boot) detectorOf = null;
+    const calm = told.state === "running" && page.status === "ok" && page.boot === told.boot;
     const fresh = page.boot !== told.boot || page.revision !== told.revision;
     [page.boot, page.revision] = [told.boot, told.revision];
     await book.read();
@@ -105,7 +106,7 @@ async function changed(told) {
     await readSummary();
     if (byId("sum").checked) return await showSum();
     if (page.frame === null) await first();
-    else await open(page.frame);
+    else if (!calm) await open(page.frame); // while a run is at work, what is done does not change
   } catch (error) { complain(error.message); }
 }
 
@@ -128,6 +129,7 @@ async function open(frame) {
     const told = await ask(`/api/frame/${frame}${limits()}`);
     if (turn !== asked) return;
     page.frame = told.number;
+    page.status = told.status;
     byId("sum").checked = false;
     byId("number").value = told.number;
     remember();
@@ -196,7 +198,7 @@ byId("reset").addEventListener("click", () => setThreshold(null));
 byId("number").addEventListener("change", (event) => { if (event.target.value !== "") open(Math.max(0, Math.floor(event.target.valueAsNumber))); });
 byId("walk").addEventListener("click", (event) => { if (event.target.dataset.go) go(event.target.dataset.go); });
 
-const GOALS = { n: "next-hit", p: "previous-hit", b: "best", k: "better", j: "worse", r: "random", h: "random-hit" };
+const GOALS = { n: "next-hit", p: "previous-hit", b: "best", k: "better", j: "worse", r: "random", h: "random-hit", l: "latest" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) && event.target.type !== "checkbox") return;
   if (event.key === "s") byId("sum").click();
