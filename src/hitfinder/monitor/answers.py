@@ -266,13 +266,13 @@ class Answers:
         with self._opening:
             run = self.watched.run
             before = self._frames
-            waits = before is not None and before[1].waits
-            if before is None or before[0] is not run or waits:
-                self.close()
-                frames = RunFrames(run, len(self.watched.table))
-                layout = None if frames.geometry is None else Layout(frames.geometry)
-                self._frames = run, frames, layout
-            return self._frames[1], self._frames[2]
+            if before is not None and before[0] is run and not before[1].waits:
+                return before[1], before[2]
+            self.close()
+            frames = RunFrames(run, len(self.watched.table))
+            layout = None if frames.geometry is None else Layout(frames.geometry)
+            self._frames = run, frames, layout
+            return frames, layout
 
 
 def _counted(told: Mapping[str, Any]) -> dict[str, Any]:
