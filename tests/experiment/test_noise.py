@@ -10,6 +10,7 @@ from hitfinder.experiment.experiment import experiment_of
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.experiment.zeropeak import corrected, read_noise
 from hitfinder.io.memory import ArraySource
+from hitfinder.io.open import open_source
 
 SHAPE = (200, 300)
 WHOLE = [(slice(0, SHAPE[0]), slice(0, SHAPE[1]))]
@@ -98,6 +99,27 @@ def test_marks_are_no_readings():
     found = read_noise(frame, GOOD, WHOLE)
     corrected(frame, found, WHOLE, frame)
     np.testing.assert_array_equal(np.isnan(frame[5, 5:9]), [True, True, True, False])
+
+
+def test_chips_of_a_real_cspad_show_their_offsets(shared):
+    """A photon is about 9.3 ADU there: the distance of the first two peaks of most chips."""
+    source = open_source(shared / "real" / "lcls_cspad_thermolysin_401.cbf")
+    frame = source.read(0)
+    good = (frame > -1000) & (frame < 16000)
+    chips = [
+        (slice(row, row + 185), slice(column, column + 194))
+        for row in range(0, frame.shape[0], 185)
+        for column in (0, 194)
+    ]
+    found = read_noise((frame / 9.3).astype(np.float32), good, chips)
+    assert found.seen.mean() > 0.75
+    assert np.median(found.sigma) == pytest.approx(0.26, abs=0.04)
+    commonest = []
+    for chip, offset in zip(chips, found.offset, strict=True):
+        near = frame[chip][good[chip]] / 9.3 - offset
+        heights = np.histogram(near[np.abs(near) < 0.5], np.arange(-0.5, 0.6, 0.2))[0]
+        commonest.append(heights.argmax())
+    assert np.mean(np.abs(np.array(commonest)[found.seen] - 2) <= 1) > 0.95
 
 
 def made(frames, **given):
