@@ -178,3 +178,10 @@ def test_counts_of_16_bits_are_not_taken_for_raw_values(rate):
     counts = np.random.default_rng(4).poisson(rate, (1, *SHAPE)).astype(np.uint16)
     counts[0, 9, 9:12] = 17000, 50000, 65535
     assert made(counts).source.dtype == np.uint16
+
+
+def test_bright_light_that_falls_off_is_not_taken_for_raw_values():
+    slope = np.linspace(500.0, 9000.0, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
+    counts = np.random.default_rng(5).poisson(slope, (1, *SHAPE)).astype(np.uint16)
+    counts[0, 9, 9:12] = 17000, 20000, 50000
+    assert made(counts).source.dtype == np.uint16
