@@ -43,6 +43,8 @@ bench: setup ## measure recall, false peaks, speed and memory beside other finde
 	$(BIN)/python benchmarks/finder.py
 	$(BIN)/python benchmarks/indexing.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/real.py
+	$(BIN)/python benchmarks/static.py
 
 docs: setup ## build the documentation into site/
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
