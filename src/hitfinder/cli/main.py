@@ -19,6 +19,10 @@ COMMANDS = {
         "hitfinder.cli.run:run",
         "Find hits and Bragg peaks in frames, write them to a folder.",
     ),
+    "live": (
+        "hitfinder.cli.live:live",
+        "Find hits and Bragg peaks in frames while they come from the detector.",
+    ),
     "index": (
         "hitfinder.cli.index:index",
         "Orient the crystals of a run's hits; the unit cell is known.",

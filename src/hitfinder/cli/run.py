@@ -186,6 +186,18 @@ def exit_code(run: Run) -> int:
     return 1 if run.summary.unreadable and not run.was_complete else 0
 
 
+def settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a job as options of the command line say them."""
+    options = {name: value for name, value in given.items() if name != "no_estimate"}
+    options["estimate"] = False if given["no_estimate"] else None
+    options["finder_options"] = options_of(given["finder_options"], "--finder-option")
+    return options | {
+        name: given[name] or None
+        for name in ("outputs", "csv", "copy_frames", "all_peaks")
+        if name in given
+    }
+
+
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
@@ -259,14 +271,7 @@ def run(
         given["finder"], given["finder_options"] = "study", (*named, *given["finder_options"])
     from hitfinder.job.run import run as run_job
 
-    given["estimate"] = False if given.pop("no_estimate") else None
-    options = given | {
-        "finder_options": options_of(given["finder_options"], "--finder-option"),
-        "outputs": given["outputs"] or None,
-        "csv": given["csv"] or None,
-        "copy_frames": given["copy_frames"] or None,
-        "all_peaks": given["all_peaks"] or None,
-    }
+    options = settings_of(given)
     with chosen_executor(cluster, cluster_given, given["workers"]) as executor:
         result = run_job(
             *(inputs, out, config_file),

@@ -138,7 +138,7 @@ def run(
         return Run(folder, was_complete=True)
     with store:
         names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
-        job = _Job(names, folder, chosen, experiment, store, outputs, least)
+        job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
         job.run(description, executor, show)
     return Run(folder)
 
@@ -164,7 +164,9 @@ def check_model(settings: FinderSettings, geometry: Geometry) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Job:
+class PreparedJob:
+    """A job whose frames, folder and outputs are known."""
+
     inputs: list[str]
     out: Path
     settings: JobSettings
@@ -175,6 +177,7 @@ class _Job:
     """Score of a hit, if the finder's scores are of its own kind."""
 
     def run(self, job: dict[str, Any], executor: Executor | None, show: Callable[..., Any]) -> None:
+        """Process the frames that are not done yet, and write the outputs."""
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
         before = self.store.counts.frames
         if before:
@@ -182,28 +185,64 @@ class _Job:
         self.store.save_about(self._beforehand(started))
         with contextlib.ExitStack() as stack:
             if executor is None:
-                executor = stack.enter_context(self._executor())
+                executor = stack.enter_context(self.executor())
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
-        geometry = self._masked(static)
         finding = time.perf_counter() - began
         if interrupted:
             log.warning("interrupted; writing what was found so far")
         done = self.store.counts.frames - before
+        timings = {
+            "seconds": round(finding, 3),
+            "frames_in_this_session": done,
+            "frames_per_second": round(done / finding, 3) if finding else None,
+            "workers": n_workers,
+        }
+        found = self.findings(job, static, started, timings, complete=not interrupted)
+        self.write(found, interrupted)
+
+    def findings(
+        self,
+        job: dict[str, Any],
+        static: Places,
+        started: datetime.datetime,
+        timings: Mapping[str, Any],
+        *,
+        complete: bool,
+        **more: Any,
+    ) -> Findings:
+        """Put together what was found, and what ``run.json`` is to say of the run.
+
+        Parameters
+        ----------
+        job : dict
+            The fingerprint.
+        static : Places
+            What is masked as static.
+        started : datetime
+            When the run began.
+        timings : mapping
+            How long it took.
+        complete : bool
+            Whether all frames are done.
+        **more
+            What else is to be said.
+        """
+        geometry = self._masked(static)
         run = {
             **self._beforehand(started),
-            "complete": not interrupted,
-            "geometry": self._geometry(geometry),
+            "complete": complete,
+            "geometry": self.geometry_told(geometry),
             "static": static.told(MOST_PLACES),
-            "timings": {
-                "seconds": round(finding, 3),
-                "frames_in_this_session": done,
-                "frames_per_second": round(done / finding, 3) if finding else None,
-                "workers": n_workers,
-            },
+            "timings": dict(timings),
             "fingerprint": job,
+            **more,
         }
-        found = Findings(self.experiment, geometry, self.store, run, len(self.experiment.stored))
+        n_frames = len(self.experiment.stored)
+        return Findings(self.experiment, geometry, self.store, run, n_frames)
+
+    def write(self, found: Findings, interrupted: bool) -> None:
+        """Write the outputs, and say what should be known of the results."""
         counts = write_outputs(self.outputs, found, self.out, estimate=self.settings.estimate)
         if counts.frames_with_peaks_left_out:
             log.warning(
@@ -249,14 +288,14 @@ class _Job:
             "inputs": self.inputs,
             "directory": os.getcwd(),
             "versions": _versions(),
-            "geometry": self._geometry(self.experiment.geometry),
+            "geometry": self.geometry_told(self.experiment.geometry),
             "origin": self.experiment.origin,
             "settings": config.flatten(self.settings),
-            "hits_from": self._hits_from(),
+            "hits_from": self.hits_from(),
             "counts": {"frames": n_frames, **none, "by_status": {PENDING: n_frames}},
         }
 
-    def _executor(self) -> Executor:
+    def executor(self) -> Executor:
         """Return as many processes as the settings say, or this one if others lack the finder."""
         named = self.settings.finder.finder, self.settings.reader or ""
         if any(map(is_of_this_session, named)):
@@ -292,14 +331,15 @@ class _Job:
         geometry = self.experiment.geometry
         return dataclasses.replace(geometry, detector=geometry.detector.with_mask(static.mask))
 
-    def _hits_from(self) -> dict[str, float | None]:
+    def hits_from(self) -> dict[str, float | None]:
         """Say which score a hit needs, and what share of blank frames reaches it."""
         if self.least_score is not None:
             return {"score": self.least_score, "false_hits": None}
         least = self.settings.finder.least_score
         return {"score": least, "false_hits": 10**-least}
 
-    def _geometry(self, geometry: Geometry) -> dict[str, Any]:
+    def geometry_told(self, geometry: Geometry) -> dict[str, Any]:
+        """Return what ``run.json`` says of a geometry."""
         detector, first = geometry.detector, geometry.detector.panels[0]
         center, noise = detector.beam_center, self.experiment.noise
         analog = {"noise_photons": noise.sigma, "offset_photons": noise.offset} if noise else {}

@@ -292,6 +292,14 @@ def test_it_connects_again_and_may_be_there_first():
     assert [len(settle_all(series)[0]) for series in series_of(intake)] == [N, N]
 
 
+def test_what_came_before_anything_was_ready_is_not_too_old():
+    series = Series(SeriesId(1))
+    for number in range(3):
+        series.offer(image(number), now_s=1.0)
+    batch = series.batch(8, longest_wait_s=1.5, since_s=50.0, now_s=51.0)
+    assert list(batch.images) == [0, 1, 2]
+
+
 def test_a_port_in_use_is_said():
     sender = StreamSender("tcp://127.0.0.1:*")
     with pytest.raises(ConfigError, match="port is in use"):
@@ -314,7 +322,7 @@ def test_a_message_that_is_too_large_is_refused_and_the_next_one_heard(monkeypat
     sender, intake = StreamSender("tcp://127.0.0.1:*"), Intake()
     with Receiver(sender.address, intake):
         sender.send([bytes(100_000)], 5)
-        wait_for(lambda: intake.counts["malformed"] == 1)
+        wait_for(lambda: intake.counts["malformed"] == 1, 9)
         assert "more than 5000 bytes" in intake.heard
         assert sender.send([bytes(3000)] * 4, 5)
         wait_for(lambda: intake.counts["malformed"] == 2)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import struct
+from typing import Protocol
 
 import numpy as np
 from dectris.compression import decompress
@@ -19,6 +20,26 @@ DAMAGED = "damaged"
 
 BLOCK = "lz4-block"
 """One LZ4 block without a head, as stream v1 has it."""
+
+
+class PackedFrame(Protocol):
+    """A frame that is not unpacked yet."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that it takes while it waits."""
+        ...
+
+    def unpacked(self) -> NDArray:
+        """Return the counts.
+
+        Raises
+        ------
+        SourceError
+            If they cannot be had.
+        """
+        ...
+
 
 _HEAD = struct.Struct(">QI")
 """What is before packed counts in HDF5 and stream2: their unpacked bytes, bytes of a block."""
@@ -76,9 +97,9 @@ class PackedImage:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
-    def chunk(self) -> bytes | None:
-        """The content, if it is a chunk of an HDF5 dataset with bitshuffle and LZ4 as it is."""
-        return self.content if self.packing == "bslz4" and self.dtype.isnative else None
+    def held_bytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return len(self.content)
 
     def unpacked(self) -> NDArray:
         """Return the values, in the byte order of this machine.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import HitfinderError
-from hitfinder.io.simplon.images import PackedImage
+from hitfinder.io.simplon.images import PackedFrame, PackedImage
 
 MOST_SERIES = 1 << 53
 """Numbers of series and images beyond which one is taken for an error."""
@@ -174,7 +174,7 @@ class SeriesImage:
         The series.
     number : int
         Number of the frame in it, from 0.
-    images : mapping of str to PackedImage
+    images : mapping of str to PackedFrame
         The counts by channel; a single one has no name with stream v1.
     said : mapping
         Times and whatever else comes with it, by the detector's own names.
@@ -186,7 +186,7 @@ class SeriesImage:
 
     series: SeriesId
     number: int
-    images: Mapping[str, PackedImage] = dataclasses.field(default_factory=dict)
+    images: Mapping[str, PackedFrame] = dataclasses.field(default_factory=dict)
     said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     appendix: Any = None
     damage: str = ""

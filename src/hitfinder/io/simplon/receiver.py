@@ -24,15 +24,11 @@ QUEUED = 4
 """Messages that ZeroMQ holds for this receiver: what waits here no other one can have."""
 
 _LOOK_AGAIN_MS = 100
-_EVENTS = (
-    zmq.EVENT_CONNECTED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_CONNECT_DELAYED
-    | zmq.EVENT_CONNECT_RETRIED
-)
-_RETRIED_AFTER_S = 0.5
-"""ZeroMQ tries to connect again sooner, unless it has given the sender up for a message that is too
-large."""
+_EVENTS = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+_AGAIN_AFTER_S, _AT_ONCE_S = 3.0, 0.5
+"""ZeroMQ tries again sooner to connect, unless it has given the sender up for a message that is too
+large: then a new connection is made at once."""
+
 _RECONNECT_MS, _MOST_RECONNECT_MS = 100, 2000
 
 
@@ -100,6 +96,8 @@ class Receiver:
             self._context.destroy(linger=0)
             hint = "Give tcp://HOST:PORT."
             raise ConfigError(f"is no address of a stream ({error})", address, hint) from error
+        self._lost_s: float | None = None
+        self._again_s = float("-inf")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._receive, name="receiver", daemon=True)
         self._thread.start()
@@ -135,7 +133,7 @@ class Receiver:
                 ready = dict(poller.poll(_LOOK_AGAIN_MS))
                 if self._monitor in ready:
                     self._note(recv_monitor_message(self._monitor)["event"])
-                elif self._lost_s and time.monotonic() - self._lost_s > _RETRIED_AFTER_S:
+                elif self._lost_s and time.monotonic() - self._lost_s > _AGAIN_AFTER_S:
                     self._connect_again()
                 if self._socket in ready:
                     self._take()
@@ -147,16 +145,18 @@ class Receiver:
                 self.intake.refuse(f"{type(error).__name__}: {error}")
 
     def _note(self, event: int) -> None:
-        self._lost_s = None
-        if event == zmq.EVENT_CONNECTED:
-            self.connections += 1
-        elif event == zmq.EVENT_DISCONNECTED:
+        now = time.monotonic()
+        if event == zmq.EVENT_DISCONNECTED:
             self.disconnections += 1
-            self._lost_s = time.monotonic()
+            self._lost_s = now
+            return
+        self.connections += 1
+        self._lost_s = None
+        if now - self._again_s < _AT_ONCE_S:
+            self.intake.refuse(f"a message of more than {MOST_BYTES} bytes; it was not taken")
 
     def _connect_again(self) -> None:
-        self._lost_s = None
-        self.intake.refuse(f"a message of more than {MOST_BYTES} bytes; its rest was not taken")
+        self._lost_s, self._again_s = None, time.monotonic()
         with contextlib.suppress(zmq.ZMQError):
             self._socket.disconnect(self.address)
         self._socket.connect(self.address)

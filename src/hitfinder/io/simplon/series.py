@@ -7,7 +7,7 @@ import threading
 import time
 
 from hitfinder.io.ledger import FrameLedger
-from hitfinder.io.simplon.images import PackedImage
+from hitfinder.io.simplon.images import PackedFrame
 from hitfinder.io.simplon.messages import SeriesId, SeriesImage, SeriesStart
 
 PASSED_OVER, NOT_RECEIVED = "passed-over", "not-received"
@@ -32,19 +32,19 @@ class Arrived:
 
     Attributes
     ----------
-    image : PackedImage or str
+    image : PackedFrame or str
         The counts, or why there are none.
     at_s : float
         When it came, by `time.monotonic`.
     """
 
-    image: PackedImage | str
+    image: PackedFrame | str
     at_s: float
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes while it waits."""
-        return len(self.image.content) if isinstance(self.image, PackedImage) else 0
+        return 0 if isinstance(self.image, str) else self.image.held_bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ class Series:
                 self._keep(number, arrived)
             return True
 
-    def _chosen(self, message: SeriesImage) -> PackedImage | str:
+    def _chosen(self, message: SeriesImage) -> PackedFrame | str:
         if message.damage:
             return message.damage
         channels = self.start.channels if self.start else ()
@@ -186,7 +186,12 @@ class Series:
             self._passed.clear()
 
     def batch(
-        self, most: int, *, longest_wait_s: float = float("inf"), now_s: float | None = None
+        self,
+        most: int,
+        *,
+        longest_wait_s: float = float("inf"),
+        since_s: float = 0.0,
+        now_s: float | None = None,
     ) -> Batch | None:
         """Take out the next images to be processed.
 
@@ -196,6 +201,8 @@ class Series:
             Images, at most.
         longest_wait_s : float
             Images that came earlier than so long ago are passed over, if newer ones wait.
+        since_s : float
+            What came before does not wait until then.
         now_s : float, optional
             The time, by `time.monotonic`; now if None.
 
@@ -207,7 +214,7 @@ class Series:
         now = time.monotonic() if now_s is None else now_s
         with self._lock:
             for number in sorted(self._waiting)[:-1]:
-                if now - self._waiting[number].at_s <= longest_wait_s:
+                if now - max(self._waiting[number].at_s, since_s) <= longest_wait_s:
                     break
                 self._pass_over(number)
             numbers = sorted(self._waiting)[:most]
@@ -257,6 +264,17 @@ class Series:
                 self._pass_over(number)
             self.ledger.passed_over += self.ledger.waiting
             self.ledger.waiting = 0
+
+    def peek(self) -> PackedFrame | None:
+        """Return an image that waits and is not damaged, without taking it out; None if none is."""
+        with self._lock:
+            whole = (one.image for one in self._waiting.values() if not isinstance(one.image, str))
+            return next(whole, None)
+
+    @property
+    def n_numbered(self) -> int:
+        """Numbers of which it is known what became of them, from 0 on."""
+        return self._next
 
     @property
     def is_over(self) -> bool:

@@ -1,0 +1,119 @@
+"""`hitfinder live`: hits and peaks in frames while they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hitfinder.cli.optional import require_live_extra
+from hitfinder.cli.options import POSITIVE, reader_option
+from hitfinder.cli.run import exit_code, finder_options, geometry_options, settings_of, tell
+
+EPILOG = """\b
+Examples:
+  hitfinder live tcp://detector:31001 --protocol stream2 --out shift3
+  hitfinder live tcp://detector:9999 --protocol v1 --out run7 --stop-at-end
+  hitfinder live /data/run7_master.h5 --out run7
+
+\b
+Try it without a detector, in two terminals:
+  hitfinder live tcp://127.0.0.1:31001 --out try --stop-at-end
+  hitfinder stream-sim run7_master.h5 --bind tcp://127.0.0.1:31001
+
+Ctrl-C ends it, and writes what was found. Exit codes are those of run.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the results."
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(("v1", "stream2")),
+    help="What the detector speaks.  [default: what comes]",
+)
+@click.option("--channel", metavar="NAME", help="Threshold to search.  [default: the first]")
+@click.option(
+    "--stop-at-end",
+    is_flag=True,
+    help="Stop after the first series; its results go to the folder itself.",
+)
+@click.option(
+    "--max-delay",
+    type=POSITIVE,
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="Pass frames over that have waited longer, for newer ones.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    metavar="MB",
+    help="Keep so much of frames that wait, at most.",
+)
+@click.option("--timeout", type=POSITIVE, metavar="S", help="End when nothing comes for so long.")
+@reader_option
+@geometry_options
+@finder_options
+@click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Processes; all cores.")
+@click.option(
+    "--no-estimate", is_flag=True, help="Do not estimate photon energy and camera length."
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="NAME",
+    help="Write this, as for run; once for each.",
+)
+@click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
+@click.option("--overwrite", is_flag=True, help="Replace the results in the folder.")
+@click.pass_context
+def live(
+    ctx: click.Context,
+    source: str,
+    out: Path,
+    protocol: str | None,
+    channel: str | None,
+    stop_at_end: bool,
+    max_delay: float,
+    memory: int,
+    timeout: float | None,
+    config_file: str | None,
+    overwrite: bool,
+    **given: Any,
+) -> None:
+    """Find hits and Bragg peaks in frames while they come from SOURCE.
+
+    SOURCE is the address of a DECTRIS detector's stream, tcp://HOST:PORT, a folder into which files
+    are written, or a master that is still being written. Each series gets a folder of its own.
+    """
+    require_live_extra()
+    from hitfinder.job.live.live import live as live_runs
+
+    code = 0
+    runs = live_runs(
+        source,
+        out,
+        config_file,
+        protocol=protocol,
+        channel=channel,
+        stop_at_end=stop_at_end,
+        overwrite=overwrite,
+        longest_wait_s=max_delay,
+        timeout_s=timeout,
+        most_bytes=memory * 1_000_000,
+        **settings_of(given),
+    )
+    for run in runs:
+        tell(run)
+        code = max(code, exit_code(run))
+    ctx.exit(code)

@@ -1,0 +1,1 @@
+"""Runs on frames that are still coming: `hitfinder live`."""

@@ -1,0 +1,167 @@
+"""What a live run says of itself while it goes on; the files are described in docs/live.md."""
+
+from __future__ import annotations
+
+import collections
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from hitfinder.atomic import replacing
+from hitfinder.errors import HitfinderError
+from hitfinder.results.chunk import ChunkResult
+
+log = logging.getLogger(__name__)
+
+LIVE, LIVE_FRAMES, LIVE_HISTORY = "live.json", "live-frames.json", "live-history.jsonl"
+LIVE_FILES = (LIVE, LIVE_FRAMES, LIVE_HISTORY)
+
+RUNNING, WRITING, FINISHED, INTERRUPTED = "running", "writing", "finished", "interrupted"
+"""States of a run."""
+
+EVERY_S = 0.5
+HISTORY_EVERY_S = 1.0
+MOST_FRAMES = 1000
+RATE_OVER_S = 10.0
+
+_COLUMNS = ("number", "time", "score", "hit", "n_peaks", "status", "delay_s")
+
+
+class LiveStatus:
+    """Writes the status of a run from a thread of its own, so that nothing can hold it up.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    about : mapping
+        What does not change: source, protocol, series, geometry and so on.
+    ledger, messages : callable
+        Give the ledger, and the messages by what they were, at the moment.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        ledger: Callable[[], dict[str, Any]],
+        messages: Callable[[], dict[str, int]],
+    ) -> None:
+        self._folder, self._about = folder, dict(about)
+        self._ledger, self._messages = ledger, messages
+        self._started = time.time()
+        self._counts = {"frames": 0, "processed": 0, "hits": 0, "peaks": 0}
+        self._last: collections.deque[tuple] = collections.deque(maxlen=MOST_FRAMES)
+        self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
+        self._slowest_s, self._history_at = 0.0, 0.0
+        self.state, self.static_pixels = RUNNING, 0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep_writing, name="status", daemon=True)
+
+    def take(self, result: ChunkResult, delays_s: Mapping[int, float]) -> None:
+        """Take in results that are on disk."""
+        now = time.time()
+        with self._lock:
+            self._counts["frames"] += len(result.rows)
+            self._counts["processed"] += int((result.rows["status"] == "ok").sum())
+            self._counts["hits"] += int(result.rows["hit"].sum())
+            self._counts["peaks"] += len(result.peaks)
+            for number, row in zip(result.frames.tolist(), result.rows, strict=True):
+                if number in delays_s:
+                    score = float(row["score"])
+                    self._last.append(
+                        (
+                            number,
+                            round(now, 3),
+                            round(score, 4) if math.isfinite(score) else None,
+                            bool(row["hit"]),
+                            int(row["n_peaks"]),
+                            str(row["status"]),
+                            round(delays_s[number], 3),
+                        )
+                    )
+                    self._slowest_s = max(self._slowest_s, delays_s[number])
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._write()
+
+    def _keep_writing(self) -> None:
+        while not self._stopping.wait(EVERY_S):
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            now, ledger = time.time(), self._ledger()
+            told = self._told(now, ledger)
+            frames = {name: [one[i] for one in self._last] for i, name in enumerate(_COLUMNS)}
+            line = ""
+            if now - self._history_at >= HISTORY_EVERY_S or self._stopping.is_set():
+                line, self._history_at = self._line(now, ledger), now
+        try:
+            for name, content in ((LIVE, told), (LIVE_FRAMES, frames)):
+                with replacing(self._folder / name) as part:
+                    part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+            if line:
+                with open(self._folder / LIVE_HISTORY, "a", encoding="utf-8") as file:
+                    file.write(line)
+        except (OSError, HitfinderError) as error:
+            # What cannot be told must not end what can be measured.
+            log.warning("the status cannot be written: %s", error)
+
+    def _told(self, now: float, ledger: Mapping[str, Any]) -> dict[str, Any]:
+        self._rates.append((now, ledger["received"], ledger["processed"]))
+        while now - self._rates[0][0] > RATE_OVER_S:
+            self._rates.popleft()
+        then = self._rates[0]
+        seconds = max(now - then[0], EVERY_S)
+        hits = [one[3] for one in self._last]
+        delays = [one[6] for one in self._last]
+        middle, most = np.percentile(delays, [50, 99]) if delays else (None, None)
+        return {
+            "version": 1,
+            "state": self.state,
+            **self._about,
+            "started": round(self._started, 3),
+            "updated": round(now, 3),
+            "counts": dict(self._counts),
+            "rates": {
+                "received_per_second": round((ledger["received"] - then[1]) / seconds, 3),
+                "processed_per_second": round((ledger["processed"] - then[2]) / seconds, 3),
+                "hits_of_last_100": _share(hits[-100:]),
+                "hits_of_last_1000": _share(hits),
+            },
+            "delays_s": {
+                "median": None if middle is None else round(float(middle), 3),
+                "p99": None if most is None else round(float(most), 3),
+            },
+            "static_pixels": self.static_pixels,
+            "ledger": dict(ledger),
+            "messages": self._messages(),
+        }
+
+    def _line(self, now: float, ledger: Mapping[str, Any]) -> str:
+        said = {"time": round(now, 3), "received": ledger["received"]}
+        said |= {name: self._counts[name] for name in ("processed", "hits", "peaks")}
+        said |= {name: ledger[name] for name in ("passed_over", "waiting")}
+        said["slowest_s"] = round(self._slowest_s, 3)
+        self._slowest_s = 0.0
+        return json.dumps(said) + "\n"
+
+
+def _share(hits: list[bool]) -> float | None:
+    return round(sum(hits) / len(hits), 4) if hits else None

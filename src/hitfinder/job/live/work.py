@@ -1,0 +1,179 @@
+"""What a worker does with frames as they came: unpack, search, and keep the hits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import SourceError
+from hitfinder.export.cxi import write_cxi
+from hitfinder.export.hits import Hit
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.simplon.images import DAMAGED, PackedFrame
+from hitfinder.io.source import FrameRef, FrameSource
+from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork
+from hitfinder.results.chunk import ChunkResult
+
+SHARDS = "shards"
+"""Folder of the hits that were found so far."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LiveChunk:
+    """Frames that came one after another: a task.
+
+    Attributes
+    ----------
+    first, stop : int
+        Number of the first frame, and the one after the last.
+    images : dict of int to PackedFrame or str
+        Frames by number, rising, or what is wrong with them.
+    others : dict of int to tuple of str
+        Status of the frames that are not there, and what is to be said of them.
+    """
+
+    first: int
+    stop: int
+    images: Mapping[int, PackedFrame | str]
+    others: Mapping[int, tuple[str, str]]
+
+    def __str__(self) -> str:
+        return f"frames {self.first} to {self.stop - 1}"
+
+    def without_results(self, status: str, problem: str) -> ChunkResult:
+        """Return rows of one status for the frames that are there, and those of the others."""
+        result = ChunkResult.without_results(list(self.images), status, problem)
+        return self.with_others(result)
+
+    def with_others(self, result: ChunkResult) -> ChunkResult:
+        """Add the rows of the frames that are not there."""
+        kinds: dict[tuple[str, str], list[int]] = {}
+        for number, kind in self.others.items():
+            kinds.setdefault(kind, []).append(number)
+        for (status, problem), numbers in kinds.items():
+            result.merge(ChunkResult.without_results(numbers, status, problem))
+        return result
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveWork:
+    """The work on any `LiveChunk`; see `hitfinder.executors.contract.Work`.
+
+    Attributes
+    ----------
+    search : ChunkWork
+        How peaks are found.
+    folder : Path
+        Folder of the run.
+    file : str
+        File that will hold the frames, as tables are to name it.
+    """
+
+    search: ChunkWork
+    folder: Path
+    file: str
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[LiveChunk], ChunkResult]]:
+        """Return a function that finds the peaks in a chunk and keeps its hits."""
+        finder = ChunkFinder(self.search)
+
+        def find(chunk: LiveChunk) -> ChunkResult:
+            images, result = self._unpacked(chunk)
+            numbers = list(images)
+            found = finder.find(Chunk(numbers, chunk.first, tuple(images.values())))
+            hits = list(_hits(found))
+            if hits:
+                shape, dtype = self.search.shape, self.search.dtype
+                source = ChunkFrames(self.file, images, shape, dtype)
+                shard = shard_path(self.folder, chunk.first)
+                write_cxi(shard, source, self.search.geometry, hits, copy_frames=True)
+            found.merge(result)
+            return chunk.with_others(found)
+
+        yield find
+
+    def _unpacked(self, chunk: LiveChunk) -> tuple[dict[int, NDArray], ChunkResult]:
+        """Return the frames that could be unpacked, and rows for those that could not."""
+        images, damaged = {}, ChunkResult()
+        for number, image in chunk.images.items():
+            problem = image if isinstance(image, str) else ""
+            if not isinstance(image, str):
+                try:
+                    counts = image.unpacked()
+                except SourceError as error:
+                    problem = str(error)
+                else:
+                    problem = self._misfit(counts)
+            if problem:
+                damaged.merge(ChunkResult.without_results([number], DAMAGED, problem))
+            else:
+                images[number] = counts
+        return images, damaged
+
+    def _misfit(self, counts: NDArray) -> str:
+        if counts.shape == self.search.shape and counts.dtype == self.search.dtype:
+            return ""
+        return (
+            f"the frame is {counts.shape} {counts.dtype}, the series {self.search.shape} "
+            f"{self.search.dtype}"
+        )
+
+
+def shard_path(folder: Path, first: int) -> Path:
+    """Return where the hits of a chunk are kept."""
+    return folder / SHARDS / f"hits-{first:09d}.cxi"
+
+
+def _hits(found: ChunkResult) -> Iterator[Hit]:
+    ends = np.cumsum(found.rows["n_peaks"])
+    for row in np.flatnonzero(found.rows["hit"]):
+        peaks = found.peaks[ends[row] - found.rows["n_peaks"][row] : ends[row]]
+        yield Hit(int(found.frames[row]), peaks, found.rows[row])
+
+
+class ChunkFrames(FrameSource):
+    """Some frames of a series, by their numbers in it; all have a place.
+
+    Parameters
+    ----------
+    file : str
+        File that will hold the frames.
+    images : dict of int to ndarray
+        Those that are there.
+    shape, dtype
+        Of every frame.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        images: Mapping[int, NDArray],
+        shape: tuple[int, int],
+        dtype: np.dtype,
+    ) -> None:
+        self._file, self._images = file, images
+        self.shape, self.dtype = shape, dtype
+
+    def __len__(self) -> int:
+        return max(self._images, default=-1) + 1
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Copy one frame; see `FrameSource.read`."""
+        frame = self.buffer(out)
+        frame[...] = self._images[index]
+        return frame
+
+    def ref(self, index: int) -> FrameRef:
+        """Return where the frame will be kept."""
+        return FrameRef(self._file, f"//{index}")
+
+
+def masked(geometry: Geometry, mask: NDArray[np.bool_]) -> Geometry:
+    """Return a geometry with more pixels masked."""
+    return dataclasses.replace(geometry, detector=geometry.detector.with_mask(mask))

@@ -1,0 +1,242 @@
+"""Live runs of whole processes: a simulated detector, or files that come, and the folder left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+import hitfinder as hf
+from hitfinder.errors import HitfinderError
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.ledger import open_ends
+from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
+from hitfinder.io.write import NexusWriter
+from hitfinder.job.live.live import live
+
+SHAPE, N = (96, 100), 24
+OPTIONS = {"finder": "likelihood", "workers": 1, "longest_wait_s": 600.0}
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory):
+    """Frames of which every other one has spots, in files as a detector writes them."""
+    rng = np.random.default_rng(3)
+    geometry = Geometry.flat(SHAPE, 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+    path = tmp_path_factory.mktemp("frames") / "run7_master.h5"
+    with NexusWriter(path, geometry, np.uint16) as writer:
+        for number in range(N):
+            frame = rng.poisson(0.05, SHAPE).astype(np.uint16)
+            if number % 2 == 0:
+                frame[rng.integers(5, 90, 8), rng.integers(5, 90, 8)] += 30
+            writer.write(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def offline(master, tmp_path_factory):
+    """The same frames by `run`, with nothing learnt, which depends on when frames come."""
+    out = tmp_path_factory.mktemp("offline") / "out"
+    return hf.run(master, out, finder="likelihood", workers=1, hot_pixel_frames=0)
+
+
+def send(master, detector):
+    """Start a detector in a process of its own; return it and its address."""
+    sender = StreamSender("tcp://127.0.0.1:*")
+
+    def run():
+        with hf.open(master) as source:
+            send_stream(source, detector, sender, timeout_s=60)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, sender
+
+
+def run_live(master, out, detector, **options):
+    thread, sender = send(master, detector)
+    try:
+        return list(live(sender.address, out, timeout_s=60, **OPTIONS | options))
+    finally:
+        thread.join()
+        sender.close(linger_ms=0)
+
+
+@pytest.mark.parametrize("protocol", ["v1", "stream2"])
+def test_a_stream_leaves_the_folder_of_a_run(master, offline, tmp_path, protocol):
+    detector = SimulatedDetector(protocol, 500)
+    out = tmp_path / "out"
+    (run,) = run_live(
+        master, out, detector, stop_at_end=True, protocol=protocol, hot_pixel_frames=0
+    )
+    assert run.summary.complete
+    assert (run.summary.frames, run.summary.processed) == (N, N)
+    others = ["file", "seconds"]
+    assert str(run.frames.drop_columns(others)) == str(offline.frames.drop_columns(others))
+    assert run.peaks.equals(offline.peaks)
+    assert run.frames["event"].to_pylist() == [f"//{number}" for number in range(N)]
+    assert {path.name for path in out.iterdir()} == {
+        *(path.name for path in offline.folder.iterdir()),
+        *("frames.h5", "live.json", "live-frames.json", "live-history.jsonl"),
+    }
+    with hf.open(master) as source, h5py.File(out / "hits.cxi") as hits:
+        numbers = hits["/entry_1/result_1/frame"][()]
+        assert len(numbers) == run.summary.hits == offline.summary.hits
+        for row, number in enumerate(numbers):
+            np.testing.assert_array_equal(hits["/entry_1/data_1/data"][row], source[int(number)])
+    about = json.loads((out / "run.json").read_bytes())
+    theirs = json.loads((offline.folder / "run.json").read_bytes())
+    assert about["live"]["ended"] == "end"
+    assert open_ends(about["live"]["ledger"]) == []
+    assert about["live"]["ledger"]["written"] == N
+    assert {*about} == {*theirs, "live"}
+    for name in ("photon_energy_ev", "camera_length_m", "shape", "masked_pixels"):
+        assert about["geometry"][name] == pytest.approx(theirs["geometry"][name])
+    # The run can be gone on with as any other.
+    with hf.open(run.inputs) as kept:
+        np.testing.assert_array_equal(kept[int(numbers[0])].shape, SHAPE)
+    check_status(out, run)
+
+
+def check_status(out, run):
+    told = json.loads((out / "live.json").read_bytes())
+    assert told["state"] == "finished"
+    assert told["counts"] == {
+        "frames": N,
+        "processed": N,
+        "hits": run.summary.hits,
+        "peaks": run.summary.peaks,
+    }
+    assert open_ends(told["ledger"]) == []
+    last = json.loads((out / "live-frames.json").read_bytes())
+    assert sorted(last["number"]) == list(range(N))
+    assert sum(last["hit"]) == run.summary.hits
+    lines = (out / "live-history.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["processed"] == N
+
+
+def test_each_series_has_its_folder_whatever_goes_wrong(master, tmp_path):
+    faults = ("garbage", "gap", "damage", "duplicate", "repeat-end", "stale")
+    detector = SimulatedDetector("stream2", 500, n_series=2, faults=faults)
+    thread, sender = send(master, detector)
+    runs = []
+    try:
+        for run in live(sender.address, tmp_path / "out", timeout_s=60, **OPTIONS):
+            runs.append(run)
+            if len(runs) == 2:
+                break
+    finally:
+        thread.join()
+        sender.close(linger_ms=0)
+    assert [run.folder.name for run in runs] == ["series_000001", "series_000002"]
+    for run in runs:
+        about = json.loads((run.folder / "run.json").read_bytes())["live"]
+        ledger = about["ledger"]
+        assert open_ends(ledger) == []
+        assert ledger["not_received"] == 5
+        assert ledger["processed"] + ledger["damaged"] == N - 5
+        # The last one is lost too, but nobody knows whether it was ever taken.
+        assert run.summary.by_status == {"ok": N - 5, "not-received": 4}
+        assert about["messages"]["malformed"] > 0
+
+
+def test_what_is_damaged_has_its_row(master, tmp_path):
+    detector = SimulatedDetector("v1", 500, faults=("damage", "huge"))
+    (run,) = run_live(master, tmp_path / "out", detector, stop_at_end=True)
+    ledger = json.loads((run.folder / "run.json").read_bytes())["live"]["ledger"]
+    assert ledger["damaged"] == 5
+    assert open_ends(ledger) == []
+    assert run.summary.by_status == {"ok": N - 5, "damaged": 5}
+
+
+def test_what_is_static_is_learnt_on_the_way(tmp_path):
+    rng = np.random.default_rng(3)
+    frames = rng.poisson(0.05, (N * 4, *SHAPE)).astype(np.uint16)
+    frames[:, 40, 41] += 20
+    np.save(tmp_path / "frames.npy", frames)
+    detector = SimulatedDetector("stream2", 500)
+    given = {"photon_energy_ev": 6000, "camera_length_m": 0.05, "pixel_size_um": 75}
+    (run,) = run_live(
+        tmp_path / "frames.npy", tmp_path / "out", detector, stop_at_end=True, **given
+    )
+    hit = np.array(run.frames["hit"].to_pylist())
+    assert hit[:16].mean() > 0.5
+    assert hit[-32:].mean() < 0.1
+    about = json.loads((run.folder / "run.json").read_bytes())
+    assert about["geometry"]["static_pixels"] >= 1
+
+
+def test_a_header_that_does_not_tell_enough_is_said(master, tmp_path):
+    detector = SimulatedDetector("stream2", 500, faults=("drop-header",))
+    with pytest.raises(HitfinderError, match="no detector is known"):
+        run_live(master, tmp_path / "out", detector, stop_at_end=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == []
+
+
+def test_nothing_that_comes_is_said(tmp_path):
+    sender = StreamSender("tcp://127.0.0.1:*")
+    with pytest.raises(HitfinderError, match=r"nothing came for 0.3 s; so far: .*no message"):
+        list(live(sender.address, tmp_path / "out", timeout_s=0.3))
+    sender.close(linger_ms=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_other_protocol_is_said(master, tmp_path):
+    detector = SimulatedDetector("v1", 500)
+    with pytest.raises(HitfinderError, match="speaks v1, stream2 was expected"):
+        run_live(master, tmp_path / "out", detector, protocol="stream2")
+
+
+def test_files_that_come_into_a_folder(master, offline, tmp_path):
+    folder = tmp_path / "coming"
+    folder.mkdir()
+    with hf.open(master) as source:
+        for number in range(0, N, 4):
+            np.save(folder / f"frames_{number:03d}.npy", source[number : number + 4])
+    (folder / "broken.npy").write_bytes(b"no frames")
+    given = {"photon_energy_ev": 6000, "camera_length_m": 0.05, "pixel_size_um": 75}
+    options = OPTIONS | given | {"hot_pixel_frames": 0}
+    (run,) = live(folder, tmp_path / "out", stop_at_end=True, timeout_s=5, **options)
+    hits = np.array(run.frames["hit"].to_pylist())
+    assert hits.sum() == offline.summary.hits
+    assert run.summary.by_status == {"ok": N, "damaged": 1}
+
+
+def test_a_master_that_is_there(master, offline, tmp_path):
+    options = OPTIONS | {"hot_pixel_frames": 0}
+    (run,) = live(master, tmp_path / "out", stop_at_end=True, timeout_s=2, **options)
+    assert run.frames["hit"].to_pylist() == offline.frames["hit"].to_pylist()
+
+
+def test_sigterm_writes_what_was_found(master, tmp_path):
+    out = tmp_path / "out"
+    thread, sender = send(master, SimulatedDetector("stream2", 500, faults=("no-end",)))
+    command = [sys.executable, "-m", "hitfinder", "live", sender.address, "--out", str(out)]
+    options = ["--stop-at-end", "--finder", "likelihood", "-j", "1", "--max-delay", "600"]
+    process = subprocess.Popen([*command, *options], env=os.environ, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            if json.loads((out / "live.json").read_bytes())["counts"]["processed"] == N:
+                break
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.05)
+    assert list((out / "shards").glob("hits-*.cxi")), "hits are kept before the run ends"
+    process.send_signal(signal.SIGTERM)
+    stderr = process.communicate(timeout=60)[1].decode()
+    thread.join()
+    sender.close(linger_ms=0)
+    assert process.returncode == 130, stderr
+    run = hf.open_run(out)
+    assert not run.summary.complete
+    assert run.summary.processed == N
+    assert json.loads((out / "live.json").read_bytes())["state"] == "interrupted"
+    assert (out / "report.html").exists()
+    assert "Traceback" not in stderr
