@@ -138,12 +138,21 @@ def test_crystfel_merges_the_stream(found, tmp_path, model):
         assert measured == found.n_reflections
 
 
+def test_the_report_tells_of_intensities(run, found):
+    page = run.report.read_text(encoding="utf-8")
+    assert page.count('<section id="intensities">') == 1
+    assert f"Reflections of {N} frames" in page
+    assert "completeness in every shell" in page
+    assert "the slope is a B factor of" in page
+
+
 def test_intensities_can_be_left_off(run, found):
     shutil.copytree(run.folder, run.folder.parent / "other", dirs_exist_ok=True)
     other = run.folder.parent / "other"
     again = hf.index(other, CELL, space_group=GROUP, overwrite=True, intensities=False)
     assert again.n_reflections == 0
     assert not again.stream.exists()
+    assert '<section id="intensities">' not in (other / "report.html").read_text(encoding="utf-8")
     with pytest.raises(hf.HitfinderError, match="no reflections were measured"):
         _ = again.reflections
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from hitfinder.atomic import replacing
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.errors import SourceError
@@ -25,10 +26,13 @@ from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.intensities.measure import measure, spread_evidence
 from hitfinder.indexing.intensities.prediction import ReflectionModel
+from hitfinder.indexing.intensities.statistics import by_shell
 from hitfinder.indexing.known.background import background_image
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.job.index_pixels import frames_of, nearly
 from hitfinder.progress import Advance
+from hitfinder.report.intensities import intensities_part
+from hitfinder.report.summary import renewed
 from hitfinder.results.hits import HITS_CXI, HITS_GEOM, PEAKS, hit_rows
 from hitfinder.results.run import REFLECTIONS, STREAM, Run
 
@@ -218,7 +222,22 @@ def measure_reflections(
                 n_frames, n_crystals = n_frames + 1, n_crystals + len(found)
                 stream.add(output.frame(outcome.task, [one for one, _ in found], n_frames))
             advance(1)
+    _report(run, lattice, n_frames)
     return MeasuredRun(n_frames, n_crystals, table.rows, spread)
+
+
+def _report(run: Run, lattice: Lattice, n_frames: int) -> None:
+    """Tell of the intensities in the report of the run, if it has one."""
+    if not run.report.exists():
+        return
+    table = run.reflections
+    names = ("intensity", "sigma", "weight", "expected")
+    columns = [table[name].to_numpy().astype(float) for name in names]
+    hkl = np.stack([table[name].to_numpy() for name in "hkl"], 1)
+    part = intensities_part(by_shell(lattice, hkl, *columns), n_frames)
+    page = run.report.read_text(encoding="utf-8")
+    with replacing(run.report) as part_file:
+        part_file.write_text(renewed(page, part), encoding="utf-8")
 
 
 def _chosen_spread(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hitfinder.atomic import replacing
 from hitfinder.crystal.lattice import Lattice
+from hitfinder.report.intensities import intensities_part
 from hitfinder.report.summary import indexing_part, renewed, verdict_part
 from hitfinder.report.verdict import Evidence, IndexRate, judge
 from hitfinder.results.run import REPORT, RUN
@@ -46,7 +47,8 @@ def judge_again(folder: Path, rate: IndexRate, lattice: Lattice) -> None:
         part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if not (folder / REPORT).exists():
         return
-    parts = verdict_part(run["verdict"]), indexing_part(rate, lattice)
+    # Intensities of an earlier indexing are gone; those of this one are told when measured.
+    parts = verdict_part(run["verdict"]), indexing_part(rate, lattice), intensities_part()
     page = (folder / REPORT).read_text(encoding="utf-8")
     with replacing(folder / REPORT) as part:
         part.write_text(renewed(page, *parts), encoding="utf-8")

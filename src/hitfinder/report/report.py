@@ -17,6 +17,7 @@ from hitfinder.report import charts
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.doubts import doubts_section
+from hitfinder.report.intensities import intensities_part
 from hitfinder.report.numbers import number
 from hitfinder.report.page import page, section, side_by_side, table
 from hitfinder.report.pictures import GalleryFrame, picture
@@ -76,7 +77,13 @@ class Report:
         if len(names) > 1:
             title += f" and {len(names) - 1} more"
         parts = [verdict_part(self.run["verdict"]), cards(self.run, self.collected)]
-        parts += [indexing_part(), self._overview(), self._patterns(), self._gallery()]
+        parts += [
+            indexing_part(),
+            intensities_part(),
+            self._overview(),
+            self._patterns(),
+            self._gallery(),
+        ]
         parts += [doubts_section(self.run.get("doubts", {}), self.collected.by_doubt)]
         parts += [static_section(self.run["static"], self.view, self.image)]
         parts += [self._problems(), self._settings()]

@@ -36,13 +36,13 @@ def verdict_part(told: Mapping[str, Any]) -> str:
         f'<section id="verdict" class="verdict {word}"><h2>Verdict: {word}</h2>'
         f'<p class="note">{escape(MEANING[word])}</p><ul>{reasons}</ul></section>'
     )
-    return _marked("verdict", body)
+    return marked("verdict", body)
 
 
 def indexing_part(rate: IndexRate | None = None, lattice: Lattice | None = None) -> str:
     """Return what indexing found, as a part that `renewed` can replace; nothing without a rate."""
     if rate is None or lattice is None or not rate.searched:
-        return _marked("indexing", "")
+        return marked("indexing", "")
     low, high = (100 * float(end) for end in wilson_interval(rate.indexed, rate.searched, 0.68))
     share = f"{100 * rate.indexed / rate.searched:.3g} %"
     interval = f"index rate (68\u00a0%: {number(low, 2)}\u00a0–\u00a0{number(high, 2)}\u00a0%)"
@@ -53,7 +53,7 @@ def indexing_part(rate: IndexRate | None = None, lattice: Lattice | None = None)
         card(f"{lattice.system} {lattice.centring}", f"unit cell {_lengths(lattice)}"),
     )
     body = f'<h2>Indexing</h2><div class="cards">{"".join(cards)}</div>'
-    return _marked("indexing", f'<section id="indexing">{body}</section>')
+    return marked("indexing", f'<section id="indexing">{body}</section>')
 
 
 def _lengths(lattice: Lattice) -> str:
@@ -76,7 +76,8 @@ def renewed(page: str, *parts: str) -> str:
     return page
 
 
-def _marked(name: str, body: str) -> str:
+def marked(name: str, body: str) -> str:
+    """Return markup as a part that `renewed` can replace."""
     return f"<!--{name}-->{body}<!--/{name}-->"
 
 

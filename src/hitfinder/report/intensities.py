@@ -1,0 +1,74 @@
+"""What a report says of measured intensities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from hitfinder.indexing.intensities.statistics import COMPLETE, ShellStatistics
+from hitfinder.report.axes import Chart, mark
+from hitfinder.report.numbers import number
+from hitfinder.report.page import section, table
+from hitfinder.report.summary import marked
+
+_SHELL_COLUMNS = (
+    *("resolution (Å)", "measured", "completeness", "multiplicity", "I/σ", "I/σ merged"),
+    *("as expected", "frames for 99 %"),
+)
+
+
+def intensities_part(shells: Sequence[ShellStatistics] = (), frames: int = 0) -> str:
+    """Return what was measured, as a part that `renewed` can replace; nothing without shells.
+
+    Parameters
+    ----------
+    shells : sequence of ShellStatistics
+        Coarse resolution first.
+    frames : int
+        Frames that were measured.
+    """
+    if not shells:
+        return marked("intensities", "")
+    rows = [
+        (
+            f"{shell.d_max_a:.2f} – {shell.d_min_a:.2f}",
+            number(shell.measured),
+            f"{100 * shell.completeness:.3g} %",
+            f"{shell.multiplicity:.2g}",
+            f"{shell.i_over_sigma:.2g}",
+            f"{shell.merged_i_over_sigma:.2g}",
+            f"{shell.correlation:.2f}" if math.isfinite(shell.correlation) else "–",
+            number(math.ceil(shell.frames_needed(frames))),
+        )
+        for shell in shells
+    ]
+    most = max(shell.frames_needed(frames) for shell in shells)
+    note = (
+        f"Reflections of {number(frames)} frames. {100 * COMPLETE:.0f} % completeness in every "
+        f"shell takes about {number(math.ceil(most))} indexed frames, by the "
+        "symmetry of the lattice. “As expected” is the correlation with the structure, if known."
+    )
+    content = table(_SHELL_COLUMNS, rows, set(range(1, 8))) + _wilson_plot(shells)
+    return marked("intensities", section("intensities", "Intensities", content, note))
+
+
+def _wilson_plot(shells: Sequence[ShellStatistics]) -> str:
+    """Wilson plot: the logarithm falls off as 2 B sin²θ/λ²."""
+    x = np.array([(1 / shell.d_max_a**2 + 1 / shell.d_min_a**2) / 8 for shell in shells])
+    y = np.array([shell.wilson for shell in shells])
+    good = np.isfinite(y)
+    if good.sum() < 2:
+        return ""
+    x, y = x[good], y[good]
+    b_factor = -float(np.polyfit(x, y, 1)[0]) / 2
+    return Chart(
+        "wilson",
+        f"Wilson plot of the measured intensities, with an overall B factor of {b_factor:.2g} Å²",
+        lambda axes: axes.plot(x, y, **mark("line")),
+        (0.0, float(x.max()) * 1.05),
+        (float(y.min()) - 0.3, float(y.max()) + 0.3),
+        f"sin²θ/λ² (Å⁻²); the slope is a B factor of {b_factor:.2g} Å²",
+        "ln(mean I / protein at rest)",
+    ).html()
