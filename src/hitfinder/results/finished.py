@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hitfinder import atomic
 from hitfinder.errors import ConfigError
 from hitfinder.export.hits import RESULT
-from hitfinder.finding.peaks import PEAK_DTYPE
+from hitfinder.finding.peaks import PEAK_DTYPE, doubtful
 from hitfinder.results.chunk import FRAME_DTYPE, OK, SUPPORT_DTYPE, ChunkResult, Counts
 from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, PEAKS
 from hitfinder.results.totals import Totals
@@ -143,8 +143,13 @@ class FinishedResults:
         ends = np.cumsum(rows["n_peaks"])
         for row, frame in enumerate(frames):
             brightest = self.maxima.get(int(frame))
-            if brightest is not None and len(brightest) == rows["n_peaks"][row]:
-                peaks["maximum"][ends[row] - len(brightest) : ends[row]] = brightest
+            if brightest is None:
+                continue
+            own = peaks[ends[row] - rows["n_peaks"][row] : ends[row]]
+            # Files for CrystFEL may leave out the doubtful ones.
+            handed_on = np.ones(len(own), bool) if len(brightest) == len(own) else ~doubtful(own)
+            if handed_on.sum() == len(brightest):
+                own["maximum"][handed_on] = brightest
         return ChunkResult(frames, rows, peaks)
 
     def _decide(self, chunk: ChunkResult) -> None:
