@@ -175,7 +175,7 @@ def kill_workers():
                 since = seen.setdefault(worker, time.monotonic())
                 busy = worker.is_ready and worker.ticket is not None
                 ripe = busy if delay_s is None else time.monotonic() - since >= delay_s
-                if ripe and worker not in killed:
+                if ripe and worker not in killed and len(killed) < most:
                     worker.process.kill()
                     killed.append(worker)
 

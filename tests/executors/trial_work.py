@@ -53,7 +53,8 @@ class Trial:
         if word == "odd":
             raise OddError(lambda: number)
         if word == "sleep" or (word == "sleep once" and not once.exists()):
-            once.touch()
+            if word == "sleep once":
+                once.touch()
             try:
                 time.sleep(60)
             finally:

@@ -13,6 +13,7 @@ FRAME_NAMES = [
     "event",
     "status",
     "hit",
+    "doubt",
     "score",
     "n_peaks",
     "peaks_left_out",
@@ -36,6 +37,7 @@ def frames(n, start=0):
         [
             ("status", "U16"),
             ("hit", "?"),
+            ("doubt", "U16"),
             ("score", "f8"),
             ("n_peaks", "i4"),
             ("peaks_left_out", "?"),

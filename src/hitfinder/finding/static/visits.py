@@ -13,6 +13,7 @@ from scipy import ndimage
 from hitfinder.finding.poisson import critical_counts
 from hitfinder.finding.result import Proposal
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.score import chance_peaks, expected_beyond
 from hitfinder.finding.sharp import is_sharp
 
 VISIT_DTYPE = np.dtype(
@@ -82,12 +83,13 @@ class Visits:
         )  # fmt: skip
         lit = np.zeros(n, VISIT_DTYPE) if n < _MOST else np.zeros(0, VISIT_DTYPE)
         lit["pixel"], lit["level"], lit["sharp"], lit["photons"] = found[: len(lit)].T
-        sure = proposed.log_expected <= 0
-        at = proposed.peaks[sure]
+        at, log_expected = _in_pieces(proposed, rings)
+        sure = log_expected <= 0
+        at, log_expected = at[sure], log_expected[sure]
         peaks = np.zeros(len(at), VISIT_DTYPE)
         peaks["pixel"] = at["ss"].astype(int) * rings.index.shape[1] + at["fs"].astype(int)
         peaks["level"], peaks["photons"] = PEAK, at["photons"]
-        peaks["log_expected"] = proposed.log_expected[sure]
+        peaks["log_expected"] = log_expected
         table = np.concatenate([lit, peaks])
         table["frame"] = frame
         return Visits(frames, table)
@@ -115,6 +117,22 @@ class Visits:
             mask.ravel()[self.table["pixel"]],
         )
         return Visits(self.frames, self.table[~hidden])
+
+
+def _in_pieces(proposed: Proposal, rings: Rings) -> tuple[NDArray[np.void], NDArray[np.float64]]:
+    """Return the peaks, and the log of the chance peaks expected at or beyond each.
+
+    Those that were put together from pieces are given as these: the middle of a long streak of
+    light is here and there from frame to frame, its pieces are all over its place.
+    """
+    chance = chance_peaks(proposed.profile, rings.n_pixels)
+    whole = np.ones(len(proposed.peaks), bool)
+    whole[proposed.piece_of] = False
+    of_pieces = expected_beyond(proposed.pieces["log_p"].astype(float), chance)
+    return (
+        np.concatenate([proposed.peaks[whole], proposed.pieces]),
+        np.concatenate([proposed.log_expected[whole], of_pieces]),
+    )
 
 
 @njit(cache=True, nogil=True)
