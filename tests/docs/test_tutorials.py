@@ -16,7 +16,7 @@ MODULE = re.compile(r'^```python title="([\w.]+)"\n(.*?)^```', re.DOTALL | re.MU
 NOT_OURS = ("indexamajig",)
 """Programs of others, which need not be there."""
 
-LONG = ("crystfel", "finder", "plan")
+LONG = ("crystfel", "finder", "plan", "report")
 """Tutorials that take more than a few seconds."""
 
 

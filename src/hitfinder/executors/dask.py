@@ -34,6 +34,8 @@ NO_WORKER_S = 30.0
 _LOOK_AGAIN_S = 0.5
 _ASK_AGAIN_S = 0.02
 _FINDING_WORK_S = 10.0
+_left: set[str] = set()
+"""Names of the work that this process, a worker, has left."""
 
 
 class Dask:
@@ -218,6 +220,7 @@ class _Desk(WorkerPlugin):
 
     def teardown(self, worker: distributed.Worker) -> None:
         """Leave the work; by an exception if it was cut short."""
+        _left.add(self.name)
         if self.is_cut_short:
             with contextlib.suppress(_CutShortError):
                 error = _CutShortError()
@@ -242,6 +245,8 @@ def _desk(worker: distributed.Worker, name: str) -> _Desk:
     # A worker that has just come may be given a task while its plugins are still on their way.
     until = time.monotonic() + _FINDING_WORK_S
     while name not in worker.plugins and time.monotonic() < until:
+        if name in _left:
+            raise HitfinderError("the work was cut short")
         time.sleep(0.01)
     return cast("_Desk", worker.plugins[name])
 

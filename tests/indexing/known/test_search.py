@@ -112,6 +112,7 @@ def test_the_likelihood_ratio_is_that_of_the_pixels(crystal, finder, simulator):
         assert value == pytest.approx(ratio.sum(), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_weak_crystals_are_found_and_blanks_are_not(simulator, crystal, finder):
     blank = simulated(blank_fraction=1.0)
     best = [search(crystal, *seen(finder, blank.frame(k).counts)) for k in range(6)]
