@@ -114,6 +114,7 @@ def test_run_uses_the_reader_the_finder_and_the_output(hitfinder, frames, tmp_pa
     assert "5 peaks of the run" in drawn
 
 
+@pytest.mark.slow
 def test_both_can_be_named_without_being_registered(hitfinder, frames, tmp_path):
     text = (EXAMPLE / "src/hitfinder_example/finder.py").read_text()
     (tmp_path / "mine.py").write_text(text.replace("SigmaFinder", "Finder"))

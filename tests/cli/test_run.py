@@ -204,7 +204,7 @@ def test_a_killed_run_is_completed(series, done, hitfinder, gone, tmp_path):
     )
 
 
-@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("signal", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_an_interrupted_run_leaves_valid_results(series, done, hitfinder, tmp_path, signal):
     out = tmp_path / "out"
     ended = stopped(series, out, signal, 17)

@@ -114,7 +114,7 @@ def test_a_bad_frame_costs_only_itself(odd, alone, tmp_path, two):
     assert values == [os.environ.get(name, value) for name, value in ENVIRONMENT.items()]
 
 
-@pytest.mark.parametrize("kind", ["dies", "hangs"])
+@pytest.mark.parametrize("kind", ["dies", pytest.param("hangs", marks=pytest.mark.slow)])
 def test_a_frame_no_worker_survives_is_given_up_alone(odd, alone, tmp_path, caplog, kind):
     """A worker that hangs is not tried frame by frame: that could take for ever."""
     with Processes(2, hung_after_s=2.0) as executor:

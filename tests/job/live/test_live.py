@@ -172,6 +172,7 @@ def test_what_is_static_is_learnt_on_the_way(tmp_path):
     assert about["geometry"]["static_pixels"] >= 1
 
 
+@pytest.mark.slow
 def test_a_header_that_does_not_tell_enough_is_said(master, tmp_path):
     detector = SimulatedDetector("stream2", 500, faults=("drop-header",))
     with pytest.raises(HitfinderError, match="no detector is known"):
@@ -187,6 +188,7 @@ def test_nothing_that_comes_is_said(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_other_protocol_is_said(master, tmp_path):
     detector = SimulatedDetector("v1", 500)
     with pytest.raises(HitfinderError, match="speaks v1, stream2 was expected"):

@@ -54,6 +54,7 @@ def test_the_end_of_a_streak_is_true_without_a_position():
     assert np.isnan(found["d_fs"]).all()
 
 
+@pytest.mark.slow
 def test_the_same_number_gives_the_same_examples_in_any_process():
     alone = [draw_examples(5, k) for k in range(2)]
     spread = list(simulate_examples(5, 2, 2, lambda n: None))
