@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
-from hitfinder.errors import ConfigError, SourceError
+from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Done, Executor
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.finding.likelihood import LikelihoodFinder
@@ -23,7 +22,7 @@ from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.search import Hypothesis, search
-from hitfinder.io.source import FrameSource
+from hitfinder.job.crystalwork import CrystalWork
 from hitfinder.progress import Advance
 from hitfinder.results.run import Run
 
@@ -35,9 +34,6 @@ NEAR_SCORE = 0.3
 
 CHANCE_FRAMES = 24
 """Frames that are scrambled, to learn what chance does."""
-
-_SAME_BEAM = 1e-3
-"""Relative difference of energy or camera length up to which frames share a prepared crystal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,64 +57,27 @@ class PixelTask:
 
 
 @dataclasses.dataclass(frozen=True)
-class PixelWork:
-    """The work of indexing any frame; see `hitfinder.executors.contract.Work`.
+class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
+    """The work of indexing any frame."""
 
-    Attributes
-    ----------
-    source : FrameSource
-        Frames, in photons.
-    geometry : Geometry
-        With every mask of the run.
-    lattice : Lattice
-        Of the crystal.
-    factors : StructureFactors or None
-        Its |F|², if known.
-    bandwidth : float
-        Relative bandwidth of the beam, full width.
-    """
-
-    source: FrameSource
-    geometry: Geometry
-    lattice: Lattice
-    factors: StructureFactors | None
-    bandwidth: float
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[PixelTask], list[Hypothesis]]]:
-        """Return a function that indexes a frame."""
-        buffer = np.empty(self.source.shape, self.source.dtype)
-
-        def do(task: PixelTask) -> list[Hypothesis]:
-            try:
-                frame = self.source.read(task.frame, out=buffer)
-            except SourceError as error:
-                log.warning("%s", error)
-                return []
-            beam = nearly(task.photon_energy_ev), nearly(task.camera_length_m)
-            finder, crystal = self._prepared(*beam)
-            counts, rate = finder.counts_and_background(frame)
-            if task.scramble:
-                counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
-            return search(crystal, counts, background_image(counts, finder.rings, rate))
-
-        with self.source:
-            yield do
-
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as the worker
-    def _prepared(self, energy_ev: float, length_m: float) -> tuple[LikelihoodFinder, KnownCrystal]:
-        geometry = dataclasses.replace(
-            self.geometry, photon_energy_ev=energy_ev, camera_length_m=length_m
-        )
-        crystal = KnownCrystal.of(
+    def model(self, geometry: Geometry) -> KnownCrystal:
+        """Prepare for the crystal in a beam."""
+        return KnownCrystal.of(
             self.lattice, geometry, factors=self.factors, bandwidth=self.bandwidth
         )
-        return LikelihoodFinder(geometry), crystal
 
-
-def nearly(value: float) -> float:
-    """Round a value of the beam on a logarithmic scale, so that nearly equal beams are one."""
-    return float(np.exp(np.rint(np.log(value) / _SAME_BEAM) * _SAME_BEAM))
+    def look(
+        self,
+        task: PixelTask,
+        model: KnownCrystal,
+        finder: LikelihoodFinder,
+        counts: NDArray[np.int32],
+        rate: NDArray[np.float64],
+    ) -> list[Hypothesis]:
+        """Search a frame for the crystal."""
+        if task.scramble:
+            counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
+        return search(model, counts, background_image(counts, finder.rings, rate))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

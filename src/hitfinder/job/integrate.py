@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from hitfinder.atomic import replacing
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
-from hitfinder.errors import SourceError
 from hitfinder.executors.contract import Done, Executor
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.export import tables
@@ -28,8 +26,9 @@ from hitfinder.indexing.intensities.measure import measure, spread_evidence
 from hitfinder.indexing.intensities.prediction import ReflectionModel
 from hitfinder.indexing.intensities.statistics import by_shell
 from hitfinder.indexing.known.background import background_image
-from hitfinder.io.source import FrameRef, FrameSource
-from hitfinder.job.index_pixels import frames_of, nearly
+from hitfinder.io.source import FrameRef
+from hitfinder.job.crystalwork import CrystalWork
+from hitfinder.job.index_pixels import frames_of
 from hitfinder.progress import Advance
 from hitfinder.report.intensities import intensities_part
 from hitfinder.report.summary import renewed
@@ -74,73 +73,43 @@ class CrystalsTask:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeasuringWork:
-    """The work of measuring any frame; see `hitfinder.executors.contract.Work`.
+class MeasuringWork(CrystalWork[CrystalsTask, ReflectionModel, Any]):
+    """The work of measuring any frame.
 
     Its result is, for each crystal, the table and scale of `measure`; or, while the spread is to
-    be chosen, the evidence for each of `SPREADS_PX`. A frame that cannot be read has none.
+    be chosen, the evidence for each of `SPREADS_PX`.
 
     Attributes
     ----------
-    source : FrameSource
-        Frames, in photons.
-    geometry : Geometry
-        With every mask of the run.
-    lattice : Lattice
-        Of the crystals.
-    factors : StructureFactors or None
-        Their |F|², if known.
-    bandwidth : float
-        Relative bandwidth of the beam, full width.
     spread_px : float or None
         Standard deviation of spots about where they are predicted; None to choose one.
     """
 
-    source: FrameSource
-    geometry: Geometry
-    lattice: Lattice
-    factors: StructureFactors | None
-    bandwidth: float
     spread_px: float | None = None
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[CrystalsTask], list[Any]]]:
-        """Return a function that measures a frame."""
-        buffer = np.empty(self.source.shape, self.source.dtype)
-
-        def do(task: CrystalsTask) -> list[Any]:
-            try:
-                frame = self.source.read(task.frame, out=buffer)
-            except SourceError as error:
-                log.warning("%s", error)
-                return []
-            finder, model = self._prepared(
-                nearly(task.photon_energy_ev), nearly(task.camera_length_m)
-            )
-            counts, rate = finder.counts_and_background(frame)
-            background = background_image(counts, finder.rings, rate)
-            if self.spread_px is None:
-                return [
-                    spread_evidence(model.predict(task.axes[0], spread), counts, background)
-                    for spread in SPREADS_PX
-                ]
-            predicted = [model.predict(axes, self.spread_px) for axes in task.axes]
-            return measure(predicted, counts, background)
-
-        with self.source:
-            yield do
-
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as the worker
-    def _prepared(
-        self, energy_ev: float, length_m: float
-    ) -> tuple[LikelihoodFinder, ReflectionModel]:
-        geometry = dataclasses.replace(
-            self.geometry, photon_energy_ev=energy_ev, camera_length_m=length_m
-        )
-        model = ReflectionModel.of(
+    def model(self, geometry: Geometry) -> ReflectionModel:
+        """Prepare for the crystals in a beam."""
+        return ReflectionModel.of(
             self.lattice, geometry, factors=self.factors, bandwidth=self.bandwidth
         )
-        return LikelihoodFinder(geometry), model
+
+    def look(
+        self,
+        task: CrystalsTask,
+        model: ReflectionModel,
+        finder: LikelihoodFinder,
+        counts: NDArray[np.int32],
+        rate: NDArray[np.float64],
+    ) -> list[Any]:
+        """Measure the crystals of a frame."""
+        background = background_image(counts, finder.rings, rate)
+        if self.spread_px is None:
+            return [
+                spread_evidence(model.predict(task.axes[0], spread), counts, background)
+                for spread in SPREADS_PX
+            ]
+        predicted = [model.predict(axes, self.spread_px) for axes in task.axes]
+        return measure(predicted, counts, background)
 
 
 @dataclasses.dataclass(frozen=True)
