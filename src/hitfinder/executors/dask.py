@@ -60,7 +60,7 @@ class Dask:
         most_workers: int | None = None,
         cluster: contextlib.AbstractContextManager[Any] | None = None,
     ) -> None:
-        self._client, self._most_workers = client, most_workers
+        self._client, self._most_workers = client, most_workers or 0
         self._open = contextlib.ExitStack()
         if cluster is not None:
             self._open.push(cluster)
@@ -69,7 +69,7 @@ class Dask:
     @property
     def n_workers(self) -> int:
         """Tasks that are worked on at a time, at most."""
-        return max(self._most_workers or 0, sum(self._client.nthreads().values()), 1)
+        return max(self._most_workers, _n_threads(self._client), 1)
 
     def run(
         self,
@@ -82,17 +82,18 @@ class Dask:
         name = f"hitfinder-{uuid.uuid4()}"
         desk = _Desk(name, hitfinder.__version__, pickle.dumps(work, pickle.HIGHEST_PROTOCOL))
         line = TaskQueue(tasks, 2 * self.n_workers if ordered else None)
-        flow = _Submitted(self._client, name)
+        flow = _Submitted(self._client, name, self._most_workers)
         with self._errors():
             # Every worker gets the work once, those that come later too.
             self._client.register_plugin(desk, name)
         try:
-            flow.hand_out(line, self.n_workers)
+            with self._errors():
+                flow.hand_out(line)
             while not line.is_finished:
                 with self._errors():
                     flow.take_in(line, _ASK_AGAIN_S if line.is_waiting else _LOOK_AGAIN_S)
                     # Before the caller takes in what was done: no worker needs to wait for that.
-                    flow.hand_out(line, self.n_workers)
+                    flow.hand_out(line)
                 yield from line.outcomes()
         except BaseException:
             with contextlib.suppress(Exception):
@@ -125,15 +126,17 @@ class Dask:
 class _Submitted:
     """Tasks on their way to the workers, and what comes back."""
 
-    def __init__(self, client: distributed.Client, name: str) -> None:
-        self._client, self._name = client, name
+    def __init__(self, client: distributed.Client, name: str, most_workers: int) -> None:
+        self._client, self._name, self._most_workers = client, name, most_workers
         self._out: dict[distributed.Future, Ticket] = {}
         self._done: queue.SimpleQueue[distributed.Future] = queue.SimpleQueue()
         self._no_worker_since: float | None = None
         self._said = False
 
-    def hand_out(self, line: TaskQueue, most: int) -> None:
+    def hand_out(self, line: TaskQueue) -> None:
         """Submit tasks, as many as there may be workers: none waits behind another one's task."""
+        n_threads = _n_threads(self._client)
+        most = max(self._most_workers, n_threads, 1)
         while len(self._out) < most and (ticket := line.next()) is not None:
             future = self._client.submit(
                 _do,
@@ -144,7 +147,7 @@ class _Submitted:
             )
             self._out[future] = ticket
             future.add_done_callback(self._done.put)
-        self._tell_no_worker()
+        self._tell_no_worker(n_threads)
 
     def take_in(self, line: TaskQueue, timeout_s: float) -> None:
         """Wait for an outcome, and take in all that are there."""
@@ -174,8 +177,8 @@ class _Submitted:
         then = "trying again" if again else "so did the one before it"
         log.warning("a worker died (%s) at %s; %s", why, ticket.task, then)
 
-    def _tell_no_worker(self) -> None:
-        if not self._out or self._client.nthreads():
+    def _tell_no_worker(self, n_threads: int) -> None:
+        if not self._out or n_threads:
             self._no_worker_since = None
             return
         self._no_worker_since = self._no_worker_since or time.monotonic()
@@ -186,6 +189,11 @@ class _Submitted:
     def drop(self) -> None:
         """Take back what is not done."""
         self._client.cancel(list(self._out), force=True)
+
+
+def _n_threads(client: distributed.Client) -> int:
+    """Ask the scheduler how many tasks its workers can have in hand at this moment."""
+    return sum(client.nthreads().values())
 
 
 class _Desk(WorkerPlugin):
