@@ -6,6 +6,7 @@ as an entry point, and ``module:Class``. Nothing is imported before it is asked 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -14,7 +15,7 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hitfinder.errors import ConfigError, HitfinderError
@@ -60,6 +61,32 @@ class Registered:
     def is_ours(self) -> bool:
         """Whether it comes with this package."""
         return self.package == OURS
+
+    @contextlib.contextmanager
+    def answering(
+        self,
+        error_of: Callable[[str], HitfinderError],
+        *passed: type[Exception],
+    ) -> Iterator[None]:
+        """Turn what goes wrong in a block into an error that says whose fault it is.
+
+        Errors of this package's own kind pass, and so does everything if the name is ours: that is
+        a fault to be reported with its traceback.
+
+        Parameters
+        ----------
+        error_of : callable
+            Given ``Type: message`` of what was raised, makes the error to raise instead.
+        *passed : type
+            Further exceptions that pass.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.is_ours or isinstance(error, (HitfinderError, *passed)):
+                raise
+            log.debug("%s", self.name, exc_info=True)
+            raise error_of(f"{type(error).__name__}: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)

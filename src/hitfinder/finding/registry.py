@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Unpack
 
@@ -10,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder import config
-from hitfinder.errors import ConfigError, HitfinderError
+from hitfinder.errors import ConfigError
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.plugins import Registry
-
-log = logging.getLogger(__name__)
 
 FINDERS = Registry(
     "finder",
@@ -52,16 +49,11 @@ def make_finder(geometry: Geometry, settings: FinderSettings, cls: type | None =
     build = cls or FINDERS.load(name)
     _check_options(name, getattr(build, "OPTIONS", {}), settings.options)
     found = FINDERS.find(name)
-    try:
+    hint = f"It is from {found.origin}."
+    with found.answering(
+        lambda why: ConfigError(f"finder {name!r} cannot be built ({why})", hint=hint)
+    ):
         made = build(geometry, settings)
-    except HitfinderError:
-        raise
-    except Exception as error:
-        if found.is_ours:
-            raise
-        log.debug("finder %r", name, exc_info=True)
-        what = f"finder {name!r} cannot be built ({type(error).__name__}: {error})"
-        raise ConfigError(what, hint=f"It is from {found.origin}.") from error
     if not isinstance(made, Finder):
         raise ConfigError(f"{name!r} is no finder: it cannot be called with a frame")
     return made

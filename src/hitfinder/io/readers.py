@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import ConfigError, HitfinderError, SourceError
+from hitfinder.errors import ConfigError, SourceError
 from hitfinder.geometry.layout import FrameLayout
 from hitfinder.io.derived import DerivedSource
 from hitfinder.io.source import FrameSource, Metadata
@@ -208,16 +208,11 @@ def _reader_of(file: str) -> Registered:
 
 def _guarded(found: Registered, where: str, ask: Callable[[], T]) -> T:
     """Ask a reader; what goes wrong in one of another package is an error of the file."""
-    try:
+    fails = f"reader {found.name!r} of {found.origin} fails"
+    with found.answering(
+        lambda why: SourceError("unreadable", f"{fails} ({why})", where), IndexError
+    ):
         return ask()
-    except (HitfinderError, IndexError):
-        raise
-    except Exception as error:
-        if found.is_ours:
-            raise
-        log.debug("reader %r", found.name, exc_info=True)
-        what = f"reader {found.name!r} of {found.origin} fails ({type(error).__name__}: {error})"
-        raise SourceError("unreadable", what, where) from error
 
 
 class GuardedSource(DerivedSource):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import ConfigError, HitfinderError
+from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Done, Executor, Lost
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
@@ -85,17 +85,12 @@ def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -
         If there can be no such finder, or one of another package fails.
     """
     finder, found = make_finder(geometry, settings), FINDERS.find(settings.finder)
-    try:
+    fails, hint = (
+        f"finder {settings.finder!r} fails on an empty frame",
+        f"It is from {found.origin}.",
+    )
+    with found.answering(lambda why: ConfigError(f"{fails} ({why})", hint=hint)):
         finder(np.zeros(source.shape, source.dtype))
-    except HitfinderError:
-        raise
-    except Exception as error:
-        if found.is_ours:
-            raise
-        log.debug("finder %r", settings.finder, exc_info=True)
-        kind = type(error).__name__
-        what = f"finder {settings.finder!r} fails on an empty frame ({kind}: {error})"
-        raise ConfigError(what, hint=f"It is from {found.origin}.") from error
     return finder
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -21,6 +21,8 @@ from hitfinder.finding.peaks import PEAK_DTYPE, doubtful
 from hitfinder.results.chunk import FRAME_DTYPE, OK, SUPPORT_DTYPE, ChunkResult, Counts
 from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, PEAKS
 from hitfinder.results.totals import Totals
+
+T = TypeVar("T")
 
 TOTALS_FILE = "totals.npz"
 _SUPPORTED, _SUPPORT = "supported_frames", "support"
@@ -58,11 +60,7 @@ def read_totals(folder: Path) -> Totals:
     ConfigError
         If the folder does not tell.
     """
-    try:
-        with np.load(folder / TOTALS_FILE, allow_pickle=False) as arrays:
-            return Totals.from_arrays(dict(arrays))
-    except Exception as error:  # NumPy and zipfile have many for a file that is damaged
-        raise ConfigError("cannot be read", str(folder / TOTALS_FILE), AGAIN) from error
+    return _read(folder, lambda arrays: Totals.from_arrays(dict(arrays)))
 
 
 def read_support(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.void]]:
@@ -73,9 +71,20 @@ def read_support(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.void]]:
     ConfigError
         If the folder does not tell.
     """
+    return _read(
+        folder,
+        lambda arrays: (
+            arrays[_SUPPORTED].astype(np.int64),
+            arrays[_SUPPORT].astype(SUPPORT_DTYPE),
+        ),
+    )
+
+
+def _read(folder: Path, take: Callable[[Mapping[str, NDArray]], T]) -> T:
+    """Take something out of the arrays that a finished run keeps."""
     try:
         with np.load(folder / TOTALS_FILE, allow_pickle=False) as arrays:
-            return arrays[_SUPPORTED].astype(np.int64), arrays[_SUPPORT].astype(SUPPORT_DTYPE)
+            return take(arrays)
     except Exception as error:  # NumPy and zipfile have many for a file that is damaged
         raise ConfigError("cannot be read", str(folder / TOTALS_FILE), AGAIN) from error
 

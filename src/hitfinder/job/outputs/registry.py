@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
-from hitfinder.errors import ConfigError, HitfinderError, OutputError
+from hitfinder.errors import ConfigError, OutputError
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.settings import OutputSettings
 from hitfinder.plugins import Registry
 from hitfinder.results.run import RUN
-
-log = logging.getLogger(__name__)
 
 OUTPUTS = Registry(
     "output",
@@ -62,16 +59,10 @@ def make_outputs(settings: OutputSettings) -> dict[str, Output]:
 def _made(name: str, settings: OutputSettings) -> Output:
     build, found = OUTPUTS.load(name), OUTPUTS.find(name)
     hint = f"It is from {found.origin}."
-    try:
+    with found.answering(
+        lambda why: ConfigError(f"output {name!r} cannot be built ({why})", hint=hint)
+    ):
         made = build(settings)
-    except HitfinderError:
-        raise
-    except Exception as error:
-        if found.is_ours:
-            raise
-        log.debug("output %r", name, exc_info=True)
-        what = f"output {name!r} cannot be built ({type(error).__name__}: {error})"
-        raise ConfigError(what, hint=hint) from error
     if not isinstance(made, Output):
         raise ConfigError(f"{name!r} is no output: it lacks files or write", hint=hint)
     if not (isinstance(made.files, tuple) and all(map(is_plain_name, made.files))):
@@ -95,17 +86,9 @@ def write_output(name: str, output: Output, found: Findings, folder: Path) -> No
     """
     whose = OUTPUTS.find(name)
     hint = "What was found is kept: mend the output or leave it out, and use --resume."
-    try:
+    told = f"output {name!r} of {whose.origin}"
+    with whose.answering(lambda why: OutputError(f"{told} fails ({why})", str(folder), hint)):
         output.write(found, folder)
-    except HitfinderError:
-        raise
-    except Exception as error:
-        if whose.is_ours:
-            raise
-        log.debug("output %r", name, exc_info=True)
-        what = f"output {name!r} of {whose.origin} fails ({type(error).__name__}: {error})"
-        raise OutputError(what, str(folder), hint) from error
     missing = [file for file in output.files if not (folder / file).is_file()]
     if missing:
-        what = f"output {name!r} of {whose.origin} did not write {', '.join(missing)}"
-        raise OutputError(what, str(folder), hint)
+        raise OutputError(f"{told} did not write {', '.join(missing)}", str(folder), hint)
