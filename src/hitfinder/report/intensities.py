@@ -13,6 +13,9 @@ from hitfinder.report.numbers import number
 from hitfinder.report.page import section, table
 from hitfinder.report.summary import marked
 
+WILSON_TO_A = 3.0
+"""Resolution short of which a Wilson plot hardly tells a B factor."""
+
 _SHELL_COLUMNS = (
     *("resolution (Å)", "measured", "completeness", "multiplicity", "I/σ", "I/σ merged"),
     *("as expected", "frames for 99 %"),
@@ -50,7 +53,7 @@ def intensities_part(shells: Sequence[ShellStatistics] = (), frames: int = 0) ->
         f"shell takes about {number(math.ceil(most))} indexed frames, by the "
         "symmetry of the lattice. “As expected” is the correlation with the structure, if known."
     )
-    content = table(_SHELL_COLUMNS, rows, set(range(1, 8))) + _wilson_plot(shells)
+    content = table(_SHELL_COLUMNS, rows, set(range(len(_SHELL_COLUMNS)))) + _wilson_plot(shells)
     return marked("intensities", section("intensities", "Intensities", content, note))
 
 
@@ -63,12 +66,13 @@ def _wilson_plot(shells: Sequence[ShellStatistics]) -> str:
         return ""
     x, y = x[good], y[good]
     b_factor = -float(np.polyfit(x, y, 1)[0]) / 2
+    doubt = "" if shells[-1].d_min_a <= WILSON_TO_A else f", doubtful short of {WILSON_TO_A:g} Å"
     return Chart(
         "wilson",
         f"Wilson plot of the measured intensities, with an overall B factor of {b_factor:.2g} Å²",
         lambda axes: axes.plot(x, y, **mark("line")),
         (0.0, float(x.max()) * 1.05),
         (float(y.min()) - 0.3, float(y.max()) + 0.3),
-        f"sin²θ/λ² (Å⁻²); the slope is a B factor of {b_factor:.2g} Å²",
+        f"sin²θ/λ² (Å⁻²); the slope is a B factor of {b_factor:.2g} Å²{doubt}",
         "ln(mean I / protein at rest)",
     ).html()
