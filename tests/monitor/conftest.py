@@ -76,8 +76,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder, host="127.0.0.1", port=0):
-    server = PageServer(folder, host, port)
+def serving(folder, host="127.0.0.1", port=0, wait=False):
+    server = PageServer(folder, host, port, wait)
     thread = threading.Thread(target=server.serve_until_stopped, daemon=True)
     thread.start()
     try:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hitfinder.cli.optional import require_live_extra
+from hitfinder.cli.monitor import HOST
+from hitfinder.cli.optional import require_live_extra, require_monitor_extra
 from hitfinder.cli.options import POSITIVE, reader_option
 from hitfinder.cli.run import exit_code, finder_options, geometry_options, settings_of, tell
 
+_LAST_PORT = 65535
+
 EPILOG = """\b
 Examples:
-  hitfinder live tcp://detector:31001 --protocol stream2 --out shift3
+  hitfinder live tcp://detector:31001 --protocol stream2 --out shift3 --page 8421
   hitfinder live tcp://detector:9999 --protocol v1 --out run7 --stop-at-end
   hitfinder live /data/run7_master.h5 --out run7
 
@@ -24,6 +29,21 @@ Try it without a detector, in two terminals:
 
 Ctrl-C ends it, and writes what was found. Exit codes are those of run.
 """
+
+
+class PageAddress(click.ParamType):
+    """A port, or an address and a port."""
+
+    name = "address"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Return address and port of ``[HOST:]PORT``."""
+        host, _, port = str(value).rpartition(":")
+        if not port.isdecimal() or int(port) > _LAST_PORT:
+            self.fail(f"{value!r} is not PORT or HOST:PORT", param, ctx)
+        return host.strip("[]") or HOST, int(port)
 
 
 @click.command(epilog=EPILOG)
@@ -74,6 +94,12 @@ Ctrl-C ends it, and writes what was found. Exit codes are those of run.
     help="Write this, as for run; once for each.",
 )
 @click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
+@click.option(
+    "--page",
+    type=PageAddress(),
+    metavar="[HOST:]PORT",
+    help="Serve the page of the run there meanwhile, as hitfinder monitor does.",
+)
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in the folder.")
 @click.pass_context
@@ -87,6 +113,7 @@ def live(
     max_delay: float,
     memory: int,
     timeout: float | None,
+    page: tuple[str, int] | None,
     config_file: str | None,
     overwrite: bool,
     **given: Any,
@@ -113,7 +140,22 @@ def live(
         most_bytes=memory * 1_000_000,
         **settings_of(given),
     )
-    for run in runs:
-        tell(run)
-        code = max(code, exit_code(run))
+    with _page(out, page):
+        for run in runs:
+            tell(run)
+            code = max(code, exit_code(run))
     ctx.exit(code)
+
+
+@contextlib.contextmanager
+def _page(out: Path, page: tuple[str, int] | None) -> Iterator[None]:
+    """Serve the page of a folder during a block, if it is asked for."""
+    if page is None:
+        yield
+        return
+    require_monitor_extra()
+    from hitfinder.monitor.beside import page_beside
+
+    with page_beside(out, *page) as address:
+        click.echo(f"{out}: {address}")
+        yield

@@ -16,8 +16,10 @@ Examples:
   hitfinder monitor run7
   hitfinder monitor run7 --port 0 --open
   hitfinder monitor run7 --host 0.0.0.0       (for other machines, with a token)
+  hitfinder monitor shift3 --wait             (each series of hitfinder live, as it begins)
 
-The page is served until Ctrl-C. It follows a run that is still being worked on.
+The page is served until Ctrl-C. It follows a run that is still being worked on, and shows the
+newest series of a folder of hitfinder live.
 """
 
 
@@ -39,16 +41,17 @@ The page is served until Ctrl-C. It follows a run that is still being worked on.
     metavar="N",
     help="Port; 0 for any that is free.",
 )
+@click.option("--wait", is_flag=True, help="Wait for the run if it has not begun.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in the browser.")
-def monitor(run: Path, host: str, port: int, in_browser: bool) -> None:
+def monitor(run: Path, host: str, port: int, wait: bool, in_browser: bool) -> None:
     """Show a run, finished or not, on a page in the browser.
 
-    RUN is the folder that `hitfinder run` wrote, or writes.
+    RUN is the folder that `hitfinder run` or `hitfinder live` wrote, or writes.
     """
-    show_page(run, host, port, in_browser)
+    show_page(run, host, port, in_browser, wait)
 
 
-def show_page(run: Path, host: str, port: int, in_browser: bool) -> None:
+def show_page(run: Path, host: str, port: int, in_browser: bool, wait: bool = False) -> None:
     """Serve the page of a run until Ctrl-C."""
     require_monitor_extra()
     from hitfinder.monitor.serve import serve
@@ -58,9 +61,4 @@ def show_page(run: Path, host: str, port: int, in_browser: bool) -> None:
         if in_browser:
             webbrowser.open(address)
 
-    serve(run, host, port, ready)
-
-
-def is_of_run(folder: Path) -> bool:
-    """Say whether a folder is one that `hitfinder run` or `hitfinder live` wrote, or writes."""
-    return any((folder / name).is_file() for name in ("run.json", ".parts/run.json", "live.json"))
+    serve(run, host, port, ready, wait)

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from hitfinder.cli.monitor import HOST, is_of_run, show_page
+from hitfinder.cli.monitor import HOST, show_page
 from hitfinder.cli.options import FINITE, reader_option, refuse_all_but
 from hitfinder.cli.run import geometry_options
+from hitfinder.monitor.place import has_run
 
 EPILOG = """\b
 Examples:
@@ -112,7 +113,7 @@ def view(
 
     The frame is that of EVENT ('//12', as in a CrystFEL list), of --frame, or the first one.
     """
-    if file is not None and run_dir is None and is_of_run(Path(file)):
+    if file is not None and run_dir is None and has_run(Path(file)):
         refuse_all_but(ctx, ("file",), "the page of a run")
         show_page(Path(file), HOST, 0, in_browser=True)
         return

@@ -20,12 +20,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from hitfinder.errors import ConfigError, HitfinderError, SourceError
-from hitfinder.monitor.answers import Answers
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.guard import Guard
-from hitfinder.monitor.notes import Notes
 from hitfinder.monitor.packing import Packed
-from hitfinder.monitor.watched import WatchedRun
+from hitfinder.monitor.shown import ShownRun
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +47,14 @@ class MonitorApp:
 
     Parameters
     ----------
-    watched : WatchedRun
+    shown : ShownRun
         The run.
     token : str, optional
         What a reader must know; without it only this machine is answered.
     """
 
-    def __init__(self, watched: WatchedRun, token: str | None = None) -> None:
-        self.watched, self.answers, self.notes = watched, Answers(watched), Notes(watched.folder)
+    def __init__(self, shown: ShownRun, token: str | None = None) -> None:
+        self.shown = shown
         self._boot = secrets.token_hex(4)
         self._changed = asyncio.Condition()
         self._ending = False
@@ -64,16 +62,16 @@ class MonitorApp:
         routes = [
             Route("/", self._page),
             Route("/page/{name:path}", self._page),
-            Route("/api/about", self._asked(lambda request: self.answers.about())),
+            Route("/api/about", self._asked(lambda request: self._about())),
             Route("/api/summary", self._asked(self._summary)),
             Route("/api/frame/{number:int}", self._asked(self._frame)),
             Route("/api/frame/{number:int}/counts", self._asked(self._counts)),
             Route("/api/go/{goal:str}", self._asked(self._go)),
-            Route("/api/mask", self._asked(lambda request: self.answers.mask())),
-            Route("/api/summed", self._asked(lambda request: self.answers.summed())),
-            Route("/api/profile", self._asked(lambda request: self.answers.profile())),
-            Route("/api/pixels", self._asked(lambda request: self.answers.pixels())),
-            Route("/api/notes", self._asked(lambda request: {"notes": self.notes.all()})),
+            Route("/api/mask", self._asked(lambda request: self.shown.answers.mask())),
+            Route("/api/summed", self._asked(lambda request: self.shown.answers.summed())),
+            Route("/api/profile", self._asked(lambda request: self.shown.answers.profile())),
+            Route("/api/pixels", self._asked(lambda request: self.shown.answers.pixels())),
+            Route("/api/notes", self._asked(lambda request: {"notes": self.shown.notes.all()})),
             Route("/api/notes", self._add_note, methods=["POST"]),
             Route("/api/notes/{name:str}", self._remove_note, methods=["DELETE"]),
             Route("/api/events", self._events),
@@ -95,14 +93,14 @@ class MonitorApp:
             yield
         finally:
             watching.cancel()
-            self.answers.close()
+            self.shown.close()
 
     async def _watch(self) -> None:
         """Look at the folder again and again; tell the readers when it has changed."""
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                changed = await run_in_threadpool(self.watched.refresh)
+                changed = await run_in_threadpool(self.shown.refresh)
             except HitfinderError as error:
                 # A run that is being written again has no tables for a while.
                 log.debug("%s", error)
@@ -138,6 +136,11 @@ class MonitorApp:
 
         return endpoint
 
+    def _about(self) -> Any:
+        if self.shown.is_waiting:
+            return {"waiting": True, "folder": str(self.shown.folder.resolve())}
+        return self.shown.answers.about()
+
     def _decision(self, request: Request) -> Decision:
         asked = request.query_params
         try:
@@ -145,16 +148,16 @@ class MonitorApp:
             least = int(asked["min_peaks"]) if "min_peaks" in asked else None
         except ValueError as error:
             raise ConfigError("threshold and min_peaks are numbers") from error
-        return self.answers.decision(threshold, least)
+        return self.shown.answers.decision(threshold, least)
 
     def _summary(self, request: Request) -> Any:
-        return self.answers.summary(self._decision(request))
+        return self.shown.answers.summary(self._decision(request))
 
     def _frame(self, request: Request) -> Any:
-        return self.answers.frame(request.path_params["number"], self._decision(request))
+        return self.shown.answers.frame(request.path_params["number"], self._decision(request))
 
     def _counts(self, request: Request) -> Packed:
-        return self.answers.counts(request.path_params["number"])
+        return self.shown.answers.counts(request.path_params["number"])
 
     def _go(self, request: Request) -> Any:
         try:
@@ -162,7 +165,7 @@ class MonitorApp:
         except ValueError as error:
             raise ConfigError("frame is a number") from error
         goal = request.path_params["goal"]
-        return {"frame": self.answers.go(goal, number, self._decision(request))}
+        return {"frame": self.shown.answers.go(goal, number, self._decision(request))}
 
     async def _add_note(self, request: Request) -> Response:
         try:
@@ -170,15 +173,15 @@ class MonitorApp:
             given = {name: told[name] for name in ("text", "mark", "frame") if name in told}
         except (ValueError, TypeError, RecursionError):
             return JSONResponse({"error": "a note is a JSON object"}, 400)
-        return await self._noted(lambda: self.notes.add(**given))
+        return await self._noted(lambda: self.shown.notes.add(**given))
 
     async def _remove_note(self, request: Request) -> Response:
-        return await self._noted(lambda: self.notes.remove(request.path_params["name"]))
+        return await self._noted(lambda: self.shown.notes.remove(request.path_params["name"]))
 
     async def _noted(self, change: Callable[[], Any]) -> Response:
         try:
             await run_in_threadpool(change)
-            notes = await run_in_threadpool(self.notes.all)
+            notes = await run_in_threadpool(self.shown.notes.all)
         except (HitfinderError, TypeError) as error:
             return JSONResponse({"error": str(error)}, 400)
         await self._tell()
@@ -196,13 +199,15 @@ class MonitorApp:
         yield "retry: 1000\n\n"
         quiet = 0.0
         while not self._ending:
-            now = f"{self._boot}-{self.watched.revision}-{self.notes.changes}"
+            run, revision, notes = self.shown.version
+            now = f"{self._boot}-{run}-{revision}-{notes}"
             if now != known:
                 told = {
-                    "revision": self.watched.revision,
-                    "notes": self.notes.changes,
+                    "run": run,
+                    "revision": revision,
+                    "notes": notes,
                     "boot": self._boot,
-                    "state": self.watched.state,
+                    "state": self.shown.state,
                 }
                 yield f"id: {now}\ndata: {json.dumps(told)}\n\n"
                 known, quiet = now, 0.0

@@ -14,7 +14,7 @@ import uvicorn
 from hitfinder.errors import ConfigError
 from hitfinder.monitor.app import MonitorApp
 from hitfinder.monitor.guard import QUERY, is_local
-from hitfinder.monitor.watched import WatchedRun
+from hitfinder.monitor.shown import ShownRun
 
 _PATIENCE_S = 2
 """How long answers may take to end once the server is to end."""
@@ -26,26 +26,31 @@ class PageServer(uvicorn.Server):
     Parameters
     ----------
     folder : Path
-        Folder of the run.
+        Folder of the run, or of the series of ``hitfinder live``, the newest of which is shown.
     host : str
         Address to listen at. One that other machines reach needs a token, which is made up.
     port : int
         Port; 0 for any that is free.
+    wait : bool
+        Whether the run may begin later.
 
     Raises
     ------
     ConfigError
-        If the folder holds no run, or the address cannot be listened at.
+        If the folder holds no run and none is waited for, or the address cannot be listened at.
 
     Attributes
     ----------
     address : str
         Of the page, with the token if there is one.
+    shown : ShownRun
+        The run.
     """
 
-    def __init__(self, folder: Path, host: str, port: int) -> None:
+    def __init__(self, folder: Path, host: str, port: int, wait: bool = False) -> None:
         token = None if is_local(host) else secrets.token_urlsafe(24)
-        self._app = MonitorApp(WatchedRun(folder), token)
+        self.shown = ShownRun(folder, wait)
+        self._app = MonitorApp(self.shown, token)
         self._listening = _listening(host, port)
         address = _address(host, self._listening.getsockname()[1])
         self.address = address if token is None else f"{address}?{QUERY}={token}"
@@ -74,12 +79,14 @@ class PageServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(folder: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
+def serve(
+    folder: Path, host: str, port: int, ready: Callable[[str], None], wait: bool = False
+) -> None:
     """Show the page of a run until Ctrl-C.
 
     Parameters
     ----------
-    folder, host, port
+    folder, host, port, wait
         As for `PageServer`.
     ready : callable
         Told the address of the page.
@@ -89,7 +96,7 @@ def serve(folder: Path, host: str, port: int, ready: Callable[[str], None]) -> N
     ConfigError
         As `PageServer` does.
     """
-    server = PageServer(folder, host, port)
+    server = PageServer(folder, host, port, wait)
     ready(server.address)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_until_stopped()

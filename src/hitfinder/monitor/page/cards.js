@@ -81,9 +81,9 @@ export function showVerdict(told) {
 
 export function showState(state, heard) {
   const badge = document.getElementById("state");
-  const words = { complete: "complete", running: "running", interrupted: "interrupted" };
+  const words = { complete: "complete", running: "running", interrupted: "interrupted", waiting: "waiting" };
   badge.textContent = heard ? words[state] ?? state : "server not reached";
-  badge.className = `badge ${!heard ? "warn" : { complete: "good", running: "live" }[state] ?? "warn"}`;
+  badge.className = `badge ${!heard ? "warn" : { complete: "good", running: "live", waiting: "live" }[state] ?? "warn"}`;
 }
 
 export function showDetails(about) {

@@ -33,8 +33,28 @@ function remember() {
 
 let detectorOf = null;
 
+/** Forgets the run that was shown: another one has begun. */
+function forget() {
+  page.frame = page.profile = null;
+  byId("sum").checked = false;
+  detectorOf = null;
+}
+
+function wait(folder) {
+  document.title = "waiting – hitfinder";
+  byId("title").textContent = folder.split("/").pop();
+  byId("subtitle").textContent = folder;
+  byId("waiting").hidden = false;
+  document.querySelector("main").hidden = true;
+  complain("");
+}
+
+/** Reads what the run is; returns whether there is one. */
 async function readAbout() {
   const about = page.about = await ask("/api/about");
+  if (about.waiting) { wait(about.folder); return false; }
+  byId("waiting").hidden = true;
+  document.querySelector("main").hidden = false;
   const names = about.inputs.map((name) => name.split("/").pop());
   const more = about.n_inputs > 1 ? ` and ${about.n_inputs - 1} more` : "";
   const title = (names[0] ?? "run") + more;
@@ -45,6 +65,7 @@ async function readAbout() {
   complain(about.frames_problem ? `Frames cannot be shown: ${about.frames_problem}` : "");
   showDetails(about);
   await readDetector(about.layout);
+  return true;
 }
 
 async function readDetector(layout) {
@@ -97,11 +118,13 @@ async function changed(told) {
   try {
     if (page.boot !== null && page.boot !== told.boot) detectorOf = null;
     const calm = told.state === "running" && page.status === "ok" && page.boot === told.boot;
-    const fresh = page.boot !== told.boot || page.revision !== told.revision;
-    [page.boot, page.revision] = [told.boot, told.revision];
-    await book.read();
-    if (!fresh) return;
-    await readAbout();
+    const fresh = page.boot !== told.boot || page.revision !== told.revision || page.run !== told.run;
+    if (page.run !== undefined && page.run !== told.run) forget();
+    Object.assign(page, { boot: told.boot, revision: told.revision, run: told.run });
+    page.state = told.state;
+    showState(page.state, page.heard);
+    if (told.run) await book.read();
+    if (!fresh || !(await readAbout())) return;
     page.profile = await ask("/api/profile");
     await readSummary();
     if (byId("sum").checked) return await showSum();
