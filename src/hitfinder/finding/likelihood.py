@@ -21,7 +21,7 @@ from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.selection import select_by_significance
 from hitfinder.finding.settings import FinderOptions, FinderSettings
-from hitfinder.finding.support import Things, things_in_doubt
+from hitfinder.finding.support import Things, may_rest_on_one, things_in_doubt
 from hitfinder.finding.unite import unite
 from hitfinder.geometry.geometry import Geometry
 
@@ -109,11 +109,15 @@ class LikelihoodFinder:
         value = score.frame_score(log_expected)
         kept = select_by_significance(log_expected, self.settings)
         result = self.result(proposed, found[kept], value)
-        if value < self.settings.least_score:
+        if not self.is_looked_at_again(proposed, value):
             return result
         things = self.things(proposed)
         left = score.frame_score(log_expected[things.apart(found)])
         return result.resting_on(things.support(left), self.settings.least_score)
+
+    def is_looked_at_again(self, proposed: Proposal, value: float) -> bool:
+        """Whether it is asked what a score rests on: also where another threshold makes a hit."""
+        return value >= self.settings.least_score or may_rest_on_one(proposed)
 
     def things(self, proposed: Proposal) -> Things:
         """Find what the score of a frame may rest on, before the next one is searched."""

@@ -93,7 +93,8 @@ class FrameResult:
         Why a hit is doubtful: ``one-pixel`` or ``track`` if it would be none without one such
         thing, which a cosmic ray may have left; empty if it is not.
     support : Support, optional
-        What a score that is high enough rests on, by which a run decides on doubtful hits.
+        What the score rests on, by which a run decides on doubtful hits; None where no single thing
+        is worth a hit, and the score is none of a hit either.
     """
 
     score: float

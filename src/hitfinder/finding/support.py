@@ -93,6 +93,11 @@ class Things:
         )  # fmt: skip
 
 
+def may_rest_on_one(proposed: Proposal) -> bool:
+    """Whether a frame has a peak that alone would make it a hit."""
+    return bool((proposed.log_expected <= _LOG_NEEDED).any())
+
+
 def things_in_doubt(proposed: Proposal, rings: Rings, geometry: Geometry) -> Things:
     """Find what the score of a frame may rest on.
 

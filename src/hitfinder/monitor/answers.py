@@ -87,7 +87,7 @@ class Answers:
     def summary(self, decision: Decision) -> dict[str, Any]:
         """Return what is counted over all frames."""
         watched = self.watched
-        told = summarise(watched.table, decision)
+        told = summarise(*watched.decided(decision), decision)
         indexed = watched.indexed()
         if indexed is not None:
             told["indexed"] = len(indexed)
@@ -118,8 +118,9 @@ class Answers:
         ConfigError
             If the run has no such frame.
         """
-        table, watched = self.watched.table, self.watched
+        watched = self.watched
         self._check(number)
+        table, decided = watched.decided(decision)
         row = table.rows[number]
         told = {name: row[name].item() for name in row.dtype.names if name != "status"}
         peaks = watched.peaks_of(number)
@@ -135,8 +136,9 @@ class Answers:
             "file": ref.file,
             "event": ref.event,
             "status": table.statuses[row["status"]],
-            "hit": bool(decision.hits(table)[number]),
-            "hit_in_run": bool(row["hit"]),
+            "hit": bool(decided.hit[number]),
+            "doubt": str(decided.doubt[number]),
+            "hit_in_run": bool(watched.decided(watched.decision)[1].hit[number]),
             "peaks": {
                 **peaks,
                 "column": places[:, 0],
@@ -219,8 +221,8 @@ class Answers:
         ConfigError
             If there is no such goal.
         """
-        table = self.watched.table
-        hit, ok = decision.hits(table), table.ok
+        table, decided = self.watched.decided(decision)
+        hit, ok = decided.hit, table.ok
         hits, done = np.flatnonzero(hit), np.flatnonzero(ok)
         score = np.where(ok, np.nan_to_num(table.rows["score"], nan=-np.inf), -np.inf)
         ranked = done[np.argsort(-score[done], kind="stable")]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError
-from hitfinder.monitor.frame_rows import FrameRows
+from hitfinder.monitor.frame_rows import DecidedFrames, FrameRows
+from hitfinder.results.chunk import FRAME_DTYPE, ChunkResult
+from hitfinder.results.doubts import Doubts, Places, decide_by_score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +63,32 @@ class Decision:
         false = None if self.false_hits is None else min(1.0, 10**-score)
         return Decision(score, least, false, as_run=False)
 
-    def hits(self, table: FrameRows) -> NDArray[np.bool_]:
-        """Return which frames are hits."""
-        rows = table.rows
-        if self.as_run:
-            return rows["hit"]
-        # A frame without a pixel to read has no background, and is never a hit.
-        known = table.ok & ~np.isnan(rows["background_per_pixel"])
-        enough = (rows["score"] >= self.threshold) & (rows["n_peaks"] >= self.min_peaks)
-        return known & enough
+    def decided(
+        self, table: FrameRows, n_pixels: int, peaks: Callable[[], Places]
+    ) -> DecidedFrames:
+        """Decide which frames are hits, as `hitfinder run` does at its end.
+
+        Parameters
+        ----------
+        table : FrameRows
+            The frames.
+        n_pixels : int
+            Pixels of a frame that are not masked.
+        peaks : callable
+            Returns the peaks of all frames, as for `hitfinder.results.doubts.Doubts.of`.
+        """
+        if self.as_run and table.decided is not None:
+            return table.decided
+
+        def chunks() -> Iterator[ChunkResult]:
+            for chunk in table.chunks():
+                if not self.as_run:
+                    decide_by_score(chunk.rows, self.threshold, self.min_peaks)
+                yield chunk
+
+        # Scores of a finder of another kind tell nothing of blank frames.
+        known = self.false_hits is not None
+        doubts = Doubts.of(chunks, self.threshold, n_pixels, peaks) if known else Doubts(0.0)
+        rows = [doubts.decided(chunk).rows[["hit", "doubt"]] for chunk in chunks()]
+        whole = np.concatenate([np.empty(0, FRAME_DTYPE)[["hit", "doubt"]], *rows])
+        return DecidedFrames(whole["hit"].copy(), whole["doubt"].copy())

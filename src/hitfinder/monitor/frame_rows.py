@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hitfinder.results.chunk import OK, PENDING, ChunkResult
+from hitfinder.results.chunk import FRAME_DTYPE, OK, PENDING, SUPPORT_DTYPE, ChunkResult
 
 COLUMNS = {
     "hit": "?",
@@ -34,6 +35,38 @@ photon energy and camera length are worth something."""
 _ESTIMATED = ("ok", "finder")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class DecidedFrames:
+    """What was decided on the frames of a run.
+
+    Attributes
+    ----------
+    hit : ndarray of bool, shape (n_frames,)
+        Which are hits.
+    doubt : ndarray of str, shape (n_frames,)
+        Why they are none, or why it is doubtful that they are; empty without a doubt.
+    """
+
+    hit: NDArray[np.bool_]
+    doubt: NDArray[np.str_]
+
+    @property
+    def doubted(self) -> int:
+        """Frames that would be hits by their score, and are none for a doubt."""
+        return int(((self.doubt != "") & ~self.hit).sum())
+
+    @property
+    def doubtful_hits(self) -> int:
+        """Hits that are doubtful."""
+        return int(((self.doubt != "") & self.hit).sum())
+
+
+SUPPORTED = np.dtype([("frame", "i8"), ("support", SUPPORT_DTYPE)])
+"""What the score of a frame rests on."""
+
+FRAMES_AT_ONCE = 1 << 14
+
+
 @dataclasses.dataclass(eq=False)
 class FrameRows:
     """Frames in input order.
@@ -44,10 +77,16 @@ class FrameRows:
         A row per frame.
     statuses : list of str
         Statuses that occur, ``ok`` first and ``pending`` second.
+    supported : ndarray of `SUPPORTED`
+        The frames of which it is known what their scores rest on, in any order.
+    decided : DecidedFrames, optional
+        What a finished run has decided.
     """
 
     rows: NDArray[np.void]
     statuses: list[str]
+    supported: NDArray[np.void] = dataclasses.field(default_factory=lambda: np.empty(0, SUPPORTED))
+    decided: DecidedFrames | None = None
 
     @staticmethod
     def pending(n_frames: int) -> FrameRows:
@@ -60,12 +99,22 @@ class FrameRows:
         return FrameRows(rows, [OK, PENDING])
 
     @staticmethod
-    def of(table: pa.Table) -> FrameRows:
-        """Take what is needed from the table of a finished run."""
+    def of(table: pa.Table, support: tuple[NDArray[np.int64], NDArray[np.void]]) -> FrameRows:
+        """Take what is needed from the table of a finished run.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            From ``frames.parquet``.
+        support : tuple of two ndarrays
+            As `hitfinder.results.finished.read_support` returns it.
+        """
         made = FrameRows.pending(table.num_rows)
+        made.supported = _supported(*support)
         for name in COLUMNS:
             made.rows[name] = table[name].to_numpy()
         made._tell(slice(None), table["status"].to_numpy(), table["geometry"].to_numpy())
+        made.decided = DecidedFrames(made.rows["hit"], table["doubt"].to_numpy().astype(str))
         return made
 
     def take(self, chunk: ChunkResult) -> None:
@@ -76,6 +125,10 @@ class FrameRows:
         for name in COLUMNS:
             self.rows[name][chunk.frames] = chunk.rows[name]
         self._tell(chunk.frames, chunk.rows["status"], chunk.rows["geometry"])
+        told = chunk.rows["support"] != np.zeros((), SUPPORT_DTYPE)
+        before = self.supported[~np.isin(self.supported["frame"], chunk.frames)]
+        more = _supported(chunk.frames[told], chunk.rows["support"][told])
+        self.supported = np.concatenate([before, more])
 
     def _tell(self, at: Any, status: NDArray, geometry: NDArray) -> None:
         names, codes = np.unique(status.astype(str), return_inverse=True)
@@ -84,6 +137,20 @@ class FrameRows:
                 self.statuses.append(str(name))
         self.rows["status"][at] = np.array([self.statuses.index(name) for name in names])[codes]
         self.rows["estimated"][at] = np.isin(geometry.astype(str), _ESTIMATED)
+
+    def chunks(self) -> Iterator[ChunkResult]:
+        """Yield what decides on hits as a job keeps it, without peaks."""
+        codes = np.array(self.statuses)
+        for start in range(0, len(self.rows), FRAMES_AT_ONCE):
+            own = self.rows[start : start + FRAMES_AT_ONCE]
+            rows = np.zeros(len(own), FRAME_DTYPE)
+            for name in ("hit", "score", "n_peaks", "background_per_pixel"):
+                rows[name] = own[name]
+            rows["status"] = codes[own["status"]]
+            at = self.supported["frame"] - start
+            here = (at >= 0) & (at < len(own))
+            rows["support"][at[here]] = self.supported["support"][here]
+            yield ChunkResult(np.arange(start, start + len(own)), rows)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -99,3 +166,9 @@ class FrameRows:
         """Number of frames by status."""
         n = np.bincount(self.rows["status"], minlength=len(self.statuses))
         return {name: int(k) for name, k in zip(self.statuses, n, strict=True) if k}
+
+
+def _supported(frames: NDArray[np.int64], support: NDArray[np.void]) -> NDArray[np.void]:
+    made = np.empty(len(frames), SUPPORTED)
+    made["frame"], made["support"] = frames, support
+    return made

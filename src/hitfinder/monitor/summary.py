@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.monitor.decision import Decision
-from hitfinder.monitor.frame_rows import FrameRows
+from hitfinder.monitor.frame_rows import DecidedFrames, FrameRows
 from hitfinder.results.chunk import PENDING
 
 MOST_BINS, FEWEST_BINS, FRAMES_PER_BIN = 240, 40, 20
@@ -35,17 +35,19 @@ N_BEST = 12
 """Frames in the list of the best."""
 
 
-def summarise(table: FrameRows, decision: Decision) -> dict[str, Any]:
+def summarise(table: FrameRows, decided: DecidedFrames, decision: Decision) -> dict[str, Any]:
     """Return everything that is counted over the frames, ready for JSON; None for no value.
 
     Parameters
     ----------
     table : FrameRows
         The frames.
-    decision : Decision
+    decided : DecidedFrames
         Which of them are hits.
+    decision : Decision
+        By what.
     """
-    ok, hit, rows = table.ok, decision.hits(table), table.rows
+    ok, hit, rows = table.ok, decided.hit, table.rows
     n_ok, n_hits = int(ok.sum()), int(hit.sum())
     low, high = wilson_interval(n_hits, n_ok, 0.68)
     recent = np.flatnonzero(ok)[-RECENT:]
@@ -64,6 +66,8 @@ def summarise(table: FrameRows, decision: Decision) -> dict[str, Any]:
             "failed": len(table) - n_ok - pending,
             "by_status": by_status,
             "hits": n_hits,
+            "doubtful_hits": decided.doubtful_hits,
+            "doubted_frames": decided.doubted,
             "rate": n_hits / n_ok if n_ok else None,
             "rate_low": float(low) if n_ok else None,
             "rate_high": float(high) if n_ok else None,

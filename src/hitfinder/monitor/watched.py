@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from numpy.typing import NDArray
 from hitfinder.crystal.orientation import COLUMNS as COMPONENTS
 from hitfinder.errors import ConfigError
 from hitfinder.monitor.decision import Decision
-from hitfinder.monitor.frame_rows import COLUMNS, FrameRows
+from hitfinder.monitor.frame_rows import COLUMNS, DecidedFrames, FrameRows
 from hitfinder.monitor.live_state import LIVE, about_live, read_live
-from hitfinder.results.finished import read_totals
+from hitfinder.results.chunk import SUPPORT_DTYPE
+from hitfinder.results.doubts import places_of
+from hitfinder.results.finished import read_support, read_totals
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.hits import FRAMES, PEAKS
 from hitfinder.results.run import CRYSTALS, RUN, Run
@@ -31,6 +35,9 @@ PEAK_COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a", "probability")
 CRYSTAL_COLUMNS = ("frame", "crystal", "indexed", "score", "n_peaks", "n_indexed", *COMPONENTS)
 
 INDEX_INFO, USUAL_BANDWIDTH = "indexed.json", 0.01
+
+MOST_DECISIONS = 8
+"""By so many thresholds it is remembered which frames are hits."""
 
 FILES = (RUN, FRAMES, PEAKS, CRYSTALS, LIVE)
 """What tells, by its time, that something has changed."""
@@ -74,7 +81,8 @@ class WatchedRun:
         self._seen: object = None
         self._store: FollowedStore | None = None
         self._at_work = False
-        self._changing = threading.Lock()
+        self._changing, self._deciding = threading.Lock(), threading.Lock()
+        self._decided: tuple[FrameRows, dict[Decision, DecidedFrames]] | None = None
         self.refresh()
 
     def refresh(self) -> bool:
@@ -119,14 +127,21 @@ class WatchedRun:
         run = Run(self.folder)
         try:
             about = json.loads((self.folder / RUN).read_bytes())
-            wanted = ["status", "geometry", *COLUMNS]
-            table = FrameRows.of(pyarrow.parquet.read_table(self.folder / FRAMES, columns=wanted))
+            wanted = ["status", "geometry", "doubt", *COLUMNS]
+            frames = pyarrow.parquet.read_table(self.folder / FRAMES, columns=wanted)
+            table = FrameRows.of(frames, self._support())
             decision = Decision.of_run(about)
         except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "Name the folder that `hitfinder run` wrote."
             raise ConfigError("holds no results of a run", str(self.folder), hint) from error
         self.run, self.about, self.table, self.decision = run, about, table, decision
         self._store = None
+
+    def _support(self) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+        """Return what scores rest on, as far as the folder tells."""
+        with contextlib.suppress(ConfigError):
+            return read_support(self.folder)
+        return np.empty(0, np.int64), np.empty(0, SUPPORT_DTYPE)
 
     def _begin(self) -> None:
         """Start to follow a job."""
@@ -149,6 +164,36 @@ class WatchedRun:
             table.take(chunk)
         self.table = table or self.table
         return table is not None
+
+    def decided(self, decision: Decision) -> tuple[FrameRows, DecidedFrames]:
+        """Return the frames, and which of them are hits by a decision."""
+        with self._deciding:
+            table = self.table
+            if self._decided is None or self._decided[0] is not table:
+                self._decided = table, {}
+            kept = self._decided[1]
+            if decision not in kept:
+                if len(kept) >= MOST_DECISIONS:
+                    kept.clear()
+                kept[decision] = decision.decided(table, self._n_pixels, self._places)
+            return table, kept[decision]
+
+    @property
+    def _n_pixels(self) -> int:
+        """Pixels of a frame that are not masked."""
+        told = self.about["geometry"]
+        masked = int(told.get("masked_pixels", 0)) + int(told.get("static_pixels", 0))
+        return max(math.prod(told["shape"]) - masked, 1)
+
+    def _places(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield the frame of each peak, and its position."""
+        if self._store is not None:
+            for chunk in self._store.chunks():
+                yield places_of(chunk)
+            return
+        table = pyarrow.parquet.read_table(self.folder / PEAKS, columns=["frame", "fs", "ss"])
+        at = np.stack([table["fs"].to_numpy(), table["ss"].to_numpy()], 1)
+        yield table["frame"].to_numpy(), at.astype(float)
 
     @property
     def state(self) -> str:

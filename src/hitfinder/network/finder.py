@@ -132,7 +132,7 @@ class NetworkFinder:
         )
         result = self.finder.result(proposed, peaks[kept], value)
         result = dataclasses.replace(result, hit_probability=1 / (1 + math.exp(-log_odds)))
-        if value < self.settings.least_score:
+        if not self.finder.is_looked_at_again(proposed, value):
             return result
         things = self.finder.things(proposed)
         left = frame_evidence(*self._ratios(proposed, logit[things.apart(peaks)]))

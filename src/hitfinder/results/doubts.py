@@ -42,12 +42,40 @@ _BRIGHT_PART, _FAINT_PART, _SEVERAL_PART = 0.07, 0.3, 0.25
 """Parts of the false hits that are allowed for bright things alone, faint ones, and several. That
 of the first is small, as its two chances are multiplied: either may make their product small."""
 
+_MOST_ASKED = 4.0
+"""Score of a hit up to which things alone must be as rare as it says. What rays are like is not
+known well enough to tell rarer ones."""
+
 _SPREADS, _FEWEST_SEEN = 0.02, 50
 """Spots spread over pixels if so few of so many bright ones are sharp."""
 
 _SAME_PX, _CROWDED, _FALSE_PLACES = 1.0, 10.0, 0.05
 """Distance of what is one place; how much more frequent spots are where they are most frequent;
 places of a run that chance may bring twice."""
+
+
+Places = Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]]
+"""Peaks in parts: the frame of each, and its position (fs, ss)."""
+
+
+def decide_by_score(rows: NDArray[np.void], least_score: float, min_peaks: int) -> None:
+    """Write into rows which frames are hits by their score, and what casts doubt on these.
+
+    Parameters
+    ----------
+    rows : ndarray of `hitfinder.results.chunk.FRAME_DTYPE`
+        Rows with score, peaks and support; ``hit`` and ``doubt`` are overwritten.
+    least_score : float
+        Score of a hit.
+    min_peaks : int
+        Peaks that a hit has at least.
+    """
+    # A frame without a pixel to read has no background, and is never a hit.
+    read = (rows["status"] == OK) & ~np.isnan(rows["background_per_pixel"])
+    rows["hit"] = read & (rows["score"] >= least_score) & (rows["n_peaks"] >= min_peaks)
+    support = rows["support"]
+    doubtful = rows["hit"] & (support["n_alone"] == 1) & (support["score"] < least_score)
+    rows["doubt"] = np.where(doubtful, support["kind"], "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +103,10 @@ class Doubts:
 
     @staticmethod
     def of(
-        chunks: Callable[[], Iterable[ChunkResult]], least_score: float, n_pixels: int
+        chunks: Callable[[], Iterable[ChunkResult]],
+        least_score: float,
+        n_pixels: int,
+        peaks: Callable[[], Places] | None = None,
     ) -> Doubts:
         """Learn from a run; the order of its chunks does not matter.
 
@@ -87,6 +118,8 @@ class Doubts:
             Score of a hit.
         n_pixels : int
             Pixels of a frame that are not masked.
+        peaks : callable, optional
+            Returns the peaks of all frames, in parts. By default `chunks` hold them.
         """
         gathered = _Gathered()
         for chunk in chunks():
@@ -97,7 +130,7 @@ class Doubts:
             (max(n - crystals, 0.0) / share + usual) / (gathered.n_blank + _USUAL_OF)
             for n, usual in ((gathered.n_outside, _USUAL), (gathered.n_faintest, _USUAL_FAINT))
         )
-        static = _static(gathered, chunks, n_pixels)
+        static = _static(gathered, peaks or (lambda: map(places_of, chunks())), n_pixels)
         # Faint ones are taken to be as many, for each factor of brightness, as bright ones.
         return Doubts(least_score, bright + faint, faint, gathered.n_seen, gathered.n_sharp, static)
 
@@ -123,7 +156,7 @@ class Doubts:
             part = np.where(number > 0, _FAINT_PART, 1.0)
         chance = stats.poisson.sf(number - 1, rate) * near
         chance *= 10.0 ** -np.maximum(support["score"], 0)
-        unlikely = chance <= part * 10.0 ** -max(self.least_score, 0.0)
+        unlikely = chance <= part * 10.0 ** -np.clip(self.least_score, 0.0, _MOST_ASKED)
         static = np.isin(chunk.frames, self.static)
         dropped = (doubted & ~unlikely) | (rows["hit"] & static)
         if not dropped.any():
@@ -149,6 +182,7 @@ class _Gathered:
     """What the frames of a run rest on, counted."""
 
     def __init__(self) -> None:
+        self._hits = [np.empty(0, np.int64)]
         self.n_blank = self.n_outside = self.n_faintest = self.n_company_outside = 0
         self.n_seen = self.n_sharp = self.n_frames = 0
         self._single = [np.empty((0, 3))]
@@ -157,6 +191,7 @@ class _Gathered:
         rows, support = chunk.rows, chunk.rows["support"]
         hit = rows["hit"]
         self.n_frames += len(rows)
+        self._hits.append(chunk.frames[hit])
         self.n_blank += int(((rows["status"] == OK) & ~hit).sum())
         lone = hit & (support["n_alone"] == 1) & (support["score"] < _NOTHING_ELSE)
         outside = hit & (support["nearer"] > _OUTSIDE) & (support["n_bright"] > 0)
@@ -174,15 +209,24 @@ class _Gathered:
         self._single.append(np.stack(found, 1).astype(float))
 
     @property
+    def hits(self) -> NDArray[np.int64]:
+        """Numbers of the frames that are hits by their score."""
+        return np.concatenate(self._hits)
+
+    @property
     def single(self) -> NDArray[np.float64]:
         """Number of each frame that rests on one thing, and its position (fs, ss)."""
         single = np.concatenate(self._single)
         return single[np.argsort(single[:, 0], kind="stable")]
 
 
-def _static(
-    gathered: _Gathered, chunks: Callable[[], Iterable[ChunkResult]], n_pixels: int
-) -> NDArray[np.int64]:
+def places_of(chunk: ChunkResult) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the frame of each peak of a chunk, and its position (fs, ss)."""
+    at = np.stack([chunk.peaks["fs"], chunk.peaks["ss"]], 1)
+    return chunk.frame_of_peak, at.astype(float)
+
+
+def _static(gathered: _Gathered, peaks: Callable[[], Places], n_pixels: int) -> NDArray[np.int64]:
     """Return the frames that rest on one place, on which others that share nothing rest too.
 
     Frames in a row may show a crystal that stays; one that hits with other peaks show more often
@@ -205,25 +249,21 @@ def _static(
     shown = sparse.csc_array((np.ones(len(single)), (single[:, 0].astype(int), place)), shape=shape)
     often &= ~stay_a_while(shown)
     first = np.unique(place, return_index=True)[1]
-    often &= _with_others(chunks, single[first, 1:], single[:, 0]) < times
+    others = np.setdiff1d(gathered.hits, single[:, 0].astype(np.int64))
+    often &= _with_others(peaks, single[first, 1:], others) < times
     return single[often[place], 0].astype(np.int64)
 
 
 def _with_others(
-    chunks: Callable[[], Iterable[ChunkResult]],
-    places: NDArray[np.float64],
-    single: NDArray[np.float64],
+    peaks: Callable[[], Places], places: NDArray[np.float64], hits: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Count the hits that have a peak at each place and do not rest on it."""
+    """Count the hits of some that have a peak at each place."""
     tree, times = cKDTree(places), np.zeros(len(places), np.int64)
-    for chunk in chunks():
-        others = chunk.frames[chunk.rows["hit"] & ~np.isin(chunk.frames, single)]
-        owner = chunk.frame_of_peak
-        mine = np.isin(owner, others)
-        at = np.stack([chunk.peaks["fs"][mine], chunk.peaks["ss"][mine]], 1)
-        if not len(at):
+    for owner, at in peaks():
+        mine = np.isin(owner, hits)
+        if not mine.any():
             continue
-        distance, place = tree.query(at, distance_upper_bound=_SAME_PX)
+        distance, place = tree.query(at[mine], distance_upper_bound=_SAME_PX)
         known = np.isfinite(distance)
         seen = np.unique(np.stack([owner[mine][known], place[known]], 1), axis=0)
         times += np.bincount(seen[:, 1].astype(np.intp), minlength=len(places))

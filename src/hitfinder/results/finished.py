@@ -18,7 +18,8 @@ from hitfinder import atomic
 from hitfinder.errors import ConfigError
 from hitfinder.export.hits import RESULT
 from hitfinder.finding.peaks import PEAK_DTYPE, doubtful
-from hitfinder.results.chunk import FRAME_DTYPE, OK, SUPPORT_DTYPE, ChunkResult, Counts
+from hitfinder.results.chunk import FRAME_DTYPE, SUPPORT_DTYPE, ChunkResult, Counts
+from hitfinder.results.doubts import decide_by_score
 from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, PEAKS
 from hitfinder.results.totals import Totals
 
@@ -131,7 +132,7 @@ class FinishedResults:
             merged = chunk.without(self.again.frames[own])
             merged.totals = Totals()
             merged.merge(self.again.without(self.again.frames[~own]))
-            self._decide(merged)
+            decide_by_score(merged.rows, self.least_score, self.min_peaks)
             yield merged
 
     def _chunk(self, batch: pyarrow.RecordBatch, frames: NDArray[np.int64]) -> ChunkResult:
@@ -160,15 +161,6 @@ class FinishedResults:
             if handed_on.sum() == len(brightest):
                 own["maximum"][handed_on] = brightest
         return ChunkResult(frames, rows, peaks)
-
-    def _decide(self, chunk: ChunkResult) -> None:
-        rows = chunk.rows
-        read = (rows["status"] == OK) & ~np.isnan(rows["background_per_pixel"])
-        enough = (rows["score"] >= self.least_score) & (rows["n_peaks"] >= self.min_peaks)
-        rows["hit"] = read & enough
-        support = rows["support"]
-        doubtful = rows["hit"] & (support["n_alone"] == 1) & (support["score"] < self.least_score)
-        rows["doubt"] = np.where(doubtful, support["kind"], "")
 
 
 def maxima_of_hits(folder: Path) -> dict[int, NDArray[np.float32]]:

@@ -64,6 +64,12 @@ class FollowedStore:
                 self._seen[path.name] = seen
                 yield chunk_of(loaded)
 
+    def chunks(self) -> Iterator[ChunkResult]:
+        """Yield the chunks that can be read now."""
+        for path in sorted(self.folder.glob("chunk-*.dat")):
+            if (loaded := kept_arrays(path)) is not None:
+                yield chunk_of(loaded)
+
     def totals(self) -> Totals:
         """Return what is added up over the chunks so far, as far as it can be read now."""
         whole, merged = Totals(), set[str]()

@@ -111,6 +111,8 @@ def check_status(out, run):
         "frames": N,
         "processed": N,
         "hits": run.summary.hits,
+        "doubtful_hits": run.summary.doubtful_hits,
+        "doubted_frames": run.summary.doubted_frames,
         "peaks": run.summary.peaks,
     }
     assert open_ends(told["ledger"]) == []

@@ -197,16 +197,19 @@ class SeriesRun:
                 log.warning("interrupted; writing what was found so far")
             self._series.give_up()
             status.state = WRITING
-            self._finish(searching, n_workers, interrupted)
+            self._finish(searching, n_workers, interrupted, status)
             status.state = INTERRUPTED if interrupted else FINISHED
         return Run(self._folder)
 
-    def _finish(self, searching: _Searching, n_workers: int, interrupted: bool) -> None:
+    def _finish(
+        self, searching: _Searching, n_workers: int, interrupted: bool, status: LiveStatus
+    ) -> None:
         """Write what `hitfinder run` writes; then what was for the time being can go."""
         n_frames = max(self._series.n_numbered, 1)
         write_places(self._folder, self._description, n_frames)
         self._job = dataclasses.replace(self._job, experiment=self._experiment())
         found = self.findings(searching, n_workers, complete=not interrupted)
+        status.learn(found.doubts, self.store.chunks())
         wrong = open_ends(found.about["live"]["ledger"])
         if wrong:
             log.error("the ledger does not close: %s", "; ".join(wrong))
@@ -243,8 +246,8 @@ class SeriesRun:
         )
         return dataclasses.replace(found, n_frames=self._series.n_numbered)
 
-    def write_tables(self, searching: _Searching, n_workers: int) -> None:
-        """Write the tables and ``run.json`` of what was found so far."""
+    def write_tables(self, searching: _Searching, n_workers: int, status: LiveStatus) -> None:
+        """Write the tables and ``run.json`` of what was found so far; let the status know."""
         found = self.findings(searching, n_workers, complete=False)
         # The frames have no file yet that has a place for each of them.
         shape, dtype = self._description.shape, self._description.dtype
@@ -253,6 +256,7 @@ class SeriesRun:
         found = dataclasses.replace(found, experiment=experiment)
         tables = {TABLES: self._job.outputs[TABLES]}
         write_outputs(tables, found, self._folder, estimate=False)
+        status.learn(found.doubts, self.store.chunks())
 
     @property
     def settings(self) -> JobSettings:
@@ -388,6 +392,6 @@ class _Searching:
         began = time.monotonic()
         if began < self._tables_at or self._status.state != RUNNING:
             return
-        self._run.write_tables(self, n_workers)
+        self._run.write_tables(self, n_workers, self._status)
         took = time.monotonic() - began
         self._tables_at = time.monotonic() + max(TABLES_EVERY_S, TABLES_SHARE * took)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import HitfinderError
-from hitfinder.results.chunk import ChunkResult
+from hitfinder.results.chunk import OK, ChunkResult, empty_rows
+from hitfinder.results.doubts import Doubts
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,17 @@ HISTORY_EVERY_S = 1.0
 MOST_FRAMES = 1000
 RATE_OVER_S = 10.0
 
-_COLUMNS = ("number", "time", "score", "hit", "n_peaks", "status", "delay_s")
+_DECIDED = ("hits", "doubtful_hits", "doubted_frames")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _LastFrame:
+    """A frame that was just processed: when (UNIX time), how long after it came, and its row."""
+
+    number: int
+    time: float
+    delay_s: float
+    row: NDArray[np.void]
 
 
 class LiveStatus:
@@ -57,8 +70,10 @@ class LiveStatus:
         self._folder, self._about = folder, dict(about)
         self._ledger, self._messages = ledger, messages
         self._started = time.time()
-        self._counts = {"frames": 0, "processed": 0, "hits": 0, "peaks": 0}
-        self._last: collections.deque[tuple] = collections.deque(maxlen=MOST_FRAMES)
+        names = ("frames", "processed", "hits", "doubtful_hits", "doubted_frames", "peaks")
+        self._counts = dict.fromkeys(names, 0)
+        self._doubts = Doubts.of(lambda: (), about["hits_from"]["score"], 1)
+        self._last: collections.deque[_LastFrame] = collections.deque(maxlen=MOST_FRAMES)
         self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
         self._slowest_s, self._history_at = 0.0, 0.0
         self.state, self.static_pixels = RUNNING, 0
@@ -72,23 +87,36 @@ class LiveStatus:
         with self._lock:
             self._counts["frames"] += len(result.rows)
             self._counts["processed"] += int((result.rows["status"] == "ok").sum())
-            self._counts["hits"] += int(result.rows["hit"].sum())
             self._counts["peaks"] += len(result.peaks)
-            for number, row in zip(result.frames.tolist(), result.rows, strict=True):
+            self._count(self._doubts.decided(result).rows, self._counts)
+            for k, number in enumerate(result.frames.tolist()):
                 if number in delays_s:
-                    score = float(row["score"])
-                    self._last.append(
-                        (
-                            number,
-                            round(now, 3),
-                            round(score, 4) if math.isfinite(score) else None,
-                            bool(row["hit"]),
-                            int(row["n_peaks"]),
-                            str(row["status"]),
-                            round(delays_s[number], 3),
-                        )
-                    )
+                    row = result.rows[k : k + 1].copy()
+                    self._last.append(_LastFrame(number, round(now, 3), delays_s[number], row))
                     self._slowest_s = max(self._slowest_s, delays_s[number])
+
+    def learn(self, doubts: Doubts, chunks: Iterable[ChunkResult]) -> None:
+        """Decide on doubtful hits by what the run says of them so far.
+
+        Parameters
+        ----------
+        doubts : Doubts
+            What the run says.
+        chunks : iterable of ChunkResult
+            All results that were taken in.
+        """
+        counts = dict.fromkeys(_DECIDED, 0)
+        for chunk in chunks:
+            self._count(doubts.decided(chunk).rows, counts)
+        with self._lock:
+            self._doubts = doubts
+            self._counts |= counts
+
+    @staticmethod
+    def _count(rows: NDArray[np.void], counts: dict[str, int]) -> None:
+        hit, doubt = rows["hit"], rows["doubt"] != ""
+        for name, some in zip(_DECIDED, (hit, hit & doubt, ~hit & doubt), strict=True):
+            counts[name] += int(some.sum())
 
     def __enter__(self) -> Self:
         self._write()
@@ -108,7 +136,7 @@ class LiveStatus:
         with self._lock:
             now, ledger = time.time(), self._ledger()
             told = self._told(now, ledger)
-            frames = {name: [one[i] for one in self._last] for i, name in enumerate(_COLUMNS)}
+            frames = self._told_frames()
             line = ""
             if now - self._history_at >= HISTORY_EVERY_S or self._stopping.is_set():
                 line, self._history_at = self._line(now, ledger), now
@@ -123,14 +151,29 @@ class LiveStatus:
             # What cannot be told must not end what can be measured.
             log.warning("the status cannot be written: %s", error)
 
+    def _last_rows(self) -> NDArray[np.void]:
+        """Return the rows of the last frames, doubtful hits decided."""
+        rows = np.concatenate([empty_rows(0, OK), *(one.row for one in self._last)])
+        frames = np.array([one.number for one in self._last], np.int64)
+        return self._doubts.decided(ChunkResult(frames, rows)).rows
+
+    def _told_frames(self) -> dict[str, list[Any]]:
+        rows = self._last_rows()
+        return {
+            "number": [one.number for one in self._last],
+            "time": [one.time for one in self._last],
+            "score": [round(s, 4) if math.isfinite(s) else None for s in rows["score"].tolist()],
+            **{name: rows[name].tolist() for name in ("hit", "doubt", "n_peaks", "status")},
+            "delay_s": [round(one.delay_s, 3) for one in self._last],
+        }
+
     def _told(self, now: float, ledger: Mapping[str, Any]) -> dict[str, Any]:
         self._rates.append((now, ledger["received"], ledger["processed"]))
         while now - self._rates[0][0] > RATE_OVER_S:
             self._rates.popleft()
         then = self._rates[0]
         seconds = max(now - then[0], EVERY_S)
-        hits = [one[3] for one in self._last]
-        delays = [one[6] for one in self._last]
+        hits, delays = self._last_rows()["hit"].tolist(), [one.delay_s for one in self._last]
         middle, most = np.percentile(delays, [50, 99]) if delays else (None, None)
         return {
             "version": 1,

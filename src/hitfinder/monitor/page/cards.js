@@ -16,7 +16,7 @@ export function showNumbers(told, about) {
   const left = told.pending ? `, ${number(told.pending)} to come` : "";
   const tiles = [
     big,
-    tile(number(told.hits), "hits"),
+    tile(number(told.hits), `hits${told.doubtful_hits ? `, ${number(told.doubtful_hits)} in doubt` : ""}`),
     tile(number(told.peaks_per_hit), "peaks in the median hit"),
     tile(number(told.resolution_a, 2), "resolution of the median hit", { unit: "Å" }),
     tile(number(told.resolution_best_a, 2), "which one hit in ten surpasses", { unit: "Å" }),
@@ -26,6 +26,7 @@ export function showNumbers(told, about) {
   tiles.push(tile(number(told.processed), `frames processed of ${number(told.frames)}${left}`));
   const speed = about.timings.frames_per_second;
   if (isNumber(speed)) tiles.push(tile(number(speed), "frames a second"));
+  if (told.doubted_frames) tiles.push(tile(number(told.doubted_frames), "no hits: their score rests on one bright pixel, track or place"));
   if (told.failed) tiles.push(tile(number(told.failed), `without a result: ${failures(told.by_status)}`, { kind: "warn" }));
   tiles.push(...ledger(about.live));
   tiles.push(...estimates(about));

@@ -178,6 +178,7 @@ function describe(told) {
   const parts = [element("b", {}, `Frame ${number(told.number)} `), element("span", { class: told.hit ? "hit" : "" }, kind)];
   const rest = [];
   if (isNumber(told.score)) rest.push(`score ${number(told.score)}`);
+  if (told.doubt) rest.push(`in doubt: rests on one ${told.doubt.replace("-", " ").replace("one ", "")}`);
   const doubtful = told.peaks.doubtful.filter(Boolean).length;
   rest.push(`${number(told.n_peaks)} peaks${doubtful ? `, ${number(doubtful)} doubtful (dotted)` : ""}`);
   if (isNumber(told.resolution_a)) rest.push(`to ${number(told.resolution_a, 2)} Å`);
