@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import special
 
 from hitfinder.finding import background
 from hitfinder.finding.rings import Rings
@@ -119,3 +120,32 @@ def test_rings_know_polarisation(small_geometry, rings):
     ratio = rings.weight[inside] / expected
     assert ratio.std() < 1e-3 * ratio.mean()
     assert expected.max() > 1.05 * expected.min()
+
+
+@pytest.mark.parametrize(("radius", "photons"), [(22, 60), (22, 200), (120, 200)])
+def test_thin_faint_rings_have_their_own_background(finder, water_like, radius, photons):
+    """They hold fewer photons than the background is smoothed over."""
+    ss, fs = np.ogrid[: water_like.shape[0], : water_like.shape[1]]
+    at = np.hypot(ss + 0.5 - 210, fs + 0.5 - 180)
+    light = np.exp(-0.5 * (at - radius) ** 2)
+    expected = water_like * 0.005 + light * photons / light.sum()
+    frames = np.random.default_rng(6).poisson(expected, (30, *water_like.shape)).astype(np.uint16)
+    bright = true_means(finder.rings, light) > 0.3
+    truth = true_means(finder.rings, expected)[bright]
+    found = np.mean([ring_means(finder, frame)[bright] for frame in frames], axis=0)
+    assert found == pytest.approx(truth, rel=0.3)
+    assert sum(finder(frame).hit for frame in frames) <= 2
+
+
+def test_whether_rings_have_one_rate_is_decided_by_the_likelihood_ratio():
+    rng = np.random.default_rng(7)
+    for counts, others in rng.integers(0, 60, (200, 2)).astype(float):
+        share = rng.uniform(0.05, 0.95)
+        total = counts + others
+        ratio = sum(
+            special.xlogy(n, n / (total * part))
+            for n, part in ((counts, share), (others, 1 - share))
+            if total > 0
+        )
+        alike = background._alike(counts, share, others, 1 - share)
+        assert alike == (2 * ratio <= background._SIGMAS_ALIKE**2)

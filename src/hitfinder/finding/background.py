@@ -24,6 +24,7 @@ _MANY_LIT = 4
 _CLIP_TAIL = math.log(1e-3)
 _SMOOTH_PHOTONS = 400.0
 _SMOOTH_RINGS = 64
+_SIGMAS_ALIKE = 4.0
 _ITERATIONS = 6
 
 
@@ -226,7 +227,9 @@ def smooth_rates(photons, exposure, rate):
     """Smooth the rates over as many neighbouring rings as their photons need.
 
     Rings with photons enough keep their own rate, so narrow features of bright frames stay; in
-    sparse frames the window grows until it holds photons enough for a rate good to 5 %.
+    sparse frames the window grows until it holds photons enough for a rate good to 5 %. It does not
+    grow past a ring that is brighter or darker than chance allows: thin light around a beam stop
+    and a faint powder ring hold fewer photons than a window needs.
 
     Parameters
     ----------
@@ -238,16 +241,41 @@ def smooth_rates(photons, exposure, rate):
     n = photons.size
     for r in range(n):
         p, e = photons[r], exposure[r]
+        inwards = outwards = True
         for h in range(1, _SMOOTH_RINGS):
-            if p >= _SMOOTH_PHOTONS:
+            if p >= _SMOOTH_PHOTONS or not (inwards or outwards):
                 break
-            if r - h >= 0:
+            inwards = inwards and r - h >= 0 and _alike(photons[r - h], exposure[r - h], p, e)
+            outwards = outwards and r + h < n and _alike(photons[r + h], exposure[r + h], p, e)
+            if inwards:
                 p += photons[r - h]
                 e += exposure[r - h]
-            if r + h < n:
+            if outwards:
                 p += photons[r + h]
                 e += exposure[r + h]
         rate[r] = p / e if e > 0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _alike(counts, exposure, others, other_exposure):
+    """Whether two Poisson counts may have one rate, by their likelihood ratio.
+
+    Twice its logarithm is the square of a standard normal number (Wilks, Ann. Math. Statist. 9, 60,
+    1938).
+    """
+    total, whole = counts + others, exposure + other_exposure
+    if exposure <= 0.0 or other_exposure <= 0.0 or total <= 0.0:
+        return True
+    # The logarithm of the ratio is Pearson's sum at most, which takes less time.
+    off = counts * whole - total * exposure
+    if 2.0 * off * off <= _SIGMAS_ALIKE**2 * total * exposure * other_exposure:
+        return True
+    ratio = 0.0
+    if counts > 0.0:
+        ratio += counts * math.log(counts * whole / (total * exposure))
+    if others > 0.0:
+        ratio += others * math.log(others * whole / (total * other_exposure))
+    return 2.0 * ratio <= _SIGMAS_ALIKE**2
 
 
 def new_histograms(n_rings: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
