@@ -52,6 +52,11 @@ class GeometryEstimate:
     photons: float
 
     @property
+    def values(self) -> NDArray[np.float64]:
+        """Photon energy in eV and camera length in m."""
+        return np.array([self.photon_energy_ev, self.camera_length_m])
+
+    @property
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of (photon energy, camera length), in eV², eV m and m²."""
         sigma = np.array([self.photon_energy_sigma_ev, self.camera_length_sigma_m])

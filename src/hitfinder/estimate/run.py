@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from hitfinder.estimate.bins import N_AZIMUTHS
+from hitfinder.estimate.change import Change
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate
@@ -221,6 +222,31 @@ class RunSums:
         """All frames added up."""
         return self._bins(self._whole())
 
+    @property
+    def n_frames(self) -> int:
+        """Frames that were added."""
+        return int(self._whole()[0])
+
+    def join(self) -> None:
+        """Keep no parts: all frames so far are one block."""
+        while max(self._blocks, default=0) > 0:
+            self._join_pairs()
+
+    def excess(self, whole: GeometryEstimate) -> float:
+        """Return the variance of what frames tell over what it is by their photons alone.
+
+        Parameters
+        ----------
+        whole : GeometryEstimate
+            Of all frames together.
+
+        Returns
+        -------
+        float
+            1 at least.
+        """
+        return _excess(*_frames_chi2(self._whole(), whole))
+
     def _whole(self) -> NDArray[np.float64]:
         whole = ExactSum((self._length,))
         for row in self._blocks.values():
@@ -263,38 +289,26 @@ class RunSums:
         Frames that scatter by more than their own uncertainty (pulses of varying energy) make
         the parts uncertain by as much.
         """
-        excess = max(1.0, chi2 / freedom) if freedom else 1.0
+        excess = _excess(chi2, freedom)
         parts = [estimator.estimate_sums(self._bins(row)) for row in rows.values()]
         parts_chi2, parts_freedom = _scatter([p for p in parts if p.flag == "ok"], excess)
-        ends = [
+        first, last = (
             estimator.estimate_sums(self._bins(self._joined(rows, at)))
             for at in (range(_THIRD), range(N_PARTS - _THIRD, N_PARTS))
-        ]
-        if not all(end.flag == "ok" for end in ends):
-            change, sigma, change_p = np.full(2, np.nan), np.full(2, np.nan), math.nan
-        else:
-            change = _values(ends[1]) - _values(ends[0])
-            covariance = (ends[0].covariance + ends[1].covariance) * excess
-            sigma = np.sqrt(np.diag(covariance))
-            free = sigma > 0
-            inverse = np.linalg.inv(covariance[np.ix_(free, free)])
-            change_p = float(special.chdtrc(free.sum(), change[free] @ inverse @ change[free]))
+        )
+        change = Change.between(first, last, excess)
         return Drift(
-            float(change[0]),
-            float(sigma[0]),
-            float(change[1]),
-            float(sigma[1]),
-            change_p,
+            change.energy_ev,
+            change.energy_sigma_ev,
+            change.length_m,
+            change.length_sigma_m,
+            change.p,
             parts_chi2,
             parts_freedom,
             float(special.chdtrc(parts_freedom, parts_chi2)) if parts_freedom else math.nan,
             chi2,
             freedom,
         )
-
-
-def _values(estimate: GeometryEstimate) -> NDArray[np.float64]:
-    return np.array([estimate.photon_energy_ev, estimate.camera_length_m])
 
 
 def _inverse(estimate: GeometryEstimate) -> NDArray[np.float64]:
@@ -309,7 +323,7 @@ def _inverse(estimate: GeometryEstimate) -> NDArray[np.float64]:
 def _add_well_known(row: NDArray[np.float64], estimate: GeometryEstimate) -> None:
     """Add a frame to the sums of those whose posterior is narrow, and so nearly Gaussian."""
     sigma = np.array([estimate.photon_energy_sigma_ev, estimate.camera_length_sigma_m])
-    values = _values(estimate)
+    values = estimate.values
     if estimate.flag != "ok" or not (sigma < _WELL_KNOWN * values).all():
         return
     inverse = _inverse(estimate)
@@ -319,9 +333,13 @@ def _add_well_known(row: NDArray[np.float64], estimate: GeometryEstimate) -> Non
     row[7] += values @ inverse @ values
 
 
+def _excess(chi2: float, freedom: int) -> float:
+    return max(1.0, chi2 / freedom) if freedom else 1.0
+
+
 def _frames_chi2(row: NDArray[np.float64], whole: GeometryEstimate) -> tuple[float, int]:
     """Return χ² of the well-known frames against the whole run, and its degrees of freedom."""
-    n, values = int(row[1]), _values(whole)
+    n, values = int(row[1]), whole.values
     # A few narrow ones among many wide ones are chosen by chance, and are not typical.
     if n < max(2, _MOST_FRAMES * row[0]) or not np.isfinite(values).all():
         return 0.0, 0
@@ -335,7 +353,7 @@ def _scatter(parts: list[GeometryEstimate], excess: float) -> tuple[float, int]:
     if len(parts) < 2:
         return 0.0, 0
     inverses = [_inverse(part) / excess for part in parts]
-    values = [_values(part) for part in parts]
+    values = [part.values for part in parts]
     total = np.sum(inverses, axis=0)
     free = np.diag(total) > 0
     weighted = np.sum([i @ v for i, v in zip(inverses, values, strict=True)], axis=0)

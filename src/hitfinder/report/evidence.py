@@ -82,7 +82,9 @@ class HitEvidence:
         resolution = np.concatenate(self._resolution)
         resolution = resolution[np.isfinite(resolution)]
         against = [doubt] if doubt else []
-        against += contradictions(run.get("estimated_geometry"), run["geometry"], run["origin"])
+        estimate = run.get("estimated_geometry")
+        against += contradictions(estimate, run["geometry"], run["origin"])
+        against += _seen_live((run.get("live") or {}).get("drift"), estimate is not None)
         return Evidence(
             self._frames,
             len(n_peaks),
@@ -151,6 +153,28 @@ def compared(estimate: Mapping[str, Any] | None, geometry: Mapping[str, Any]) ->
         words = name.replace("_", " ")
         found.append(Compared(words, scale * value, scale * sigma, scale * used, unit, far))
     return found
+
+
+def _seen_live(drift: Mapping[str, Any] | None, has_estimate: bool) -> list[str]:
+    """Say what speaks against the geometry in what a live run has seen on the way.
+
+    Parameters
+    ----------
+    drift : mapping, optional
+        ``drift`` of ``live`` in ``run.json``.
+    has_estimate : bool
+        Whether there is an estimate from the whole run, which says what speaks against what was
+        set.
+    """
+    if drift is None:
+        return []
+    said = [] if has_estimate else list(drift["against_set"])
+    if drift["words"]:
+        return said + drift["words"]
+    if drift["first_seen_at_frame"] is not None:
+        at = f"about frame {drift['first_seen_at_frame']}"
+        said.append(f"photon energy or camera length had drifted at {at}, and came back")
+    return said
 
 
 def contradictions(

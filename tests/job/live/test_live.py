@@ -116,6 +116,12 @@ def check_status(out, run):
         "peaks": run.summary.peaks,
     }
     assert open_ends(told["ledger"]) == []
+    about = json.loads((out / "run.json").read_bytes())
+    for name, unit, set_to in (("energy", "ev", 6000.0), ("camera_length", "m", 0.05)):
+        assert told[name][f"set_{unit}"] == pytest.approx(set_to)
+        assert told[name]["run"]["frames"] == about["estimated_geometry"]["frames"]
+        assert about["live"][name] == told[name]
+    assert about["live"]["drift"] == told["drift"]
     last = json.loads((out / "live-frames.json").read_bytes())
     assert sorted(last["number"]) == list(range(N))
     assert sum(last["hit"]) == run.summary.hits

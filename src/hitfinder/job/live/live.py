@@ -14,7 +14,8 @@ from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.simplon.series import MOST_BYTES, Series
 from hitfinder.job.folder import check_name
 from hitfinder.job.live.feeds import Feed, FilesFeed, StreamFeed
-from hitfinder.job.live.series_run import LiveSettings, SeriesRun
+from hitfinder.job.live.series_run import SeriesRun
+from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
 from hitfinder.results.run import Run
 

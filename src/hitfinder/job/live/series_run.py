@@ -10,76 +10,39 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import hitfinder
 from hitfinder import config
-from hitfinder.errors import ConfigError, SourceError
-from hitfinder.executors.contract import Done, Executor, Lost
+from hitfinder.errors import ConfigError
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.export.cxi import CxiSummary, write_cxi_geom
-from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
-from hitfinder.io.simplon.images import DAMAGED, PackedFrame
-from hitfinder.io.simplon.series import Batch, Series
+from hitfinder.io.simplon.series import Series
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.folder import open_folder
+from hitfinder.job.live.beam import BeamWatch
 from hitfinder.job.live.feeds import Feed
+from hitfinder.job.live.follower import Follower, Followers
 from hitfinder.job.live.kept import (
     FRAMES_FILE,
     SeriesDescription,
     remove_shards,
     write_places,
 )
-from hitfinder.job.live.status import (
-    FINISHED,
-    INTERRUPTED,
-    LIVE_FILES,
-    RUNNING,
-    WRITING,
-    LiveStatus,
-)
-from hitfinder.job.live.work import SHARDS, ChunkFrames, LiveChunk, LiveWork, masked
+from hitfinder.job.live.searching import Searching
+from hitfinder.job.live.settings import LiveSettings
+from hitfinder.job.live.status import FINISHED, INTERRUPTED, LIVE_FILES, WRITING, LiveStatus
+from hitfinder.job.live.work import SHARDS, ChunkFrames, LiveWork
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import try_out
 from hitfinder.job.run import PreparedJob, check_model
 from hitfinder.job.settings import TABLES, JobSettings
-from hitfinder.results.chunk import FAILED, OK, ChunkResult
 from hitfinder.results.hits import HITS_GEOM
 from hitfinder.results.run import Run
 from hitfinder.results.store import Store
 
 log = logging.getLogger(__name__)
-
-FRAMES_AT_ONCE = 8
-"""Frames that a worker is given together, at most."""
-
-TABLES_EVERY_S, TABLES_SHARE = 5.0, 20
-"""The tables are written so often, or less often if that takes more than this part of the time."""
-
-FIRST_LESSON = 16
-"""Frames after which it is first asked what is static; then when twice as many were looked at, or
-as many more as are remembered."""
-
-_LOOK_AGAIN_S = 0.01
-
-
-@dataclasses.dataclass(frozen=True)
-class LiveSettings:
-    """What is special of a live run.
-
-    Parameters
-    ----------
-    longest_wait_s : float
-        Frames that wait longer to be processed are passed over for newer ones.
-    timeout_s : float, optional
-        A series ends if no message comes for so long; never if None.
-    """
-
-    longest_wait_s: float = 2.0
-    timeout_s: float | None = None
 
 
 class SeriesRun:
@@ -137,6 +100,7 @@ class SeriesRun:
         assert store is not None
         try:
             self._job = self._begin(store, outputs)
+            self._followers = Followers(self._following())
         except BaseException:
             store.remove()
             remove_shards(folder)
@@ -176,20 +140,14 @@ class SeriesRun:
 
     def run(self) -> Run:
         """Process the series until it ends, and write the folder."""
-        geometry = self._job.experiment.geometry
-        about = {
-            "source": self._source,
-            "protocol": self._feed.protocol,
-            "series": None if self._feed.one_series else self._series.id.number,
-            "hits_from": self._job.hits_from(),
-            "geometry": self._job.geometry_told(geometry),
-        }
-        status = LiveStatus(self._folder, about, self._series.told, self._feed.messages)
-        searching = _Searching(self, status, geometry)
+        status = LiveStatus(
+            self._folder, self._about(), self._series.told, self._feed.messages, self._followers
+        )
+        searching = Searching(self, status, self._followers, self._job.experiment.geometry)
         with self._job.store, status:
             interrupted = False
             try:
-                with self._job.executor() as executor:
+                with self._followers, self._job.executor() as executor:
                     n_workers = executor.n_workers
                     searching.run(executor)
             except KeyboardInterrupt:
@@ -201,8 +159,24 @@ class SeriesRun:
             status.state = INTERRUPTED if interrupted else FINISHED
         return Run(self._folder)
 
+    def _about(self) -> dict[str, Any]:
+        """Return what ``live.json`` says that does not change."""
+        return {
+            "source": self._source,
+            "protocol": self._feed.protocol,
+            "series": None if self._feed.one_series else self._series.id.number,
+            "hits_from": self._job.hits_from(),
+            "geometry": self._job.geometry_told(self._job.experiment.geometry),
+        }
+
+    def _following(self) -> Iterator[Follower]:
+        """Yield what takes in the results as they come."""
+        experiment = self._job.experiment
+        if self._settings.estimate and not experiment.geometry.detector.full_mask.all():
+            yield BeamWatch(experiment.geometry, experiment.origin)
+
     def _finish(
-        self, searching: _Searching, n_workers: int, interrupted: bool, status: LiveStatus
+        self, searching: Searching, n_workers: int, interrupted: bool, status: LiveStatus
     ) -> None:
         """Write what `hitfinder run` writes; then what was for the time being can go."""
         n_frames = max(self._series.n_numbered, 1)
@@ -218,7 +192,7 @@ class SeriesRun:
         if self._job.store.folder.exists():
             self._job.store.remove()
 
-    def findings(self, searching: _Searching, n_workers: int, *, complete: bool) -> Any:
+    def findings(self, searching: Searching, n_workers: int, *, complete: bool) -> Any:
         """Put together what was found so far, and what ``run.json`` says of it."""
         seconds = time.perf_counter() - self._began
         done = self._series.ledger.processed
@@ -235,6 +209,7 @@ class SeriesRun:
             "ended": self._series.ended,
             "ledger": self._series.told(),
             "messages": self._feed.messages(),
+            **self._followers.told(),
         }
         found = self._job.findings(
             self._print,
@@ -246,7 +221,7 @@ class SeriesRun:
         )
         return dataclasses.replace(found, n_frames=self._series.n_numbered)
 
-    def write_tables(self, searching: _Searching, n_workers: int, status: LiveStatus) -> None:
+    def write_tables(self, searching: Searching, n_workers: int, status: LiveStatus) -> None:
         """Write the tables and ``run.json`` of what was found so far; let the status know."""
         found = self.findings(searching, n_workers, complete=False)
         # The frames have no file yet that has a place for each of them.
@@ -295,103 +270,3 @@ class SeriesRun:
     def heard_s(self) -> float | None:
         """When something last came."""
         return self._feed.heard_s
-
-
-class _Searching:
-    """The flow of the frames through an executor, and what is learnt on the way."""
-
-    def __init__(self, run: SeriesRun, status: LiveStatus, geometry: Geometry) -> None:
-        self._run, self._status, self._geometry = run, status, geometry
-        self.learner = StaticLearner(geometry, most=run.settings.hot_pixel_frames or 1)
-        self._learns = run.settings.hot_pixel_frames > 0
-        self._seen, self._next_look, self._looks, self._lesson = 0, 0, 0, FIRST_LESSON
-        self._came: dict[int, float] = {}
-        self._is_over, self._has_learnt = False, False
-        # Until workers have started, no frame is too old.
-        self._ready_s = float("inf")
-        self._tables_at = time.monotonic() + TABLES_EVERY_S
-
-    def run(self, executor: Executor) -> None:
-        """Process the frames until the series is over."""
-        while not self._is_over:
-            # What was just learnt is masked in all that comes after.
-            self._has_learnt = False
-            geometry = masked(self._geometry, self.learner.places.mask)
-            for outcome in executor.run(self._run.work(geometry), self._tasks()):
-                self._settle(outcome)
-                self._write_tables(executor.n_workers)
-
-    def _tasks(self) -> Iterator[LiveChunk | None]:
-        series, live = self._run.series, self._run.live
-        while not self._has_learnt:
-            self._end_if_quiet()
-            if series.is_over:
-                self._is_over = True
-                return
-            batch = series.batch(
-                FRAMES_AT_ONCE, longest_wait_s=live.longest_wait_s, since_s=self._ready_s
-            )
-            if batch is None:
-                time.sleep(_LOOK_AGAIN_S)
-                yield None
-                continue
-            self._came |= {number: one.at_s for number, one in batch.images.items()}
-            self._look(batch)
-            images = {number: one.image for number, one in batch.images.items()}
-            yield LiveChunk(batch.first, batch.stop, images, batch.others)
-
-    def _end_if_quiet(self) -> None:
-        timeout, heard = self._run.live.timeout_s, self._run.heard_s
-        if timeout is not None and heard is not None and time.monotonic() - heard > timeout:
-            self._run.series.end(self._run.series.ended or f"nothing came for {timeout:g} s")
-
-    def _look(self, batch: Batch) -> None:
-        """Let the learner see the first frames, and then one now and then."""
-        for number, one in batch.images.items() if self._learns else ():
-            self._seen += 1
-            if self._seen > self._next_look and not isinstance(one.image, str):
-                self._next_look = self._seen + self._seen // self._run.settings.hot_pixel_frames
-                self._learn_from(number, one.image)
-
-    def _learn_from(self, number: int, image: PackedFrame) -> None:
-        try:
-            frame = image.unpacked()
-        except SourceError:
-            return
-        if frame.shape != self._geometry.shape:
-            return
-        self.learner.look(number, frame)
-        self._looks += 1
-        if self._looks >= self._lesson:
-            self._lesson += min(self._looks, self._run.settings.hot_pixel_frames)
-            self._has_learnt |= self.learner.learn()
-            self._status.static_pixels = int(self.learner.places.mask.sum())
-
-    def _settle(self, outcome: Done[LiveChunk, ChunkResult] | Lost[LiveChunk]) -> None:
-        """Keep the results of a chunk, and note what became of its frames."""
-        chunk = outcome.task
-        if isinstance(outcome, Lost):
-            result = chunk.without_results(FAILED, f"the worker process died: {outcome.why}")
-        else:
-            result = outcome.result
-        self._run.store.add(chunk.first, result)
-        now = time.monotonic()
-        delays = {number: now - self._came.pop(number) for number in chunk.images}
-        rows = result.rows["status"][np.isin(result.frames, list(chunk.images))]
-        processed, damaged = int((rows == OK).sum()), int((rows == DAMAGED).sum())
-        self._run.series.settle(
-            processed=processed,
-            damaged=damaged,
-            failed=len(rows) - processed - damaged,
-            slowest_s=max(delays.values()),
-        )
-        self._ready_s = min(self._ready_s, now)
-        self._status.take(result, delays)
-
-    def _write_tables(self, n_workers: int) -> None:
-        began = time.monotonic()
-        if began < self._tables_at or self._status.state != RUNNING:
-            return
-        self._run.write_tables(self, n_workers, self._status)
-        took = time.monotonic() - began
-        self._tables_at = time.monotonic() + max(TABLES_EVERY_S, TABLES_SHARE * took)

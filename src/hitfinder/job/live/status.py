@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.errors import HitfinderError
+from hitfinder.job.live.follower import Followers
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
 from hitfinder.results.doubts import Doubts
 
@@ -58,6 +59,8 @@ class LiveStatus:
         What does not change: source, protocol, series, geometry and so on.
     ledger, messages : callable
         Give the ledger, and the messages by what they were, at the moment.
+    followers : Followers
+        Tell more.
     """
 
     def __init__(
@@ -66,9 +69,10 @@ class LiveStatus:
         about: Mapping[str, Any],
         ledger: Callable[[], dict[str, Any]],
         messages: Callable[[], dict[str, int]],
+        followers: Followers,
     ) -> None:
         self._folder, self._about = folder, dict(about)
-        self._ledger, self._messages = ledger, messages
+        self._ledger, self._messages, self._followers = ledger, messages, followers
         self._started = time.time()
         names = ("frames", "processed", "hits", "doubtful_hits", "doubted_frames", "peaks")
         self._counts = dict.fromkeys(names, 0)
@@ -195,6 +199,7 @@ class LiveStatus:
             "static_pixels": self.static_pixels,
             "ledger": dict(ledger),
             "messages": self._messages(),
+            **self._followers.told(),
         }
 
     def _line(self, now: float, ledger: Mapping[str, Any]) -> str:
@@ -203,6 +208,7 @@ class LiveStatus:
         said |= {name: ledger[name] for name in ("passed_over", "waiting")}
         said["slowest_s"] = round(self._slowest_s, 3)
         self._slowest_s = 0.0
+        said |= self._followers.line()
         return json.dumps(said) + "\n"
 
 

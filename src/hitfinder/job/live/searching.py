@@ -1,0 +1,169 @@
+"""The flow of the frames of a series through an executor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from hitfinder.errors import SourceError
+from hitfinder.executors.contract import Done, Executor, Lost
+from hitfinder.finding.static.learner import StaticLearner
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.simplon.images import DAMAGED, PackedFrame
+from hitfinder.io.simplon.series import Batch, Series
+from hitfinder.job.live.follower import Followers
+from hitfinder.job.live.settings import LiveSettings
+from hitfinder.job.live.status import RUNNING, LiveStatus
+from hitfinder.job.live.work import LiveChunk, LiveWork, masked
+from hitfinder.job.settings import JobSettings
+from hitfinder.results.chunk import FAILED, OK, ChunkResult
+from hitfinder.results.store import Store
+
+FRAMES_AT_ONCE = 8
+"""Frames that a worker is given together, at most."""
+
+TABLES_EVERY_S, TABLES_SHARE = 5.0, 20
+"""The tables are written so often, or less often if that takes more than this part of the time."""
+
+FIRST_LESSON = 16
+"""Frames after which it is first asked what is static; then when twice as many were looked at, or
+as many more as are remembered."""
+
+_LOOK_AGAIN_S = 0.01
+
+
+class SearchedRun(Protocol):
+    """What the flow needs to know of a run."""
+
+    @property
+    def settings(self) -> JobSettings:
+        """Everything that can be set about a run."""
+
+    @property
+    def live(self) -> LiveSettings:
+        """What is special of this run."""
+
+    @property
+    def series(self) -> Series:
+        """The series."""
+
+    @property
+    def store(self) -> Store:
+        """Where results are kept."""
+
+    @property
+    def heard_s(self) -> float | None:
+        """When something last came."""
+
+    def work(self, geometry: Geometry) -> LiveWork:
+        """Return the work of a worker."""
+
+    def write_tables(self, searching: Searching, n_workers: int, status: LiveStatus) -> None:
+        """Write the tables and ``run.json`` of what was found so far; let the status know."""
+
+
+class Searching:
+    """The flow of the frames through an executor, and what is learnt on the way."""
+
+    def __init__(
+        self, run: SearchedRun, status: LiveStatus, followers: Followers, geometry: Geometry
+    ) -> None:
+        self._run, self._status, self._followers = run, status, followers
+        self._geometry = self._masked = geometry
+        self.learner = StaticLearner(geometry, most=run.settings.hot_pixel_frames or 1)
+        self._learns = run.settings.hot_pixel_frames > 0
+        self._seen, self._next_look, self._looks, self._lesson = 0, 0, 0, FIRST_LESSON
+        self._came: dict[int, float] = {}
+        self._is_over, self._has_learnt = False, False
+        # Until workers have started, no frame is too old.
+        self._ready_s = float("inf")
+        self._tables_at = time.monotonic() + TABLES_EVERY_S
+
+    def run(self, executor: Executor) -> None:
+        """Process the frames until the series is over."""
+        while not self._is_over:
+            # What was just learnt is masked in all that comes after.
+            self._has_learnt = False
+            self._masked = masked(self._geometry, self.learner.places.mask)
+            for outcome in executor.run(self._run.work(self._masked), self._tasks()):
+                self._settle(outcome)
+                self._write_tables(executor.n_workers)
+
+    def _tasks(self) -> Iterator[LiveChunk | None]:
+        series, live = self._run.series, self._run.live
+        while not self._has_learnt:
+            self._end_if_quiet()
+            if series.is_over:
+                self._is_over = True
+                return
+            batch = series.batch(
+                FRAMES_AT_ONCE, longest_wait_s=live.longest_wait_s, since_s=self._ready_s
+            )
+            if batch is None:
+                time.sleep(_LOOK_AGAIN_S)
+                yield None
+                continue
+            self._came |= {number: one.at_s for number, one in batch.images.items()}
+            self._look(batch)
+            images = {number: one.image for number, one in batch.images.items()}
+            yield LiveChunk(batch.first, batch.stop, images, batch.others)
+
+    def _end_if_quiet(self) -> None:
+        timeout, heard = self._run.live.timeout_s, self._run.heard_s
+        if timeout is not None and heard is not None and time.monotonic() - heard > timeout:
+            self._run.series.end(self._run.series.ended or f"nothing came for {timeout:g} s")
+
+    def _look(self, batch: Batch) -> None:
+        """Let the learner see the first frames, and then one now and then."""
+        for number, one in batch.images.items() if self._learns else ():
+            self._seen += 1
+            if self._seen > self._next_look and not isinstance(one.image, str):
+                self._next_look = self._seen + self._seen // self._run.settings.hot_pixel_frames
+                self._learn_from(number, one.image)
+
+    def _learn_from(self, number: int, image: PackedFrame) -> None:
+        try:
+            frame = image.unpacked()
+        except SourceError:
+            return
+        if frame.shape != self._geometry.shape:
+            return
+        self.learner.look(number, frame)
+        self._looks += 1
+        if self._looks >= self._lesson:
+            self._lesson += min(self._looks, self._run.settings.hot_pixel_frames)
+            self._has_learnt |= self.learner.learn()
+            self._status.static_pixels = int(self.learner.places.mask.sum())
+
+    def _settle(self, outcome: Done[LiveChunk, ChunkResult] | Lost[LiveChunk]) -> None:
+        """Keep the results of a chunk, and note what became of its frames."""
+        chunk = outcome.task
+        if isinstance(outcome, Lost):
+            result = chunk.without_results(FAILED, f"the worker process died: {outcome.why}")
+        else:
+            result = outcome.result
+        self._run.store.add(chunk.first, result)
+        now = time.monotonic()
+        delays = {number: now - self._came.pop(number) for number in chunk.images}
+        rows = result.rows["status"][np.isin(result.frames, list(chunk.images))]
+        processed, damaged = int((rows == OK).sum()), int((rows == DAMAGED).sum())
+        self._run.series.settle(
+            processed=processed,
+            damaged=damaged,
+            failed=len(rows) - processed - damaged,
+            slowest_s=max(delays.values()),
+        )
+        self._ready_s = min(self._ready_s, now)
+        self._status.take(result, delays)
+        self._followers.take(chunk, result, self._masked)
+
+    def _write_tables(self, n_workers: int) -> None:
+        began = time.monotonic()
+        if began < self._tables_at or self._status.state != RUNNING:
+            return
+        self._run.write_tables(self, n_workers, self._status)
+        took = time.monotonic() - began
+        self._tables_at = time.monotonic() + max(TABLES_EVERY_S, TABLES_SHARE * took)
