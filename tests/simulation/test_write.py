@@ -73,7 +73,7 @@ def test_folder_holds_frames_truth_geometry_and_settings(folder):
         assert np.array_equal(rows["counts"][own], made.truth["counts"])
         assert np.array_equal(rows["h"][own], made.truth["h"])
     assert truth.schema.field("fs").metadata[b"unit"] == b"pixel"
-    assert set(truth.column_names) == set(write.TRUTH_UNITS)
+    assert set(truth.column_names) == set(write.TRUTH_COLUMNS)
 
 
 def test_tables_of_shots_and_crystals(folder):

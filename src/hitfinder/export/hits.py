@@ -39,6 +39,36 @@ PEAK_DATASETS = {
 SCORES = ("score", "hit_probability", "photons", "background_per_pixel", "resolution_a")
 """Fields of a frame's row that are kept with the hit."""
 
+PEAK_POSITIONS = {"peakXPosRaw": "fs", "peakYPosRaw": "ss"}
+
+HIT_COLUMNS = {
+    f"{RESULT}/nPeaks": ("int32", "1", "peaks of the hit that are listed"),
+    f"{RESULT}/peakXPosRaw": ("float32", "pixel", "fs of each peak; first pixel's centre is 0"),
+    f"{RESULT}/peakYPosRaw": ("float32", "pixel", "ss of each peak; first pixel's centre is 0"),
+    f"{RESULT}/peakTotalIntensity": ("float32", "photon", "photons above the background"),
+    f"{RESULT}/peakSNR": ("float32", "1", "signal-to-noise ratio"),
+    f"{RESULT}/peakNPixels": ("float32", "1", "pixels of the peak"),
+    f"{RESULT}/peakMaximumValue": ("float32", "photon", "brightest pixel of the peak"),
+    f"{RESULT}/peakBackground": ("float32", "photon", "expected background under the peak"),
+    f"{RESULT}/peakLogP": ("float32", "1", "natural logarithm of the chance probability"),
+    f"{RESULT}/peakProbability": ("float32", "1", "probability of a Bragg peak"),
+    f"{RESULT}/score": ("float64", "1", "score of the frame: the higher, the likelier a hit"),
+    f"{RESULT}/hit_probability": ("float64", "1", "as in frames.parquet"),
+    f"{RESULT}/photons": ("float64", "photon", "sum over the pixels that are not masked"),
+    f"{RESULT}/background_per_pixel": ("float64", "photon/pixel", "mean expected background"),
+    f"{RESULT}/resolution_a": ("float64", "angstrom", "resolution to which peaks reach"),
+    f"{RESULT}/frame": ("int64", "1", "row of the frame table, from 0"),
+    f"{RESULT}/file": ("string", "", "file that the hit came from"),
+    f"{RESULT}/event": ("string", "", "//index within that file"),
+    ORIGIN: ("string", "", "file and event in one"),
+    ENERGY_EV: ("float64", "eV", "photon energy of the hit"),
+    ENERGY_J: ("float64", "J", "the same in joules"),
+    DISTANCE: ("float64", "m", "camera length of the hit: clen + coffset"),
+    DISTANCE_MM: ("float64", "mm", "the same in mm"),
+}
+"""Datasets of ``hits.cxi`` with a row per hit: type, unit, meaning. Those of peaks have a column
+for each peak of the hit that has most; rows of others are filled up with 0."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hit:
@@ -96,17 +126,11 @@ class Results:
         self.h5file, self.geometry = h5file, geometry
         self.energies, self.lengths = Common(), Common()
         self.group = h5file.create_group(RESULT)
-        self._grow(f"{RESULT}/nPeaks", np.int32)
-        for name in ("peakXPosRaw", "peakYPosRaw", *PEAK_DATASETS):
+        wide = {f"{RESULT}/{name}" for name in (*PEAK_POSITIONS, *PEAK_DATASETS)}
+        for path, (kind, _, _) in HIT_COLUMNS.items():
+            dtype = h5py.string_dtype() if kind == "string" else np.dtype(kind)
             # One column at least: a peak list of no columns cannot be read.
-            self._grow(f"{RESULT}/{name}", np.float32, columns=1)
-        for name in SCORES:
-            self._grow(f"{RESULT}/{name}", np.float64)
-        self._grow(f"{RESULT}/frame", np.int64)
-        for path in (f"{RESULT}/file", f"{RESULT}/event", ORIGIN):
-            self._grow(path, h5py.string_dtype())
-        for path in (ENERGY_EV, ENERGY_J, DISTANCE, DISTANCE_MM):
-            self._grow(path, np.float64)
+            self._grow(path, dtype, columns=1 if path in wide else None)
 
     def _grow(self, path: str, dtype: Any, columns: int | None = None) -> None:
         wide = columns is not None
@@ -157,8 +181,7 @@ class Results:
         row = np.repeat(np.arange(len(peaks)), counts)
         column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         joined = np.concatenate(peaks)
-        columns = {"peakXPosRaw": to_pixel_index(joined["fs"])}
-        columns["peakYPosRaw"] = to_pixel_index(joined["ss"])
+        columns = {name: to_pixel_index(joined[field]) for name, field in PEAK_POSITIONS.items()}
         columns |= {name: joined[field] for name, field in PEAK_DATASETS.items()}
         for name, values in columns.items():
             dataset = self.group[name]

@@ -28,6 +28,17 @@ T = TypeVar("T")
 TOTALS_FILE = "totals.npz"
 _SUPPORTED, _SUPPORT = "supported_frames", "support"
 
+TOTALS_KEYS = {
+    "image": ("integer", "", "sum of all frames at reduced size, bin by bin"),
+    "profile": ("int64", "", "sum of the expected background by distance from the beam centre"),
+    "geometry": ("int64", "", "what the frames say of photon energy and camera length"),
+    "n_rings": ("int64", "1", "rings that `geometry` is counted in"),
+    _SUPPORTED: ("int64", "1", "frames that have an entry in `support`"),
+    _SUPPORT: ("record", "", "what the score of a hit rests on where that may be doubtful"),
+}
+"""Arrays of ``totals.npz``: type, unit, meaning. Sums are kept as whole numbers, so that they are
+the same in whatever order frames are added."""
+
 FRAMES_AT_ONCE = 1 << 14
 
 

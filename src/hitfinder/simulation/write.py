@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,39 +28,80 @@ from hitfinder.simulation.shot import Shot, ShotCrystal
 from hitfinder.simulation.simulator import Simulator
 from hitfinder.simulation.workers import FrameNumber, FrameWork
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 LOGGER = logging.getLogger("hitfinder.simulation")
 
 MASTER, GEOMETRY = "frames_master.h5", "frames.geom"
 
-TRUTH_UNITS = {
-    "frame": "1", "crystal": "1", "h": "1", "k": "1", "l": "1", "fs": "pixel", "ss": "pixel",
-    "photons": "photon", "counts": "photon", "wavelength_a": "angstrom", "d_a": "angstrom",
-    "length_px": "pixel", "width_px": "pixel", "angle_rad": "radian", "peak_photons": "photon",
-}  # fmt: skip
-"""Columns of ``truth.parquet``, a row per spot, and their units; positions are those of the stored
-frame with the first pixel's centre at 0.5."""
+TRUTH_COLUMNS = {
+    "frame": ("int64", "1", "number of the frame, from 0"),
+    "crystal": ("int64", "1", "crystal of the frame, from 0"),
+    "h": ("int64", "1", "index h of the reflection"),
+    "k": ("int64", "1", "index k of the reflection"),
+    "l": ("int64", "1", "index l of the reflection"),
+    "fs": ("float64", "pixel", "centre along fast scan; the first pixel's centre is 0.5"),
+    "ss": ("float64", "pixel", "centre along slow scan; the first pixel's centre is 0.5"),
+    "photons": ("float64", "photon", "photons expected on pixels that count"),
+    "counts": ("int64", "photon", "photons drawn, before the detector loses any"),
+    "wavelength_a": ("float64", "angstrom", "mean wavelength that the reflection diffracts"),
+    "d_a": ("float64", "angstrom", "resolution of the reflection"),
+    "length_px": ("float64", "pixel", "rms extent of the spot along its long axis"),
+    "width_px": ("float64", "pixel", "rms extent across that axis"),
+    "angle_rad": ("float64", "radian", "angle of the long axis from fast scan"),
+    "peak_photons": ("float64", "photon", "photons expected on the brightest pixel"),
+}
+"""Columns of ``truth.parquet``, a row per spot: type, unit, meaning."""
 
-SHOT_UNITS = {
-    "frame": "1", "blank": "bool", "n_crystals": "1", "n_spots": "1", "bragg_photons": "photon",
-    "photon_energy_ev": "eV", "bandwidth": "1", "flux": "photon", "radius_um": "micrometre",
-    "divergence_mrad": "milliradian", "camera_length_m": "metre", "beam_fs": "pixel",
-    "beam_ss": "pixel", "psf_px": "pixel", "water_um": "micrometre", "temperature_c": "degC",
-    "air_m": "metre", "protein_mg_ml": "mg/ml", "ice_um": "micrometre", "uniform": "photon/pixel",
-    "shots": "1", "bragg_scale": "1", "hit_fraction": "1", "size_um": "micrometre",
-}  # fmt: skip
-"""Columns of ``shots.parquet``, a row per frame, and their units, before the reciprocal axes of
-the first crystal (``astar_x`` ... ``cstar_z``, m⁻¹; no value in a blank)."""
+_AXES = {name: ("float64", "1/metre", f"component of {name[0]}*") for name in COLUMNS}
 
-CRYSTAL_UNITS = {
-    "frame": "1", "crystal": "1", "size_um": "micrometre", "mosaicity_deg": "degree",
-    "offset_x_um": "micrometre", "offset_y_um": "micrometre", "hit_fraction": "1",
-}  # fmt: skip
-"""Columns of ``crystals.parquet``, a row per crystal, before its reciprocal axes."""
+SHOT_COLUMNS = {
+    "frame": ("int64", "1", "number of the frame, from 0"),
+    "blank": ("bool_", "", "whether the pulse meets no crystal"),
+    "n_crystals": ("int64", "1", "crystals that the pulse meets"),
+    "n_spots": ("int64", "1", "spots in truth.parquet"),
+    "bragg_photons": ("float64", "photon", "photons expected in these spots"),
+    "photon_energy_ev": ("float64", "eV", "middle of the spectrum"),
+    "bandwidth": ("float64", "1", "relative full width of the spectrum"),
+    "flux": ("float64", "photon", "photons of a pulse"),
+    "radius_um": (
+        "float64",
+        "micrometre",
+        "radius of a disc, or where a Gaussian beam falls to exp(-2)",
+    ),
+    "divergence_mrad": (
+        "float64",
+        "milliradian",
+        "standard deviation of the beam's direction about each axis",
+    ),
+    "camera_length_m": ("float64", "metre", "camera length"),
+    "beam_fs": ("float64", "pixel", "beam centre along fast scan; first pixel's centre is 0.5"),
+    "beam_ss": ("float64", "pixel", "beam centre along slow scan; first pixel's centre is 0.5"),
+    "psf_px": ("float64", "pixel", "standard deviation of the detector's point spread"),
+    "water_um": ("float64", "micrometre", "path of the beam in water"),
+    "temperature_c": ("float64", "degC", "temperature of the water"),
+    "air_m": ("float64", "metre", "path of the beam in air behind the sample"),
+    "protein_mg_ml": ("float64", "mg/ml", "protein dissolved in the water"),
+    "ice_um": ("float64", "micrometre", "thickness of ice powder"),
+    "uniform": ("float64", "photon/pixel", "photons that every pixel gets besides"),
+    "shots": ("int64", "1", "pulses whose background the frame sums"),
+    "bragg_scale": ("float64", "1", "factor on the Bragg photons"),
+    "hit_fraction": ("float64", "1", "mean fluence on the first crystal over that on the axis"),
+    "size_um": ("float64", "micrometre", "edge of the first crystal; no value in a blank"),
+    **_AXES,
+}
+"""Columns of ``shots.parquet``, a row per frame: type, unit, meaning. The reciprocal axes are those
+of the first crystal and have no value in a blank."""
 
-_INTEGERS = {"frame", "crystal", "h", "k", "l", "counts", "n_crystals", "n_spots", "shots"}
+CRYSTAL_COLUMNS = {
+    "frame": ("int64", "1", "number of the frame, from 0"),
+    "crystal": ("int64", "1", "crystal of the frame, from 0"),
+    "size_um": ("float64", "micrometre", "edge of the crystal"),
+    "mosaicity_deg": ("float64", "degree", "standard deviation of the turns of its mosaic blocks"),
+    "offset_x_um": ("float64", "micrometre", "how far the crystal lies from the beam along x"),
+    "offset_y_um": ("float64", "micrometre", "how far the crystal lies from the beam along y"),
+    "hit_fraction": ("float64", "1", "mean fluence on the crystal over that on the beam's axis"),
+    **_AXES,
+}
+"""Columns of ``crystals.parquet``, a row per crystal: type, unit, meaning."""
 
 
 def write_simulation(
@@ -153,12 +194,12 @@ def _write_frames(
     executor: Executor,
     advance: Advance,
 ) -> None:
-    units = (TRUTH_UNITS, _with_axes(SHOT_UNITS), _with_axes(CRYSTAL_UNITS))
+    tables = (TRUTH_COLUMNS, SHOT_COLUMNS, CRYSTAL_COLUMNS)
     names = ("truth", "shots", "crystals")
     with contextlib.ExitStack() as stack:
         truth, shots, crystals = (
-            stack.enter_context(table_writer(folder / f"{name}.parquet", _schema(columns)))
-            for name, columns in zip(names, units, strict=True)
+            stack.enter_context(table_writer(folder / f"{name}.parquet", schema_of(columns)))
+            for name, columns in zip(names, tables, strict=True)
         )
         work, numbers = FrameWork(simulator, writer.packer), map(FrameNumber, range(len(simulator)))
         made = results(executor.run(work, numbers, ordered=True))
@@ -172,22 +213,18 @@ def _write_frames(
         writer.withdraw()
 
 
-def _with_axes(units: dict[str, str]) -> dict[str, str]:
-    return units | dict.fromkeys(COLUMNS, "1/metre")
-
-
 def _truth_columns(frame: SimulatedFrame) -> dict[str, Any]:
     table = frame.truth
     assert table.dtype.names == TRUTH_DTYPE.names
     numbers = np.full(len(table), frame.shot.frame, np.int64)
-    return {"frame": numbers} | {name: table[name] for name in TRUTH_UNITS if name != "frame"}
+    return {"frame": numbers} | {name: table[name] for name in TRUTH_COLUMNS if name != "frame"}
 
 
 def _shot_columns(frame: SimulatedFrame, geometry: Geometry) -> dict[str, Any]:
     shot = frame.shot
     first = shot.crystals[0] if shot.crystals else None
     fs, ss = geometry.detector.beam_center or (np.nan, np.nan)
-    row = {name: getattr(shot, name) for name in SHOT_UNITS if hasattr(shot, name)} | {
+    row = {name: getattr(shot, name) for name in SHOT_COLUMNS if hasattr(shot, name)} | {
         "blank": shot.is_blank,
         "n_crystals": len(shot.crystals),
         "n_spots": len(frame.truth),
@@ -203,20 +240,14 @@ def _shot_columns(frame: SimulatedFrame, geometry: Geometry) -> dict[str, Any]:
 def _crystal_columns(shot: Shot) -> dict[str, Any]:
     rows = [
         {"frame": shot.frame, "crystal": number}
-        | {name: getattr(one, name) for name in CRYSTAL_UNITS if hasattr(one, name)}
+        | {name: getattr(one, name) for name in CRYSTAL_COLUMNS if hasattr(one, name)}
         | _axes(one)
         for number, one in enumerate(shot.crystals)
     ]
-    return {name: [row[name] for row in rows] for name in _with_axes(CRYSTAL_UNITS)}
+    return {name: [row[name] for row in rows] for name in CRYSTAL_COLUMNS}
 
 
 def _axes(crystal: ShotCrystal | None) -> dict[str, float]:
     if crystal is None:
         return dict.fromkeys(COLUMNS, np.nan)
     return to_columns(crystal.axes)
-
-
-def _schema(units: dict[str, str]) -> pa.Schema:
-    kinds = {name: "int64" if name in _INTEGERS else "float64" for name in units}
-    kinds |= {name: "bool_" for name, unit in units.items() if unit == "bool"}
-    return schema_of({name: (kinds[name], unit, "") for name, unit in units.items()})

@@ -17,8 +17,24 @@ from hitfinder.io.handles import FilePool, open_error, open_file
 from hitfinder.study.dataset.layout import DATA_PATH
 
 PER_FRAME, SPOTS = "entry/data", "entry/spots"
-ATTRIBUTE_NAMES = ("clen", "photon_energy", "peak")
-SPOT_FIELDS = ("frame", "fs", "ss", "photons")
+
+ATTRIBUTE_COLUMNS = {
+    "clen": ("float64", "m", "camera length"),
+    "photon_energy": ("float64", "eV", "photon energy of the setting"),
+    "peak": ("int8", "", "whether the frame holds Bragg peaks"),
+}
+"""Numbers in ``entry/data`` of each frame that every tree has: type, unit, meaning."""
+
+TRUE_SPOT_COLUMNS = {
+    "frame": ("int64", "1", "frame within the file, from 0"),
+    "fs": ("float64", "pixel", "centre along fast scan; the first pixel's centre is 0.5"),
+    "ss": ("float64", "pixel", "centre along slow scan; the first pixel's centre is 0.5"),
+    "photons": ("float64", "photon", "expected photons, of one and more"),
+}
+"""Lists in ``entry/spots`` of the files in ``peaks``, an entry per true spot."""
+
+ATTRIBUTE_NAMES = tuple(ATTRIBUTE_COLUMNS)
+SPOT_FIELDS = tuple(TRUE_SPOT_COLUMNS)
 
 POOL = FilePool(limit=128)
 """Frames are drawn at random from all files of a tree, so more of them stay open than usual."""

@@ -37,6 +37,15 @@ MOST_ORIENTATIONS = 1000
 WATER_NUMBER = 2**31
 """Number, beyond any frame's, that the one water image of a setting is drawn with."""
 
+SHOT_COLUMNS = {
+    "flux_photons": ("float64", "photon", "photons of the pulse"),
+    "water_thickness_m": ("float64", "m", "path of the beam in water"),
+    "bragg_scale": ("float64", "1", "factor on the Bragg photons, hit fraction included"),
+    "beam_shift_fs": ("float64", "pixel", "how far the beam centre is moved along fast scan"),
+    "beam_shift_ss": ("float64", "pixel", "how far the beam centre is moved along slow scan"),
+    "true_photon_energy": ("float64", "eV", "photon energy of the pulse"),
+}
+"""What the files tell of each shot besides, in ``entry/data``: type, unit, meaning."""
 
 PURPOSES = {"shot": 0, "background": 1, "bragg": 2}
 """Random streams of a frame: Bragg photons apart, so that they do not change the water."""
@@ -177,8 +186,8 @@ class SimulatedMaker:
         water = self.water(setting) if paper else _counted_water(exposure)
         bragg = np.zeros(self.detector.shape, np.uint16)
         exposure.count_bragg(bragg)
-        told = dict(exposure.notes)
-        nominal = told.pop("photon_energy_ev"), told.pop("camera_length_m")
+        told = {name: exposure.notes[name] for name in SHOT_COLUMNS}
+        nominal = exposure.notes["photon_energy_ev"], exposure.notes["camera_length_m"]
         return MadeFrame(bragg, water, *nominal, _listed(exposure), told)
 
     def water(self, setting: Setting) -> NDArray[np.uint16]:

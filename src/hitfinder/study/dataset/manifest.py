@@ -15,6 +15,16 @@ from hitfinder.study.dataset.layout import Setting
 MANIFEST, JOURNAL = "manifest.json", ".manifest.jsonl"
 FORMAT, VERSION = "hitfinder-frames", 1
 
+MANIFEST_KEYS = {
+    "format": ("string", "", f"always {FORMAT}"),
+    "version": ("integer", "", f"of the format: {VERSION}"),
+    "made_by": ("string", "", "program and version"),
+    "recipe": ("object", "", "all settings of the build: what `dataset build` was asked for"),
+    "settings": ("list", "", "for each setting its name, photon energies, camera lengths, frames"),
+    "files": ("object", "", "for each file its frames and SHA-256; empty until all are written"),
+}
+"""Keys of ``manifest.json``: type, unit, meaning."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FileRecord:

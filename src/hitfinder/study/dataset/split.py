@@ -16,6 +16,15 @@ SPLIT = "split.json"
 FORMAT, VERSION = "hitfinder-split", 1
 TRAIN, TEST = PARTS = ("train", "test")
 
+SPLIT_KEYS = {
+    "format": ("string", "", f"always {FORMAT}"),
+    "version": ("integer", "", f"of the format: {VERSION}"),
+    "seed": ("integer", "", "what the choice was drawn with"),
+    "test_fraction": ("number", "1", "share of the frames that are kept for testing"),
+    "parts": ("object", "", "for train and for test, the numbers of the frames in each file"),
+}
+"""Keys of ``split.json``: type, unit, meaning."""
+
 
 def stratified(tree: Tree, fraction: float, seed: int) -> NDArray[np.bool_]:
     """Choose a fraction of the frames, the same of each setting with and without peaks.

@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 
 KIND, CONFIG, HISTORY = "study", "config.toml", "history.csv"
 
+HISTORY_COLUMNS = {
+    "epoch": ("integer", "1", "number of the epoch, from 0"),
+    "learning_rate": ("number", "1", "learning rate in the epoch"),
+    "train_loss": ("number", "1", "mean loss over the frames that are trained on"),
+    "train_accuracy": ("number", "1", "share of them that are answered right; not of positions"),
+    "validation_loss": ("number", "1", "loss over the frames that decide which epoch is kept"),
+    "validation_accuracy": ("number", "1", "share of those that are answered right"),
+    "test_loss": ("number", "1", "loss over the test frames"),
+    "test_accuracy": ("number", "1", "share of the test frames that are answered right"),
+}
+"""Columns of ``history.csv``, a row per epoch: type, unit, meaning. Parts of the data that are not
+watched have none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _Description:
