@@ -163,6 +163,16 @@ def check_model(settings: FinderSettings, geometry: Geometry) -> None:
         log.warning("%s; --finder likelihood does without the network", outside)
 
 
+def executor_of(settings: JobSettings) -> Executor:
+    """Return as many processes as the settings say, or this one if others lack the finder."""
+    if any(map(is_of_this_session, (settings.finder.finder, settings.reader or ""))):
+        log.info("a class of this session is used: all is done in this process, by one core")
+        return Inline()
+    # One worker is a process too: what ends it, a fault of a decompressor or want of memory,
+    # costs some frames and not the run.
+    return Processes(settings.workers or available_cores())
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedJob:
     """A job whose frames, folder and outputs are known."""
@@ -185,7 +195,7 @@ class PreparedJob:
         self.store.save_about(self._beforehand(started))
         with contextlib.ExitStack() as stack:
             if executor is None:
-                executor = stack.enter_context(self.executor())
+                executor = stack.enter_context(executor_of(self.settings))
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
         finding = time.perf_counter() - began
@@ -294,16 +304,6 @@ class PreparedJob:
             "hits_from": self.hits_from(),
             "counts": {"frames": n_frames, **none, "by_status": {PENDING: n_frames}},
         }
-
-    def executor(self) -> Executor:
-        """Return as many processes as the settings say, or this one if others lack the finder."""
-        named = self.settings.finder.finder, self.settings.reader or ""
-        if any(map(is_of_this_session, named)):
-            log.info("a class of this session is used: all is done in this process, by one core")
-            return Inline()
-        # One worker is a process too: what ends it, a fault of a decompressor or want of memory,
-        # costs some frames and not the run.
-        return Processes(self.settings.workers or available_cores())
 
     def _find(self, executor: Executor, show: Callable[..., Any]) -> tuple[Places, bool]:
         """Process the frames; return what is static in them, and whether that was cut short."""

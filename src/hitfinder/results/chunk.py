@@ -106,6 +106,16 @@ class ChunkResult:
         problems = dict.fromkeys(frames, problem) if problem else {}
         return ChunkResult(np.array(frames, np.int64), rows, problems=problems)
 
+    @staticmethod
+    def joined(chunks: Sequence[ChunkResult]) -> ChunkResult:
+        """Return chunks whose frames follow one another as one, without totals."""
+        return ChunkResult(
+            np.concatenate([chunk.frames for chunk in chunks]),
+            np.concatenate([chunk.rows for chunk in chunks]),
+            np.concatenate([chunk.peaks for chunk in chunks]),
+            {frame: text for chunk in chunks for frame, text in chunk.problems.items()},
+        )
+
     @property
     def frame_of_peak(self) -> NDArray[np.int64]:
         """Number of the frame of each peak."""

@@ -11,7 +11,8 @@ from typing import Any
 from hitfinder.errors import ConfigError
 from hitfinder.locks import is_locked
 from hitfinder.results.chunk import ChunkResult
-from hitfinder.results.store import ABOUT, LOCK, PARTS, TOTALS, chunk_of, kept_arrays
+from hitfinder.results.store import ABOUT, LOCK, PARTS
+from hitfinder.results.storefiles import TOTALS, chunk_of, kept_arrays
 from hitfinder.results.totals import Totals
 
 
@@ -51,7 +52,9 @@ class FollowedStore:
 
     def fresh(self) -> Iterator[ChunkResult]:
         """Yield the chunks that have come, or changed, since this was asked last."""
-        for path in sorted(self.folder.glob("chunk-*.dat")):
+        paths = sorted(self.folder.glob("chunk-*.dat"))
+        self._seen = {p.name: self._seen[p.name] for p in paths if p.name in self._seen}
+        for path in paths:
             try:
                 there = os.stat(path)
             except FileNotFoundError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import io
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,25 @@ from hitfinder import atomic
 from hitfinder.errors import OutputError
 from hitfinder.locks import Lock
 from hitfinder.results.chunk import ChunkResult, Counts
+from hitfinder.results.storefiles import (
+    DIGEST,
+    TOTALS,
+    arrays_of,
+    chunk_name,
+    chunk_of,
+    joined,
+    joined_name,
+    kept_arrays,
+    names_of,
+    totals_name,
+)
 from hitfinder.results.totals import Totals
 
 log = logging.getLogger(__name__)
 
 PARTS, LOCK, JOB, ABOUT = ".parts", "lock", "job.json", "run.json"
-TOTALS = "totals"
 TOTALS_PER_CHECKPOINT = 32
 """Totals of chunks are merged into one file after so many, so that they do not pile up on disk."""
-
-_DIGEST = hashlib.sha256
 
 
 class Store:
@@ -38,6 +48,11 @@ class Store:
     more add to them. They are later merged into one file, which lists those that are in it, so
     each is in the totals once whenever the job is killed. Files appear whole or not at all, and end
     with a checksum: one that is damaged counts as missing.
+
+    Chunks of a job without an end are joined, so that their files stay few: `join`, and `as_it_is`
+    for those who read meanwhile, may be called in another thread than `add`. A file of joined
+    chunks lists them, and what of theirs is in the totals; files of theirs that are still there
+    after a kill are dropped.
 
     Parameters
     ----------
@@ -64,6 +79,7 @@ class Store:
         """Of all chunks that are done."""
         self._merged: set[str] = set()
         self._waiting: list[str] = []
+        self._changing = threading.RLock()
         self._lock = Lock(self.folder / LOCK, "run")
         for folder in (self.folder, out_dir):
             atomic.clear_unfinished(folder)
@@ -137,50 +153,96 @@ class Store:
         result : ChunkResult
             Results of all its frames or, once these are kept, of some that had none before.
         """
-        before = self._load(_chunk_name(home)) if home in self.done else None
+        before = self._load(chunk_name(home)) if home in self.done else None
         added = 0 if before is None else int(before["added"])
-        self._write(_totals_name(home, added), result.totals.to_arrays())
+        self._write(totals_name(home, added), result.totals.to_arrays())
         whole = result
         if before is not None:
             whole = chunk_of(before).without(result.frames)
             whole.merge(result)
-        problems = np.frombuffer(json.dumps(whole.problems).encode(), np.uint8)
-        arrays = {name: getattr(whole, name) for name in ("frames", "rows", "peaks")}
-        self._write(_chunk_name(home), {**arrays, "problems": problems, "added": added + 1})
-        self._note(home, Counts.of(whole))
-        self.totals.merge(result.totals)
-        self._waiting.append(_totals_name(home, added))
-        if len(self._waiting) >= TOTALS_PER_CHECKPOINT:
-            self._checkpoint()
+        self._write(chunk_name(home), {**arrays_of(whole), "added": added + 1})
+        with self._changing:
+            self._note(home, Counts.of(whole))
+            self.totals.merge(result.totals)
+            self._waiting.append(totals_name(home, added))
+            if len(self._waiting) >= TOTALS_PER_CHECKPOINT:
+                self._checkpoint()
 
-    def resume(self) -> None:
-        """Take up the chunks that are there; what is damaged, or lacks a part, is forgotten."""
-        found = {}
-        for path in sorted(self.folder.glob("chunk-*.dat")):
-            if (loaded := self._load(path.stem)) is not None:
-                home = int(path.stem.removeprefix("chunk-"))
-                names = [_totals_name(home, number) for number in range(int(loaded["added"]))]
-                found[home] = names, Counts.of(chunk_of(loaded))
-        merged = self._load(TOTALS)
-        if merged is not None:
-            names = merged["merged"].tolist()
-            if {*names} <= {name for needed, _ in found.values() for name in needed}:
-                self.totals, self._merged = Totals.from_arrays(merged), {*names}
+    def join(self, homes: Sequence[int]) -> None:
+        """Put chunks that are done into one file, that of the first of them.
+
+        Parameters
+        ----------
+        homes : sequence of int
+            Numbers of their first frames, rising. Nothing is added to these chunks any more.
+        """
+        there = [self._load(chunk_name(home)) for home in homes]
+        loaded = [one for one in there if one is not None]
+        if len(loaded) < len(homes):
+            return
+        whole = ChunkResult.joined([chunk_of(one) for one in loaded])
+        with self._changing:
+            self._checkpoint()
+            pairs = zip(homes, loaded, strict=True)
+            names = [n for home, one in pairs for n in names_of(home, one, self._merged)]
+            kept = {"added": 0, "joined": np.array(homes), "in_totals": np.array(names)}
+            self._write(chunk_name(homes[0]), {**arrays_of(whole), **kept})
+            self._merged = (self._merged - {*names}) | {joined_name(homes)}
+            self._checkpoint()
+            for home in homes:
+                del self.done[home]
+            self.done[homes[0]] = Counts.of(whole)
+        for home in homes[1:]:
+            (self.folder / f"{chunk_name(home)}.dat").unlink(missing_ok=True)
+
+    def as_it_is(self) -> Store:
+        """Return this as it is at the moment, to be read while chunks are added to this one."""
+        with self._changing:
+            now = copy.copy(self)
+            now.done, now.counts = dict(self.done), copy.copy(self.counts)
+            now.totals = copy.deepcopy(self.totals)
+            return now
+
+    def resume(self, *, again: bool = True) -> None:
+        """Take up the chunks that are there; what is damaged, or lacks a part, is forgotten.
+
+        Parameters
+        ----------
+        again : bool
+            Whether frames can be done once more. If not, totals are kept as they are though a chunk
+            is lost, and chunks though what they add to the totals is.
+        """
+        loaded = {int(p.stem.removeprefix("chunk-")): self._load(p.stem) for p in self._chunks()}
+        found = {home: one for home, one in loaded.items() if one is not None}
+        within = {h for home, one in found.items() for h in joined(one) if h != home}
+        for home in within & {*found}:
+            (self.folder / f"{chunk_name(home)}.dat").unlink()
+            del found[home]
+        totals = self._load(TOTALS)
+        merged = set[str]() if totals is None else {*totals["merged"].tolist()}
+        names = {home: names_of(home, one, merged) for home, one in found.items()}
+        if totals is not None:
+            if merged <= {name for needed in names.values() for name in needed} or not again:
+                self.totals, self._merged = Totals.from_arrays(totals), merged
             else:
                 # A chunk that is lost cannot be taken out of the totals again.
                 log.warning("results of the unfinished run are damaged; frames are done once more")
-        for home, (names, counts) in found.items():
-            self._take_up(home, names, counts)
+        for home, one in found.items():
+            self._take_up(home, names[home], Counts.of(chunk_of(one)), again)
 
-    def _take_up(self, home: int, names: Iterable[str], counts: Counts) -> None:
+    def _chunks(self) -> list[Path]:
+        return sorted(self.folder.glob("chunk-*.dat"))
+
+    def _take_up(self, home: int, names: Iterable[str], counts: Counts, again: bool) -> None:
         loaded = {name: self._load(name) for name in names if name not in self._merged}
-        if not all(loaded.values()):
-            (self.folder / f"{_chunk_name(home)}.dat").unlink()
+        if again and not all(loaded.values()):
+            (self.folder / f"{chunk_name(home)}.dat").unlink()
             return
         self._note(home, counts)
         for name, arrays in loaded.items():
-            self.totals.merge(Totals.from_arrays(arrays or {}))
-            self._waiting.append(name)
+            if arrays is not None:
+                self.totals.merge(Totals.from_arrays(arrays))
+                self._waiting.append(name)
 
     def _note(self, home: int, counts: Counts) -> None:
         is_new = home not in self.done
@@ -195,16 +257,16 @@ class Store:
     def chunks(self) -> Iterator[ChunkResult]:
         """Read the finished chunks in frame order, one at a time, without their totals."""
         for home in sorted(self.done):
-            loaded = self._load(_chunk_name(home))
+            loaded = self._load(chunk_name(home))
             if loaded is None:
-                where = str(self.folder / f"{_chunk_name(home)}.dat")
+                where = str(self.folder / f"{chunk_name(home)}.dat")
                 raise OutputError("cannot be read any more", where, "Go on with --resume.")
             yield chunk_of(loaded)
 
     def wanting(self) -> dict[int, NDArray[np.int64]]:
         """Return the frames to be tried again, by the first frame of their chunk."""
         homes = [home for home, counts in self.done.items() if counts.wanting]
-        loaded = {home: self._load(_chunk_name(home)) for home in homes}
+        loaded = {home: self._load(chunk_name(home)) for home in homes}
         return {home: chunk_of(there).wanting for home, there in loaded.items() if there}
 
     def _checkpoint(self) -> None:
@@ -222,39 +284,8 @@ class Store:
         np.savez(buffer, allow_pickle=False, **arrays)
         content = buffer.getvalue()
         with atomic.replacing(self.folder / f"{name}.dat") as part:
-            part.write_bytes(content + _DIGEST(content).digest())
+            part.write_bytes(content + DIGEST(content).digest())
 
     def _load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a file; None if it is missing or damaged."""
         return kept_arrays(self.folder / f"{name}.dat")
-
-
-def kept_arrays(path: Path) -> dict[str, Any] | None:
-    """Return the arrays of a file of a store; None if it is missing or damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    length = len(content) - _DIGEST().digest_size
-    if length <= 0 or _DIGEST(content[:length]).digest() != content[length:]:
-        return None
-    return dict(np.load(io.BytesIO(content[:length]), allow_pickle=False))
-
-
-def _chunk_name(home: int) -> str:
-    return f"chunk-{home:09d}"
-
-
-def _totals_name(home: int, number: int) -> str:
-    return f"{TOTALS}-{home:09d}-{number}"
-
-
-def chunk_of(loaded: Mapping[str, Any]) -> ChunkResult:
-    """Return the chunk that a file of a store holds, without its totals."""
-    problems = json.loads(loaded["problems"].tobytes())
-    return ChunkResult(
-        loaded["frames"],
-        loaded["rows"],
-        loaded["peaks"],
-        {int(frame): text for frame, text in problems.items()},
-    )

@@ -16,6 +16,8 @@ from hitfinder.job.folder import check_name
 from hitfinder.job.live.feeds import Feed, FilesFeed, StreamFeed
 from hitfinder.job.live.series_run import SeriesRun
 from hitfinder.job.live.settings import LiveSettings
+from hitfinder.job.live.warm import warm_up
+from hitfinder.job.run import executor_of
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
 from hitfinder.results.run import Run
 
@@ -90,14 +92,15 @@ def live(
     feed = open_feed(source, chosen, protocol, channel, stop_at_end, timeout_s, most_bytes)
     options = LiveSettings(longest_wait_s if not feed.one_series else float("inf"), timeout_s)
     folder, n_done = Path(out), 0
-    with terminate_as_interrupt(), feed:
+    with terminate_as_interrupt(), feed, executor_of(chosen) as executor:
+        warm_up(executor, chosen.finder, chosen.estimate, chosen.hot_pixel_frames > 0)
         while (series := _next_series(feed, os.fspath(source), timeout_s, n_done)) is not None:
             alone = stop_at_end or feed.one_series
             place = folder if alone else _free(folder / f"series_{series.id.number:06d}")
             run = _begun(place, os.fspath(source), feed, series, chosen, options, overwrite, alone)
             if run is None:
                 continue
-            finished = run.run()
+            finished = run.run(executor)
             n_done += 1
             yield finished
             if alone or not finished.summary.complete:

@@ -13,6 +13,7 @@ from typing import Any
 import hitfinder
 from hitfinder import config
 from hitfinder.errors import ConfigError
+from hitfinder.executors.contract import Executor
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.export.cxi import CxiSummary, write_cxi_geom
 from hitfinder.geometry.geometry import Geometry
@@ -138,8 +139,14 @@ class SeriesRun:
             raise ConfigError(what, str(self._settings.geometry.file or ""), hint)
         return experiment
 
-    def run(self) -> Run:
-        """Process the series until it ends, and write the folder."""
+    def run(self, executor: Executor) -> Run:
+        """Process the series until it ends, and write the folder.
+
+        Parameters
+        ----------
+        executor : Executor
+            Whose workers do it.
+        """
         status = LiveStatus(
             self._folder, self._about(), self._series.told, self._feed.messages, self._followers
         )
@@ -147,15 +154,14 @@ class SeriesRun:
         with self._job.store, status:
             interrupted = False
             try:
-                with self._followers, self._job.executor() as executor:
-                    n_workers = executor.n_workers
+                with self._followers:
                     searching.run(executor)
             except KeyboardInterrupt:
                 interrupted = True
                 log.warning("interrupted; writing what was found so far")
             self._series.give_up()
             status.state = WRITING
-            self._finish(searching, n_workers, interrupted, status)
+            self._finish(searching, executor.n_workers, interrupted, status)
             status.state = INTERRUPTED if interrupted else FINISHED
         return Run(self._folder)
 

@@ -1,0 +1,133 @@
+"""Workers that are ready before the first frame comes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hitfinder.executors.contract import Executor
+from hitfinder.finding.registry import FINDERS
+from hitfinder.finding.settings import FinderSettings
+from hitfinder.finding.static.learner import StaticLearner
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.memory import ArraySource
+from hitfinder.io.simplon.images import PackedImage
+from hitfinder.job.chunks import ChunkWork
+from hitfinder.job.live.work import SHARDS, LiveChunk, LiveWork
+from hitfinder.job.pipeline import try_out
+from hitfinder.network import model as peak_model
+
+log = logging.getLogger(__name__)
+
+COUNTS = (np.dtype("<u2"), np.dtype("<u4"))
+"""Types of counts that detectors send; what is compiled holds for one type."""
+
+_SHAPE = (96, 128)
+_SLOW_S = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmUp:
+    """The work of searching small frames that are made up, all the way to a shard.
+
+    What is imported, compiled or loaded on the way is there when the first true frame comes. See
+    `hitfinder.executors.contract.Work`; a task is the type of the counts.
+
+    Attributes
+    ----------
+    finder : FinderSettings
+        How peaks are found.
+    estimate : bool
+        Whether photon energy and camera length are estimated.
+    """
+
+    finder: FinderSettings
+    estimate: bool
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Callable[[np.dtype], None]]:
+        """Return a function that searches frames of one type of counts."""
+        yield self._search
+
+    def _search(self, dtype: np.dtype) -> None:
+        with tempfile.TemporaryDirectory(prefix="hitfinder-") as name:
+            (Path(name) / SHARDS).mkdir()
+            search = ChunkWork(None, _SHAPE, dtype, _geometry(), self.finder, self.estimate)
+            images = {
+                number: PackedImage(_SHAPE, dtype, "", frame.tobytes())
+                for number, frame in enumerate(_frames(dtype))
+            }
+            with LiveWork(search, Path(name), "frames.h5").opened() as find:
+                find(LiveChunk(0, len(images), images, {}))
+
+
+def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: bool) -> None:
+    """Make this process and the workers ready for frames.
+
+    Compiled code is made or loaded here first, so that the workers only load it. What goes wrong
+    with made-up frames is no reason to do without true ones.
+
+    Parameters
+    ----------
+    executor : Executor
+        Whose workers start.
+    finder : FinderSettings
+        How peaks are found.
+    estimate : bool
+        Whether photon energy and camera length are estimated.
+    learns : bool
+        Whether it is learnt what is static.
+
+    Raises
+    ------
+    HitfinderError
+        If there is no such finder, or its network cannot be used.
+    """
+    FINDERS.find(finder.finder)
+    if finder.finder == "network":
+        peak_model.load(finder.model)
+    began = time.monotonic()
+    work, geometry = WarmUp(finder, estimate), _geometry()
+    try:
+        for dtype in COUNTS:
+            try_out(ArraySource(_frames(dtype)), geometry, finder)
+            with work.opened() as search:
+                search(dtype)
+            if learns:
+                learner = StaticLearner(geometry)
+                for number, frame in enumerate(_frames(dtype)):
+                    learner.look(number, frame)
+                learner.learn()
+            if time.monotonic() - began > _SLOW_S:
+                log.info("code is compiled for this machine, which is done once")
+        for dtype in COUNTS:
+            tasks: list[np.dtype | None] = [dtype] * executor.n_workers
+            for _ in executor.run(work, tasks):
+                pass
+    except Exception as error:
+        log.debug("warming up", exc_info=True)
+        log.info("the workers start with the first frame (%s)", error)
+    else:
+        log.info("%d workers are ready after %.1f s", executor.n_workers, time.monotonic() - began)
+
+
+def _geometry() -> Geometry:
+    return Geometry.flat(_SHAPE, 75e-6, camera_length_m=0.1, photon_energy_ev=6000.0)
+
+
+def _frames(dtype: np.dtype) -> np.ndarray:
+    """Return frames with Bragg peaks and without, of all the backgrounds treated differently."""
+    rng = np.random.default_rng(0)
+    photons = np.repeat([0.003, 0.1, 3.0], 2)
+    frames = rng.poisson(photons[:, None, None], (len(photons), *_SHAPE)).astype(dtype)
+    frames[::2, 8:90:16, 8:120:16] += 40
+    # As what was unpacked is: there is compiled code of its own for it.
+    frames.setflags(write=False)
+    return frames
