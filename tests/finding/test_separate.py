@@ -136,7 +136,7 @@ def test_a_streak_is_explained_as_well_as_by_what_it_was_drawn_from(profile, mos
         counts = np.random.default_rng(seed).poisson(means)
         near = near_of(counts, BACKGROUND, np.zeros(counts.shape))
         shape = np.empty(spread.N_SHAPE)
-        spread.shape_of(near, counts.size, -1, shape)
+        spread.shape_of(near, counts.size, spread.ALL, shape)
         best = spread.log_streak(near, counts.size, shape, near[spread.N_NEAR :])
         short.append(log_likelihood(counts, means) - best)
     assert np.mean(short) < most
@@ -156,7 +156,7 @@ def test_two_spots_are_explained_by_themselves_and_by_no_streak():
     # A fit of five numbers is a few units better than the truth.
     assert -8 < log_likelihood(counts, means) - both < 1
     shape = np.empty(spread.N_SHAPE)
-    spread.shape_of(near, counts.size, -1, shape)
+    spread.shape_of(near, counts.size, spread.ALL, shape)
     assert both - spread.log_streak(near, counts.size, shape, light) > 5
 
 

@@ -118,7 +118,7 @@ def climb(x, box, data, information):  # type: ignore[no-untyped-def]
                 new[i] = min(max(x[i] + scale * step[i], box[i, 0]), box[i, 1])
             there = log_likelihood(math.exp(new[0]), math.exp(new[1]), data)
             if there > here:
-                x[:], here, moved = new, there, True
+                x[0], x[1], here, moved = new[0], new[1], there, True
                 break
             scale *= 0.3
         if not moved or gain < _CONVERGED:

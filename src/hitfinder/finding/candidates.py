@@ -121,8 +121,10 @@ class CandidateSearch:
         )
         if n < 0:
             return n
+        near = self._near[:n]
+        near.sort()
         return judge_centres(
-            self._near[:n],
+            near,
             *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds, largest),
             *(self._found, self._strength),
         )
@@ -182,7 +184,9 @@ def find_candidates(
         _sum_columns(room, i)
         lows = strips[:, i // BAND]
         _mark_strips(room, i, lows, largest, marks)
-        for s in np.flatnonzero(marks):
+        for s in range(marks.size):
+            if not marks[s]:
+                continue
             if count + STRIP > found.shape[0]:
                 count, least = _drop_weaker_half(found, strength, count)
             count = _look_closely(
@@ -251,16 +255,45 @@ def _strength(count, sum9, sum25, mean):
 def _drop_weaker_half(found, strength, count):
     """Keep the stronger half of the candidates; return their number and what they are above."""
     most = count // 2
-    least = np.partition(strength[:count], most)[most]
+    least = _in_order(strength[:count].copy(), most)
     # Of those that are as strong as one another there may be more than half.
-    ties = most - np.sum(strength[:count] > least)
+    ties = most
+    for c in range(count):
+        ties -= np.int64(strength[c] > least)
     kept = 0
     for c in range(count):
         tied = strength[c] == least
         if strength[c] > least or (tied and ties > 0):
-            found[kept], strength[kept] = found[c], strength[c]
+            found[kept, 0], found[kept, 1] = found[c, 0], found[c, 1]
+            strength[kept] = strength[c]
             kept, ties = kept + 1, ties - np.int64(tied)
     return kept, least
+
+
+@njit(cache=True, nogil=True)
+def _in_order(values, k):
+    """Return the k-th smallest value, from 0; reorders the values.
+
+    What NumPy does for it is slow to compile (C. A. R. Hoare, Commun. ACM 4, 321, 1961).
+    """
+    low, high = 0, values.size - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ def grow(window, work, ring, faint, extent):
                 n += 1
     done = 0
     while done < n and n < MAX_EXTENT:
-        i, j = extent[done]
+        i, j = extent[done, 0], extent[done, 1]
         done += 1
         for k in range(max(i - 1, 0), min(i + 2, n_ss)):
             for m in range(max(j - 1, 0), min(j + 2, n_fs)):
@@ -47,7 +47,7 @@ def claim(extent, n, n_grown, work):
     _swap(extent[n:n_grown], work)
     n_ss, n_fs = work.shape
     for e in range(n):
-        i, j = extent[e]
+        i, j = extent[e, 0], extent[e, 1]
         for k in range(max(i - 1, 0), min(i + 2, n_ss)):
             for m in range(max(j - 1, 0), min(j + 2, n_fs)):
                 if work[k, m] >= 0:
@@ -67,7 +67,7 @@ def sign(extent, number, owner, box):
     """Write a peak's number on its pixels, and the rows and columns that they are in."""
     box[0], box[1], box[2], box[3] = owner.shape[0], -1, owner.shape[1], -1
     for e in range(extent.shape[0]):
-        i, j = extent[e]
+        i, j = extent[e, 0], extent[e, 1]
         owner[i, j] = number
         box[0], box[1] = min(box[0], i), max(box[1], i)
         box[2], box[3] = min(box[2], j), max(box[3], j)

@@ -236,7 +236,7 @@ def strong_neighbourhoods(
     largest : int
         Counts are cut to this.
     near : ndarray of int32
-        Written: the pixels, rising, some of them several times.
+        Written: the pixels, in any order, some of them several times.
 
     Returns
     -------
@@ -246,7 +246,9 @@ def strong_neighbourhoods(
     n_ss = rows.size - 1
     cells = _sum_cells(at, counts, rows, n_fs, largest)
     lows = np.full((3, *first_ring.shape), -1, np.int32)
-    least = thresholds.min()
+    least = largest + 1
+    for k in range(3):
+        least = min(least, _least(thresholds[k], 0, thresholds.shape[1]))
     n = 0
     for i in range(n_ss):
         for p in range(rows[i], rows[i + 1]):
@@ -258,9 +260,10 @@ def strong_neighbourhoods(
                 continue
             b, s = i // band, j // strip
             if lows[0, b, s] < 0:
-                span = thresholds[:, max(first_ring[b, s], 0) : last_ring[b, s] + 1]
                 for k in range(3):
-                    lows[k, b, s] = span[k].min()
+                    lows[k, b, s] = _least(
+                        thresholds[k], max(first_ring[b, s], 0), last_ring[b, s] + 1
+                    )
             inner, outer = _sums_around(i, j, at, counts, rows, n_fs, largest)
             if one < lows[0, b, s] and inner < lows[1, b, s] and outer < lows[2, b, s]:
                 continue
@@ -270,7 +273,6 @@ def strong_neighbourhoods(
                 for m in range(max(j - 2, 0), min(j + 3, n_fs)):
                     near[n] = k * n_fs + m
                     n += 1
-    near[:n].sort()
     return n
 
 
@@ -292,7 +294,7 @@ def _sums_around(i, j, at, counts, rows, n_fs, largest):
     for k in range(max(i - _FAR, 0), min(i + _FAR + 1, rows.size - 1)):
         zero = k * n_fs
         start, end = rows[k], rows[k + 1]
-        start += np.searchsorted(at[start:end], zero + max(j - _FAR, 0))
+        start = _first_from(at, start, end, zero + max(j - _FAR, 0))
         while start < end and at[start] - zero <= j + _FAR:
             count = min(counts[start], largest)
             outer += count
@@ -300,3 +302,24 @@ def _sums_around(i, j, at, counts, rows, n_fs, largest):
                 inner += count
             start += 1
     return inner, outer
+
+
+@njit(cache=True, nogil=True)
+def _first_from(at, start, end, number):
+    """Return the first of the entries from `start` to `end` that is no less than a number."""
+    while start < end:
+        middle = (start + end) // 2
+        if at[middle] < number:
+            start = middle + 1
+        else:
+            end = middle
+    return start
+
+
+@njit(cache=True, nogil=True)
+def _least(row, start, end):
+    """Return the least entry from `start` to `end`."""
+    least = row[start]
+    for k in range(start + 1, end):
+        least = min(least, row[k])
+    return least

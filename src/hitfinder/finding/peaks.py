@@ -130,8 +130,8 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
             log_p = significance(room[2, w], room[3, w], local)
             if log_p < best:
                 best, which = log_p, w
-    row, column, rows, columns = _WINDOWS[which]
-    return best, (i + row - _REACH, j + column - _REACH, rows, columns)
+    row, column = i + _WINDOWS[which, 0] - _REACH, j + _WINDOWS[which, 1] - _REACH
+    return best, (row, column, _WINDOWS[which, 2], _WINDOWS[which, 3])
 
 
 @njit(cache=True, nogil=True)
@@ -151,10 +151,10 @@ def _window_sums(i, j, factor, work, position, weight, rate, room):
                 room[1, 5 * k + m] = expected(row, column, position, weight, rate)
     likeliest = 0
     for w in range(_WINDOWS.shape[0]):
-        first_row, first_column, rows, columns = _WINDOWS[w]
+        row, column = _WINDOWS[w, 0], _WINDOWS[w, 1]
         counts = mean = 0.0
-        for k in range(first_row, first_row + rows):
-            for m in range(first_column, first_column + columns):
+        for k in range(row, row + _WINDOWS[w, 2]):
+            for m in range(column, column + _WINDOWS[w, 3]):
                 counts += room[0, 5 * k + m]
                 mean += room[1, 5 * k + m]
         room[2, w], room[3, w] = counts, mean
@@ -190,7 +190,7 @@ def test_candidates(candidates, log_p_max, work, position, weight, rate, tested)
     room, usual = np.empty(ROOM), np.empty(N_LOCAL)
     as_usual(usual)
     for c in range(candidates.shape[0]):
-        i, j = candidates[c]
+        i, j = np.int64(candidates[c, 0]), np.int64(candidates[c, 1])
         log_p = best_window(i, j, log_p_max, usual, work, position, weight, rate, room)[0]
         tested[c] = log_p if log_p <= log_p_max else 0.0
 
@@ -242,7 +242,7 @@ def collect_peaks(
     for c in range(candidates.shape[0]):
         if n_peaks >= peaks.shape[0]:
             break
-        i, j = candidates[c]
+        i, j = np.int64(candidates[c, 0]), np.int64(candidates[c, 1])
         if work[i, j] < 0:
             continue
         local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local)
@@ -267,7 +267,7 @@ def _measure(extent, factor, log_p, values, position, weight, rate, peak):
     total = mean = top = 0.0
     moment = moment_fs = moment_ss = square = 0.0
     for e in range(extent.shape[0]):
-        i, j = extent[e]
+        i, j = extent[e, 0], extent[e, 1]
         n = values[i, j]
         background = factor * expected(i, j, position, weight, rate)
         total += n

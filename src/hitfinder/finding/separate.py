@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from hitfinder.finding.spread import (
+    ALL,
     BACKGROUND,
     COUNTS,
     FS,
@@ -100,12 +101,12 @@ def divide(extent, n, window, work, ring, position, weight, rate, local, faint, 
     for _ in range(_MOST_DIVISIONS):
         m = _look_at(extent, n, i, j, work, ring, position, weight, rate, local[0], faint, near,
                      member)  # fmt: skip
-        shape_of(near, m, -1, shapes[0])
+        shape_of(near, m, ALL, shapes[0])
         if shapes[0, 0] < 2.0 * LEAST_PHOTONS or not _may_be_two(shapes[0]):
             return n
         if not (_cut(near, m) and are_two(near, m, out_fs, out_ss, shapes)):
             return n
-        if not (_is_sure(near, m, 0, local) and _is_sure(near, m, 1, local)):
+        if not (_is_sure(near, m, 0.0, local) and _is_sure(near, m, 1.0, local)):
             return n
         own = _part_of_window(near, m, row, column, rows, columns, i, j)
         n = _keep(extent, n, near, m, own, i, j, shapes, member)
@@ -181,11 +182,12 @@ def are_two(near, n, out_fs, out_ss, shapes):
         Written: the spots.
     """
     light, whole = near[N_NEAR:], np.empty(N_SHAPE)
-    long = _log_apart(near, n, False, _LONG_WIDTHS_APART, shapes)
-    round_ = _log_apart(near, n, True, _WIDTHS_APART, shapes)
+    # Of plain constants Numba would make a version of its own for each.
+    long = _log_apart(near, n, np.bool_(False), _LONG_WIDTHS_APART, shapes)
+    round_ = _log_apart(near, n, np.bool_(True), _WIDTHS_APART, shapes)
     if max(long, round_) == -math.inf:
         return False
-    shape_of(near, n, -1, whole)
+    shape_of(near, n, ALL, whole)
     one = log_streak(near, n, whole, light)
     x, y = shapes[1, 1] - shapes[0, 1], shapes[1, 2] - shapes[0, 2]
     is_radial = abs(x * out_fs + y * out_ss) >= _RADIAL * math.hypot(x, y)
@@ -196,8 +198,8 @@ def are_two(near, n, out_fs, out_ss, shapes):
 @njit(cache=True, nogil=True)
 def _log_apart(near, n, is_round, least, shapes):
     """Log likelihood of two spots, of parts 0 and 1; that of none if they are too close."""
-    shape_of(near, n, 0, shapes[0])
-    shape_of(near, n, 1, shapes[1])
+    shape_of(near, n, 0.0, shapes[0])
+    shape_of(near, n, 1.0, shapes[1])
     value = log_spots(near, n, is_round, shapes, near[N_NEAR:])
     return value if widths_apart(shapes) >= least else -math.inf
 
@@ -211,19 +213,23 @@ def _cut(near, n):
     with enough photons on both sides.
     """
     strips, best, where, along = np.empty((_BINS, N_SHAPE)), -math.inf, 0, 0.0
-    low = np.empty(N_SHAPE)
+    total, low, high = np.empty(N_SHAPE), np.empty(N_SHAPE), np.empty(N_SHAPE)
     for d in range(_DIRECTIONS):
         angle = math.pi * d / _DIRECTIONS
         _fill_strips(near, n, angle, strips)
-        total = strips.sum(axis=0)
-        low[:] = 0.0
+        total[:] = low[:] = 0.0
+        for s in range(_BINS):
+            for v in range(N_SHAPE):
+                total[v] += strips[s, v]
         for s in range(_BINS - 1):
-            low += strips[s]
-            if low[0] < LEAST_PHOTONS or total[0] - low[0] < LEAST_PHOTONS:
+            for v in range(N_SHAPE):
+                low[v] += strips[s, v]
+                high[v] = total[v] - low[v]
+            if low[0] < LEAST_PHOTONS or high[0] < LEAST_PHOTONS:
                 continue
             if strips[s, 0] == 0.0:
                 continue
-            value = _log_likelihood_apart(low, total - low)
+            value = _log_likelihood_apart(low, high)
             if value > best:
                 best, where, along = value, s, angle
     if best == -math.inf:
@@ -305,8 +311,8 @@ def _keep(extent, n, near, m, own, i, j, shapes, member):
                 x - shapes[others, 1], y - shapes[others, 2]
             )
         if keep:
-            k, c = extent[kept]
-            extent[kept] = extent[e]
+            k, c = extent[kept, 0], extent[kept, 1]
+            extent[kept, 0], extent[kept, 1] = extent[e, 0], extent[e, 1]
             extent[e, 0], extent[e, 1] = k, c
             kept += 1
     return kept

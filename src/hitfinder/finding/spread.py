@@ -22,6 +22,9 @@ from numba import njit
 
 FS, SS, COUNTS, BACKGROUND, PART, N_NEAR = range(6)
 
+ALL = -1.0
+"""All parts together, for `shape_of`."""
+
 N_SHAPE = 6
 """Photons, middle (fs, ss), and variances along fs, along ss and their covariance of a Gaussian."""
 
@@ -48,15 +51,15 @@ def shape_of(near, n, part, shape):
         Pixels.
     n : int
         Number of pixels.
-    part : int
-        The part; -1 for all parts together.
+    part : float
+        The part; `ALL` for all parts together.
     shape : ndarray of float64, shape (N_SHAPE,)
         Written.
     """
     shape[:] = 0.0
     for p in range(n):
         above = near[COUNTS, p] - near[BACKGROUND, p]
-        if above > 0.0 and (near[PART, p] == part if part >= 0 else near[PART, p] >= 0.0):
+        if above > 0.0 and (near[PART, p] == part if part >= 0.0 else near[PART, p] >= 0.0):
             _add(shape, above, near[FS, p], near[SS, p])
     _centre(shape)
 
@@ -76,7 +79,8 @@ def _centre(shape):
     """Turn sums into a middle and variances."""
     photons = max(shape[0], 1e-9)
     shape[0] = photons
-    shape[1:] /= photons
+    for v in range(1, N_SHAPE):
+        shape[v] /= photons
     shape[3] -= shape[1] * shape[1]
     shape[4] -= shape[2] * shape[2]
     shape[5] -= shape[1] * shape[2]
@@ -115,7 +119,10 @@ def log_spots(near, n, is_round, shapes, light):
         shapes[:] = 0.0
         for p in range(n):
             if near[COUNTS, p] > 0.0:
-                expected = near[BACKGROUND, p] + light[:k, p].sum()
+                shining = 0.0
+                for c in range(k):
+                    shining += light[c, p]
+                expected = near[BACKGROUND, p] + shining
                 for c in range(k):
                     share = light[c, p] / max(expected, 1e-30)
                     _add(shapes[c], near[COUNTS, p] * share, near[FS, p], near[SS, p])
@@ -124,18 +131,28 @@ def log_spots(near, n, is_round, shapes, light):
     _pool(shapes, is_round)
     _shine(near, n, shapes, light)
     for c in range(1, k):
-        light[0, :n] += light[c, :n]
+        for p in range(n):
+            light[0, p] += light[c, p]
     return _log_likelihood(near, n, light[0])
 
 
 @njit(cache=True, nogil=True)
 def _pool(shapes, is_round):
     """Give all spots the variances that they have on average."""
+    k = shapes.shape[0]
+    photons = 0.0
+    for c in range(k):
+        photons += shapes[c, 0]
     for v in range(3, N_SHAPE):
-        shapes[:, v] = (shapes[:, 0] * shapes[:, v]).sum() / shapes[:, 0].sum()
+        pooled = 0.0
+        for c in range(k):
+            pooled += shapes[c, 0] * shapes[c, v]
+        for c in range(k):
+            shapes[c, v] = pooled / photons
     if is_round:
-        shapes[:, 3] = shapes[:, 4] = 0.5 * (shapes[0, 3] + shapes[0, 4])
-        shapes[:, 5] = 0.0
+        radial = 0.5 * (shapes[0, 3] + shapes[0, 4])
+        for c in range(k):
+            shapes[c, 3], shapes[c, 4], shapes[c, 5] = radial, radial, 0.0
 
 
 @njit(cache=True, nogil=True)

@@ -220,5 +220,5 @@ def _sharp_peaks(ss, fs, work, position, weight, rate, pixel, sharp):  # type: i
         if most == -np.inf:
             pixel[p, 0], pixel[p, 1] = row, column
             continue
-        i, j = pixel[p]
+        i, j = pixel[p, 0], pixel[p, 1]
         sharp[p] = is_sharp(i, j, work, position, weight, rate)

@@ -141,11 +141,12 @@ def texture_variance(points, work, ring, position, weight, rate, bright):
     """
     n = points.shape[0]
     counts, means, sums = np.empty(n), np.empty(n), np.empty((N_OCTANTS, 4))
+    middle = np.int64(OUTER)
     patch = np.empty((SIDE, SIDE), np.int32)
     for p in range(n):
         _cut_out(points[p, 0], points[p, 1], work, patch)
-        look_around(OUTER, OUTER, patch, ring[p], position[p], weight[p], rate, bright, sums)
-        counts[p], means[p] = sums[:, 0].sum(), sums[:, 1].sum()
+        look_around(middle, middle, patch, ring[p], position[p], weight[p], rate, bright, sums)
+        counts[p], means[p] = _total(sums, 0), _total(sums, 1)
     variance = math.inf
     for _ in range(4):
         excess = squares = noise = 0.0
@@ -201,8 +202,8 @@ def local_background(i, j, variance, work, ring, position, weight, rate, bright,
     as_usual(out)
     look_around(i, j, work, ring, position, weight, rate, bright, sums)
     if variance > 0.0:
-        prior, counts = 1.0 / variance, sums[:, 0].sum()
-        out[0], out[1] = (prior + counts) / (prior + sums[:, 1].sum()), prior + counts
+        prior, counts = 1.0 / variance, _total(sums, 0)
+        out[0], out[1] = (prior + counts) / (prior + _total(sums, 1)), prior + counts
     counts, mean = _without_brightest(sums)
     if counts <= out[0] * mean or mean <= 0.0:
         return
@@ -223,10 +224,23 @@ def _without_brightest(sums):
     for s in range(N_OCTANTS):
         ratios[s] = sums[s, 2] / max(sums[s, 3], 1e-30)
     counts = mean = 0.0
-    for s in np.argsort(ratios)[: N_OCTANTS - _N_TRIMMED]:
-        counts += sums[s, 2]
-        mean += sums[s, 3]
+    for _ in range(N_OCTANTS - _N_TRIMMED):
+        darkest = 0
+        for s in range(1, N_OCTANTS):
+            if ratios[s] < ratios[darkest]:
+                darkest = s
+        counts += sums[darkest, 2]
+        mean += sums[darkest, 3]
+        ratios[darkest] = math.inf
     return counts, mean
+
+
+@njit(cache=True, nogil=True)
+def _total(sums, column):
+    total = 0.0
+    for s in range(N_OCTANTS):
+        total += sums[s, column]
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -36,7 +36,6 @@ _FAR = 8.0
 """How many of their widths two peaks are apart that no streak joins."""
 
 
-@njit(cache=True, nogil=True)
 def unite(peaks, boxes, owner, work, position, weight, rate, piece_of):
     """Put together peaks close to one another that are not told apart from one streak.
 
@@ -58,10 +57,30 @@ def unite(peaks, boxes, owner, work, position, weight, rate, piece_of):
     int
         Number of peaks left.
     """
-    n = peaks.shape[0]
-    first, whole = np.arange(n), boxes.copy()
+    # Numba takes a second to compile what sorts.
+    order, first = np.argsort(boxes[:, 0], kind="stable"), np.arange(len(peaks))
+    return _put_together(
+        *(peaks, boxes, order, first, boxes.copy(), owner, work, position, weight, rate, piece_of)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _put_together(
+    peaks, boxes, order, first, whole, owner, work, position, weight, rate, piece_of
+):  # fmt: skip
+    """Do what `unite` does, with the peaks in order of their first rows.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (n,)
+        The peaks from the one whose pixels begin in the topmost row on.
+    first : ndarray of int64, shape (n,)
+        The numbers from 0; overwritten by the first peak of the streak that each is of.
+    whole : ndarray of int64, shape (n, 4)
+        The boxes; overwritten by those of the streaks.
+    """
     near, shapes = np.empty((N_NEAR + 2, N_ROOM)), np.empty((2, N_SHAPE))
-    order = np.argsort(boxes[:, 0])
+    n = order.size
     for a in range(n):
         p = order[a]
         for b in range(a + 1, n):
@@ -137,7 +156,9 @@ def _look_at(peaks, p, q, first, owner, work, position, weight, rate, near):
 @njit(cache=True, nogil=True)
 def _forget(boxes, owner):
     for p in range(boxes.shape[0]):
-        owner[boxes[p, 0] : boxes[p, 1] + 1, boxes[p, 2] : boxes[p, 3] + 1] = 0
+        for i in range(boxes[p, 0], boxes[p, 1] + 1):
+            for j in range(boxes[p, 2], boxes[p, 3] + 1):
+                owner[i, j] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -161,7 +182,9 @@ def _added_up(peaks, first, piece_of):
     for p in range(peaks.shape[0]):
         r = _root(first, p)
         if r == p:
-            peaks[left], piece_of[p] = peaks[p], left
+            for c in range(peaks.shape[1]):
+                peaks[left, c] = peaks[p, c]
+            piece_of[p] = left
             left += 1
         else:
             # The first of a streak comes before its other pieces.
