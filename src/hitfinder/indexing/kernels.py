@@ -1,4 +1,4 @@
-"""Compiled parts of the search for a crystal's orientation.
+"""The search for a crystal's orientation in compiled loops.
 
 Scattering vectors are in Å⁻¹, without the factor 2π. A rotation turns the crystal as its cell is
 given into the crystal as it was in the beam. ``spread`` is how far from lattice points peaks lie,
@@ -144,8 +144,8 @@ def search(
     for m in range(pairs.shape[0]):
         i, j = pairs[m, 0], pairs[m, 1]
         c, d = seeds[i], seeds[j]
-        one, other = math.sqrt((c**2).sum()), math.sqrt((d**2).sum())
-        between = math.acos(min(1.0, max(-1.0, (c * d).sum() / (one * other))))
+        one, other = math.sqrt(_product(c, c)), math.sqrt(_product(d, d))
+        between = math.acos(min(1.0, max(-1.0, _product(c, d) / (one * other))))
         if between < _LEAST_ANGLE or between > math.pi - _LEAST_ANGLE:
             continue
         reach = 2 * spread[1] + spread[0] * (1 / one + 1 / other)
@@ -155,11 +155,7 @@ def search(
             if not is_unique[a]:
                 continue
             for b in range(first[j], last[j]):
-                inner = (
-                    points[a, 0] * points[b, 0]
-                    + points[a, 1] * points[b, 1]
-                    + points[a, 2] * points[b, 2]
-                ) / (lengths[a] * lengths[b])
+                inner = _product(points[a], points[b]) / (lengths[a] * lengths[b])
                 if inner < low or inner > high or abs(inner) > _IN_A_ROW:
                     continue
                 _turn_onto(points[a], points[b], c, d, turn)
@@ -168,8 +164,11 @@ def search(
                 n_tried += 1
                 if value > best[worst]:
                     best[worst] = value
-                    turns[worst] = turn
-                    worst = int(np.argmin(best))
+                    for row in range(3):
+                        for column in range(3):
+                            turns[worst, row, column] = turn[row, column]
+                    for k in range(best.size):
+                        worst = k if best[k] < best[worst] else worst
                 if value > enough or n_tried >= most:
                     return n_tried
     return n_tried
@@ -181,17 +180,43 @@ def _turn_onto(a: Floats, b: Floats, c: Floats, d: Floats, turn: Floats) -> None
 
     H. D. Black, AIAA Journal 2, 1350 (1964).
     """
-    a_1, c_1 = a / math.sqrt((a * a).sum()), c / math.sqrt((c * c).sum())
-    a_2, c_2 = np.cross(a_1, b), np.cross(c_1, d)
-    a_2 /= math.sqrt((a_2 * a_2).sum())
-    c_2 /= math.sqrt((c_2 * c_2).sum())
-    a_3, c_3 = np.cross(a_1, a_2), np.cross(c_1, c_2)
+    before, after = np.empty((3, 3)), np.empty((3, 3))
+    _fill_axes(a, b, before)
+    _fill_axes(c, d, after)
     for i in range(3):
         for j in range(3):
-            turn[i, j] = c_1[i] * a_1[j] + c_2[i] * a_2[j] + c_3[i] * a_3[j]
+            turn[i, j] = (
+                after[0, i] * before[0, j] + after[1, i] * before[1, j] + after[2, i] * before[2, j]
+            )
 
 
 @numba.njit(cache=True, nogil=True)
+def _fill_axes(one: Floats, other: Floats, axes: Floats) -> None:
+    """Fill in, as rows: the direction of a vector, that across it and another, and the third."""
+    length = math.sqrt(_product(one, one))
+    for k in range(3):
+        axes[0, k] = one[k] / length
+    _fill_cross(axes[0], other, axes[1])
+    length = math.sqrt(_product(axes[1], axes[1]))
+    for k in range(3):
+        axes[1, k] /= length
+    _fill_cross(axes[0], axes[1], axes[2])
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_cross(one: Floats, other: Floats, out: Floats) -> None:
+    """Fill in the vector product."""
+    out[0] = one[1] * other[2] - one[2] * other[1]
+    out[1] = one[2] * other[0] - one[0] * other[2]
+    out[2] = one[0] * other[1] - one[1] * other[0]
+
+
+@numba.njit(cache=True, nogil=True)
+def _product(one: Floats, other: Floats) -> float:
+    """Return the scalar product of two vectors."""
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
+
+
 def refine(
     turn: Floats,
     q: Floats,
@@ -211,26 +236,57 @@ def refine(
     -------
     ndarray, shape (3, 3)
     """
-    gain = np.empty(q.shape[0])
+    gain, moment = np.empty(len(q)), np.empty((3, 3))
     for _ in range(rounds):
         fit(turn, q, reciprocal, inverse, spread, gain)
-        moment = np.zeros((3, 3))
-        total = 0.0
-        for k in range(q.shape[0]):
-            belongs = odds[k] * gain[k]
-            belongs /= 1 + belongs
-            if belongs < 1e-3:
-                continue
-            point = reciprocal @ np.rint(inverse @ (turn.T @ q[k]))
-            length, lattice = math.sqrt((q[k] ** 2).sum()), math.sqrt((point**2).sum())
-            if lattice == 0:
-                continue
-            weight = belongs * (length / (spread[0] + spread[1] * length)) ** 2
-            moment += weight * np.outer(q[k] / length, point / lattice)
-            total += belongs
-        if total < 1.5:
+        if _fill_moment(turn, q, odds, gain, reciprocal, inverse, spread, moment) < 1.5:
             break
+        # Numba takes ten seconds to compile what is solved here, and is no faster.
         u, _, v = np.linalg.svd(moment)
-        u[:, 2] *= np.linalg.det(u @ v)
         turn = u @ v
+        if np.linalg.det(turn) < 0:
+            u[:, 2] *= -1
+            turn = u @ v
     return turn
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_moment(
+    turn: Floats,
+    q: Floats,
+    odds: Floats,
+    gain: Floats,
+    reciprocal: Floats,
+    inverse: Floats,
+    spread: Floats,
+    moment: Floats,
+) -> float:
+    """Sum the products of the directions of peaks and of their lattice points; see `refine`.
+
+    Returns
+    -------
+    float
+        Peaks that belong to their lattice points.
+    """
+    moment[:] = 0.0
+    total, back, hkl, point = 0.0, np.empty(3), np.empty(3), np.empty(3)
+    for k in range(q.shape[0]):
+        belongs = odds[k] * gain[k]
+        belongs /= 1 + belongs
+        if belongs < 1e-3:
+            continue
+        for i in range(3):
+            back[i] = turn[0, i] * q[k, 0] + turn[1, i] * q[k, 1] + turn[2, i] * q[k, 2]
+        for i in range(3):
+            hkl[i] = np.rint(_product(inverse[i], back))
+        for i in range(3):
+            point[i] = _product(reciprocal[i], hkl)
+        length, lattice = math.sqrt(_product(q[k], q[k])), math.sqrt(_product(point, point))
+        if lattice == 0:
+            continue
+        weight = belongs * (length / (spread[0] + spread[1] * length)) ** 2 / (length * lattice)
+        for i in range(3):
+            for j in range(3):
+                moment[i, j] += weight * q[k, i] * point[j]
+        total += belongs
+    return total

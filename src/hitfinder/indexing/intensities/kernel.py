@@ -13,8 +13,11 @@ measured one is below it. The equations stay linear and the mean right, negative
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 ROUNDS = 30
 _LEAST_RATE = 1e-5
@@ -25,8 +28,12 @@ _RIDGE = 1e-9
 _BELIEVED = 2.0
 
 
-@numba.njit(cache=True, nogil=True)
-def overlaps(first, pixels, shares, n_frame):  # type: ignore[no-untyped-def]
+def overlaps(
+    first: NDArray[np.integer],
+    pixels: NDArray[np.integer],
+    shares: NDArray[np.floating],
+    n_frame: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Group the reflections whose footprints overlap.
 
     Parameters
@@ -41,8 +48,18 @@ def overlaps(first, pixels, shares, n_frame):  # type: ignore[no-untyped-def]
     order, start : ndarray of int64
         Group g is ``order[start[g]:start[g + 1]]``.
     """
+    roots = np.arange(len(first) - 1)
+    _join(first, pixels, shares, n_frame, roots)
+    order = np.argsort(roots, kind="stable")
+    start = np.flatnonzero(np.diff(roots[order], prepend=-1))
+    return order, np.append(start, len(roots))
+
+
+@numba.njit(cache=True, nogil=True)
+def _join(first, pixels, shares, n_frame, parent):  # type: ignore[no-untyped-def]
+    """Give each reflection the number of one of its group; `parent` holds their own at first."""
     n = len(first) - 1
-    parent, size = np.arange(n), np.zeros(n)
+    size = np.zeros(n)
     for j in range(n):
         for e in range(first[j], first[j + 1]):
             size[j] += shares[e] ** 2
@@ -65,23 +82,15 @@ def overlaps(first, pixels, shares, n_frame):  # type: ignore[no-untyped-def]
                 other = chain[other]
         for m in range(n_met):
             k = met[m]
-            if product[k] > _LINK * np.sqrt(size[j] * size[k]):
+            if product[k] > _LINK * math.sqrt(size[j] * size[k]):
                 a, b = _root(parent, j), _root(parent, k)
                 parent[max(a, b)] = min(a, b)
             product[k] = 0.0
         for e in range(first[j], first[j + 1]):
             chain[e] = head[pixels[e]]
             head[pixels[e]] = e
-    roots = np.empty(n, np.int64)
     for j in range(n):
-        roots[j] = _root(parent, j)
-    order = np.argsort(roots, kind="mergesort")
-    start = [0]
-    for k in range(1, n):
-        if roots[order[k]] != roots[order[k - 1]]:
-            start.append(k)
-    start.append(n)
-    return order, np.array(start)
+        parent[j] = _root(parent, j)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -132,7 +141,9 @@ def solve(first, pixels, shares, groups, counts, background, expected, intensity
             matrix, right = _equations(
                 members, first, pixels, shares, counts, rate, weighing, weighing
             )
-            step[members] = np.linalg.solve(matrix, right)
+            _solve(matrix, right)
+            for a in range(len(members)):
+                step[members[a]] = right[a, 0]
         for j in range(n):
             intensity[j] += step[j]
             worst = max(worst, abs(step[j]) / (1.0 + used[j]))
@@ -167,14 +178,54 @@ def _spreads(  # type: ignore[no-untyped-def]
         members = order[start[g] : start[g + 1]]
         matrix, _ = _equations(members, first, pixels, shares, counts, true, weighing, weighing)
         noise, _ = _equations(members, first, pixels, shares, counts, true, weighing, true)
-        inverse = np.linalg.inv(matrix)
-        covariance = inverse @ noise @ inverse.T
         for a in range(len(members)):
             j = members[a]
-            sigma[j] = np.sqrt(max(covariance[a, a], 0.0))
-            alone[j] = np.sqrt(noise[a, a]) / matrix[a, a]
+            alone[j] = math.sqrt(noise[a, a]) / matrix[a, a]
             if matrix[a, a] <= 2.0 * _RIDGE:
-                sigma[j] = alone[j] = np.inf
+                alone[j] = np.inf
+        inverse = np.eye(len(members))
+        _solve(matrix, inverse)
+        for a in range(len(members)):
+            variance = 0.0
+            for b in range(len(members)):
+                for c in range(len(members)):
+                    variance += inverse[a, b] * noise[b, c] * inverse[a, c]
+            j = members[a]
+            sigma[j] = math.sqrt(max(variance, 0.0)) if alone[j] < np.inf else np.inf
+
+
+@numba.njit(cache=True, nogil=True)
+def _solve(matrix, right):  # type: ignore[no-untyped-def]
+    """Put X with matrix X = right in place of `right`; overwrites `matrix`.
+
+    Gauss-Jordan elimination with the largest pivots (G. H. Golub & C. F. Van Loan, Matrix
+    Computations, section 3.4): Numba takes long to compile LAPACK's, and groups are small.
+    """
+    n = len(matrix)
+    for c in range(n):
+        best = c
+        for a in range(c + 1, n):
+            best = a if abs(matrix[a, c]) > abs(matrix[best, c]) else best
+        if best != c:
+            _swap_rows(matrix, c, best)
+            _swap_rows(right, c, best)
+        for a in range(n):
+            part = matrix[a, c] / matrix[c, c]
+            if a == c or part == 0.0:
+                continue
+            for b in range(c, n):
+                matrix[a, b] -= part * matrix[c, b]
+            for b in range(right.shape[1]):
+                right[a, b] -= part * right[c, b]
+    for a in range(n):
+        for b in range(right.shape[1]):
+            right[a, b] /= matrix[a, a]
+
+
+@numba.njit(cache=True, nogil=True)
+def _swap_rows(matrix, one, other):  # type: ignore[no-untyped-def]
+    for b in range(matrix.shape[1]):
+        matrix[one, b], matrix[other, b] = matrix[other, b], matrix[one, b]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -191,7 +242,7 @@ def _rates(first, pixels, shares, background, intensity, rate):  # type: ignore[
 def _equations(members, first, pixels, shares, counts, rate, weighing, variance):  # type: ignore[no-untyped-def]
     """Sum f_j f_k variance / v², and f_j (n - rate) / v, over the pixels that are read."""
     n = len(members)
-    matrix, right = np.zeros((n, n)), np.zeros(n)
+    matrix, right = np.zeros((n, n)), np.zeros((n, 1))
     for a in range(n):
         j = members[a]
         for e in range(first[j], first[j + 1]):
@@ -199,7 +250,7 @@ def _equations(members, first, pixels, shares, counts, rate, weighing, variance)
             if counts[p] < 0:
                 continue
             v = weighing[p]
-            right[a] += shares[e] * (counts[p] - rate[p]) / v
+            right[a, 0] += shares[e] * (counts[p] - rate[p]) / v
             matrix[a, a] += shares[e] ** 2 * variance[p] / (v * v)
         for b in range(a):
             k = members[b]
@@ -254,5 +305,5 @@ def log_ratio(first, pixels, shares, counts, background, expected):  # type: ign
             continue
         done[p] = True
         b = max(background[p], _LEAST_RATE)
-        total += counts[p] * np.log(rate[p] / b) - (rate[p] - b)
+        total += counts[p] * math.log(rate[p] / b) - (rate[p] - b)
     return total
