@@ -14,6 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.indexing.rotation import fill_rotation
+
 Floats = NDArray[np.float64]
 
 _FAR = 12.0
@@ -217,6 +219,7 @@ def _product(one: Floats, other: Floats) -> float:
     return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
 
 
+@numba.njit(cache=True, nogil=True)
 def refine(
     turn: Floats,
     q: Floats,
@@ -229,24 +232,19 @@ def refine(
     """Turn a crystal so that peaks come nearer to their lattice points.
 
     Expectation and maximisation: each peak counts for as much as it belongs to its lattice point;
-    the best rotation between two sets of directions is that of W. Kabsch, Acta Cryst. A32, 922
-    (1976).
+    the best rotation between two sets of directions is that of `hitfinder.indexing.rotation`.
 
     Returns
     -------
     ndarray, shape (3, 3)
     """
-    gain, moment = np.empty(len(q)), np.empty((3, 3))
+    gain, moment = np.empty(q.shape[0]), np.empty((3, 3))
     for _ in range(rounds):
         fit(turn, q, reciprocal, inverse, spread, gain)
         if _fill_moment(turn, q, odds, gain, reciprocal, inverse, spread, moment) < 1.5:
             break
-        # Numba takes ten seconds to compile what is solved here, and is no faster.
-        u, _, v = np.linalg.svd(moment)
-        turn = u @ v
-        if np.linalg.det(turn) < 0:
-            u[:, 2] *= -1
-            turn = u @ v
+        turn = np.empty((3, 3))
+        fill_rotation(moment, turn)
     return turn
 
 

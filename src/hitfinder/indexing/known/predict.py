@@ -13,6 +13,8 @@ import math
 import numba
 import numpy as np
 
+from hitfinder.indexing.rotation import fill_rotation
+
 FS, SS, PHOTONS, ROW, N_COLUMNS = range(5)
 """Columns of predicted reflections: position in the stored frame (pixels, corner convention),
 photons of `ExpectedReflections` with polarisation, row of the reflection."""
@@ -211,7 +213,7 @@ def turned_onto(turn, found, n, scale, reach, counts, background, vectors, direc
 
     Expectation and maximisation: each count near a predicted reflection belongs to it with the
     odds of its expected photons there to the background; the rotation that fits the weighted
-    pairs of directions best is that of W. Kabsch, Acta Cryst. A32, 922 (1976).
+    pairs of directions best is that of `hitfinder.indexing.rotation`.
 
     Parameters
     ----------
@@ -258,8 +260,5 @@ def turned_onto(turn, found, n, scale, reach, counts, background, vectors, direc
                         moment[a, b] += weight * directions[row, column, a] * g[b] / length
     if total < 1.5:
         return turn
-    u, s, v = np.linalg.svd(moment)
-    if s[1] < 1e-9 * s[0]:
-        return turn
-    u[:, 2] *= np.linalg.det(u @ v)
-    return u @ v
+    turned = np.empty((3, 3))
+    return turned if fill_rotation(moment, turned) else turn
