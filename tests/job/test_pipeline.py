@@ -109,6 +109,8 @@ def test_a_bad_frame_costs_only_itself(odd, alone, tmp_path, two):
     from odd_sources import frame_of
 
     assert found.totals.image.image.sum() == sum(int(frame_of(index).sum()) for index in good)
+    most = np.max([frame_of(index) for index in good], axis=0)
+    assert np.array_equal(found.totals.maximum.image, most)
     # The failing frame tells what its process was started with: one thread each.
     values = json.loads(found.problems[5].removeprefix("RuntimeError: "))
     assert values == [os.environ.get(name, value) for name, value in ENVIRONMENT.items()]

@@ -180,6 +180,9 @@ def test_keys_walk_through_the_frames(served, finished, opened):
     assert circles(page) == []
     page.keyboard.press("s")
     wait_for(page, HEAD + "=== 'Sum of 60 frames'")
+    page.keyboard.press("x")
+    wait_for(page, HEAD + "=== 'Maximum of 60 frames'")
+    assert not page.is_checked("#sum")
     page.fill("#number", "0")
     page.keyboard.press("Enter")
     wait_for(page, HEAD + "=== 'Frame 0'")

@@ -76,6 +76,17 @@ def test_a_frame_and_its_peaks_come_as_in_the_run(served, finished, tables):
     assert not np.frombuffer(gzip.decompress(body), np.uint8).any()
 
 
+def test_all_frames_in_one_picture(served, finished):
+    with hf.open(finished.parent / "frames" / "run_master.h5") as source:
+        frames = np.stack([source[number] for number in range(60)])
+    for kind, wanted in (("sum", frames.sum(axis=0)), ("maximum", frames.max(axis=0))):
+        status, headers, body = served.ask(f"/api/whole/{kind}")
+        assert (status, headers["x-dtype"], headers["x-shape"]) == (200, "float32", "200,220")
+        counts = np.frombuffer(gzip.decompress(body), "<f4").reshape(200, 220)
+        assert np.array_equal(counts, wanted)
+    assert served.ask("/api/whole/median")[0] == 400
+
+
 @pytest.mark.parametrize("path", ["/api/frame/60", "/api/frame/60/counts"])
 def test_a_frame_that_is_none_is_told(served, path):
     status, _, body = served.ask(path)

@@ -103,6 +103,15 @@ def test_binned_sums_become_means_per_unmasked_pixel(single):
         np.testing.assert_allclose(image, expected)
 
 
+def test_binned_maxima_stay_maxima(single):
+    mask = single.detector.full_mask
+    most = np.random.default_rng(1).poisson(3.0, binned_shape((40, 50), 3))
+    image = DetectorView.of(single, 3).unbin(most, 3, mask, maxima=True)
+    shown = ~np.isnan(image)
+    np.testing.assert_array_equal(image[shown], most[shown])
+    assert shown.mean() > 0.8
+
+
 @pytest.mark.parametrize(
     ("dtype", "saturation", "expected"),
     [

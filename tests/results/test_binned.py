@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from hitfinder.results.binned import PER_COUNT, ImageSum, add_binned, binned_shape, counts_below
+from hitfinder.results.binned import (
+    PER_COUNT,
+    ImageMaximum,
+    ImageSum,
+    add_binned,
+    binned_shape,
+    counts_below,
+)
 
 
 def plain_sum(frame, mask, limit, size, total):
@@ -48,6 +55,33 @@ def test_counts_that_are_no_whole_numbers_are_added_up_in_fractions(kind):
     assert total.image[0, 2] == pytest.approx(
         2**26 + float(frames[1:, 0, 2].sum()), rel=0, abs=0.01
     )
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64, np.float32])
+def test_the_maximum_is_that_of_each_pixel(kind):
+    """Frames of more than 800 pixels a side are in bins of several."""
+    rng = np.random.default_rng(5)
+    shape = (90, 1700)
+    frames = rng.poisson(2, (4, *shape)).astype(kind)
+    frames[1, 7, 9] = 200
+    frames[2, 8, 8] = 100
+    mask = rng.random(shape) < 0.2
+    mask[7, 9], mask[8, 8] = True, False
+    limit = counts_below(frames.dtype, 100)
+    whole, listed = ImageMaximum(), ImageMaximum()
+    for number, frame in enumerate(frames):
+        part = ImageMaximum()
+        part.add(frame, mask, limit)
+        whole.merge(part)
+        at = np.flatnonzero((frame > 0) & ~mask).astype(np.int32) if number else None
+        listed.add(frame, mask, limit, at if kind != np.float32 else None)
+    good = np.where(mask | (frames >= 100), 0, frames).max(axis=0)
+    expected = np.zeros((30, 567))
+    for (ss, fs), value in np.ndenumerate(good):
+        expected[ss // 3, fs // 3] = max(expected[ss // 3, fs // 3], value)
+    assert np.array_equal(whole.image, expected)
+    assert np.array_equal(listed.image, expected)
+    assert np.array_equal(ImageMaximum.from_array(whole.to_array()).image, expected)
 
 
 def test_sums_of_other_frames_are_not_added():

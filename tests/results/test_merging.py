@@ -13,7 +13,7 @@ from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.estimate.run import RunSums
 from hitfinder.finding.peaks import PEAK_DTYPE
-from hitfinder.results.binned import ImageSum
+from hitfinder.results.binned import ImageMaximum, ImageSum
 from hitfinder.results.checking import check_mergeable
 from hitfinder.results.chunk import ChunkResult, Counts, empty_rows
 from hitfinder.results.totals import ProfileSum, Totals
@@ -55,7 +55,8 @@ def frame_result(seed, number):
     totals.geometry = RunSums(N_RINGS)
     totals.geometry.add(number, *water(rng))
     image = rng.exponential(2, SHAPE)
-    totals.image.add(image, np.zeros(SHAPE, bool), np.float64(np.inf))
+    for whole in (totals.image, totals.maximum):
+        whole.add(image, np.zeros(SHAPE, bool), np.float64(np.inf))
     totals.profile.add(np.where(rng.random(5) < 0.2, np.nan, rng.exponential(1e3, 5)))
     return result
 
@@ -106,10 +107,11 @@ RESULTS = [frame_result(1, number) for number in (4, 0, 900, 7)]
         (Counts, Counts.of, lambda c: (c.frames, c.hits, c.problems)),
         (Totals, lambda r: r.totals, bytes_of),
         (ImageSum, lambda r: r.totals.image, lambda s: s.to_array().tobytes()),
+        (ImageMaximum, lambda r: r.totals.maximum, lambda s: s.to_array().tobytes()),
         (ProfileSum, lambda r: r.totals.profile, lambda s: s.to_array().tobytes()),
         (lambda: RunSums(N_RINGS), lambda r: r.totals.geometry, lambda s: s.to_array().tobytes()),
     ],
-    ids=["chunk", "counts", "totals", "image", "profile", "geometry"],
+    ids=["chunk", "counts", "totals", "image", "maximum", "profile", "geometry"],
 )
 def test_every_result_keeps_the_contract(nothing, take, content):
     check_mergeable(nothing, [copy.deepcopy(take(result)) for result in RESULTS], content)

@@ -185,6 +185,7 @@ class ChunkFinder:
         totals.merge(own)
         at = None if result.lit is None else result.lit.at
         totals.image.add(frame, self._mask, self._limit, at)
+        totals.maximum.add(frame, self._mask, self._limit, at)
         return result.peaks
 
     def _estimated(

@@ -27,6 +27,9 @@ from hitfinder.results.binned import bin_size, binned_shape
 GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "random-hit", "latest")
 """Where the page can go from a frame; ``better`` and ``worse`` by score."""
 
+WHOLE = {"sum": "image", "maximum": "maximum"}
+"""Pictures of all frames, and where they are in the totals of a run."""
+
 DOUBTFUL = 0.5
 """Probability below which a peak is likelier false than true, and drawn in dots."""
 
@@ -176,21 +179,30 @@ class Answers:
         self._check(number)
         return self._opened()[0].packed(number)
 
-    def summed(self) -> Packed:
-        """Return all frames added up, in counts per pixel: a coarse picture, NaN for no pixel.
+    def whole(self, kind: str) -> Packed:
+        """Return all frames in one coarse picture, in counts per pixel, NaN for no pixel.
+
+        Parameters
+        ----------
+        kind : str
+            ``sum``, or ``maximum``: the most that a pixel had in any frame.
 
         Raises
         ------
         ConfigError
-            If the folder does not tell.
+            If the folder does not tell, or there is no such picture.
         """
+        if kind not in WHOLE:
+            raise ConfigError(f"unknown picture {kind!r}", hint=f"Use one of {', '.join(WHOLE)}.")
         totals, geometry = self.watched.totals(), self._layout().geometry
-        image = None if totals is None else totals.image.image
+        image = None if totals is None else getattr(totals, WHOLE[kind]).image
         size = bin_size(geometry.shape)
         if image is None or image.shape != binned_shape(geometry.shape, size):
-            raise ConfigError("the folder does not hold the sum of the frames")
+            raise ConfigError(f"the folder does not hold the {kind} of the frames")
         view = DetectorView.of(geometry, size)
-        return pack(view.unbin(image, size, geometry.detector.full_mask).astype(np.float32))
+        mask = geometry.detector.full_mask
+        picture = view.unbin(image, size, mask, maxima=kind == "maximum")
+        return pack(picture.astype(np.float32))
 
     def profile(self) -> dict[str, Any]:
         """Return the mean background of the frames by scattering vector; empty if not known."""

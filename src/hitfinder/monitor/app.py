@@ -68,7 +68,7 @@ class MonitorApp:
             Route("/api/frame/{number:int}/counts", self._asked(self._counts)),
             Route("/api/go/{goal:str}", self._asked(self._go)),
             Route("/api/mask", self._asked(lambda request: self.shown.answers.mask())),
-            Route("/api/summed", self._asked(lambda request: self.shown.answers.summed())),
+            Route("/api/whole/{kind:str}", self._asked(self._whole)),
             Route("/api/profile", self._asked(lambda request: self.shown.answers.profile())),
             Route("/api/pixels", self._asked(lambda request: self.shown.answers.pixels())),
             Route("/api/notes", self._asked(lambda request: {"notes": self.shown.notes.all()})),
@@ -158,6 +158,9 @@ class MonitorApp:
 
     def _counts(self, request: Request) -> Packed:
         return self.shown.answers.counts(request.path_params["number"])
+
+    def _whole(self, request: Request) -> Packed:
+        return self.shown.answers.whole(request.path_params["kind"])
 
     def _go(self, request: Request) -> Any:
         try:

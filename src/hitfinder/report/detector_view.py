@@ -118,7 +118,9 @@ class DetectorView:
             use &= frame != np.iinfo(frame.dtype).max
         return self._mean(self.cells[use], frame[use])
 
-    def unbin(self, binned: NDArray, size: int, mask: NDArray[np.bool_]) -> Points:
+    def unbin(
+        self, binned: NDArray, size: int, mask: NDArray[np.bool_], *, maxima: bool = False
+    ) -> Points:
         """Return the picture of a frame that was summed in bins of `size` pixels a side.
 
         Parameters
@@ -129,11 +131,13 @@ class DetectorView:
             Pixels along a side of a bin.
         mask : ndarray of bool, shape of the geometry
             What was masked.
+        maxima : bool
+            Whether the bins hold the maximum of their pixels instead of the sum.
 
         Returns
         -------
         ndarray of float, shape `shape`
-            Counts per unmasked pixel, NaN where there are none.
+            Counts per unmasked pixel, or the most of one, NaN where there are none.
         """
         good = (~mask).astype(np.int64)
         summed = np.add.reduceat(good, np.arange(0, good.shape[0], size), axis=0)
@@ -142,6 +146,10 @@ class DetectorView:
         ss = np.minimum(row * size + size // 2, good.shape[0] - 1)
         fs = np.minimum(column * size + size // 2, good.shape[1] - 1)
         at = self.cells[ss, fs]
+        if maxima:
+            most = np.full(self.shape[0] * self.shape[1], np.nan)
+            np.fmax.at(most, at[at >= 0], binned[row, column][at >= 0])
+            return most.reshape(self.shape)
         means = binned[row, column] / n_good[row, column]
         return self._mean(at[at >= 0], means[at >= 0])
 

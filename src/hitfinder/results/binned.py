@@ -1,4 +1,4 @@
-"""Sums of frames at reduced size, for the picture of a whole run."""
+"""All frames of a run in one picture of reduced size: their sum, and their maximum."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ PER_COUNT = 4096
 
 _BRIGHTEST = 2.0**26
 """What stands for any larger count that is no whole number: in a sum of 2²⁵ such it has room."""
+
+
+_BRIGHTEST_OF_ALL = 2.0**48
+"""What stands for any larger count in a maximum: in units of 1/`PER_COUNT` it has room."""
 
 
 def bin_size(shape: tuple[int, int]) -> int:
@@ -47,16 +51,70 @@ def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
     return dtype.type(limit)
 
 
-class ImageSum:
-    """Frames of one shape added up in bins; keeps `hitfinder.results.contract.Mergeable`.
+class _BinnedImage:
+    """Something of the counts of frames in bins; keeps `hitfinder.results.contract.Mergeable`.
 
-    Counts that are no whole numbers are added up in units of 1/`PER_COUNT`, so that their sum
-    does not depend on the order.
+    Counts that are no whole numbers are kept in units of 1/`PER_COUNT`, so that their sum does not
+    depend on the order.
     """
 
     def __init__(self) -> None:
         self._bins = np.zeros((0, 0), np.int64)
         self._per_count = 1
+
+    def _bins_for(self, frame: NDArray) -> NDArray[np.int64]:
+        """Return the bins, which begin with the first frame."""
+        if not self._bins.size:
+            self._bins = np.zeros(binned_shape(frame.shape, bin_size(frame.shape)), np.int64)
+            self._per_count = 1 if frame.dtype.kind in "iub" else PER_COUNT
+        return self._bins
+
+    def _join(self, bins: NDArray[np.int64]) -> None:
+        """Take in the bins of other frames."""
+        raise NotImplementedError
+
+    def merge(self, other: Self) -> None:
+        """Take in what others have of other frames.
+
+        Raises
+        ------
+        ValueError
+            If their frames have another shape.
+        """
+        if not other._bins.size:
+            return
+        if not self._bins.size:
+            self._bins, self._per_count = other._bins.copy(), other._per_count
+            return
+        theirs = other._bins.shape, other._per_count
+        if theirs != (self._bins.shape, self._per_count):
+            raise ValueError("sums of frames of different shapes or types cannot be added up")
+        self._join(other._bins)
+
+    @property
+    def image(self) -> NDArray | None:
+        """The bins, in counts; None without frames."""
+        if not self._bins.size:
+            return None
+        return self._bins if self._per_count == 1 else self._bins / self._per_count
+
+    def to_array(self) -> NDArray[np.int64]:
+        """Return everything as one array, of the smallest type that holds it."""
+        table = np.vstack([np.zeros((1, self._bins.shape[1]), np.int64), self._bins])
+        table[0, :1] = self._per_count
+        return table.astype(np.min_scalar_type(int(table.max(initial=0))))
+
+    @classmethod
+    def from_array(cls, table: NDArray[np.integer]) -> Self:
+        """Return what `to_array` has given."""
+        made = cls()
+        if table.size:
+            made._bins, made._per_count = table[1:].astype(np.int64), int(table[0, 0])
+        return made
+
+
+class ImageSum(_BinnedImage):
+    """Frames of one shape added up in bins."""
 
     def add(
         self,
@@ -79,53 +137,37 @@ class ImageSum:
             Numbers, in reading order, of the unmasked pixels with positive counts, if they are
             known; only of frames of whole numbers.
         """
-        size = bin_size(frame.shape)
-        if not self._bins.size:
-            self._bins = np.zeros(binned_shape(frame.shape, size), np.int64)
-            self._per_count = 1 if frame.dtype.kind in "iub" else PER_COUNT
+        bins, size = self._bins_for(frame), bin_size(frame.shape)
         if at is None:
-            add_binned(frame, mask, limit, size, self._bins)
+            add_binned(frame, mask, limit, size, bins)
         else:
-            _add_pixels(frame, at, frame.dtype.type(limit), size, self._bins)
+            _add_pixels(frame, at, frame.dtype.type(limit), size, bins)
 
-    def merge(self, other: Self) -> None:
-        """Add the sum of other frames.
+    def _join(self, bins: NDArray[np.int64]) -> None:
+        self._bins += bins
 
-        Raises
-        ------
-        ValueError
-            If they have another shape.
-        """
-        if not other._bins.size:
-            return
-        if not self._bins.size:
-            self._bins, self._per_count = other._bins.copy(), other._per_count
-            return
-        theirs = other._bins.shape, other._per_count
-        if theirs != (self._bins.shape, self._per_count):
-            raise ValueError("sums of frames of different shapes or types cannot be added up")
-        self._bins += other._bins
 
-    @property
-    def image(self) -> NDArray | None:
-        """The sum of the frames in bins; None without frames."""
-        if not self._bins.size:
-            return None
-        return self._bins if self._per_count == 1 else self._bins / self._per_count
+class ImageMaximum(_BinnedImage):
+    """The most counts that a pixel of each bin had in any frame."""
 
-    def to_array(self) -> NDArray[np.int64]:
-        """Return everything as one array, of the smallest type that holds it."""
-        table = np.vstack([np.zeros((1, self._bins.shape[1]), np.int64), self._bins])
-        table[0, :1] = self._per_count
-        return table.astype(np.min_scalar_type(int(table.max(initial=0))))
+    def add(
+        self,
+        frame: NDArray,
+        mask: NDArray[np.bool_],
+        limit: np.generic,
+        at: NDArray[np.int32] | None = None,
+    ) -> None:
+        """Take in a frame; parameters as of `ImageSum.add`."""
+        bins, size = self._bins_for(frame), bin_size(frame.shape)
+        frame = compilable(frame)
+        limit = frame.dtype.type(limit)
+        if at is None:
+            _raise_bins(frame, mask, limit, size, float(self._per_count), bins)
+        else:
+            _raise_pixels(frame, at, limit, size, bins)
 
-    @staticmethod
-    def from_array(table: NDArray[np.integer]) -> ImageSum:
-        """Return the sum that `to_array` has given."""
-        made = ImageSum()
-        if table.size:
-            made._bins, made._per_count = table[1:].astype(np.int64), int(table[0, 0])
-        return made
+    def _join(self, bins: NDArray[np.int64]) -> None:
+        np.maximum(self._bins, bins, out=self._bins)
 
 
 def add_binned(
@@ -208,3 +250,35 @@ def _add_rows(
             part = line[k::size]
             for column in range(part.size):
                 bins[column] += part[column]
+
+
+@numba.njit(cache=True, nogil=True)
+def _raise_pixels(
+    frame: NDArray, at: NDArray[np.int32], limit: np.generic, size: int, most: NDArray[np.int64]
+) -> None:
+    """Raise bins to the counts of the pixels listed, which are positive whole numbers."""
+    n_fs = frame.shape[1]
+    for p in at:
+        i, j = p // n_fs, p % n_fs
+        if frame[i, j] < limit:
+            most[i // size, j // size] = max(most[i // size, j // size], np.int64(frame[i, j]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _raise_bins(
+    frame: NDArray,
+    mask: NDArray[np.bool_],
+    limit: np.generic,
+    size: int,
+    per_count: float,
+    most: NDArray[np.int64],
+) -> None:
+    """Raise bins to the positive counts of their pixels, in units of 1/`per_count`."""
+    for ss in range(frame.shape[0]):
+        row = most[ss // size]
+        for column in range(row.size):
+            for fs in range(column * size, min((column + 1) * size, frame.shape[1])):
+                value = frame[ss, fs]
+                if value > 0 and value < limit and not mask[ss, fs]:
+                    bright = min(np.float64(value), _BRIGHTEST_OF_ALL)
+                    row[column] = max(row[column], np.int64(bright * per_count + 0.5))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.estimate.run import RunSums
-from hitfinder.results.binned import ImageSum
+from hitfinder.results.binned import ImageMaximum, ImageSum
 from hitfinder.sums import ExactSum
 
 
@@ -77,7 +77,10 @@ class Totals:
     Attributes
     ----------
     image : ImageSum
-        The frames at reduced size.
+        The frames at reduced size, added up.
+    maximum : ImageMaximum
+        The most counts of each pixel in any frame, at reduced size; empty in folders that do not
+        tell.
     profile : ProfileSum
         Their expected background by radial bin.
     geometry : RunSums, optional
@@ -85,6 +88,7 @@ class Totals:
     """
 
     image: ImageSum = dataclasses.field(default_factory=ImageSum)
+    maximum: ImageMaximum = dataclasses.field(default_factory=ImageMaximum)
     profile: ProfileSum = dataclasses.field(default_factory=ProfileSum)
     geometry: RunSums | None = None
 
@@ -97,6 +101,7 @@ class Totals:
             If they are of another detector.
         """
         self.image.merge(other.image)
+        self.maximum.merge(other.maximum)
         self.profile.merge(other.profile)
         if self.geometry is None:
             self.geometry = copy.deepcopy(other.geometry)
@@ -105,7 +110,7 @@ class Totals:
 
     def to_arrays(self) -> dict[str, NDArray[np.int64]]:
         """Return everything as arrays by name."""
-        arrays = {"image": self.image.to_array(), "profile": self.profile.to_array()}
+        arrays = {name: getattr(self, name).to_array() for name in ("image", "maximum", "profile")}
         if self.geometry is not None:
             arrays["geometry"] = self.geometry.to_array()
             arrays["n_rings"] = np.array(self.geometry.n_rings)
@@ -119,6 +124,7 @@ class Totals:
             geometry = RunSums.from_array(int(arrays["n_rings"]), arrays["geometry"])
         return Totals(
             ImageSum.from_array(arrays["image"]),
+            ImageMaximum.from_array(arrays.get("maximum", np.empty((0, 0), np.int64))),
             ProfileSum.from_array(arrays["profile"]),
             geometry,
         )

@@ -7,6 +7,7 @@ import { ask, askArray, listen } from "./server.js";
 import { Viewer } from "./viewer.js";
 import { element, isNumber, number, percent } from "./words.js";
 
+const WHOLE = ["sum", "maximum"]; // pictures of all frames, by their boxes
 const byId = (id) => document.getElementById(id);
 const page = { about: null, summary: null, frame: null, threshold: null, state: "", heard: true, boot: null };
 const viewer = new Viewer();
@@ -36,7 +37,7 @@ let detectorOf = null;
 /** Forgets the run that was shown: another one has begun. */
 function forget() {
   page.frame = page.profile = null;
-  byId("sum").checked = false;
+  for (const kind of WHOLE) byId(kind).checked = false;
   detectorOf = null;
 }
 
@@ -89,17 +90,24 @@ async function readSummary() {
   for (const chart of charts) chart.show(told);
 }
 
-async function showSum() {
+/** What of all frames is asked for in place of one: "sum", "maximum" or "". */
+function wholeAsked() { return WHOLE.find((kind) => byId(kind).checked) ?? ""; }
+
+async function showWhole() {
   try {
-    if (!byId("sum").checked) return await open(page.frame);
-    const counts = await askArray("/api/summed");
-    asked++;
+    const kind = wholeAsked();
+    if (!kind) return page.frame === null ? undefined : await open(page.frame);
+    const turn = ++asked;
+    const counts = await askArray(`/api/whole/${kind}`);
+    if (turn !== asked) return;
     // Its pixels are of some of the detector's a side.
     counts.coarse = Math.max(...page.about.layout.picture) / Math.max(...counts.shape);
     counts.coarse = Math.ceil(counts.coarse - 1e-9);
+    counts.unit = { sum: "photons a pixel, summed", maximum: "photons at most in a pixel" }[kind];
     viewer.predicted = [];
-    const words = `Sum of ${number(page.summary.processed)} frames`;
-    byId("about-frame").replaceChildren(element("b", {}, words), " · counts per pixel");
+    const words = `${{ sum: "Sum", maximum: "Maximum" }[kind]} of ${number(page.summary.processed)} frames`;
+    const more = { sum: " · counts per pixel", maximum: " · the most counts of each pixel in any frame" }[kind];
+    byId("about-frame").replaceChildren(element("b", {}, words), more);
     viewer.show(counts, { column: [], row: [], doubtful: [] }, words);
   } catch (error) { complain(error.message); }
 }
@@ -127,7 +135,7 @@ async function changed(told) {
     if (!fresh || !(await readAbout())) return;
     page.profile = await ask("/api/profile");
     await readSummary();
-    if (byId("sum").checked) return await showSum();
+    if (wholeAsked()) return await showWhole();
     if (page.frame === null) await first();
     else if (!calm) await open(page.frame); // while a run is at work, what is done does not change
   } catch (error) { complain(error.message); }
@@ -153,7 +161,7 @@ async function open(frame) {
     if (turn !== asked) return;
     page.frame = told.number;
     page.status = told.status;
-    byId("sum").checked = false;
+    for (const kind of WHOLE) byId(kind).checked = false;
     byId("number").value = told.number;
     remember();
     viewer.predicted = told.crystals.map((crystal) => crystal.predicted).filter(Boolean);
@@ -217,7 +225,12 @@ byId("slide").addEventListener("input", (event) => {
 });
 byId("least").addEventListener("change", (event) => setThreshold(event.target.valueAsNumber));
 byId("threshold").addEventListener("submit", (event) => { event.preventDefault(); setThreshold(byId("least").valueAsNumber); });
-byId("sum").addEventListener("change", showSum);
+for (const kind of WHOLE) {
+  byId(kind).addEventListener("change", () => {
+    for (const other of WHOLE) if (other !== kind) byId(other).checked = false;
+    showWhole();
+  });
+}
 byId("reset").addEventListener("click", () => setThreshold(null));
 byId("number").addEventListener("change", (event) => { if (event.target.value !== "") open(Math.max(0, Math.floor(event.target.valueAsNumber))); });
 byId("walk").addEventListener("click", (event) => { if (event.target.dataset.go) go(event.target.dataset.go); });
@@ -226,6 +239,7 @@ const GOALS = { n: "next-hit", p: "previous-hit", b: "best", k: "better", j: "wo
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) && event.target.type !== "checkbox") return;
   if (event.key === "s") byId("sum").click();
+  else if (event.key === "x") byId("maximum").click();
   else if (GOALS[event.key]) go(GOALS[event.key]);
   else if (!viewer.key(event.key)) return;
   event.preventDefault();

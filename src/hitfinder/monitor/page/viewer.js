@@ -238,7 +238,7 @@ export class Viewer {
     const fs = exact ? column.toFixed(1) : (stored % columns) + 0.5;
     const ss = exact ? row.toFixed(1) : Math.floor(stored / columns) + 0.5;
     const value = this.picture.value(column, row);
-    const unit = this.counts.coarse ? "photons a pixel, summed" : `photon${value === 1 ? "" : "s"}`;
+    const unit = this.counts.unit ?? `photon${value === 1 ? "" : "s"}`;
     const counts = value < 0 ? "no reading" : `${number(value, 4)} ${unit}`;
     const reach = this.resolution(column, row);
     out.textContent = `fs ${fs}  ss ${ss}  ${counts}${reach ? `  ${number(reach, 3)} Å` : ""}`;
