@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import http.client
 import json
+import shutil
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import hitfinder as hf
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
+from monitor.seen import SHOWN, wait_for
 
 pytest.importorskip("uvicorn")
 
@@ -98,3 +100,41 @@ def served(finished):
 def serve():
     """Serve a folder in a block."""
     return serving
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser. Its loop of events is in the way of others, so it ends with the module."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Debian's chromium")
+    with playwright.sync_playwright() as started:
+        one = started.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open the page in a window of its own; what goes wrong there, or leaves it, is an error."""
+    windows, wrong = [], []
+
+    def page(address, width=1400, height=900, waits=False, **options):
+        size = {"width": width, "height": height}
+        own = address.partition("#")[0]
+        windows.append(browser.new_context(viewport=size, **options))
+        one = windows[-1].new_page()
+        one.on("pageerror", lambda error: wrong.append(str(error)))
+        one.on("request", lambda r: r.url.startswith(own) or wrong.append(r.url))
+        one.on("console", lambda m: wrong.append(m.text) if "Security" in m.text else None)
+        one.goto(address)
+        wait_for(one, "!document.getElementById('waiting').hidden" if waits else SHOWN)
+        return one
+
+    yield page
+    for window in windows:
+        window.close()
+    assert not wrong

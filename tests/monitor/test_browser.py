@@ -10,24 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hitfinder.job.rehit import rehit
-
-CHROMIUM = shutil.which("chromium")
-playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
-
-SHOWN = "document.querySelector('#about-frame b') && !document.querySelector('.stage.busy')"
+from monitor.seen import brightest_near, circles, frame_shown, tiles, wait_for
 
 HEAD = "document.querySelector('#about-frame b').innerText.trim() "
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        one = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield one
-        one.close()
 
 
 @pytest.fixture
@@ -35,50 +20,6 @@ def folder(finished, tmp_path):
     """The run in a folder of the test's own; its frames are where they are."""
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture
-def opened(browser):
-    """Open the page in a window of its own; what goes wrong there, or leaves it, is an error."""
-    windows, wrong = [], []
-
-    def page(address, width=1400, height=900, **options):
-        size = {"width": width, "height": height}
-        own = address.partition("#")[0]
-        windows.append(browser.new_context(viewport=size, **options))
-        one = windows[-1].new_page()
-        one.on("pageerror", lambda error: wrong.append(str(error)))
-        one.on("request", lambda r: r.url.startswith(own) or wrong.append(r.url))
-        one.on("console", lambda m: wrong.append(m.text) if "Security" in m.text else None)
-        one.goto(address)
-        wait_for(one, SHOWN)
-        return one
-
-    yield page
-    for window in windows:
-        window.close()
-    assert not wrong
-
-
-def wait_for(page, condition):
-    """Wait until something holds; the page's policy lets no text become a function that waits."""
-    for _ in range(200):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"does not come true: {condition}")
-
-
-def tiles(page):
-    """Return the numbers in large type by what is said of them."""
-    pair = "[t.querySelector('b').innerText, t.querySelector('span').innerText]"
-    found = page.eval_on_selector_all(".tile", f"all => all.map(t => {pair})")
-    return {label.split("\n")[0]: re.sub(r"\s", "", value) for value, label in found}
-
-
-def frame_shown(page):
-    wait_for(page, SHOWN)
-    return int(page.input_value("#number"))
 
 
 def test_the_page_says_what_the_tables_say(served, finished, opened):
@@ -104,34 +45,6 @@ def test_the_page_says_what_the_tables_say(served, finished, opened):
     empty = page.eval_on_selector_all("figure.chart.empty", "all => all.map(f => f.id)")
     assert empty == ["energy", "length"]
     assert page.locator("canvas").count() > 8
-
-
-def brightest_near(page, x, y, radius):
-    """Return where the brightest point of the canvas around a place is, in CSS pixels."""
-    return page.evaluate(
-        """([x, y, r]) => {
-          const canvas = document.getElementById('canvas');
-          const dots = canvas.width / canvas.clientWidth;
-          const size = Math.round(2 * r * dots);
-          const [left, top] = [Math.round((x - r) * dots), Math.round((y - r) * dots)];
-          const { data } = canvas.getContext('2d').getImageData(left, top, size, size);
-          let most = -1, at = [];
-          for (let k = 0; k < size * size; k++) {
-            const light = data[4 * k] + data[4 * k + 1] + data[4 * k + 2];
-            if (light > most) { most = light; at = []; }
-            if (light === most) at.push([left + k % size + 0.5, top + Math.floor(k / size) + 0.5]);
-          }
-          const mean = (i) => at.reduce((sum, p) => sum + p[i], 0) / at.length / dots;
-          return [mean(0), mean(1)];
-        }""",
-        [x, y, radius],
-    )
-
-
-def circles(page):
-    page.wait_for_timeout(150)
-    place = "[c.cx.baseVal.value, c.cy.baseVal.value]"
-    return page.eval_on_selector_all(".peak", f"all => all.map(c => {place})")
 
 
 def test_circles_lie_on_the_peaks(served, finished, opened):

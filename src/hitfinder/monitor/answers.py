@@ -14,6 +14,7 @@ import numpy as np
 from hitfinder.errors import ConfigError, SourceError
 from hitfinder.finding.rings import Rings
 from hitfinder.monitor.decision import Decision
+from hitfinder.monitor.ice import ice_rings
 from hitfinder.monitor.layout import Layout
 from hitfinder.monitor.packing import Packed, pack
 from hitfinder.monitor.prediction import predicted
@@ -29,6 +30,12 @@ GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "rando
 
 WHOLE = {"sum": "image", "maximum": "maximum"}
 """Pictures of all frames, and where they are in the totals of a run."""
+
+LIVE_TOLD = (
+    *("state", "ledger", "rates", "delays_s", "static_pixels"),
+    *("energy", "camera_length", "drift", "index_rate"),
+)
+"""What the page shows of ``live.json``."""
 
 DOUBTFUL = 0.5
 """Probability below which a peak is likelier false than true, and drawn in dots."""
@@ -78,7 +85,7 @@ class Answers:
                 "timings": about.get("timings", {}),
                 "versions": about.get("versions", {}),
                 "static": {k: v for k, v in about.get("static", {}).items() if k != "places"},
-                "live": {name: live.get(name) for name in ("state", "ledger", "rates", "delays_s")},
+                "live": {name: live.get(name) for name in LIVE_TOLD},
                 "threshold": self.watched.decision.threshold,
                 "min_peaks": self.watched.decision.min_peaks,
                 "false_hits": self.watched.decision.false_hits,
@@ -205,14 +212,19 @@ class Answers:
         return pack(picture.astype(np.float32))
 
     def profile(self) -> dict[str, Any]:
-        """Return the mean background of the frames by scattering vector; empty if not known."""
+        """Return the mean background of the frames by scattering vector; empty if not known.
+
+        With ``ice``: the rings of ice in it, None if none could be seen.
+        """
         totals, layout = self.watched.totals(), self._opened()[1]
         if totals is None or layout is None:
-            return {"q": [], "mean": []}
-        mean, q = totals.profile.mean, Rings.of(layout.geometry).q
-        if len(q) != len(mean):
-            return {"q": [], "mean": []}
-        return plain({"q": q, "mean": mean})
+            return {"q": [], "mean": [], "ice": None}
+        profile, rings = totals.profile, Rings.of(layout.geometry)
+        if len(rings.q) != len(profile.mean):
+            return {"q": [], "mean": [], "ice": None}
+        ice = ice_rings(rings.q, profile.mean, rings.n_pixels * profile.n_frames)
+        told = None if ice is None else [dataclasses.asdict(ring) for ring in ice]
+        return plain({"q": rings.q, "mean": profile.mean, "ice": told})
 
     def mask(self) -> Packed:
         """Return 1 where pixels were ignored in every frame, and 0 elsewhere."""

@@ -31,7 +31,7 @@ UPLOT = "uPlot-1.6.32"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
 PAGE = (
     *("index.html", "style.css", "main.js", "server.js", "cards.js", "charts.js", "viewer.js"),
-    *("picture.js", "colours.js", "words.js", "notes.js"),
+    *("picture.js", "colours.js", "words.js", "notes.js", "live.js", "warnings.js"),
     *(f"vendor/{UPLOT}.min.js", f"vendor/{UPLOT}.min.css", "vendor/uPlot-LICENSE.txt"),
 )
 """Everything that the page is made of; nothing else of the package is served."""

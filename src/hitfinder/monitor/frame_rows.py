@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ COLUMNS = {
 }
 """Columns of ``frames.parquet`` that are kept, and their types."""
 
-KNOWN = np.dtype([("status", "u1"), ("estimated", "?"), *COLUMNS.items()])
+KNOWN = np.dtype([("status", "u1"), ("estimated", "?"), ("saturated", "?"), *COLUMNS.items()])
 """What is kept of a frame: ``status`` counts in `FrameRows.statuses`; ``estimated`` says whether
-photon energy and camera length are worth something."""
+photon energy and camera length are worth something, ``saturated`` whether a peak of it is."""
 
 _ESTIMATED = ("ok", "finder")
 
@@ -81,25 +82,34 @@ class FrameRows:
         The frames of which it is known what their scores rest on, in any order.
     decided : DecidedFrames, optional
         What a finished run has decided.
+    saturation : float
+        Counts from which a pixel is saturated; infinite if nobody knows.
     """
 
     rows: NDArray[np.void]
     statuses: list[str]
     supported: NDArray[np.void] = dataclasses.field(default_factory=lambda: np.empty(0, SUPPORTED))
     decided: DecidedFrames | None = None
+    saturation: float = math.inf
 
     @staticmethod
-    def pending(n_frames: int) -> FrameRows:
+    def pending(n_frames: int, saturation: float | None = None) -> FrameRows:
         """Return the table of a run of which no frame is done."""
         rows = np.zeros(n_frames, KNOWN)
         rows["status"] = 1
         for name, kind in COLUMNS.items():
             if kind.startswith("f"):
                 rows[name] = np.nan
-        return FrameRows(rows, [OK, PENDING])
+        limit = math.inf if saturation is None else saturation
+        return FrameRows(rows, [OK, PENDING], saturation=limit)
 
     @staticmethod
-    def of(table: pa.Table, support: tuple[NDArray[np.int64], NDArray[np.void]]) -> FrameRows:
+    def of(
+        table: pa.Table,
+        support: tuple[NDArray[np.int64], NDArray[np.void]],
+        maxima: Mapping[int, NDArray[np.float32]],
+        saturation: float | None,
+    ) -> FrameRows:
         """Take what is needed from the table of a finished run.
 
         Parameters
@@ -108,12 +118,19 @@ class FrameRows:
             From ``frames.parquet``.
         support : tuple of two ndarrays
             As `hitfinder.results.finished.read_support` returns it.
+        maxima : mapping
+            Brightest pixel of each peak, by frame, as far as it is known.
+        saturation : float, optional
+            Counts from which a pixel is saturated.
         """
-        made = FrameRows.pending(table.num_rows)
+        made = FrameRows.pending(table.num_rows, saturation)
         made.supported = _supported(*support)
         for name in COLUMNS:
             made.rows[name] = table[name].to_numpy()
         made._tell(slice(None), table["status"].to_numpy(), table["geometry"].to_numpy())
+        for frame, most in maxima.items():
+            if frame < len(made.rows):
+                made.rows["saturated"][frame] = (most >= made.saturation).any()
         made.decided = DecidedFrames(made.rows["hit"], table["doubt"].to_numpy().astype(str))
         return made
 
@@ -125,6 +142,8 @@ class FrameRows:
         for name in COLUMNS:
             self.rows[name][chunk.frames] = chunk.rows[name]
         self._tell(chunk.frames, chunk.rows["status"], chunk.rows["geometry"])
+        full = chunk.frame_of_peak[chunk.peaks["maximum"] >= self.saturation]
+        self.rows["saturated"][chunk.frames] = np.isin(chunk.frames, full)
         told = chunk.rows["support"] != np.zeros((), SUPPORT_DTYPE)
         before = self.supported[~np.isin(self.supported["frame"], chunk.frames)]
         more = _supported(chunk.frames[told], chunk.rows["support"][told])

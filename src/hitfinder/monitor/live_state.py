@@ -38,5 +38,4 @@ def about_live(live: Mapping[str, Any]) -> dict[str, Any]:
         "settings": {},
         "hits_from": live["hits_from"],
         "counts": counts,
-        "timings": {"frames_per_second": live.get("rates", {}).get("processed_per_second")},
     }

@@ -68,6 +68,8 @@ def summarise(table: FrameRows, decided: DecidedFrames, decision: Decision) -> d
             "hits": n_hits,
             "doubtful_hits": decided.doubtful_hits,
             "doubted_frames": decided.doubted,
+            "saturation": table.saturation,
+            "saturated_hits": int((rows["saturated"] & hit).sum()),
             "rate": n_hits / n_ok if n_ok else None,
             "rate_low": float(low) if n_ok else None,
             "rate_high": float(high) if n_ok else None,

@@ -23,7 +23,7 @@ from hitfinder.monitor.frame_rows import COLUMNS, DecidedFrames, FrameRows
 from hitfinder.monitor.live_state import LIVE, about_live, read_live
 from hitfinder.results.chunk import SUPPORT_DTYPE
 from hitfinder.results.doubts import places_of
-from hitfinder.results.finished import read_support, read_totals
+from hitfinder.results.finished import maxima_of_hits, read_support, read_totals
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.hits import FRAMES, PEAKS
 from hitfinder.results.run import CRYSTALS, RUN, Run
@@ -129,7 +129,8 @@ class WatchedRun:
             about = json.loads((self.folder / RUN).read_bytes())
             wanted = ["status", "geometry", "doubt", *COLUMNS]
             frames = pyarrow.parquet.read_table(self.folder / FRAMES, columns=wanted)
-            table = FrameRows.of(frames, self._support())
+            maxima, saturation = maxima_of_hits(self.folder), about["geometry"].get("saturation")
+            table = FrameRows.of(frames, self._support(), maxima, saturation)
             decision = Decision.of_run(about)
         except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "Name the folder that `hitfinder run` wrote."
@@ -149,7 +150,8 @@ class WatchedRun:
         try:
             about = store.about if self.live is None else about_live(self.live)
             run, decision = Run.at_work(self.folder, about), Decision.of_run(about)
-            table = FrameRows.pending(run.summary.frames)
+            saturation = about["geometry"].get("saturation")
+            table = FrameRows.pending(run.summary.frames, saturation)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ConfigError("holds no run at work", str(self.folder)) from error
         self.run, self.about, self.table, self.decision = run, about, table, decision

@@ -58,6 +58,11 @@ class ProfileSum:
         """Mean over the frames in each bin, NaN where there never was a value."""
         return np.where(self._n > 0, self._total.value / np.maximum(self._n, 1), np.nan)
 
+    @property
+    def n_frames(self) -> NDArray[np.int64]:
+        """Frames that had a value in each bin."""
+        return self._n
+
     def to_array(self) -> NDArray[np.int64]:
         """Return everything as one array."""
         return np.vstack([self._total.to_array(), self._n])

@@ -1,12 +1,8 @@
 // The numbers in large type, the best frames, and the details.
 
-import { NONE, element, isNumber, number, percent } from "./words.js";
-
-function tile(value, label, { unit = "", kind = "" } = {}) {
-  const big = element("b", {}, value);
-  if (unit && value !== NONE) big.append(element("small", {}, unit));
-  return element("div", { class: `tile ${kind}` }, big, element("span", {}, label));
-}
+import { liveTiles, speedTile } from "./live.js";
+import { estimateTiles, iceTile, saturationTile } from "./warnings.js";
+import { NONE, element, isNumber, number, percent, tile } from "./words.js";
 
 export function showNumbers(told, about) {
   const rate = isNumber(told.rate) ? number(100 * told.rate, 3) : NONE;
@@ -22,42 +18,19 @@ export function showNumbers(told, about) {
     tile(number(told.resolution_best_a, 2), "which one hit in ten surpasses", { unit: "Å" }),
     tile(number(told.background_per_pixel, 2), "background photons a pixel"),
   ];
+  const isLive = Boolean(about.live.ledger);
   if ("indexed" in told) tiles.push(tile(number(told.indexed), `frames indexed${isNumber(told.index_rate) ? `, ${percent(told.index_rate)} of the hits` : ""}`));
   tiles.push(tile(number(told.processed), `frames processed of ${number(told.frames)}${left}`));
-  const speed = about.timings.frames_per_second;
-  if (isNumber(speed)) tiles.push(tile(number(speed), "frames a second"));
+  tiles.push(...speedTile(about));
   if (told.doubted_frames) tiles.push(tile(number(told.doubted_frames), "no hits: their score rests on one bright pixel, track or place"));
-  if (told.failed) tiles.push(tile(number(told.failed), `without a result: ${failures(told.by_status)}`, { kind: "warn" }));
-  tiles.push(...ledger(about.live));
-  tiles.push(...estimates(about));
+  if (told.failed && !isLive) tiles.push(tile(number(told.failed), `without a result: ${failures(told.by_status)}`, { kind: "warn" }));
+  tiles.push(...liveTiles(about.live, "indexed" in told), ...estimateTiles(about), ...saturationTile(told), ...iceTile(told.profile));
   document.getElementById("numbers").replaceChildren(...tiles);
-}
-
-function ledger({ ledger: told, delays_s: delays }) {
-  const tiles = [];
-  if (told) {
-    const rest = ["passed_over", "damaged", "waiting", "failed"].filter((name) => told[name]).map((name) => `${number(told[name])} ${name.replace("_", " ")}`);
-    tiles.push(tile(number(told.received), `received${isNumber(told.expected) ? ` of ${number(told.expected)}` : ""}${rest.length ? `; ${rest.join(", ")}` : ""}`, { kind: told.damaged || told.failed ? "warn" : "" }));
-  }
-  if (isNumber(delays?.median)) tiles.push(tile(number(delays.median, 2), `from frame to result, median${isNumber(delays.p99) ? `; 99 % under ${number(delays.p99, 2)} s` : ""}`, { unit: "s" }));
-  return tiles;
 }
 
 function failures(byStatus) {
   const bad = Object.entries(byStatus).filter(([name]) => name !== "ok" && name !== "pending");
   return bad.map(([name, n]) => `${number(n)} ${name}`).join(", ");
-}
-
-function estimates(about) {
-  const told = about.estimated;
-  if (!told || told.flag !== "ok") return [];
-  const drifts = told.drift?.drifts ? "; it drifts" : "";
-  const one = (value, sigma, used, unit, what) => tile(number(value, 4), `${what} ± ${number(sigma, 1)} ${unit}, by the water (${number(used, 5)} used${drifts})`, { unit, kind: drifts ? "warn" : "" });
-  const { geometry } = about;
-  return [
-    one(told.photon_energy_ev, told.photon_energy_sigma_ev, geometry.photon_energy_ev, "eV", "photon energy"),
-    one(1e3 * told.camera_length_m, 1e3 * told.camera_length_sigma_m, 1e3 * geometry.camera_length_m, "mm", "camera length"),
-  ];
 }
 
 export function showBest(told, now, open) {
@@ -88,18 +61,20 @@ export function showState(state, heard) {
 }
 
 export function showDetails(about) {
-  const { geometry, origin, settings } = about;
+  const { geometry, live, origin, settings, timings, versions } = about;
+  const from = (name) => (origin[name] ? ` (${origin[name]})` : "");
+  const still = live.state === "running" ? live.static_pixels : geometry.static_pixels;
   const pairs = [
     ["folder", about.folder],
     ["input", about.inputs.join(", ") + (about.n_inputs > about.inputs.length ? `, and ${about.n_inputs - about.inputs.length} more` : "")],
     ["detector", `${geometry.detector}, ${geometry.shape[1]} × ${geometry.shape[0]} pixels`],
-    ["photon energy", `${number(geometry.photon_energy_ev, 6)} eV (${origin.photon_energy_ev ?? "?"})`],
-    ["camera length", `${number(1e3 * geometry.camera_length_m, 6)} mm (${origin.camera_length_m ?? "?"})`],
-    ["masked pixels", `${number(geometry.masked_pixels)}, and ${number(geometry.static_pixels)} that do not move`],
+    ["photon energy", `${number(geometry.photon_energy_ev, 6)} eV${from("photon_energy_ev")}`],
+    ["camera length", `${number(1e3 * geometry.camera_length_m, 6)} mm${from("camera_length_m")}`],
+    ["masked pixels", `${number(geometry.masked_pixels)}, and ${number(still)} that do not move`],
     ...Object.entries(settings).filter(([name]) => name.startsWith("finder.")).map(([name, value]) => [name.replace("finder.", "").replaceAll("_", " "), typeof value === "number" ? number(value, 4) : String(value)]),
-    ["speed", isNumber(about.timings.frames_per_second) ? `${number(about.timings.frames_per_second)} frames a second${about.timings.workers ? `, workers: ${about.timings.workers}` : ""}` : NONE],
-    ["hitfinder", about.versions.hitfinder ?? "?"],
   ];
+  if (isNumber(timings.frames_per_second)) pairs.push(["speed", `${number(timings.frames_per_second)} frames a second${timings.workers ? `, workers: ${timings.workers}` : ""}`]);
+  if (versions.hitfinder) pairs.push(["hitfinder", versions.hitfinder]);
   const list = pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
   document.querySelector("#details dl").replaceChildren(...list);
 }

@@ -76,13 +76,20 @@ function scores(open) {
       data: [told.frame, of(0), of(1)],
       options: {
         scales: { ...plainScales, y: { distr: 4, asinh: 1, range: (u, low, high) => [Math.min(0, low), 1.3 * Math.max(high, 2 * threshold)] } },
-        axes: [frames, { size: 46, values: (u, ticks) => ticks.map((t) => (t >= 1 && /^10*$/.test(String(t)) ? number(t) : "")) }],
+        axes: [frames, { size: 46, values: (u, ticks) => ticks.map(power) }],
         cursor: { drag: { x: true, y: false }, points: { show: false } },
         series: [{}, { paths: () => null, points: points(none, 4) }, { paths: () => null, points: points(good, 5) }],
         hooks: { draw: [(u) => line(u, "y", threshold)], ready: [(u) => clicked(u, told, open)] },
       },
     };
   };
+}
+
+/** Writes 1, 10, 100, 1000 and powers beyond; other ticks of a logarithmic axis have no label. */
+function power(tick) {
+  const exponent = Math.round(Math.log10(tick));
+  if (!(tick >= 1) || Math.abs(tick / 10 ** exponent - 1) > 1e-6) return "";
+  return exponent < 4 ? number(tick) : `10${String(exponent).replace(/[0-9]/g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])}`;
 }
 
 /** Draws a line across a chart at a value of its x or y scale. */

@@ -5,6 +5,7 @@ import { makeCharts } from "./charts.js";
 import { NoteBook } from "./notes.js";
 import { ask, askArray, listen } from "./server.js";
 import { Viewer } from "./viewer.js";
+import { showWarnings } from "./warnings.js";
 import { element, isNumber, number, percent } from "./words.js";
 
 const WHOLE = ["sum", "maximum"]; // pictures of all frames, by their boxes
@@ -81,12 +82,13 @@ async function readDetector(layout) {
 async function readSummary() {
   const told = page.summary = await ask(`/api/summary${limits()}`);
   page.state = told.state;
+  told.profile = page.profile;
   showState(page.state, page.heard);
   showVerdict(told);
+  showWarnings(page.about);
   showNumbers(told, page.about);
   showBest(told, page.frame, open);
   showThreshold(told);
-  told.profile = page.profile;
   for (const chart of charts) chart.show(told);
 }
 

@@ -34,3 +34,10 @@ export function element(tag, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+/** A number in large type, with what is said of it. */
+export function tile(value, label, { unit = "", kind = "" } = {}) {
+  const big = element("b", {}, value);
+  if (unit && value !== NONE) big.append(element("small", {}, unit));
+  return element("div", { class: `tile ${kind}` }, big, element("span", {}, label));
+}

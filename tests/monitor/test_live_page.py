@@ -1,0 +1,134 @@
+"""The page beside a real live run, which a simulated detector feeds, in a real browser."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import hitfinder as hf
+from monitor.seen import SHOWN, brightest_near, circles, frame_shown, tiles, wait_for
+
+pytest.importorskip("zmq")
+
+N_IMAGES, RATE_HZ = 400, 15.0
+
+
+class LiveRun:
+    """``hitfinder live --page`` in a process of its own, and a detector that is started later."""
+
+    def __init__(self, master, out):
+        from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
+
+        self.out, self._sender = out, StreamSender("tcp://127.0.0.1:*")
+        detector = SimulatedDetector("stream2", RATE_HZ, n_images=N_IMAGES)
+        command = [sys.executable, "-m", "hitfinder", "live", self._sender.address]
+        options = ["--out", out, "--stop-at-end", "--page", "0", "--max-delay", "600", "-j", "1"]
+        # The frames come over and over, and so does what is in them.
+        settings = out.with_name("settings.toml")
+        settings.write_text("hot_pixel_frames = 0\n")
+        finder = ["--finder", "likelihood", "--config", str(settings)]
+        self._process = subprocess.Popen(
+            [*command, *map(str, options), *finder],
+            env=os.environ,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.address = re.search(r"http\S+", self._process.stdout.readline())[0]
+
+        def send():
+            with hf.open(master) as source:
+                send_stream(source, detector, self._sender, timeout_s=120)
+
+        self._thread = threading.Thread(target=send)
+
+    def start(self):
+        self._thread.start()
+
+    def wait(self):
+        self._thread.join(120)
+        self._process.communicate(timeout=120)
+        assert self._process.returncode == 0
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        self._sender.close(linger_ms=0)
+
+
+@pytest.fixture
+def running(finished, tmp_path):
+    run = LiveRun(finished.parent / "frames" / "run_master.h5", tmp_path / "out")
+    yield run
+    run.close()
+
+
+def count(page, label):
+    """Return the number of a tile whose words begin so."""
+    found = next(value for words, value in tiles(page).items() if words.startswith(label))
+    return int(re.sub(r"\D", "", found))
+
+
+@pytest.mark.slow
+def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve, opened):
+    page = opened(running.address, waits=True)
+    assert page.inner_text("#state") == "waiting"
+    assert "No frame has come yet" in page.inner_text("#waiting")
+    running.start()
+    wait_for(page, "document.getElementById('state').innerText === 'running'", 90)
+    wait_for(page, SHOWN + " && document.querySelectorAll('.peak').length > 3", 60)
+
+    # Circles lie on the peaks in the picture of a hit that has just come.
+    page.keyboard.press("n")
+    page.wait_for_timeout(500)
+    frame_shown(page)
+    page.uncheck("#show-rings")
+    scale = page.evaluate("Math.min(canvas.clientWidth / 220, canvas.clientHeight / 200)")
+    drawn = circles(page)
+    assert len(drawn) > 2
+    for x, y in drawn:
+        assert np.allclose(brightest_near(page, x, y, 3 * scale), (x, y), atol=0.75 * scale)
+
+    # A threshold of the reader holds for the frames that come next.
+    before = count(page, "frames processed")
+    page.fill("#least", "200")
+    page.keyboard.press("Enter")
+    wait_for(page, "!document.getElementById('again').hidden")
+    text = "document.querySelector('#numbers').innerText"
+    page.evaluate(f"window.before = {text}")
+    wait_for(page, f"{text} !== window.before", 20)
+    page.wait_for_timeout(2500)
+    told = {name: count(page, name) for name in ("frames processed", "hits")}
+    assert before < told["frames processed"] < N_IMAGES
+
+    # A second reader joins late, and sees all from the first frame on, by the run's own threshold.
+    late = opened(running.address, 390, 844)
+    wait_for(late, "document.getElementById('state').innerText === 'running'")
+    assert count(late, "frames processed") >= told["frames processed"]
+    assert late.evaluate("document.documentElement.scrollWidth") <= 390
+    shown = frame_shown(late)
+
+    running.wait()
+    for one in (page, late):
+        wait_for(one, "document.getElementById('state').innerText === 'server not reached'")
+    frames = pq.read_table(running.out / "frames.parquet")
+    score, hit = frames["score"].to_numpy(), frames["hit"].to_numpy()
+    done = told["frames processed"]
+    assert told["hits"] == (score[:done] >= 200).sum() < hit[:done].sum()
+
+    # The server is back: both readers catch up, and say what the tables say.
+    port = int(running.address.rstrip("/").rpartition(":")[2])
+    with serve(running.out, port=port):
+        for one in (page, late):
+            wait_for(one, "document.getElementById('state').innerText === 'complete'", 20)
+            wait_for(one, f"document.querySelector('#numbers').innerText.includes('{N_IMAGES}')")
+        assert count(page, "hits") == (score >= 200).sum()
+        assert count(late, "hits") == hit.sum()
+        assert count(late, "frames processed") == N_IMAGES
+        assert frame_shown(late) == shown
+        n_peaks = np.median(frames["n_peaks"].to_numpy()[hit])
+        assert float(tiles(late)["peaks in the median hit"]) == n_peaks
