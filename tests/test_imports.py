@@ -40,7 +40,7 @@ ALONE = "study"
 MAY_IMPORT_TORCH = ("study", "network/training")
 HEAVY = (
     *("numpy", "scipy", "h5py", "hdf5plugin", "numba", "pyarrow", "matplotlib", "fabio", "gemmi"),
-    *("torch", "rich", "pyFAI", "dectris", "PIL"),
+    *("torch", "rich", "pyFAI", "PIL"),
 )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import h5py
-import numpy as np
-from dectris.compression import decompress
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
@@ -59,14 +57,12 @@ def read_item(
         if algorithm:
             skipped, chunk = dataset.id.read_direct_chunk(offset)
             if not skipped:
-                # The chunk begins with its unpacked size, 8 bytes, big-endian: if that is wrong,
-                # unpacking could ask for any amount of memory.
-                size = int.from_bytes(chunk[:8], "big")
-                if size != out.nbytes:
-                    raise ValueError(f"a chunk of {size} bytes where {out.nbytes} are expected")
-                counts = decompress(chunk, algorithm, elem_size=out.dtype.itemsize)
-                out[...] = np.frombuffer(counts, out.dtype).reshape(out.shape)
-                return
+                from hitfinder.io.unpack import check_blocks, unpack
+
+                if algorithm == "bslz4":
+                    unpack(chunk, algorithm, out)
+                    return
+                check_blocks(chunk, out)
         whole = tuple(slice(None) if a == ":" else i for a, i in zip(axes, offset, strict=True))
         dataset.read_direct(out, whole)
     except (OSError, RuntimeError, ValueError) as error:
@@ -89,12 +85,14 @@ def _never_written(dataset: h5py.Dataset, offset: tuple[int, ...]) -> bool:
 def chunk_algorithm(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> str:
     """Name how each frame is packed if it is one bitshuffle chunk, else return an empty string.
 
-    Such a chunk can be unpacked without HDF5's filter pipeline.
+    Such a chunk can be checked, and unpacked without HDF5's filter pipeline.
     """
     if dataset.chunks is None or not dataset.dtype.isnative:
         return ""
     filters = _filters(dataset)
     if len(filters) != 1 or filters[0][0] != BITSHUFFLE or len(filters[0][1]) < 5:
+        return ""
+    if dataset.dtype.itemsize not in (1, 2, 4, 8):
         return ""
     lengths = zip(dataset.chunks, dataset.shape, axes, strict=True)
     if not all(chunk == (full if axis == ":" else 1) for chunk, full, axis in lengths):

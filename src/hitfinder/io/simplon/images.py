@@ -9,7 +9,6 @@ import struct
 from typing import Protocol
 
 import numpy as np
-from dectris.compression import decompress
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
@@ -115,9 +114,13 @@ class PackedImage:
             content, packing = framed + content, "lz4"
         try:
             if packing:
-                content = decompress(content, packing, elem_size=self.dtype.itemsize)
-            values = np.frombuffer(content, self.dtype).reshape(self.shape)
-        except (ValueError, RuntimeError, MemoryError) as error:
+                from hitfinder.io.unpack import unpack
+
+                values = np.empty(self.shape, self.dtype)
+                unpack(content, packing, values)
+            else:
+                values = np.frombuffer(content, self.dtype).reshape(self.shape)
+        except (ValueError, MemoryError) as error:
             reason = " ".join(str(error).split())
             raise SourceError(DAMAGED, f"the counts are damaged ({reason})") from error
         return values.astype(self.dtype.newbyteorder("="), copy=False)
