@@ -194,7 +194,7 @@ def _length(packed, at):
         return -1
     length = 0
     for i in range(4):
-        length = length << 8 | np.int64(packed[at + i])
+        length = length << 8 | int(packed[at + i])
     return length
 
 
@@ -210,7 +210,7 @@ def _decode(packed, at, end, out, begin, stop):
     """Unpack an LZ4 block, ``packed[at:end]``, to ``out[begin:stop]``; return whether it fits."""
     to = begin
     while at < end:
-        token = np.int64(packed[at])
+        token = int(packed[at])
         at, count = _count(packed, at + 1, end, token >> 4)
         if at < 0 or count > end - at or count > stop - to:
             return False
@@ -220,7 +220,7 @@ def _decode(packed, at, end, out, begin, stop):
             return to == stop
         if end - at < 2:
             return False
-        back = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
+        back = int(packed[at]) | int(packed[at + 1]) << 8
         at, count = _count(packed, at + 2, end, token & 15)
         count += _LEAST_MATCH
         if at < 0 or back == 0 or back > to - begin or count > stop - to:
@@ -241,7 +241,7 @@ def _count(packed, at, end, count):
         while True:
             if at >= end:
                 return -1, count
-            more = np.int64(packed[at])
+            more = int(packed[at])
             at += 1
             count += more
             if more != 255:
