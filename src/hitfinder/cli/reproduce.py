@@ -61,15 +61,15 @@ def reproduce(
 ) -> None:
     """Build the report's data, train its networks in two protocols, and compare.
 
-    Each step can be done by itself: the data of a protocol and flux, or a network, which gets a
-    page of its own. The page of the study comes last.
+    Each step can be done by itself: the data of a protocol and flux, a network, which gets a page
+    of its own, or what `hitfinder run` answers on the same shots. The page of the study comes last.
     """
     from hitfinder.cli.optional import require_train_extra
 
     require_train_extra()
     from pathlib import Path
 
-    from hitfinder.study.assess import assess, study_page
+    from hitfinder.study.assess import assess, steps, study_page
     from hitfinder.study.assess.plan import SCALES
     from hitfinder.study.assess.reproduce import Study
     from hitfinder.study.training.settings import Devices
@@ -94,6 +94,8 @@ def reproduce(
     for step, _, _ in study.costs(only):
         if step.job is not None:
             click.echo(f"{step.name}: {study.network(step.job) / 'evaluation' / assess.PAGE}")
+        elif step.name.startswith(steps.OWN):
+            click.echo(f"{step.name}: {study.own(step.name.removeprefix(steps.OWN))}")
 
 
 def _tell(study: Study, only: tuple[str, ...], *, costs: bool) -> None:

@@ -150,13 +150,22 @@ def test_the_plan_holds_every_network_of_the_report_in_both_protocols_and_fluxes
     assert full["range/camera_length-linear"].n_outputs == 41
 
 
+def test_networks_that_take_hours_are_left_to_the_full_scale():
+    small = {job.network for job in jobs(SCALES["small"])}
+    assert {job.network for job in jobs(SCALES["full"])} - small == {"resnet50", "dncnn"}
+    told = study_page.left_out(SCALES["small"])
+    assert "resnet50" in told
+    assert "dncnn" in told
+    assert study_page.left_out(SCALES["full"]) == ""
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Everything the study does, with next to no frames."""
     names = ("base", "binary", "binary-parameters", "dual-input", "linear", "heatmap", "resnet50")
     efforts = dict.fromkeys(names, Effort(epochs=1)) | {"dncnn": Effort(epochs=1, limit=4)}
     efforts["resnet50"] = Effort(epochs=1, limit=4)
-    scale = StudyScale("small", 32, 5, 5, 400, 100, 16, efforts)
+    scale = StudyScale("small", 32, 5, 5, 400, 100, 16, efforts, own_frames=6)
     out = tmp_path_factory.mktemp("study") / "study"
     said = []
     study = Study(out, scale, 1, Devices("cpu", 1), say=said.append)
@@ -183,6 +192,8 @@ def test_the_study_writes_its_page(study):
     assert all(
         n["fresh_noise"] for n in results["networks"] if n["name"].startswith("paper-normal/peak-")
     )
+    assert results["own"]["realistic-low"]["frames"] == 6
+    assert page.count("right</td>") >= 6
     answers = {example["answer"] for example in results["pipeline"]["paper"]}
     assert all(answer == "None" or "keV" in answer for answer in answers)
 
@@ -228,7 +239,8 @@ main(sys.argv[1:])
 def test_steps_are_chosen_with_what_they_need():
     listed = steps.steps(SCALES["small"], 0)
     assert [step.name for step in listed[:2]] == ["data/paper-normal", "data/paper-low"]
-    assert len(listed) == 5 + 38 + 1
+    assert len(listed) == 5 + 30 + 3 + 1
+    assert len(steps.steps(SCALES["full"], 0)) == 5 + 38 + 3 + 1
     names = [step.name for step in steps.chosen(listed, ["paper-low/peak-binary"])]
     assert names == ["data/paper-low", "data/realistic-low", "paper-low/peak-binary"]
     energies = steps.chosen(listed, ["*/photon_energy-linear", "data/range"])
@@ -243,7 +255,8 @@ def test_what_a_step_costs_is_what_it_does():
     # Nine settings of 240 frames with peaks and as many empties as the recipe has.
     settings, recipe = trees(SCALES["small"], 0)["realistic-normal"]
     assert listed["data/realistic-normal"].frames == 9 * recipe.n_frames(settings[0])
-    assert listed["realistic-normal/peak-resnet50"].passes == 32
+    assert listed["realistic-normal/peak-dual-input"].passes == 6 * 400
+    assert listed["own/realistic-low"].frames == SCALES["small"].own_frames
     job = listed["realistic-normal/peak-base"].job
     frames = int(9 * recipe.n_frames(settings[0]) * 0.8 * 0.875)
     assert listed[job.name].passes == frames * job.config.epochs
@@ -273,17 +286,17 @@ def test_steps_are_listed_and_priced_without_doing_anything(capsys, tmp_path):
     code, said, _ = run_reproduce(capsys, "--out", out, "--list")
     assert code == 0
     lines = said.splitlines()
-    assert len(lines) == 44
+    assert len(lines) == 39
     assert lines[0].split() == ["to", "do", "data/paper-normal"]
     code, said, _ = run_reproduce(
-        capsys, "--out", out, "--only", "paper-normal/peak_location-dncnn", "--only", "data/range",
-        "--dry-run",
+        capsys, "--out", out, "--only", "paper-normal/peak_location-heatmap",
+        "--only", "data/range", "--dry-run",
     )  # fmt: skip
     assert code == 0
     assert [line.split()[2] for line in said.splitlines()] == [
-        "data/paper-normal", "data/range", "paper-normal/peak_location-dncnn",
+        "data/paper-normal", "data/range", "paper-normal/peak_location-heatmap",
     ]  # fmt: skip
-    assert "trains on 8 frames" in said
+    assert "trains on 3200 frames" in said
     assert not out.exists()
     code, _, error = run_reproduce(capsys, "--out", out, "--only", "nothing", "--dry-run")
     assert (code, error.count("\n")) == (2, 1)

@@ -31,6 +31,15 @@ the report's three classes each, and of Adam for the many over the ranges."""
 RANGE_ENERGY_EV, RANGE_LENGTH_M = (5000.0, 12000.0), (0.10, 0.50)
 """The report's wish: nearest keV and nearest cm over these ranges."""
 
+RANGE_CLASSES: dict[Attribute, tuple[float, ...]] = {
+    "photon_energy": tuple(1000.0 * n for n in range(5, 13)),
+    "camera_length": tuple(n / 100 for n in range(10, 51)),
+}
+"""The values to choose from, in eV and m."""
+
+OWN_TREES = ("realistic-normal", "realistic-low", "range")
+"""Trees of which some test shots are given to `hitfinder run`, at full size."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
@@ -89,6 +98,10 @@ class StudyScale:
         Frames in a step, of hits and positions.
     efforts : dict of Effort
         By network, where it differs from the configuration.
+    left_out : tuple of str
+        Networks that would take too long at this scale.
+    own_frames : int
+        Test shots of each of `OWN_TREES` that are given to `hitfinder run`.
     """
 
     name: str
@@ -99,6 +112,8 @@ class StudyScale:
     frames_per_file: int
     batch_size: int
     efforts: dict[str, Effort]
+    left_out: tuple[str, ...] = ()
+    own_frames: int = 1800
 
 
 SCALES = {
@@ -115,10 +130,10 @@ SCALES = {
             "binary": few_frames(16),
             "binary-parameters": few_frames(8, limit=800),
             "dual-input": few_frames(6, limit=400),
-            "resnet50": few_frames(1, limit=32),
             "heatmap": Effort(epochs=8, limit=400, learning_rate=1e-3),
-            "dncnn": Effort(epochs=1, limit=8),
         },
+        left_out=("resnet50", "dncnn"),
+        own_frames=180,
     ),
     "full": StudyScale(
         name="full",
@@ -206,18 +221,15 @@ def trees(scale: StudyScale, seed: int) -> dict[str, tuple[tuple[Setting, ...], 
 
 
 def jobs(scale: StudyScale) -> list[Job]:
-    """Return every network to train, those at normal flux first."""
+    """Return every network to train at a scale, those at normal flux first."""
     listed = [
         _job(scale, name, network, protocol, flux)
         for flux in FLUXES
         for protocol in PROTOCOLS
         for name, network in NETWORKS
+        if network not in scale.left_out
     ]
-    values: dict[Attribute, tuple[float, ...]] = {
-        "photon_energy": tuple(1000.0 * n for n in range(5, 13)),
-        "camera_length": tuple(n / 100 for n in range(10, 51)),
-    }
-    for name, classes in values.items():
+    for name, classes in RANGE_CLASSES.items():
         config = dataclasses.replace(
             _config(scale, name, "linear"),
             class_values=classes,

@@ -18,10 +18,19 @@ import numpy as np
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.errors import OutputError
+from hitfinder.executors.choose import executor_for
 from hitfinder.network.folder import INFO
 from hitfinder.progress import counting
-from hitfinder.study.assess import assess, figures, steps
-from hitfinder.study.assess.plan import PROTOCOLS, Job, StudyScale, jobs, trees
+from hitfinder.study.assess import assess, by_run, figures, steps
+from hitfinder.study.assess.plan import (
+    OWN_TREES,
+    PROTOCOLS,
+    RANGE_CLASSES,
+    Job,
+    StudyScale,
+    jobs,
+    trees,
+)
 from hitfinder.study.assess.predictions import classify
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.build import build
@@ -30,7 +39,7 @@ from hitfinder.study.dataset.maker import SimulatedMaker
 from hitfinder.study.dataset.select import Selection
 from hitfinder.study.dataset.split import SPLIT, read_split, split
 from hitfinder.study.dataset.tree import Tree, open_tree
-from hitfinder.study.networks import trained
+from hitfinder.study.networks import attribute, trained
 from hitfinder.study.pipeline import Predictor, StudyAnswer, StudyPipeline
 from hitfinder.study.training.data import limited
 from hitfinder.study.training.run import WORK, train
@@ -105,6 +114,8 @@ class Study:
             elif step.job is not None:
                 self._train(step.job)
                 judged.append(self._judge(step.job))
+            elif step.name.startswith(steps.OWN):
+                self._answer(step)
         if todo[-1].name != steps.PAGE_STEP:
             return None
         results = {
@@ -113,6 +124,7 @@ class Study:
             "networks": judged,
             "empties": {protocol: self._empties(protocol) for protocol in PROTOCOLS},
             "photons": {name: self._photons(name) for name in trees(self.scale, self.seed)},
+            "own": {tree: _read_json(self.own(tree)) for tree in OWN_TREES},
             "pipeline": {protocol: self._examples(protocol) for protocol in PROTOCOLS},
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -147,6 +159,8 @@ class Study:
             return (self.out / RESULTS).exists()
         if step.job is not None:
             return (self.network(step.job) / "evaluation" / assess.PAGE).exists()
+        if step.name.startswith(steps.OWN):
+            return self.own(step.name.removeprefix(steps.OWN)).exists()
         root = self.tree(step.name.removeprefix(steps.DATA))
         return (root / SPLIT).exists()
 
@@ -172,6 +186,10 @@ class Study:
     def network(self, job: Job) -> Path:
         """Return the folder of a trained network."""
         return self.out / "networks" / job.name
+
+    def own(self, tree: str) -> Path:
+        """Return the file of what `hitfinder run` answers on shots of a tree."""
+        return self.out / "own" / f"{tree}.json"
 
     def _build(self, step: steps.StudyStep) -> None:
         name = step.name.removeprefix(steps.DATA)
@@ -232,6 +250,22 @@ class Study:
             "train_frames": made.provenance["train_frames"],
             "train_seconds": made.provenance["seconds"],
         }
+
+    def _answer(self, step: steps.StudyStep) -> None:
+        """Have some test shots of a tree answered by the finder and the estimate of a run."""
+        name = step.name.removeprefix(steps.OWN)
+        if self.own(name).exists():
+            return
+        settings, recipe = trees(self.scale, self.seed)[name]
+        test = read_split(open_tree(self.tree(name), [OVERLAY]))["test"]
+        shots = by_run.shots_of(limited(test, step.frames, self.seed), recipe, settings)
+        classes = RANGE_CLASSES
+        if all(setting.is_fixed for setting in settings):
+            classes = {name: attribute.packaged(name).class_values for name in RANGE_CLASSES}
+        with counting(f"searching {name} at full size, frames", len(shots)) as advance:
+            listed = by_run.answers(shots, recipe, executor_for(max(1, self.workers)), advance)
+        self.own(name).parent.mkdir(exist_ok=True)
+        _write_json(self.own(name), by_run.numbers(listed, classes))
 
     def _test(self, job: Job, name: str) -> Tree:
         made = trained.load(self.network(job))
@@ -309,6 +343,10 @@ def answer_text(answer: StudyAnswer | None) -> str:
         return "None"
     values = f"{answer.photon_energy_ev / 1000:g} keV, {answer.camera_length_m:g} m"
     return f"{values}, {len(answer.peaks)} peaks"
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write_json(path: Path, values: Any) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hitfinder.errors import ConfigError
 from hitfinder.network.folder import INFO
-from hitfinder.study.assess.plan import Job, StudyScale, jobs, trees
+from hitfinder.study.assess.plan import OWN_TREES, Job, StudyScale, jobs, trees
 from hitfinder.study.networks import trained
 
-DATA, PAGE_STEP = "data/", "page"
+DATA, OWN, PAGE_STEP = "data/", "own/", "page"
 TRAIN_SHARE = 0.8
 """Share of a tree's frames that are for training, as in the report."""
 
@@ -24,7 +24,7 @@ class StudyStep:
     Attributes
     ----------
     name : str
-        ``data/TREE``, the name of a network's job, or ``page``.
+        ``data/TREE``, the name of a network's job, ``own/TREE``, or ``page``.
     needs : tuple of str
         Names of the steps that come before.
     frames : int
@@ -50,8 +50,15 @@ def steps(scale: StudyScale, seed: int) -> list[StudyStep]:
     }
     listed = [StudyStep(f"{DATA}{name}", frames=n) for name, n in sizes.items()]
     networks = [_step(job, sizes[job.tree]) for job in jobs(scale)]
-    page = StudyStep(PAGE_STEP, tuple(step.name for step in (*listed, *networks)))
-    return [*listed, *networks, page]
+    own = [_own(name, scale, sizes[name]) for name in OWN_TREES]
+    page = StudyStep(PAGE_STEP, tuple(step.name for step in (*listed, *networks, *own)))
+    return [*listed, *networks, *own, page]
+
+
+def _own(tree: str, scale: StudyScale, in_tree: int) -> StudyStep:
+    """Return the step that gives test shots of a tree to `hitfinder run`."""
+    in_test = in_tree - int(in_tree * TRAIN_SHARE)
+    return StudyStep(f"{OWN}{tree}", (f"{DATA}{tree}",), frames=min(scale.own_frames, in_test))
 
 
 def _step(job: Job, in_tree: int) -> StudyStep:
