@@ -45,6 +45,7 @@ bench: setup ## measure recall, false peaks, speed and memory beside other finde
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/static.py
+	$(BIN)/python benchmarks/rays.py
 
 docs: setup ## build the documentation into site/
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'

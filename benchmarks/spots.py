@@ -7,12 +7,16 @@ the streaks that are found, those found as two peaks or more.
 
 `bound` is what could be reached at most with pairs: how often the likelihood ratio (Neyman and
 Pearson 1933) tells a pair from the streak of even brightness that is most like it, where everything
-but which of the two it is is known, and 1 % of those streaks are taken for pairs.
+but which of the two it is is known, and 1 % of those streaks are taken for pairs. Of streaks it is
+how many the same test takes for pairs at least: for the two round spots that are most like each
+streak, if as many of these pairs are to be told apart as is asked of pairs so far apart, so wide
+and so bright. `--bounds` adds the bounds of streaks to what was measured before.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +30,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.network.finder import NetworkFinder
 from hitfinder.simulation.simulator import Simulator
-from report import results_header, write_json
+from report import RESULTS, results_header, write_json
 
 DETECTOR, CAMERA_LENGTH_M, ENERGY_EV, BACKGROUND = "eiger2-x-1m", 0.1, 6000.0, 0.005
 FINDERS = {"likelihood": LikelihoodFinder, "network": NetworkFinder}
@@ -45,6 +49,11 @@ STREAK_PHOTONS, STREAK_SPREAD_PX = (20, 40, 100, 300, 1000), 0.3
 FREE_PX, EDGE_PX = 12, 10
 """Room left around each pair and each streak, and to the edges of panels."""
 FALSE_SPLITS = 0.01
+BOUND_OF = 100
+"""Streaks of each kind from which the bound is computed."""
+
+ASKED = {4: 0.95, 3: 0.8}
+"""Share of pairs to be told apart, by their distance in pixels."""
 
 
 def geometry() -> Geometry:
@@ -173,14 +182,76 @@ def bound(kind: tuple[int, float, int], rng: np.random.Generator, draws: int = 1
     return min(shares)
 
 
+def pair_like(
+    ss: NDArray, fs: NDArray, share: NDArray[np.float64]
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Return distance and spread (pixels) of two equal round spots like a streak; their image.
+
+    Their moments are those of the streak.
+    The image is the share of the photons in each pixel.
+    """
+    at = np.stack([ss, fs], 1) + 0.5
+    middle = share @ at
+    variances, axes = np.linalg.eigh((at - middle).T * share @ (at - middle))
+    across = max(variances[0] - 1 / 12, 0.01)
+    half = np.sqrt(max(variances[1] - variances[0], 0.0))
+    image = np.zeros(len(at))
+    for spot in (middle - half * axes[:, 1], middle + half * axes[:, 1]):
+        low, high = ((at + step - spot) / np.sqrt(across) for step in (-0.5, 0.5))
+        image += 0.5 * np.prod(ndtr(high) - ndtr(low), axis=1)
+    return 2 * half, float(np.sqrt(across)), image
+
+
+def streak_bound(
+    drawn: list[Any], width: int, photons: int, rng: np.random.Generator, draws: int = 300
+) -> float:
+    """Least share of some streaks that is split; see above."""
+    split_shares = []
+    for pixels, share in drawn:
+        ss, fs = np.divmod(pixels, width)
+        rows, columns = np.mgrid[ss.min() - 3 : ss.max() + 4, fs.min() - 3 : fs.max() + 4]
+        whole = np.zeros(rows.shape)
+        whole[ss - ss.min() + 3, fs - fs.min() + 3] = share
+        apart, spread, two = pair_like(rows.ravel(), columns.ravel(), whole.ravel())
+        power = next((asked for px, asked in ASKED.items() if apart >= px - 0.5), None)
+        if power is None or spread > SPREADS_PX[-1] or photons < 2 * PAIR_PHOTONS[0]:
+            split_shares.append(0.0)
+            continue
+        streak, pair = (photons * image + BACKGROUND for image in (whole.ravel(), two))
+        log_ratio, shift = np.log(pair / streak), (pair - streak).sum()
+        of_streak, of_pair = (
+            rng.poisson(means, (draws, len(means))) @ log_ratio - shift for means in (streak, pair)
+        )
+        split_shares.append(float(np.mean(of_streak >= np.quantile(of_pair, 1 - power))))
+    return float(np.mean(split_shares))
+
+
+def add_bounds(where: Geometry) -> None:
+    """Add the bounds of streaks to what was measured before."""
+    kept = json.loads((RESULTS / "spots.json").read_text())
+    for name, settings in STREAKS.items():
+        source = footprints(settings, usable(where))
+        drawn = [next(source) for _ in range(BOUND_OF)]
+        for row in kept["streaks"]:
+            if row["streaks"] == name:
+                rng = np.random.default_rng(4)
+                row["bound"] = streak_bound(drawn, where.shape[1], row["photons"], rng)
+                print(name, row["photons"], row["bound"], flush=True)
+    write_json("spots.json", kept)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=200, help="pairs of each kind")
     parser.add_argument("--streaks", type=int, default=300, help="streaks of each kind")
     parser.add_argument("--finders", nargs="*", default=list(FINDERS), choices=list(FINDERS))
     parser.add_argument("--dry", action="store_true", help="print and keep nothing")
+    parser.add_argument("--bounds", action="store_true", help="add bounds of streaks, no more")
     arguments = parser.parse_args()
     where = geometry()
+    if arguments.bounds:
+        add_bounds(where)
+        return
     finders = {name: FINDERS[name](where) for name in arguments.finders}
     rows: dict[str, list[dict[str, Any]]] = {"pairs": [], "streaks": []}
     for photons in PAIR_PHOTONS:
@@ -203,6 +274,9 @@ def main() -> None:
         drawn = [next(source) for _ in range(arguments.streaks)]
         for photons in STREAK_PHOTONS:
             row = {"streaks": name, "photons": photons}
+            row["bound"] = streak_bound(
+                drawn[:BOUND_OF], where.shape[1], photons, np.random.default_rng(4)
+            )
             for finder, find in finders.items():
                 rng = np.random.default_rng([3, photons])
                 row[finder] = split(find, where, arguments.streaks, photons, drawn, rng)

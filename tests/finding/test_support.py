@@ -100,3 +100,30 @@ def test_how_near_to_the_beam_a_thing_is_is_counted_in_pixels(find, blank):
 def test_a_frame_that_is_no_hit_rests_on_nothing(find, blank):
     found = find(blank)
     assert (found.hit, found.doubt, found.support) == (False, "", None)
+
+
+def test_what_one_ray_leaves_in_pieces_is_one_thing(find, blank):
+    angle = to_beam(100, 60) + np.pi / 3
+    for start in (0, 14, 28):
+        ss, fs = 100 + start * np.sin(angle), 60 + start * np.cos(angle)
+        track(blank, ss, fs, angle, length=8)
+    support = find(blank).support
+    assert (support.kind, support.n_alone, support.n_spots) == (TRACK, 1, 0)
+    assert support.score < 1
+
+
+def test_pixels_that_are_close_together_are_one_thing(find, blank):
+    blank[90, 300] += 30
+    blank[104, 312] += 20
+    found = find(blank)
+    assert (found.doubt, found.support.n_alone) == (PIXEL, 1)
+
+
+def test_what_looks_like_spots_is_counted_and_left_out_too(find, blank):
+    rng = np.random.default_rng(1)
+    for ss, fs in ((90.7, 300.4), (320.2, 60.5)):
+        spread_spot(blank, ss, fs, 60, rng, sigma=1.0)
+    blank[300, 380] += 30
+    support = find(blank).support
+    assert (support.kind, support.n_alone, support.n_spots) == (PIXEL, 1, 2)
+    assert support.bare_score < 1 < 2 < support.score

@@ -155,3 +155,53 @@ def test_rows_are_not_changed_in_place():
     whole = ChunkResult(np.arange(30), rows)
     Doubts.of(lambda: [whole], 2.0, N_PIXELS).decided(whole)
     assert rows["hit"].sum() == 10
+
+
+def lone_spots(n, rng, alone=0, spots=1, **more):
+    """Frames that rest on things that look like spots, with others bright alone or without."""
+    kind = "one-pixel" if alone else "spot" if spots == 1 else ""
+    found = lone(n, rng, kind=kind, number=alone, **more)
+    found["support"]["n_spots"] = spots
+    found["support"]["bare_score"] = found["support"]["score"]
+    if alone:
+        # Without what is bright alone the spot is left.
+        found["support"]["score"] = 6.0
+    return found
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.6])
+def test_rays_that_look_like_spots_are_hits_as_rarely_as_is_stated(rate):
+    rng = np.random.default_rng(13)
+    number = rng.poisson([rate, rate / 2], (4000, 2))
+    kinds = [(alone, spots) for alone in range(4) for spots in range(4) if alone + spots]
+    n = {kind: int((number == kind[::-1]).all(1).sum()) for kind in kinds}
+    parts = [lone_spots(n[a, s], rng, a, s) if s else lone(n[a, s], rng, number=a) for a, s in n]
+    blank = frames(4000 - sum(n.values()))
+    blank["score"] = -np.log10(rng.random(len(blank)))
+    doubts, rows = decide(blank, *parts)
+    assert doubts.spot_rate == pytest.approx(rate, rel=0.35)
+    false = rows["hit"][len(blank) :].sum() / 4000
+    assert false <= 0.016
+    rests = (rows["support"]["kind"] == "spot") & (rows["support"]["bare_score"] < 2)
+    spots = rows[rests]
+    assert (spots["doubt"] == "spot").all()
+
+
+def test_a_run_without_such_rays_keeps_hits_that_rest_on_a_spot_without_a_word():
+    rng = np.random.default_rng(14)
+    spots = lone_spots(12, rng, nearer=rng.uniform(0, 0.25, 12))
+    both = lone_spots(12, rng, alone=1)
+    for parts in ((sure(30),), (sure(5), frames(60)), (frames(200),)):
+        _, rows = decide(spots, both, *parts)
+        assert rows["hit"][:24].all()
+        assert (rows["doubt"][:24] == "").all()
+
+
+def test_low_scores_tell_no_more_than_the_blank_frames_of_the_run_let_them():
+    rng = np.random.default_rng(15)
+    found = lone(8, rng, score=1.1, nearer=0.05)
+    for usual, kept in ((0.2, True), (1.2, False)):
+        blank = frames(400)
+        blank["score"] = usual
+        _, rows = decide(found, lone(12, rng, score=0.2, nearer=0.8), blank)
+        assert rows["hit"][:8].all() == kept

@@ -26,7 +26,7 @@ FRAME_COLUMNS = {
     "event": ("string", "", "//index within the file, empty for a single-frame file"),
     "status": ("string", "", "ok, or why the frame could not be used"),
     "hit": ("bool_", "", "whether the frame is a hit"),
-    "doubt": ("string", "", "one-pixel, track, static-place: what it rests on if that is doubtful"),
+    "doubt": ("string", "", "one-pixel, track, spot, static-place: what it rests on, if doubtful"),
     "score": ("float64", "", "the higher, the likelier a hit"),
     "n_peaks": ("int32", "1", "peaks found"),
     "peaks_left_out": ("bool_", "", "whether there were more than are looked at"),

@@ -112,8 +112,8 @@ class LikelihoodFinder:
         if not self.is_looked_at_again(proposed, value):
             return result
         things = self.things(proposed)
-        left = score.frame_score(log_expected[things.apart(found)])
-        return result.resting_on(things.support(left), self.settings.least_score)
+        support = things.support(found, lambda some: score.frame_score(log_expected[some]))
+        return result.resting_on(support, self.settings.least_score)
 
     def is_looked_at_again(self, proposed: Proposal, value: float) -> bool:
         """Whether it is asked what a score rests on: also where another threshold makes a hit."""

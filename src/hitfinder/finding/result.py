@@ -38,6 +38,10 @@ class Support:
         Share of the pixels that are nearer to the beam than the strongest is.
     n_seen, n_sharp : int
         Bright peaks of the frame, and those of them that have no light beside them.
+    n_spots : int
+        Things that would each make the frame a hit and look like spots.
+    bare_score : float
+        Score of the frame without these and the things in doubt.
     """
 
     kind: str = ""
@@ -50,6 +54,8 @@ class Support:
     nearer: float = 0.0
     n_seen: int = 0
     n_sharp: int = 0
+    n_spots: int = 0
+    bare_score: float = 0.0
 
     def doubt(self, least_score: float) -> str:
         """Return the kind of the one thing bright alone that a hit rests on; empty if none."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -36,7 +38,12 @@ BRIGHT = 2.0
 """Times the log probability that is needed from which a thing is bright: if it were a Bragg peak,
 it would show light beside it, and other peaks besides."""
 
-_APART_PX = 6.0
+_APART_PX, _BESIDE_PX = 6.0, 20.0
+"""Peaks so near to one another are one thing; what is so near to a thing may be of the same ray."""
+
+_CLUSTER_PX, _WIDEST_PX = 30.0, 60.0
+"""Things so near to one another, and all within so much, are taken for what one ray leaves."""
+
 _LEAST_LOG = -1e6
 _LOG_NEEDED = math.log(0.01)
 """Log of the chance peaks of a blank frame as good as one that makes a frame a hit, whatever the
@@ -44,6 +51,9 @@ score that a user asks of hits."""
 
 _REACH = 24
 _LOG_P_LIT = math.log(1e-3)
+_LONGEST_PX, _ASIDE_PX = 60.0, 2.0
+"""What is so near to the middle of a track, and so little off its line, is a piece of it."""
+
 _FEW_PIXELS, _LONG_PX, _THIN_PX, _RADIAL = 3, 5.0, 0.7, math.cos(math.radians(20))
 
 
@@ -55,10 +65,11 @@ class Things:
     ----------
     kind : str
         Of the strongest thing in doubt; empty if there is none.
-    at : ndarray, shape (n, 2)
-        Positions (fs, ss) of the peaks of the things in doubt, the strongest first.
-    n_alone, n_bright : int
-        Those that are bright alone, and of these the bright ones.
+    at, spots_at : ndarray, shape (n, 2)
+        Positions (fs, ss) of the peaks of the things in doubt, the strongest first, and of those
+        of all spots.
+    n_alone, n_bright, n_spots : int
+        Those that are bright alone, of these the bright ones, and those that are spots.
     strength : float
         Log probability of the strongest in units of that which is needed.
     nearer : float
@@ -69,27 +80,41 @@ class Things:
 
     kind: str
     at: NDArray[np.float64]
+    spots_at: NDArray[np.float64]
     n_alone: int
     n_bright: int
+    n_spots: int
     strength: float
     nearer: float
     n_seen: int
     n_sharp: int
 
-    def apart(self, peaks: NDArray[np.void]) -> NDArray[np.bool_]:
-        """Say which peaks do not belong to the things in doubt."""
-        if not len(self.at) or not len(peaks):
+    def apart(self, peaks: NDArray[np.void], spots: bool = False) -> NDArray[np.bool_]:
+        """Say which peaks do not belong to the things in doubt, nor, if asked for, to spots."""
+        things = np.concatenate([self.at, self.spots_at]) if spots else self.at
+        if not len(things) or not len(peaks):
             return np.ones(len(peaks), bool)
         places = np.stack([peaks["fs"], peaks["ss"]], 1)
-        return np.asarray(cKDTree(self.at).query(places)[0] > _APART_PX)
+        return np.asarray(cKDTree(things).query(places)[0] > _BESIDE_PX)
 
-    def support(self, score: float) -> Support:
-        """Return what is said of the frame, given its score without the things in doubt."""
+    def support(self, peaks: NDArray[np.void], score: Callable[[NDArray], float]) -> Support:
+        """Return what is said of the frame.
+
+        Parameters
+        ----------
+        peaks : ndarray of PEAK_DTYPE
+            Everything that may be a peak.
+        score : callable
+            Returns the score of a frame that holds only some of them, given which.
+        """
+        bare = without = score(self.apart(peaks))
+        if self.n_spots and self.kind != SPOT:
+            bare = score(self.apart(peaks, spots=True))
         fs, ss = self.at[0] if len(self.at) else (0.0, 0.0)
         return Support(
             kind=self.kind, n_alone=self.n_alone, n_bright=self.n_bright, strength=self.strength,
-            score=score, fs=float(fs), ss=float(ss), nearer=self.nearer,
-            n_seen=self.n_seen, n_sharp=self.n_sharp,
+            score=without, fs=float(fs), ss=float(ss), nearer=self.nearer,
+            n_seen=self.n_seen, n_sharp=self.n_sharp, n_spots=self.n_spots, bare_score=bare,
         )  # fmt: skip
 
 
@@ -126,15 +151,18 @@ def things_in_doubt(proposed: Proposal, rings: Rings, geometry: Geometry) -> Thi
     chosen: list[NDArray[np.intp]] = []
     kinds: list[str] = []
     if 0 < len(found) <= MOST_THINGS:
-        for thing in _grouped(places):
-            kind = _kind_of(pixel[thing], sharp[thing], proposed, rings, geometry)
-            chosen, kinds = [*chosen, thing], [*kinds, kind]
+        chosen = _grouped(places, _APART_PX)
+        shapes = [_shape_of(pixel[k], sharp[k], proposed, rings, geometry) for k in chosen]
+        chosen, kinds = _joined(chosen, shapes, places)
     alone = [k for k, kind in enumerate(kinds) if kind != SPOT]
+    spots = [k for k, kind in enumerate(kinds) if kind == SPOT]
     doubted = alone or ([0] if len(kinds) == 1 else [])
     doubted.sort(key=lambda k: -strength[chosen[k]].max())
     return Things(
         kind=kinds[doubted[0]] if doubted else "",
         at=np.concatenate([np.empty((0, 2)), *(places[chosen[k]] for k in doubted)]),
+        spots_at=np.concatenate([np.empty((0, 2)), *(places[chosen[k]] for k in spots)]),
+        n_spots=len(spots),
         n_alone=len(alone),
         n_bright=sum(bool(bright[chosen[k]].any()) for k in alone),
         strength=float(strength[chosen[doubted[0]]].max()) if doubted else 0.0,
@@ -150,41 +178,83 @@ def _nearer(pixel: NDArray[np.int64], rings: Rings) -> float:
     return float(rings.n_pixels[: max(ring, 0)].sum() / max(rings.n_pixels.sum(), 1))
 
 
-def _grouped(places: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+def _grouped(places: NDArray[np.float64], apart_px: float) -> list[NDArray[np.intp]]:
     """Put peaks that are close to one another together: a track may be several."""
     n = len(places)
-    pairs = cKDTree(places).query_pairs(_APART_PX, output_type="ndarray")
+    pairs = cKDTree(places).query_pairs(apart_px, output_type="ndarray")
     near = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
     label = connected_components(near, directed=False)[1]
     return [np.flatnonzero(label == k) for k in range(label.max(initial=-1) + 1)]
 
 
-def _kind_of(
+class _Shape(NamedTuple):
+    """Kind of a thing; middle and direction (fs, ss) of a track."""
+
+    kind: str
+    middle: NDArray[np.float64] = np.zeros(2)
+    direction: NDArray[np.float64] = np.zeros(2)
+
+
+def _joined(
+    things: list[NDArray[np.intp]], shapes: list[_Shape], places: NDArray[np.float64]
+) -> tuple[list[NDArray[np.intp]], list[str]]:
+    """Put together what one ray may have left, and name the kinds of the things that there are.
+
+    A long, faint track is found in pieces that lie on its line; a slow electron turns often.
+    """
+    n = len(things)
+    one = np.zeros((n, n), bool)
+    for cluster in _grouped(places, _CLUSTER_PX):
+        if np.ptp(places[cluster], axis=0).max() <= _WIDEST_PX:
+            own = [k for k in range(n) if things[k][0] in cluster]
+            one[np.ix_(own, own)] = True
+    for k, (kind, middle, direction) in enumerate(shapes):
+        for other in range(n) if kind == TRACK else ():
+            apart = places[things[other]] - middle
+            aside = np.abs(apart @ [-direction[1], direction[0]])
+            one[k, other] |= (
+                aside.max() <= _ASIDE_PX and np.abs(apart @ direction).min() <= _LONGEST_PX
+            )
+    out: list[NDArray[np.intp]] = []
+    kinds: list[str] = []
+    n_together, label = connected_components(sparse.coo_array(one), directed=False)
+    for number in range(n_together):
+        parts = np.flatnonzero(label == number)
+        among = {shapes[k].kind for k in parts}
+        out.append(np.sort(np.concatenate([things[k] for k in parts])))
+        kinds.append(TRACK if TRACK in among else SPOT if SPOT in among else PIXEL)
+    return out, kinds
+
+
+def _shape_of(
     pixels: NDArray[np.int64],
     sharp: NDArray[np.bool_],
     proposed: Proposal,
     rings: Rings,
     geometry: Geometry,
-) -> str:
+) -> _Shape:
     """Name the kind of a thing, given the brightest pixels of its peaks and if these are sharp."""
     rows, columns = _lit_pixels(pixels[0], proposed, rings)
     if len(rows) <= _FEW_PIXELS:
         # Two peaks close together are two spots, or two pixels of one.
-        return PIXEL if sharp.all() and np.ptp(pixels, axis=0).max() <= _FEW_PIXELS else SPOT
-    at = np.stack([rows, columns], 1).astype(float)
+        is_one = sharp.all() and np.ptp(pixels, axis=0).max() <= _FEW_PIXELS
+        return _Shape(PIXEL if is_one else SPOT)
+    at = np.stack([columns, rows], 1).astype(float)
     variances, axes = np.linalg.eigh(np.cov(at.T))
     along = (at - at.mean(0)) @ axes[:, 1]
     length = np.ptp(along) + 1
     if length < _LONG_PX and sharp.all():
-        return PIXEL
+        return _Shape(PIXEL)
     if length < _LONG_PX or variances[0] > _THIN_PX**2:
-        return SPOT
+        return _Shape(SPOT)
     ends = [int(np.argmin(along)), int(np.argmax(along))]
     maps = geometry.pixels
     first, last = (np.array([m[rows[e], columns[e]] for m in (maps.x, maps.y)]) for e in ends)
     direction, radius = last - first, (first + last) / 2
     product = np.linalg.norm(direction) * np.linalg.norm(radius)
-    return SPOT if abs(direction @ radius) >= _RADIAL * product else TRACK
+    if abs(direction @ radius) >= _RADIAL * product:
+        return _Shape(SPOT)
+    return _Shape(TRACK, at.mean(0) + 0.5, axes[:, 1])
 
 
 def _lit_pixels(

@@ -12,7 +12,8 @@ import numpy as np
 from hitfinder.errors import ConfigError
 from hitfinder.monitor.frame_rows import DecidedFrames, FrameRows
 from hitfinder.results.chunk import FRAME_DTYPE, ChunkResult
-from hitfinder.results.doubts import Doubts, Places, decide_by_score
+from hitfinder.results.doubts import Doubts, decide_by_score
+from hitfinder.results.static_hits import Places
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,11 +22,11 @@ from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.frame_rows import COLUMNS, DecidedFrames, FrameRows
 from hitfinder.monitor.live_state import LIVE, about_live, read_live
 from hitfinder.results.chunk import SUPPORT_DTYPE
-from hitfinder.results.doubts import places_of
 from hitfinder.results.finished import maxima_of_hits, read_support, read_totals
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.hits import FRAMES, PEAKS
 from hitfinder.results.run import CRYSTALS, RUN, Run
+from hitfinder.results.static_hits import places_of
 from hitfinder.results.totals import Totals
 
 PEAK_COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a", "probability")

@@ -135,9 +135,12 @@ class NetworkFinder:
         if not self.finder.is_looked_at_again(proposed, value):
             return result
         things = self.finder.things(proposed)
-        left = frame_evidence(*self._ratios(proposed, logit[things.apart(peaks)]))
-        without = -calibration.log_blank_share(left, background) / math.log(10)
-        return result.resting_on(things.support(without), self.settings.least_score)
+
+        def score(some: NDArray[np.bool_]) -> float:
+            left = frame_evidence(*self._ratios(proposed, logit[some]))
+            return -calibration.log_blank_share(left, background) / math.log(10)
+
+        return result.resting_on(things.support(peaks, score), self.settings.least_score)
 
     def _ratios(
         self, proposed: Proposal, logit: NDArray[np.float32]

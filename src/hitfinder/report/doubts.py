@@ -11,6 +11,7 @@ from hitfinder.report.page import section, table
 KINDS = {
     "one-pixel": "one pixel, or two, bright alone, as a cosmic ray leaves it",
     "track": "a straight track that is not along a radius",
+    "spot": "one thing that looks like a spot, where things come alone that do",
     "static-place": "a place on which other frames rest that share nothing else",
 }
 """Reasons for doubt and what they mean."""

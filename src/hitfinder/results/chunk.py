@@ -24,6 +24,8 @@ SUPPORT_DTYPE = np.dtype(
         ("nearer", "f4"),
         ("n_seen", "i4"),
         ("n_sharp", "i4"),
+        ("n_spots", "i4"),
+        ("bare_score", "f4"),
     ]
 )
 """What the score of a hit rests on: a `hitfinder.finding.result.Support`."""

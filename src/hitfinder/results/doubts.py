@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy import stats
 
-from hitfinder.finding.static.alike import stay_a_while
-from hitfinder.finding.support import BRIGHT
+from hitfinder.finding.support import BRIGHT, SPOT
 from hitfinder.results.chunk import OK, ChunkResult
+from hitfinder.results.static_hits import Places, frames_on_static_places, places_of
 
 STATIC = "static-place"
 """Why a hit is not believed that rests on a place on which other frames rest too."""
@@ -31,16 +29,33 @@ _OUTSIDE = 0.3
 """Share of the pixels, nearest to the beam, among which the brightest spots of crystals are. Rays
 hit all pixels alike."""
 
-_ALONE = 0.1
-"""Crystals of which one bright spot is seen out there and nothing else, per crystal that shows more
-besides a spot there."""
+_ASTRAY = 0.15
+"""Crystals whose only bright spot is out there, for each of which it is nearer. Of weak simulated
+ones (benchmarks/rays.py) there are 3 for 26."""
 
-_USUAL, _USUAL_FAINT, _USUAL_OF = 0.05, 0.01, 10
-"""Lone things, bright and faint, that runs have in so many frames, if this one does not tell."""
+_KINDS = ("bright", "faint", "spot")
+_USUAL, _USUAL_OF = {"bright": 0.05, "faint": 0.01, "spot": 0.002}, 10
+"""Lone things that runs have in so many frames, if this one does not tell: those bright alone,
+the faint ones of these, and what looks like a spot."""
 
-_BRIGHT_PART, _FAINT_PART, _SEVERAL_PART = 0.07, 0.3, 0.25
-"""Parts of the false hits that are allowed for bright things alone, faint ones, and several. That
-of the first is small, as its two chances are multiplied: either may make their product small."""
+_PART = 0.13
+"""Part of the false hits that is allowed for the product of three chances, any of which may make it
+small."""
+
+_NEARNESS = 0.5
+"""Power of the share of pixels nearer to the beam. It makes the product a likelihood ratio, of rays
+to crystals whose brightest spot is among the nearest quarter of the pixels as often as not."""
+
+_FAINT_SHARE = 0.15
+"""Faint things per bright one, at least: they are less than twice as bright as they need be, and
+rays are taken to be as many for each factor of brightness over two decades."""
+
+_AS_STATED = 20
+"""As many frames of the run tell as much of its scores as what these are said to be."""
+
+_SIGMAS = 1.0
+"""By so many standard deviations more rays are allowed for where several are to be in a frame:
+their chance goes with a power of the rate."""
 
 _MOST_ASKED = 4.0
 """Score of a hit up to which things alone must be as rare as it says. What rays are like is not
@@ -48,14 +63,6 @@ known well enough to tell rarer ones."""
 
 _SPREADS, _FEWEST_SEEN = 0.02, 50
 """Spots spread over pixels if so few of so many bright ones are sharp."""
-
-_SAME_PX, _CROWDED, _FALSE_PLACES = 1.0, 10.0, 0.05
-"""Distance of what is one place; how much more frequent spots are where they are most frequent;
-places of a run that chance may bring twice."""
-
-
-Places = Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]]
-"""Peaks in parts: the frame of each, and its position (fs, ss)."""
 
 
 def decide_by_score(rows: NDArray[np.void], least_score: float, min_peaks: int) -> None:
@@ -86,20 +93,28 @@ class Doubts:
     ----------
     least_score : float
         Score of a hit: minus log10 of the share of frames without a crystal that may be hits.
-    rate, faint_rate : float
-        Things bright alone per frame without a crystal, and the faint ones of them.
+    rate, faint_rate, spot_rate : float
+        Things bright alone per frame without a crystal, the faint ones of them, and things there
+        that look like spots.
+    n_frames : int
+        Frames from which these follow.
     n_seen, n_sharp : int
         Bright peaks of hits that rest on several, and those without light beside them.
     static : ndarray of int
         Numbers of the frames that rest on a place on which others rest too.
+    blank_scores : ndarray, shape (n,)
+        Scores of the frames that are no hits, rising.
     """
 
     least_score: float
     rate: float = 0.0
     faint_rate: float = 0.0
+    spot_rate: float = 0.0
+    n_frames: int = 1
     n_seen: int = 0
     n_sharp: int = 0
     static: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    blank_scores: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
 
     @staticmethod
     def of(
@@ -124,15 +139,21 @@ class Doubts:
         gathered = _Gathered()
         for chunk in chunks():
             gathered.add(chunk, least_score)
-        crystals = _ALONE * gathered.n_company_outside
-        share = _HAVE_NOTHING * (1 - _OUTSIDE)
-        bright, faint = (
-            (max(n - crystals, 0.0) / share + usual) / (gathered.n_blank + _USUAL_OF)
-            for n, usual in ((gathered.n_outside, _USUAL), (gathered.n_faintest, _USUAL_FAINT))
+        bright, faint, spot = (gathered.rate(kind) for kind in _KINDS)
+        # Faint ones are as many for each factor of brightness as those a little brighter.
+        faint = max(faint, _FAINT_SHARE * bright)
+        static = frames_on_static_places(
+            gathered.single,
+            gathered.hits,
+            gathered.n_frames,
+            peaks or (lambda: map(places_of, chunks())),
+            n_pixels,
         )
-        static = _static(gathered, peaks or (lambda: map(places_of, chunks())), n_pixels)
-        # Faint ones are taken to be as many, for each factor of brightness, as bright ones.
-        return Doubts(least_score, bright + faint, faint, gathered.n_seen, gathered.n_sharp, static)
+        seen = gathered.n_seen, gathered.n_sharp
+        frames = gathered.n_blank + _USUAL_OF
+        return Doubts(
+            least_score, bright + faint, faint, spot, frames, *seen, static, gathered.scores
+        )
 
     @property
     def spots_spread(self) -> bool:
@@ -142,36 +163,68 @@ class Doubts:
     def decided(self, chunk: ChunkResult) -> ChunkResult:
         """Return a chunk in which hits that the run does not believe are none, and why."""
         rows, support = chunk.rows, chunk.rows["support"]
-        doubted = rows["hit"] & (support["n_alone"] > 0)
-        doubted &= support["score"] < self.least_score
-        number, is_bright = support["n_alone"], support["n_bright"] > 0
-        rate = np.where(is_bright, self.rate, self.faint_rate)
-        part = np.where(is_bright, _BRIGHT_PART, _FAINT_PART)
-        near = np.where(is_bright & (number == 1), support["nearer"], 1.0)
-        part = np.where(number > 1, _SEVERAL_PART, part)
-        if self.spots_spread:
-            # What is bright and sharp says nothing of a crystal then.
-            number = number - support["n_bright"]
-            rate, near = np.full(len(rows), self.faint_rate), np.ones(len(rows))
-            part = np.where(number > 0, _FAINT_PART, 1.0)
-        chance = stats.poisson.sf(number - 1, rate) * near
-        chance *= 10.0 ** -np.maximum(support["score"], 0)
-        unlikely = chance <= part * 10.0 ** -np.clip(self.least_score, 0.0, _MOST_ASKED)
+        asked = _PART * 10.0 ** -np.clip(self.least_score, 0.0, _MOST_ASKED)
+        rests = rows["hit"] & (support["n_alone"] > 0) & (support["score"] < self.least_score)
+        bare = rows["hit"] & (support["n_spots"] > 0) & (support["bare_score"] < self.least_score)
+        dropped = rests & (self._alone(support) > asked)
+        dropped |= bare & (self._with_spots(support) > asked)
         static = np.isin(chunk.frames, self.static)
-        dropped = (doubted & ~unlikely) | (rows["hit"] & static)
-        if not dropped.any():
+        dropped |= rows["hit"] & static
+        # Where things come that look like spots, a hit that rests on one is doubtful too.
+        lone = bare & (support["kind"] == SPOT) & (self.spot_rate * self.n_frames >= 1)
+        if not (dropped | lone).any():
             return chunk
         rows = rows.copy()
-        rows["doubt"][dropped] = support["kind"][dropped]
+        rows["doubt"][lone] = SPOT
+        rows["doubt"][dropped] = np.where(support["kind"], support["kind"], SPOT)[dropped]
         rows["doubt"][static] = STATIC
         rows["hit"][dropped] = False
         return dataclasses.replace(chunk, rows=rows)
+
+    def _chance(
+        self, number: NDArray[np.integer], rate: NDArray[np.floating] | float
+    ) -> NDArray[np.float64]:
+        """Chance of so many rays or more in a frame."""
+        rate = np.broadcast_to(rate, number.shape)
+        most = rate + _SIGMAS * np.sqrt(rate / self.n_frames)
+        return np.asarray(stats.poisson.sf(number - 1, np.where(number > 1, most, rate)))
+
+    def _share(self, score: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Share of blank frames that score so: what the score says, or more if the run shows more.
+
+        Scores are made to be right for hits. Low ones may come more often than they say.
+        """
+        n = len(self.blank_scores)
+        reach = n - np.searchsorted(self.blank_scores, score, side="left")
+        stated = 10.0 ** -np.maximum(score, 0)
+        return np.maximum(stated, (reach + _AS_STATED * stated) / (n + _AS_STATED))
+
+    def _alone(self, support: NDArray[np.void]) -> NDArray[np.float64]:
+        """Share of blank frames that are at least as good as each, by what is bright alone."""
+        number, is_bright = support["n_alone"], support["n_bright"] > 0
+        near = support["nearer"]
+        if self.spots_spread:
+            # What is bright and sharp says nothing of a crystal then.
+            number, near = number - support["n_bright"], np.where(is_bright, 1.0, near)
+            is_bright = np.zeros(len(support), bool)
+        rate = np.where(is_bright | (number > 1), self.rate, self.faint_rate)
+        return self._chance(number, rate) * near**_NEARNESS * self._share(support["score"])
+
+    def _with_spots(self, support: NDArray[np.void]) -> NDArray[np.float64]:
+        """Share of blank frames that are so by what is bright alone and what looks like a spot."""
+        alone, spots = support["n_alone"], support["n_spots"]
+        if self.spots_spread:
+            alone = alone - support["n_bright"]
+        chance = self._chance(alone, self.rate) * self._chance(spots, self.spot_rate)
+        near = np.where(support["kind"] == SPOT, support["nearer"], 1.0)
+        return chance * near**_NEARNESS * self._share(support["bare_score"])
 
     def told(self) -> dict[str, Any]:
         """Return an account in plain values."""
         return {
             "lone_things_per_blank_frame": round(self.rate, 5),
             "faint_ones_of_them": round(self.faint_rate, 5),
+            "spot_like_things_per_blank_frame": round(self.spot_rate, 5),
             "bright_peaks_of_sure_hits": self.n_seen,
             "of_them_without_light_beside": self.n_sharp,
             "frames_on_static_places": len(self.static),
@@ -183,22 +236,27 @@ class _Gathered:
 
     def __init__(self) -> None:
         self._hits = [np.empty(0, np.int64)]
-        self.n_blank = self.n_outside = self.n_faintest = self.n_company_outside = 0
         self.n_seen = self.n_sharp = self.n_frames = 0
+        self._lone = {kind: np.zeros(2, int) for kind in _KINDS}
         self._single = [np.empty((0, 3))]
+        self._scores = [np.empty(0)]
 
     def add(self, chunk: ChunkResult, least_score: float) -> None:
         rows, support = chunk.rows, chunk.rows["support"]
         hit = rows["hit"]
         self.n_frames += len(rows)
         self._hits.append(chunk.frames[hit])
-        self.n_blank += int(((rows["status"] == OK) & ~hit).sum())
-        lone = hit & (support["n_alone"] == 1) & (support["score"] < _NOTHING_ELSE)
-        outside = hit & (support["nearer"] > _OUTSIDE) & (support["n_bright"] > 0)
-        self.n_outside += int((lone & outside).sum())
-        self.n_faintest += int((lone & outside & (support["strength"] < 2 * BRIGHT)).sum())
+        blank = rows["score"][(rows["status"] == OK) & ~hit]
+        self._scores.append(blank[~np.isnan(blank)])
+        one = (support["n_alone"] == 1) | (support["kind"] == SPOT)
+        lone = hit & one & (support["score"] < _NOTHING_ELSE)
         company = hit & ~lone
-        self.n_company_outside += int((company & outside).sum())
+        is_spot, is_bright = support["kind"] == SPOT, support["n_bright"] > 0
+        sides = support["nearer"] > _OUTSIDE, support["nearer"] <= _OUTSIDE
+        faintest = is_bright & (support["strength"] < 2 * BRIGHT)
+        kinds = is_bright, faintest, is_spot & (support["strength"] >= BRIGHT)
+        for kind, some in zip(_KINDS, kinds, strict=True):
+            self._lone[kind] += [int((lone & some & side).sum()) for side in sides]
         sure = company & ((support["score"] >= least_score) | (support["n_alone"] > 1))
         sure |= company & (support["kind"] == "")
         self.n_seen += int(support["n_seen"][sure].sum())
@@ -207,6 +265,26 @@ class _Gathered:
         single &= support["score"] < least_score
         found = (chunk.frames[single], support["fs"][single], support["ss"][single])
         self._single.append(np.stack(found, 1).astype(float))
+
+    def rate(self, kind: str) -> float:
+        """Return the things of a kind per frame without a crystal.
+
+        Rays hit all pixels alike, and the brightest spots of crystals are near the beam: how many
+        of those that are seen alone are rays follows from how many are on either side of a border.
+        """
+        outside, inside = self._lone[kind]
+        n = max(outside - _ASTRAY * inside, 0.0) / (1 - _OUTSIDE - _ASTRAY * _OUTSIDE)
+        return float((n / _HAVE_NOTHING + _USUAL[kind]) / (self.n_blank + _USUAL_OF))
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Scores of the frames that are no hits, rising."""
+        return np.sort(np.concatenate(self._scores))
+
+    @property
+    def n_blank(self) -> int:
+        """Frames that are no hits."""
+        return sum(map(len, self._scores))
 
     @property
     def hits(self) -> NDArray[np.int64]:
@@ -218,53 +296,3 @@ class _Gathered:
         """Number of each frame that rests on one thing, and its position (fs, ss)."""
         single = np.concatenate(self._single)
         return single[np.argsort(single[:, 0], kind="stable")]
-
-
-def places_of(chunk: ChunkResult) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the frame of each peak of a chunk, and its position (fs, ss)."""
-    at = np.stack([chunk.peaks["fs"], chunk.peaks["ss"]], 1)
-    return chunk.frame_of_peak, at.astype(float)
-
-
-def _static(gathered: _Gathered, peaks: Callable[[], Places], n_pixels: int) -> NDArray[np.int64]:
-    """Return the frames that rest on one place, on which others that share nothing rest too.
-
-    Frames in a row may show a crystal that stays; one that hits with other peaks show more often
-    never turns.
-    """
-    single = gathered.single
-    none = np.empty(0, np.int64)
-    if len(single) < 2:
-        return none
-    pairs = cKDTree(single[:, 1:]).query_pairs(_SAME_PX, output_type="ndarray")
-    near = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(len(single),) * 2)
-    n_places, place = connected_components(near, directed=False)
-    times = np.bincount(place)
-    usual = len(single) * np.pi * _SAME_PX**2 * _CROWDED / max(n_pixels, 1)
-    often = (times >= 2) & (stats.poisson.sf(times - 2, usual) * len(single) <= _FALSE_PLACES)
-    if not often.any():
-        return none
-    last = int(single[-1, 0]) + 1
-    shape = (max(gathered.n_frames, last), n_places)
-    shown = sparse.csc_array((np.ones(len(single)), (single[:, 0].astype(int), place)), shape=shape)
-    often &= ~stay_a_while(shown)
-    first = np.unique(place, return_index=True)[1]
-    others = np.setdiff1d(gathered.hits, single[:, 0].astype(np.int64))
-    often &= _with_others(peaks, single[first, 1:], others) < times
-    return single[often[place], 0].astype(np.int64)
-
-
-def _with_others(
-    peaks: Callable[[], Places], places: NDArray[np.float64], hits: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Count the hits of some that have a peak at each place."""
-    tree, times = cKDTree(places), np.zeros(len(places), np.int64)
-    for owner, at in peaks():
-        mine = np.isin(owner, hits)
-        if not mine.any():
-            continue
-        distance, place = tree.query(at[mine], distance_upper_bound=_SAME_PX)
-        known = np.isfinite(distance)
-        seen = np.unique(np.stack([owner[mine][known], place[known]], 1), axis=0)
-        times += np.bincount(seen[:, 1].astype(np.intp), minlength=len(places))
-    return times
