@@ -34,7 +34,7 @@ class Boxed:
     Attributes
     ----------
     table : tuple
-        (vectors, lengths, photons, first, middles, radius).
+        (vectors, lengths, photons, first, middles, reach).
     hkl : ndarray of int32, shape (n, 3)
         Indices, in the order of the table.
     """
@@ -43,8 +43,10 @@ class Boxed:
     hkl: NDArray[np.int32]
 
     @staticmethod
-    def of(expected: ExpectedReflections, most: int) -> Boxed:
-        """Sort the strongest reflections."""
+    def of(
+        expected: ExpectedReflections, most: int, wavenumber: float, half_band: float
+    ) -> Boxed:
+        """Sort the strongest reflections, for a wavenumber in Å⁻¹ and half its relative band."""
         vectors, photons = expected.vectors[:most], expected.photons[:most]
         # A box of a sphere's surface should hold a few reflections, whatever the cell.
         density = len(vectors) / max(4.2 * float(expected.lengths[:most].max()) ** 3, 1e-9)
@@ -52,15 +54,29 @@ class Boxed:
         keys, box = np.unique(np.floor(vectors / side).astype(int), axis=0, return_inverse=True)
         order = np.argsort(box.ravel(), kind="stable")
         first = np.searchsorted(box.ravel()[order], np.arange(len(keys) + 1))
+        middles = (keys + 0.5) * side
         table = (
             np.ascontiguousarray(vectors[order]),
             expected.lengths[:most][order],
             photons[order],
             first,
-            (keys + 0.5) * side,
-            side * math.sqrt(3) / 2,
+            middles,
+            _reach(middles, side * math.sqrt(3) / 2, wavenumber, half_band),
         )
         return Boxed(table, expected.hkl[:most][order])
+
+
+def _reach(middles: Floats, radius: float, wavenumber: float, half_band: float) -> Floats:
+    """Components along the beam between which the middles of boxes are near Ewald's spheres.
+
+    A point g lies at a distance of sqrt(|g|² + 2 k g_z + k²) - k from the sphere of wavenumber k; a
+    band of ± h k moves the sphere there by h |g|² / 2 k at most, `half_band` being h.
+    """
+    square = (middles**2).sum(axis=1)
+    far = radius + half_band * (np.sqrt(square) + radius) ** 2 / wavenumber
+    low, high = np.maximum(wavenumber - far, 0), wavenumber + far
+    ends = np.stack([low**2, high**2], 1) - wavenumber**2 - square[:, None]
+    return ends / (2 * wavenumber)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,16 +153,17 @@ class KnownCrystal:
         top = expected.vectors[:_VOTING]
         highest = np.max([top @ turn.T @ _DIRECTION for turn in lattice.rotations], axis=0)
         panels = PanelArrays.of(geometry)
+        band = 1 / geometry.wavelength_a, 0.5 * bandwidth
         return KnownCrystal(
             lattice,
             geometry,
             expected,
-            Boxed.of(expected, _FIRST),
-            Boxed.of(expected, _JUDGING),
+            Boxed.of(expected, _FIRST, *band),
+            Boxed.of(expected, _JUDGING, *band),
             np.flatnonzero(top @ _DIRECTION >= highest - 1e-9),
             directions,
             lengths,
-            (1 / geometry.wavelength_a, 0.5 * bandwidth, geometry.polarisation),
+            (*band, geometry.polarisation),
             (panel_lookup(geometry, panels), panels.inverse, panels.extent),
             bandwidth,
         )

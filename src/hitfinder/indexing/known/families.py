@@ -73,7 +73,8 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
     n_angles : int
         Steps of the angle.
     floor : float
-        Votes that are asked for, the family's own gain included.
+        Votes that are asked for, the family's own gain included. Where more hypotheses have them
+        than there is room for, the best are listed.
     hypotheses : ndarray of int32, shape (n_most, 2)
         Receives family and step of the angle.
     scores : ndarray of float32, shape (n_most,)
@@ -95,8 +96,9 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
     for i in range(len(q)):
         k_range[i, 0] = max(int((q_length[i] - q_spread[i] - shortest) / step), 0)
         k_range[i, 1] = min(int((q_length[i] + q_spread[i] - shortest) / step), _LENGTHS - 1)
-    # The table of a family's reflection, in the order of its cells.
-    table, t_row = np.empty((len(g), 4), np.float32), np.empty(len(g), np.int32)
+    # The table of a family's reflection, in the order of its cells: length, cosine of the angle to
+    # it, log of the expected photons, and the components across it.
+    table = np.empty((len(g), 5), np.float32)
     a, b, c, d = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     hist = np.zeros(n_angles + 1, np.float32)
     touched = np.empty(1 << 17, np.int64)
@@ -119,9 +121,9 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
             for j in range(len(g)):
                 p = place[cell[j]]
                 place[cell[j]] += 1
-                t_row[p] = j
-                table[p, 0], table[p, 1] = lengths[j], cosine[j]
-                table[p, 2], table[p, 3] = log_photons[j], -100.0
+                table[p, 0], table[p, 1], table[p, 2] = lengths[j], cosine[j], log_photons[j]
+                table[p, 3] = g[j, 0] * a[0] + g[j, 1] * a[1] + g[j, 2] * a[2]
+                table[p, 4] = g[j, 0] * b[0] + g[j, 1] * b[1] + g[j, 2] * b[2]
         basis(q[i_0], c, d)
         for i in range(len(q)):
             apart[i] = q[i_0, 0] * q[i, 0] + q[i_0, 1] * q[i, 1] + q[i_0, 2] * q[i, 2]
@@ -132,11 +134,10 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
                 continue
             sine = math.sqrt(1.0 - cos * cos)
             near = (q_reach[i] + q_reach[i_0]) * sine
-            blur = min(_SPREAD * (q_reach[i] + q_reach[i_0] * abs(cos)) / sine * per_rad, 8.0)
             low, high = q_length[i] - q_spread[i], q_length[i] + q_spread[i]
             at_low = max(int((cos - near + 1.0) * 0.5 * _BINS), 0)
             at_high = min(int((cos + near + 1.0) * 0.5 * _BINS), _BINS - 1)
-            angle = -100.0
+            blur = -1.0
             for k in range(k_range[i, 0], k_range[i, 1] + 1):
                 for p in range(first[k * _BINS + at_low], first[k * _BINS + at_high + 1]):
                     if table[p, 0] < low or table[p, 0] > high or abs(table[p, 1] - cos) > near:
@@ -147,15 +148,17 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
                     gain = votes[i, min(n, N_STEPS - 1)]
                     if gain <= 0.0:
                         continue
-                    if angle == -100.0:
-                        angle = _azimuth(q[i], c, d)
-                    if table[p, 3] == -100.0:
-                        table[p, 3] = _azimuth(g[t_row[p]], a, b)
-                    x = angle - table[p, 3]
-                    if x < 0.0:
-                        x += 2.0 * math.pi
+                    if blur < 0.0:
+                        far = q_reach[i] + q_reach[i_0] * abs(cos)
+                        blur = min(_SPREAD * far / sine * per_rad, 8.0)
+                        x = q[i, 0] * c[0] + q[i, 1] * c[1] + q[i, 2] * c[2]
+                        y = q[i, 0] * d[0] + q[i, 1] * d[1] + q[i, 2] * d[2]
+                    along, across = table[p, 3], table[p, 4]
+                    angle = math.atan2(y * along - x * across, x * along + y * across)
+                    if angle < 0.0:
+                        angle += 2.0 * math.pi
                     # As many steps as the two pixels' places leave open.
-                    least = int(x * per_rad - blur)
+                    least = int(angle * per_rad - blur)
                     for s in range(least, least + int(2.0 * blur) + 1):
                         at = s - n_angles if s >= n_angles else s + n_angles if s < 0 else s
                         hist[at] += gain
@@ -168,10 +171,15 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
                 continue
             value = hist[s] + gains[m]
             hist[s] = 0.0
-            if value >= floor and n_found < len(scores):
-                hypotheses[n_found, 0], hypotheses[n_found, 1] = m, s
-                scores[n_found] = value
-                n_found += 1
+            if value < floor:
+                continue
+            if n_found == len(scores):
+                floor, n_found = _better_half(hypotheses, scores)
+                if value < floor:
+                    continue
+            hypotheses[n_found, 0], hypotheses[n_found, 1] = m, s
+            scores[n_found] = value
+            n_found += 1
         if n_touched == len(touched):
             hist[:] = 0.0
         for t in range(n_touched):
@@ -179,10 +187,13 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
     return n_found
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _azimuth(v, first, second):  # type: ignore[no-untyped-def]
-    """Angle of a vector about the third of three axes, in rad."""
-    return math.atan2(
-        v[0] * second[0] + v[1] * second[1] + v[2] * second[2],
-        v[0] * first[0] + v[1] * first[1] + v[2] * first[2],
-    )
+@numba.njit(cache=True, nogil=True)
+def _better_half(hypotheses, scores):  # type: ignore[no-untyped-def]
+    """Move the hypotheses above the median to the front; return the median and their number."""
+    least = np.median(scores)
+    n = 0
+    for k in range(len(scores)):
+        if scores[k] > least:
+            hypotheses[n], scores[n] = hypotheses[k], scores[k]
+            n += 1
+    return least, n

@@ -69,8 +69,10 @@ def predict(turn, reflections, beam, detector, out):  # type: ignore[no-untyped-
     turn : ndarray, shape (3, 3)
         Rotation of the crystal.
     reflections : tuple
-        (vectors, lengths, photons, first, middles, radius): sorted into boxes of reciprocal space,
-        box b holding rows ``first[b]`` to ``first[b + 1]`` around ``middles[b]`` within `radius`.
+        (vectors, lengths, photons, first, middles, reach): sorted into boxes of reciprocal space,
+        box b holding rows ``first[b]`` to ``first[b + 1]`` around ``middles[b]``. The band can only
+        excite any of them where the middle's component along the beam is from ``reach[b, 0]`` to
+        ``reach[b, 1]``.
     beam : tuple
         (wavenumber in Å⁻¹, half the relative bandwidth, fraction polarised along x).
     detector : tuple
@@ -83,27 +85,24 @@ def predict(turn, reflections, beam, detector, out):  # type: ignore[no-untyped-
     int
         Number of reflections.
     """
-    vectors, lengths, photons, first, middles, radius = reflections
+    vectors, lengths, photons, first, middles, reach = reflections
     k_0, half, polarised = beam
+    shortest, longest = 0.5 / (k_0 * (1.0 - half)), 0.5 / (k_0 * (1.0 + half))
     lookup, inverse, extent = detector
     n = 0
     for b in range(len(middles)):
         m = middles[b]
         z = turn[2, 0] * m[0] + turn[2, 1] * m[1] + turn[2, 2] * m[2]
-        m2 = m[0] * m[0] + m[1] * m[1] + m[2] * m[2]
-        # Distance of the box's middle from Ewald's sphere; the band moves the sphere by g²/2k.
-        distance = math.sqrt(max(m2 + 2.0 * k_0 * z + k_0 * k_0, 0.0)) - k_0
-        far = math.sqrt(m2) + radius
-        if abs(distance) > radius + half * far * far / k_0:
+        if z < reach[b, 0] or z > reach[b, 1]:
             continue
         for row in range(first[b], first[b + 1]):
             g = vectors[row]
             gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
-            if gz >= 0.0:
+            # Excited by wavenumber k = -|g|² / 2 g_z, which has to be in the band.
+            square = lengths[row] * lengths[row]
+            if gz < -square * shortest or gz > -square * longest:
                 continue
-            k = -lengths[row] * lengths[row] / (2.0 * gz)
-            if abs(k - k_0) > half * k_0:
-                continue
+            k = -square / (2.0 * gz)
             gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
             gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
             fs, ss = on_frame(gx, gy, gz + k, lookup, inverse, extent)
@@ -129,8 +128,7 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
     n : int
         Number of them.
     blur : float
-        Standard deviation of a round footprint, in pixels; 0 takes the nine pixels around a
-        reflection together, as where its place is known to a pixel.
+        Standard deviation of a round footprint, in pixels.
     counts : ndarray of int32, shape of a frame
         Counts, negative where there is no reading.
     background : ndarray of float32, shape of a frame
@@ -150,11 +148,9 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
     for j in range(n):
         fs, ss = found[j, FS], found[j, SS]
         column, row = int(fs), int(ss)
-        if blur > 0.0:
-            _shares(fs - column, blur, across)
-            _shares(ss - row, blur, down)
+        _shares(fs - column, blur, across)
+        _shares(ss - row, blur, down)
         lit, seen = 0, 0.0
-        sum_n, sum_b = 0.0, 0.0
         for y in range(SIDE):
             for x in range(SIDE):
                 at_y, at_x = row + y - 1, column + x - 1
@@ -166,34 +162,87 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
                 b = background[at_y, at_x]
                 if b <= 0.0:
                     continue
-                if blur > 0.0:
-                    f = across[x] * down[y]
-                    seen += f
-                    if c > 0:
-                        number[lit], share[lit] = c, f / b
-                        lit += 1
-                else:
-                    seen += 1.0 / (SIDE * SIDE)
-                    sum_n += c
-                    sum_b += b
-        if blur == 0.0 and sum_n > 0.0:
-            number[0], share[0], lit = sum_n, seen / sum_b, 1
+                f = across[x] * down[y]
+                seen += f
+                if c > 0:
+                    number[lit], share[lit] = c, f / b
+                    lit += 1
         for a in range(len(scales)):
             photons = scales[a] * found[j, PHOTONS]
-            most = -1e300
-            for q in range(len(nodes)):
-                value = -photons * nodes[q] * seen
-                for p in range(lit):
-                    value += number[p] * math.log(1.0 + photons * nodes[q] * share[p])
-                parts[q] = value
-                most = max(most, value)
-            if len(nodes) == 1:
-                total[a] += min(most, MOST_GAIN)
-                continue
-            mean = 0.0
-            for q in range(len(nodes)):
-                mean += weights[q] * math.exp(parts[q] - most)
-            total[a] += min(most + math.log(mean), MOST_GAIN)
+            total[a] += _gain(photons, seen, number, share, lit, nodes, weights, parts)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _gain(photons, seen, number, share, lit, nodes, weights, parts):  # type: ignore[no-untyped-def]
+    """Log likelihood ratio of a reflection's pixels, at most `MOST_GAIN`."""
+    most = -1e300
+    for q in range(len(nodes)):
+        value = -photons * nodes[q] * seen
+        for p in range(lit):
+            value += number[p] * math.log(1.0 + photons * nodes[q] * share[p])
+        parts[q] = value
+        most = max(most, value)
+    if len(nodes) == 1:
+        return min(most, MOST_GAIN)
+    mean = 0.0
+    for q in range(len(nodes)):
+        mean += weights[q] * math.exp(parts[q] - most)
+    return min(most + math.log(mean), MOST_GAIN)
+
+
+@numba.njit(cache=True, nogil=True)
+def sums_of_nine(counts):  # type: ignore[no-untyped-def]
+    """Return the counts of the nine pixels around each one, -1 where one of them has no reading.
+
+    Parameters
+    ----------
+    counts : ndarray of int32, shape of a frame
+        Counts, negative where there is no reading.
+
+    Returns
+    -------
+    ndarray of int32, shape of a frame
+    """
+    n_ss, n_fs = counts.shape
+    out = np.full((n_ss, n_fs), -1, np.int32)
+    column, holes = np.empty(n_fs, np.int32), np.empty(n_fs, np.bool_)
+    for row in range(1, n_ss - 1):
+        for x in range(n_fs):
+            above, here, below = counts[row - 1, x], counts[row, x], counts[row + 1, x]
+            column[x] = above + here + below
+            holes[x] = above < 0 or here < 0 or below < 0
+        for x in range(1, n_fs - 1):
+            if not (holes[x - 1] or holes[x] or holes[x + 1]):
+                out[row, x] = column[x - 1] + column[x] + column[x + 1]
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def nine_ratio(found, n, sums, background, scales, nodes, weights, total):  # type: ignore[no-untyped-def]
+    """Log likelihood ratio as of `footprint_ratio`, the place of reflections known to a pixel.
+
+    Each reflection is taken to lie anywhere on the nine pixels around where it is predicted; those
+    beside pixels without a reading say nothing.
+
+    Parameters
+    ----------
+    found, n, background, scales, nodes, weights, total
+        As for `footprint_ratio`.
+    sums : ndarray of int32, shape of a frame
+        From `sums_of_nine`.
+    """
+    total[:] = 0.0
+    number, share, parts = np.empty(1), np.empty(1), np.empty(len(nodes))
+    for j in range(n):
+        row, column = int(found[j, SS]), int(found[j, FS])
+        if sums[row, column] < 0 or background[row, column] <= 0.0:
+            continue
+        number[0] = sums[row, column]
+        share[0] = 1.0 / (SIDE * SIDE * background[row, column])
+        lit = 1 if number[0] > 0 else 0
+        for a in range(len(scales)):
+            photons = scales[a] * found[j, PHOTONS]
+            total[a] += _gain(photons, 1.0, number, share, lit, nodes, weights, parts)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -15,7 +15,9 @@ from hitfinder.indexing.known.predict import (
     MOST_GAIN,
     N_COLUMNS,
     footprint_ratio,
+    nine_ratio,
     predict,
+    sums_of_nine,
     turned_onto,
 )
 
@@ -24,14 +26,14 @@ Floats = NDArray[np.float64]
 MOST_PIXELS = 5000
 """Bright pixels of a frame that vote."""
 
-BATCHES = (300, 1700)
+BATCHES = (200, 500)
 """Families that are tried at a time; the next ones if none before is sure."""
 
 SURE = 60.0
 """Log likelihood ratio from which nothing more is tried."""
 
 _MOST_HYPOTHESES = 400_000
-_JUDGED_PER_FAMILY, _JUDGED, _REFINED = 6, 1000, 150
+_JUDGED_PER_FAMILY, _JUDGED, _REFINED, _KEPT = 10, 600, 80, 20
 _FLOOR = 10.0
 _TARGET = 30.0
 _SHARE = 0.6
@@ -83,6 +85,7 @@ def search(
     if not len(place):
         return []
     pairs, gains = _families(crystal, pixels, weakest)
+    sums = sums_of_nine(counts)
     best: list[Hypothesis] = []
     start = 0
     for size in BATCHES:
@@ -90,7 +93,9 @@ def search(
         start += size
         if not len(pairs[some]):
             break
-        found = _tried(crystal, counts, background, weakest, pixels, pairs[some], gains[some])
+        found = _tried(
+            crystal, counts, sums, background, weakest, pixels, pairs[some], gains[some]
+        )
         best = _distinct(crystal, best + found)
         if best and best[0].log_ratio > SURE:
             break
@@ -194,6 +199,7 @@ def _families(
 def _tried(
     crystal: KnownCrystal,
     counts: NDArray[np.int32],
+    sums: NDArray[np.int32],
     background: NDArray[np.float32],
     weakest: float,
     pixels: tuple,
@@ -215,22 +221,23 @@ def _tried(
     chosen = hypotheses[np.argsort(-scores[:n], kind="stable")[: _JUDGED_PER_FAMILY * len(pairs)]]
     turns = np.empty((len(chosen), 3, 3))
     _turns(chosen, pairs, reflections[0], pixels[0], n_angles, turns)
-    image = counts, background
-    scales, all_scales = weakest * _FEW_SCALES, weakest * _SCALES
-    nodes = expected.nodes, expected.weights
-    for boxed, most in ((crystal.first, _JUDGED), (crystal.judging, _REFINED)):
-        ratios, at = np.empty(len(turns)), np.empty(len(turns), np.int64)
-        _judge(turns, boxed.table, crystal.beam, crystal.detector, *image, scales, *nodes,
-               ratios, at)  # fmt: skip
-        best = np.argsort(-ratios, kind="stable")[:most]
-        turns, at = np.ascontiguousarray(turns[best]), at[best]
-    refined = np.empty_like(turns)
-    values, where = np.empty(len(turns)), np.empty(len(turns), np.int64)
-    _refine(turns, scales[at], crystal.judging.table, crystal.beam, crystal.detector,
-            *image, crystal.directions, all_scales, *nodes, refined, values, where)  # fmt: skip
+    scales = weakest * _FEW_SCALES
+    beam, nodes = (crystal.beam, crystal.detector), (expected.nodes, expected.weights)
+    ratios, at = np.empty(len(turns)), np.empty(len(turns), np.int64)
+    _judge(turns, crystal.first.table, *beam, sums, background, scales, *nodes, ratios, at)
+    best = np.argsort(-ratios, kind="stable")[:_JUDGED]
+    turns, photons = turns[best], scales[at[best]]
+    for rounds, finer, most in ((2, _FEW_SCALES, _REFINED), (len(_REACH) + 2, _SCALES, _KEPT)):
+        scales = weakest * finer
+        refined, values = np.empty_like(turns), np.empty(len(turns))
+        at = np.empty(len(turns), np.int64)
+        _refine(turns, photons, rounds, crystal.judging.table, *beam, counts, background,
+                crystal.directions, scales, *nodes, refined, values, at)  # fmt: skip
+        best = np.argsort(-values, kind="stable")[:most]
+        turns, photons, values = refined[best], scales[at[best]], values[best]
     return [
-        Hypothesis(refined[k], float(values[k]), float(all_scales[where[k]]))
-        for k in np.argsort(-values, kind="stable")[:20]
+        Hypothesis(turn, float(value), float(n))
+        for turn, value, n in zip(turns, values, photons, strict=True)
     ]
 
 
@@ -243,20 +250,20 @@ def _turns(chosen, pairs, g, q, n_angles, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _judge(turns, table, beam, detector, counts, background, scales, nodes, weights, ratios, at):  # type: ignore[no-untyped-def]
+def _judge(turns, table, beam, detector, sums, background, scales, nodes, weights, ratios, at):  # type: ignore[no-untyped-def]
     """Fill in the best log ratio of each rotation and its scale, its place known to a pixel."""
     found = np.empty((_MOST_PREDICTED, N_COLUMNS))
     total = np.empty(len(scales))
     for t in range(len(turns)):
         n = predict(turns[t], table, beam, detector, found)
-        footprint_ratio(found, n, 0.0, counts, background, scales, nodes, weights, total)
+        nine_ratio(found, n, sums, background, scales, nodes, weights, total)
         at[t] = np.argmax(total)
         ratios[t] = total[at[t]]
 
 
 @numba.njit(cache=True, nogil=True)
 def _refine(  # type: ignore[no-untyped-def]
-    turns, start, table, beam, detector, counts, background, directions, scales, nodes, weights,
+    turns, start, rounds, table, beam, detector, counts, background, directions, scales, nodes, weights,
     out, ratios, at,
 ):  # fmt: skip
     """Turn each crystal onto the photons near its reflections; keep the best of each's rounds."""
@@ -265,7 +272,7 @@ def _refine(  # type: ignore[no-untyped-def]
     for t in range(len(turns)):
         turn, scale = turns[t].copy(), start[t]
         ratios[t] = -np.inf
-        for k in range(len(_REACH) + 2):
+        for k in range(rounds):
             n = predict(turn, table, beam, detector, found)
             blur = _WIDE_BLUR if k == 0 else _BLUR
             footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, total)
