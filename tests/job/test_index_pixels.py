@@ -40,9 +40,9 @@ def indexed(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_pixels, "CHANCE_FRAMES", 5)
         # Fewer orientations are enough for crystals that are twice as strong as need be.
-        patch.setattr(search, "BATCHES", (200, 600))
+        patch.setattr(search, "FAMILIES", 200)
         patch.setattr(search, "_JUDGED", 300)
-        patch.setattr(search, "_REFINED", 40)
+        patch.setattr(search, "_REFINED", 30)
         return hf.index(run[1], structure="1ic6", frames="all", workers=1)
 
 

@@ -10,7 +10,7 @@ from hitfinder.indexing.known import predict as predicting
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
-from hitfinder.indexing.known.search import SURE, search
+from hitfinder.indexing.known.search import search
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
@@ -57,6 +57,10 @@ def finder(simulator):
     return LikelihoodFinder(simulator.geometry)
 
 
+SURE = 60.0
+"""Log likelihood ratio that chance never comes near."""
+
+
 def seen(finder, frame):
     counts, rate = finder.counts_and_background(frame)
     return counts, background_image(counts, finder.rings, rate)
@@ -71,9 +75,11 @@ def test_predicted_reflections_are_the_simulated_spots(simulator, crystal):
     shot = simulator.shot(1)
     turn = shot.crystals[0].axes @ np.linalg.inv(crystal.lattice.cell.reciprocal)
     found = np.empty((4000, predicting.N_COLUMNS))
-    n = predicting.predict(turn, crystal.judging.table, crystal.beam, crystal.detector, found)
+    n = predicting.predict(
+        turn, crystal.judging, crystal.geometry.polarisation, crystal.detector, found
+    )
     rows = found[:n, predicting.ROW].astype(int)
-    predicted = {tuple(hkl): found[k] for k, hkl in enumerate(crystal.judging.hkl[rows])}
+    predicted = {tuple(hkl): found[k] for k, hkl in enumerate(crystal.expected.hkl[rows])}
     (spots,) = simulator.expose(1).spots
     table = spots.spots.table
     # At the very edge of the band it is the blur of a reflection that decides.
@@ -110,6 +116,26 @@ def test_the_likelihood_ratio_is_that_of_the_pixels(crystal, finder, simulator):
             counts[place], background[place]
         )
         assert value == pytest.approx(ratio.sum(), abs=2e-3)
+
+
+def test_a_reflection_somewhere_on_nine_pixels_is_judged_by_their_sum():
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(0.3, (20, 30)).astype(np.int32)
+    counts[4, 7] = -1
+    sums = predicting.sums_of_nine(counts)
+    windows = np.lib.stride_tricks.sliding_window_view(counts, (3, 3))
+    right = np.where((windows < 0).any((2, 3)), -1, windows.sum((2, 3)))
+    assert np.array_equal(sums[1:-1, 1:-1], right)
+    assert (sums[[0, -1]] == -1).all()
+    assert (sums[:, [0, -1]] == -1).all()
+    background = np.full(counts.shape, 0.25, np.float32)
+    found = np.array([[12.4, 9.7, 2.0, 0], [7.5, 4.5, 2.0, 1]])  # the second beside the hole
+    total = np.empty(1)
+    predicting.nine_ratio(
+        found, 2, sums, background, np.array([1.5]), np.ones(1), np.ones(1), total
+    )
+    n, b = sums[9, 12], 9 * 0.25
+    assert total[0] == pytest.approx(poisson.logpmf(n, b + 3) - poisson.logpmf(n, b))
 
 
 @pytest.mark.slow

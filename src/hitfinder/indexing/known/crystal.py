@@ -20,63 +20,23 @@ _VOTING, _FIRST, _JUDGING = 17_500, 12_000, 45_000
 """Strongest reflections that vote in a family, by which hypotheses are judged first, and by which
 the better ones are judged and refined."""
 
-_BOX = 0.08
-"""Side of a box of reciprocal space, in Å⁻¹ for a cell of the size of proteinase K's."""
-
 _LOOKUP_PX = 2.0
 _DIRECTION = np.array([1.0, 0.618034, 0.314159])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Boxed:
-    """Reflections sorted into boxes of reciprocal space, as `predict` takes them.
-
-    Attributes
-    ----------
-    table : tuple
-        (vectors, lengths, photons, first, middles, reach).
-    hkl : ndarray of int32, shape (n, 3)
-        Indices, in the order of the table.
-    """
-
-    table: tuple
-    hkl: NDArray[np.int32]
-
-    @staticmethod
-    def of(
-        expected: ExpectedReflections, most: int, wavenumber: float, half_band: float
-    ) -> Boxed:
-        """Sort the strongest reflections, for a wavenumber in Å⁻¹ and half its relative band."""
-        vectors, photons = expected.vectors[:most], expected.photons[:most]
-        # A box of a sphere's surface should hold a few reflections, whatever the cell.
-        density = len(vectors) / max(4.2 * float(expected.lengths[:most].max()) ** 3, 1e-9)
-        side = float(np.clip((8 / density) ** (1 / 3), 0.25 * _BOX, 4 * _BOX))
-        keys, box = np.unique(np.floor(vectors / side).astype(int), axis=0, return_inverse=True)
-        order = np.argsort(box.ravel(), kind="stable")
-        first = np.searchsorted(box.ravel()[order], np.arange(len(keys) + 1))
-        middles = (keys + 0.5) * side
-        table = (
-            np.ascontiguousarray(vectors[order]),
-            expected.lengths[:most][order],
-            photons[order],
-            first,
-            middles,
-            _reach(middles, side * math.sqrt(3) / 2, wavenumber, half_band),
-        )
-        return Boxed(table, expected.hkl[:most][order])
-
-
-def _reach(middles: Floats, radius: float, wavenumber: float, half_band: float) -> Floats:
-    """Components along the beam between which the middles of boxes are near Ewald's spheres.
-
-    A point g lies at a distance of sqrt(|g|² + 2 k g_z + k²) - k from the sphere of wavenumber k; a
-    band of ± h k moves the sphere there by h |g|² / 2 k at most, `half_band` being h.
-    """
-    square = (middles**2).sum(axis=1)
-    far = radius + half_band * (np.sqrt(square) + radius) ** 2 / wavenumber
-    low, high = np.maximum(wavenumber - far, 0), wavenumber + far
-    ends = np.stack([low**2, high**2], 1) - wavenumber**2 - square[:, None]
-    return ends / (2 * wavenumber)
+def _strongest(
+    expected: ExpectedReflections, most: int, wavenumber: float, half_band: float
+) -> tuple:
+    """Return the strongest reflections as `predict` takes them, for a band of wavenumbers."""
+    vectors, lengths = expected.vectors[:most], expected.lengths[:most]
+    # Excited by wavenumber k = -|g|² / 2 g_z, which has to be in the band.
+    longest = -0.5 * lengths**2 / (wavenumber * (1 + half_band))
+    shortest = -0.5 * lengths**2 / (wavenumber * (1 - half_band))
+    padded = np.zeros((5, -(-len(lengths) // 8) * 8), np.float32)
+    padded[3] = 1.0
+    padded[:3, : len(lengths)] = vectors.T
+    padded[3:, : len(lengths)] = shortest, longest
+    return np.ascontiguousarray(vectors), lengths, expected.photons[:most], padded
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,27 +51,26 @@ class KnownCrystal:
         Detector and beam.
     expected : ExpectedReflections
         Its reflections.
-    first, judging : Boxed
-        The very strongest reflections, and the strongest.
+    first, judging : tuple
+        The very strongest reflections, and the strongest, as `predict` takes them.
     seeds : ndarray of int
         Reflections that vote and are unique up to the lattice's rotations.
     directions : ndarray of float32, shape (*frame, 3)
         Unit vector of the momentum transfer at each pixel.
     lengths : ndarray of float32, shape of a frame
         Its length, in Å⁻¹.
-    beam, detector : tuple
-        As `predict` takes them.
+    detector : tuple
+        As `predict` takes it.
     """
 
     lattice: Lattice
     geometry: Geometry
     expected: ExpectedReflections
-    first: Boxed
-    judging: Boxed
+    first: tuple
+    judging: tuple
     seeds: NDArray[np.int64]
     directions: NDArray[np.float32]
     lengths: NDArray[np.float32]
-    beam: tuple
     detector: tuple
     bandwidth: float
 
@@ -158,12 +117,11 @@ class KnownCrystal:
             lattice,
             geometry,
             expected,
-            Boxed.of(expected, _FIRST, *band),
-            Boxed.of(expected, _JUDGING, *band),
+            _strongest(expected, _FIRST, *band),
+            _strongest(expected, _JUDGING, *band),
             np.flatnonzero(top @ _DIRECTION >= highest - 1e-9),
             directions,
             lengths,
-            (*band, geometry.polarisation),
             (panel_lookup(geometry, panels), panels.inverse, panels.extent),
             bandwidth,
         )

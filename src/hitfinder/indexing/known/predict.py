@@ -61,7 +61,16 @@ def on_frame(x, y, z, lookup, inverse, extent):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def predict(turn, reflections, beam, detector, out):  # type: ignore[no-untyped-def]
+def _excited(turn, near, out):  # type: ignore[no-untyped-def]
+    """Say of each reflection whether the band excites it: a loop that processors do in parallel."""
+    x, y, z = np.float32(turn[2, 0]), np.float32(turn[2, 1]), np.float32(turn[2, 2])
+    for row in range(len(out)):
+        along = x * near[0, row] + y * near[1, row] + z * near[2, row]
+        out[row] = (along >= near[3, row]) & (along <= near[4, row])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-untyped-def]
     """List the reflections that an orientation brings into the band and onto the detector.
 
     Parameters
@@ -69,12 +78,11 @@ def predict(turn, reflections, beam, detector, out):  # type: ignore[no-untyped-
     turn : ndarray, shape (3, 3)
         Rotation of the crystal.
     reflections : tuple
-        (vectors, lengths, photons, first, middles, reach): sorted into boxes of reciprocal space,
-        box b holding rows ``first[b]`` to ``first[b + 1]`` around ``middles[b]``. The band can only
-        excite any of them where the middle's component along the beam is from ``reach[b, 0]`` to
-        ``reach[b, 1]``.
-    beam : tuple
-        (wavenumber in Å⁻¹, half the relative bandwidth, fraction polarised along x).
+        (vectors (n, 3), lengths (n,), photons (n,), near of float32 (5, m)). The last one has the
+        vectors' components, and the least and the most of the turned vector's component along the
+        beam with which the band excites it; m is a multiple of 8, beyond n nothing is excited.
+    polarised : float
+        Fraction of the beam polarised along x.
     detector : tuple
         (lookup, inverse, extent) as for `on_frame`.
     out : ndarray, shape (n, N_COLUMNS)
@@ -85,24 +93,21 @@ def predict(turn, reflections, beam, detector, out):  # type: ignore[no-untyped-
     int
         Number of reflections.
     """
-    vectors, lengths, photons, first, middles, reach = reflections
-    k_0, half, polarised = beam
-    shortest, longest = 0.5 / (k_0 * (1.0 - half)), 0.5 / (k_0 * (1.0 + half))
+    vectors, lengths, photons, near = reflections
     lookup, inverse, extent = detector
+    excited = np.empty(near.shape[1], np.uint8)
+    _excited(turn, near, excited)
+    eights = excited.view(np.uint64)
     n = 0
-    for b in range(len(middles)):
-        m = middles[b]
-        z = turn[2, 0] * m[0] + turn[2, 1] * m[1] + turn[2, 2] * m[2]
-        if z < reach[b, 0] or z > reach[b, 1]:
+    for eight in range(len(eights)):
+        if eights[eight] == 0:
             continue
-        for row in range(first[b], first[b + 1]):
+        for row in range(8 * eight, 8 * eight + 8):
+            if excited[row] == 0:
+                continue
             g = vectors[row]
             gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
-            # Excited by wavenumber k = -|g|² / 2 g_z, which has to be in the band.
-            square = lengths[row] * lengths[row]
-            if gz < -square * shortest or gz > -square * longest:
-                continue
-            k = -square / (2.0 * gz)
+            k = -lengths[row] * lengths[row] / (2.0 * gz)
             gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
             gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
             fs, ss = on_frame(gx, gy, gz + k, lookup, inverse, extent)

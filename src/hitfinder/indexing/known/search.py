@@ -26,14 +26,11 @@ Floats = NDArray[np.float64]
 MOST_PIXELS = 5000
 """Bright pixels of a frame that vote."""
 
-BATCHES = (200, 500)
-"""Families that are tried at a time; the next ones if none before is sure."""
+FAMILIES = 600
+"""Pairs of a reflection and a bright pixel that are tried, the best."""
 
-SURE = 60.0
-"""Log likelihood ratio from which nothing more is tried."""
-
-_MOST_HYPOTHESES = 400_000
-_JUDGED_PER_FAMILY, _JUDGED, _REFINED, _KEPT = 10, 600, 80, 20
+_MOST_HYPOTHESES = 60_000
+_JUDGED_PER_FAMILY, _JUDGED, _REFINED, _KEPT = 20, 600, 80, 20
 _FLOOR = 10.0
 _TARGET = 30.0
 _SHARE = 0.6
@@ -85,21 +82,9 @@ def search(
     if not len(place):
         return []
     pairs, gains = _families(crystal, pixels, weakest)
-    sums = sums_of_nine(counts)
-    best: list[Hypothesis] = []
-    start = 0
-    for size in BATCHES:
-        some = slice(start, start + size)
-        start += size
-        if not len(pairs[some]):
-            break
-        found = _tried(
-            crystal, counts, sums, background, weakest, pixels, pairs[some], gains[some]
-        )
-        best = _distinct(crystal, best + found)
-        if best and best[0].log_ratio > SURE:
-            break
-    return best
+    if not len(pairs):
+        return []
+    return _distinct(crystal, _tried(crystal, counts, background, weakest, pixels, pairs, gains))
 
 
 def weakest_crystal(crystal: KnownCrystal, background: NDArray[np.float32]) -> float:
@@ -168,7 +153,7 @@ def _bright(
     pixels = (
         np.ascontiguousarray(crystal.directions.reshape(-1, 3)[place].astype(float)),
         length,
-        2e-4 + 0.5 * pixel / length,
+        2e-4 + 0.5 * pixel / np.maximum(length, pixel),
         crystal.length_tolerance(length),
         np.log(_SHARE * weakest / b),
         np.minimum(votes, MOST_GAIN).astype(np.float32),
@@ -191,7 +176,7 @@ def _families(
     step = (np.log(expected.photons[rows]) + log_rate[pixel] - voting.LOWEST) * voting.PER_E
     gain = votes[pixel, np.clip(step.astype(int), 0, voting.N_STEPS - 1)].astype(float)
     gain[step < 0] = 0
-    order = np.argsort(-gain, kind="stable")[: sum(BATCHES)]
+    order = np.argsort(-gain, kind="stable")[:FAMILIES]
     order = order[gain[order] > 0]
     return np.stack([rows, pixel], 1)[order], gain[order]
 
@@ -199,7 +184,6 @@ def _families(
 def _tried(
     crystal: KnownCrystal,
     counts: NDArray[np.int32],
-    sums: NDArray[np.int32],
     background: NDArray[np.float32],
     weakest: float,
     pixels: tuple,
@@ -222,16 +206,18 @@ def _tried(
     turns = np.empty((len(chosen), 3, 3))
     _turns(chosen, pairs, reflections[0], pixels[0], n_angles, turns)
     scales = weakest * _FEW_SCALES
-    beam, nodes = (crystal.beam, crystal.detector), (expected.nodes, expected.weights)
+    beam = crystal.geometry.polarisation, crystal.detector
+    nodes = expected.nodes, expected.weights
     ratios, at = np.empty(len(turns)), np.empty(len(turns), np.int64)
-    _judge(turns, crystal.first.table, *beam, sums, background, scales, *nodes, ratios, at)
+    _judge(turns, crystal.first, *beam, sums_of_nine(counts), background, scales, *nodes,
+           ratios, at)  # fmt: skip
     best = np.argsort(-ratios, kind="stable")[:_JUDGED]
     turns, photons = turns[best], scales[at[best]]
     for rounds, finer, most in ((2, _FEW_SCALES, _REFINED), (len(_REACH) + 2, _SCALES, _KEPT)):
         scales = weakest * finer
         refined, values = np.empty_like(turns), np.empty(len(turns))
         at = np.empty(len(turns), np.int64)
-        _refine(turns, photons, rounds, crystal.judging.table, *beam, counts, background,
+        _refine(turns, photons, rounds, crystal.judging, *beam, counts, background,
                 crystal.directions, scales, *nodes, refined, values, at)  # fmt: skip
         best = np.argsort(-values, kind="stable")[:most]
         turns, photons, values = refined[best], scales[at[best]], values[best]
@@ -250,12 +236,12 @@ def _turns(chosen, pairs, g, q, n_angles, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _judge(turns, table, beam, detector, sums, background, scales, nodes, weights, ratios, at):  # type: ignore[no-untyped-def]
+def _judge(turns, table, polarised, detector, sums, background, scales, nodes, weights, ratios, at):  # type: ignore[no-untyped-def]
     """Fill in the best log ratio of each rotation and its scale, its place known to a pixel."""
     found = np.empty((_MOST_PREDICTED, N_COLUMNS))
     total = np.empty(len(scales))
     for t in range(len(turns)):
-        n = predict(turns[t], table, beam, detector, found)
+        n = predict(turns[t], table, polarised, detector, found)
         nine_ratio(found, n, sums, background, scales, nodes, weights, total)
         at[t] = np.argmax(total)
         ratios[t] = total[at[t]]
@@ -263,8 +249,8 @@ def _judge(turns, table, beam, detector, sums, background, scales, nodes, weight
 
 @numba.njit(cache=True, nogil=True)
 def _refine(  # type: ignore[no-untyped-def]
-    turns, start, rounds, table, beam, detector, counts, background, directions, scales, nodes, weights,
-    out, ratios, at,
+    turns, start, rounds, table, polarised, detector, counts, background, directions, scales, nodes,
+    weights, out, ratios, at,
 ):  # fmt: skip
     """Turn each crystal onto the photons near its reflections; keep the best of each's rounds."""
     found = np.empty((_MOST_PREDICTED, N_COLUMNS))
@@ -273,7 +259,7 @@ def _refine(  # type: ignore[no-untyped-def]
         turn, scale = turns[t].copy(), start[t]
         ratios[t] = -np.inf
         for k in range(rounds):
-            n = predict(turn, table, beam, detector, found)
+            n = predict(turn, table, polarised, detector, found)
             blur = _WIDE_BLUR if k == 0 else _BLUR
             footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, total)
             best = np.argmax(total)
