@@ -205,3 +205,12 @@ def test_low_scores_tell_no_more_than_the_blank_frames_of_the_run_let_them():
         blank["score"] = usual
         _, rows = decide(found, lone(12, rng, score=0.2, nearer=0.8), blank)
         assert rows["hit"][:8].all() == kept
+
+
+@pytest.mark.parametrize(("reach", "kept"), [(1.0, True), (0.4, False)])
+def test_spots_all_over_the_detector_are_a_crystals_where_good_crystals_show_them(reach, kept):
+    rng = np.random.default_rng(16)
+    good = lone_spots(60, rng, spots=6, score=20.0, nearer=rng.uniform(0, reach, 60))
+    _, rows = decide(lone_spots(40, rng, score=0.3), good, frames(400))
+    assert rows["hit"][40:100].all()
+    assert rows["hit"][:40].mean() > 0.95 if kept else rows["hit"][:40].mean() < 0.1

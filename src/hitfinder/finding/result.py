@@ -35,7 +35,8 @@ class Support:
     fs, ss : float
         Position of the strongest; 0 if there is none.
     nearer : float
-        Share of the pixels that are nearer to the beam than the strongest is.
+        Share of the pixels that are nearer to the beam than the strongest is, of all things if
+        none is in doubt.
     n_seen, n_sharp : int
         Bright peaks of the frame, and those of them that have no light beside them.
     n_spots : int

@@ -73,7 +73,8 @@ class Things:
     strength : float
         Log probability of the strongest in units of that which is needed.
     nearer : float
-        Share of the pixels that are nearer to the beam than the strongest is.
+        Share of the pixels that are nearer to the beam than the strongest is, of all things if
+        none is in doubt.
     n_seen, n_sharp : int
         Bright peaks of the frame, and those without light beside them.
     """
@@ -158,6 +159,8 @@ def things_in_doubt(proposed: Proposal, rings: Rings, geometry: Geometry) -> Thi
     spots = [k for k, kind in enumerate(kinds) if kind == SPOT]
     doubted = alone or ([0] if len(kinds) == 1 else [])
     doubted.sort(key=lambda k: -strength[chosen[k]].max())
+    # Peaks are in the order of their significance.
+    strongest = doubted or sorted(range(len(chosen)), key=lambda k: chosen[k][0])
     return Things(
         kind=kinds[doubted[0]] if doubted else "",
         at=np.concatenate([np.empty((0, 2)), *(places[chosen[k]] for k in doubted)]),
@@ -166,7 +169,7 @@ def things_in_doubt(proposed: Proposal, rings: Rings, geometry: Geometry) -> Thi
         n_alone=len(alone),
         n_bright=sum(bool(bright[chosen[k]].any()) for k in alone),
         strength=float(strength[chosen[doubted[0]]].max()) if doubted else 0.0,
-        nearer=_nearer(pixel[chosen[doubted[0]][0]], rings) if doubted else 0.0,
+        nearer=_nearer(pixel[chosen[strongest[0]][0]], rings) if strongest else 0.0,
         n_seen=seen,
         n_sharp=n_sharp,
     )

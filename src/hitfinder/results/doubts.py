@@ -33,6 +33,10 @@ _ASTRAY = 0.15
 """Crystals whose only bright spot is out there, for each of which it is nearer. Of weak simulated
 ones (benchmarks/rays.py) there are 3 for 26."""
 
+_MANY, _FLAT = 5, 1.5
+"""Things that a frame with a good crystal shows at least; and how many such crystals have the
+strongest out there for each that has it nearer, from which on spots do not tell where they are."""
+
 _KINDS = ("bright", "faint", "spot")
 _USUAL, _USUAL_OF = {"bright": 0.05, "faint": 0.01, "spot": 0.002}, 10
 """Lone things that runs have in so many frames, if this one does not tell: those bright alone,
@@ -238,6 +242,7 @@ class _Gathered:
         self._hits = [np.empty(0, np.int64)]
         self.n_seen = self.n_sharp = self.n_frames = 0
         self._lone = {kind: np.zeros(2, int) for kind in _KINDS}
+        self._good = np.zeros(2, int)
         self._single = [np.empty((0, 3))]
         self._scores = [np.empty(0)]
 
@@ -257,6 +262,8 @@ class _Gathered:
         kinds = is_bright, faintest, is_spot & (support["strength"] >= BRIGHT)
         for kind, some in zip(_KINDS, kinds, strict=True):
             self._lone[kind] += [int((lone & some & side).sum()) for side in sides]
+        good = hit & (support["n_alone"] + support["n_spots"] >= _MANY)
+        self._good += [int((good & side).sum()) for side in sides]
         sure = company & ((support["score"] >= least_score) | (support["n_alone"] > 1))
         sure |= company & (support["kind"] == "")
         self.n_seen += int(support["n_seen"][sure].sum())
@@ -273,7 +280,13 @@ class _Gathered:
         of those that are seen alone are rays follows from how many are on either side of a border.
         """
         outside, inside = self._lone[kind]
-        n = max(outside - _ASTRAY * inside, 0.0) / (1 - _OUTSIDE - _ASTRAY * _OUTSIDE)
+        astray = _ASTRAY
+        if kind == "spot":
+            # What looks like a spot is a crystal's unless the crystals of the run are unlike it.
+            out, near = self._good
+            astray = (out + _ASTRAY * _USUAL_OF) / (near + _USUAL_OF)
+        n = max(outside - astray * inside, 0.0) / (1 - _OUTSIDE - astray * _OUTSIDE)
+        n = 0.0 if astray > _FLAT else n
         return float((n / _HAVE_NOTHING + _USUAL[kind]) / (self.n_blank + _USUAL_OF))
 
     @property
