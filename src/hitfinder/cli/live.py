@@ -21,6 +21,8 @@ Examples:
   hitfinder live tcp://detector:31001 --protocol stream2 --out shift3 --page 8421
   hitfinder live tcp://detector:9999 --protocol v1 --out run7 --stop-at-end
   hitfinder live /data/run7_master.h5 --out run7
+  hitfinder live tcp://detector:31001 --out shift3 --cell lysozyme.cell
+  hitfinder live tcp://detector:31001 --out shift3 --offer tcp://127.0.0.1:5555
 
 \b
 Try it without a detector, in two terminals:
@@ -100,6 +102,30 @@ class PageAddress(click.ParamType):
     metavar="[HOST:]PORT",
     help="Serve the page of the run there meanwhile, as hitfinder monitor does.",
 )
+@click.option(
+    "--offer",
+    metavar="ADDRESS",
+    help="Listen there, at tcp://HOST:PORT, for CrystFEL to ask for hits.",
+)
+@click.option(
+    "--publish",
+    metavar="ADDRESS",
+    help="Listen there, at tcp://HOST:PORT, for programs that subscribe to the hits.",
+)
+@click.option(
+    "--cell",
+    metavar="CELL",
+    help="Index hits on the way, for the index rate: file or numbers, as for index.",
+)
+@click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
+@click.option(
+    "--index-workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that index; hits that come while they are busy are skipped.",
+)
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Settings in TOML.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in the folder.")
 @click.pass_context
@@ -114,6 +140,11 @@ def live(
     memory: int,
     timeout: float | None,
     page: tuple[str, int] | None,
+    offer: str | None,
+    publish: str | None,
+    cell: str | None,
+    space_group: str | None,
+    index_workers: int,
     config_file: str | None,
     overwrite: bool,
     **given: Any,
@@ -138,6 +169,11 @@ def live(
         longest_wait_s=max_delay,
         timeout_s=timeout,
         most_bytes=memory * 1_000_000,
+        offer=offer,
+        publish=publish,
+        cell=cell,
+        space_group=space_group,
+        index_workers=index_workers,
         **settings_of(given),
     )
     with _page(out, page):

@@ -15,12 +15,12 @@ def require_train_extra() -> None:
 
 def require_live_extra() -> None:
     """Raise ConfigError, naming the extra, unless what streams need is there."""
-    _require("live", ("zmq", "cbor2"))
+    _require("live", ("zmq", "cbor2", "msgpack"))
 
 
 def require_monitor_extra() -> None:
     """Raise ConfigError, naming the extra, unless what the page of a run needs is there."""
-    _require("monitor", ("starlette", "uvicorn"))
+    _require("monitor", ("starlette", "uvicorn", "prometheus_client"))
 
 
 def _require(extra: str, modules: Iterable[str]) -> None:

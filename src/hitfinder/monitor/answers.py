@@ -18,6 +18,7 @@ from hitfinder.monitor.ice import ice_rings
 from hitfinder.monitor.layout import Layout
 from hitfinder.monitor.packing import Packed, pack
 from hitfinder.monitor.prediction import predicted
+from hitfinder.monitor.prometheus import RunMetrics
 from hitfinder.monitor.run_frames import RunFrames
 from hitfinder.monitor.summary import plain, summarise
 from hitfinder.monitor.watched import WatchedRun
@@ -106,6 +107,13 @@ class Answers:
         verdict = self._verdict(told, decision)
         told["verdict"] = {"word": verdict.word, "reasons": list(verdict.reasons)}
         return told
+
+    def metrics(self) -> RunMetrics:
+        """Return what monitoring systems are told."""
+        watched = self.watched
+        table, decided = watched.decided(watched.decision)
+        n_hits = int(decided.hit.sum())
+        return RunMetrics(watched.live or {}, table.by_status, n_hits, watched.state)
 
     def _verdict(self, told: Mapping[str, Any], decision: Decision) -> Verdict:
         """Judge the run by its hits; of what was gathered with others, only what still holds."""

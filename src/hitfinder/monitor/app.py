@@ -23,6 +23,7 @@ from hitfinder.errors import ConfigError, HitfinderError, SourceError
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.guard import Guard
 from hitfinder.monitor.packing import Packed
+from hitfinder.monitor.prometheus import CONTENT_TYPE, RunMetrics
 from hitfinder.monitor.shown import ShownRun
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class MonitorApp:
             Route("/api/notes", self._add_note, methods=["POST"]),
             Route("/api/notes/{name:str}", self._remove_note, methods=["DELETE"]),
             Route("/api/events", self._events),
+            Route("/metrics", self._asked(lambda request: self._metrics())),
         ]
         self.starlette = Starlette(
             routes=routes,
@@ -132,6 +134,8 @@ class MonitorApp:
             if isinstance(told, Packed):
                 headers = told.headers | FRESH
                 return Response(told.body, headers=headers, media_type="application/octet-stream")
+            if isinstance(told, bytes):
+                return Response(told, headers=FRESH | {"content-type": CONTENT_TYPE})
             return JSONResponse(told, headers=FRESH)
 
         return endpoint
@@ -140,6 +144,11 @@ class MonitorApp:
         if self.shown.is_waiting:
             return {"waiting": True, "folder": str(self.shown.folder.resolve())}
         return self.shown.answers.about()
+
+    def _metrics(self) -> bytes:
+        if self.shown.is_waiting:
+            return RunMetrics({}, {}, 0, "waiting").text()
+        return self.shown.answers.metrics().text()
 
     def _decision(self, request: Request) -> Decision:
         asked = request.query_params

@@ -94,8 +94,14 @@ class Guard:
         return self._without_token(scope, headers)
 
     def _without_token(self, scope: Scope, headers: dict[str, str]) -> Response | None:
-        """Return None for a reader who knows the token; it moves from the address to a cookie."""
+        """Return None for a reader who knows the token; it moves from the address to a cookie.
+
+        A program may send it in the ``Authorization`` header instead.
+        """
         if self.token is None:
+            return None
+        kind, _, sent = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and hmac.compare_digest(sent.encode(), self.token.encode()):
             return None
         asked = parse_qs(scope["query_string"].decode("latin-1")).get(QUERY)
         if asked and hmac.compare_digest(asked[0].encode(), self.token.encode()):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hitfinder.report.verdict import SUSPECT, Evidence
+from hitfinder.report.verdict import SUSPECT, Evidence, IndexRate
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
 
 FAR_SIGMAS, FAR_SHARE = 5.0, 0.02
@@ -84,7 +84,8 @@ class HitEvidence:
         against = [doubt] if doubt else []
         estimate = run.get("estimated_geometry")
         against += contradictions(estimate, run["geometry"], run["origin"])
-        against += _seen_live((run.get("live") or {}).get("drift"), estimate is not None)
+        live = run.get("live") or {}
+        against += _seen_live(live.get("drift"), estimate is not None)
         return Evidence(
             self._frames,
             len(n_peaks),
@@ -96,6 +97,7 @@ class HitEvidence:
             self._static,
             self._saturated,
             tuple(against),
+            _indexed_live(live.get("index_rate")),
         )
 
 
@@ -153,6 +155,13 @@ def compared(estimate: Mapping[str, Any] | None, geometry: Mapping[str, Any]) ->
         words = name.replace("_", " ")
         found.append(Compared(words, scale * value, scale * sigma, scale * used, unit, far))
     return found
+
+
+def _indexed_live(told: Mapping[str, Any] | None) -> IndexRate | None:
+    """Return the index rate of a live run, from ``live`` of ``run.json``."""
+    if not told or not told["searched"]:
+        return None
+    return IndexRate(told["searched"], told["indexed"], told["by_chance"])
 
 
 def _seen_live(drift: Mapping[str, Any] | None, has_estimate: bool) -> list[str]:

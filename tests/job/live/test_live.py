@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 import hitfinder as hf
@@ -20,6 +24,8 @@ from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send
 from hitfinder.io.write import NexusWriter
 from hitfinder.job.live.live import live
 
+CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
+LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
 SHAPE, N = (96, 100), 24
 OPTIONS = {"finder": "likelihood", "workers": 1, "longest_wait_s": 600.0}
 
@@ -250,3 +256,65 @@ def test_sigterm_writes_what_was_found(master, tmp_path):
     assert json.loads((out / "live.json").read_bytes())["state"] == "interrupted"
     assert (out / "report.html").exists()
     assert "Traceback" not in stderr
+
+
+@pytest.mark.skipif(not CRYSTFEL.exists(), reason="needs CrystFEL")
+def test_crystfel_indexes_what_a_live_run_hands_on(master, tmp_path):
+    """From a simulated detector to the real indexamajig, whose peaks are those of the table."""
+    out, stream = tmp_path / "out", tmp_path / "out.stream"
+    thread, sender = send(master, SimulatedDetector("stream2", 500))
+    options = OPTIONS | {"hot_pixel_frames": 0, "offer": "tcp://127.0.0.1:*"}
+    runs = live(sender.address, out, timeout_s=60, **options)
+    run = next(runs)
+    thread.join()
+    sender.close(linger_ms=0)
+    # The series is over, and its hits wait until the command ends.
+    told = json.loads((run.folder / "live.json").read_bytes())["offered"]
+    n_hits = run.summary.hits
+    assert (told["hits"], told["waiting"]) == (n_hits, n_hits)
+    command = [
+        CRYSTFEL, f"--zmq-input={told['address']}", "--zmq-request=next", "--data-format=msgpack",
+        "--peaks=msgpack", "--no-revalidate", "--indexing=none", "--copy-header=frame",
+        "-g", run.folder / "hits-zmq.geom", "-o", stream, "-j", "1",
+    ]  # fmt: skip
+    environment = {**os.environ, "LD_LIBRARY_PATH": LIBRARIES}
+    with open(tmp_path / "said.txt", "wb") as said:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stderr=said, start_new_session=True
+        )
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if stream.exists() and stream.read_text().count("----- End chunk -----") == n_hits:
+            break
+        time.sleep(0.1)
+    # Its workers do not end with it.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    runs.close()
+    peaks, frames = run.peaks, []
+    for text in stream.read_text().split("----- Begin chunk -----")[1:]:
+        frame = int(re.search(r"frame = (\d+)", text)[1])
+        frames.append(frame)
+        table = text.split("Peaks from peak search")[1].split("End of peak list")[0]
+        found = np.array([[float(w) for w in line.split()[:4]] for line in table.splitlines()[2:]])
+        ours = peaks.filter(pc.equal(peaks["frame"], frame))
+        for column, name in ((0, "fs"), (1, "ss"), (3, "photons")):
+            np.testing.assert_allclose(found[:, column], ours[name].to_numpy(), atol=0.06)
+    assert frames == np.flatnonzero(run.frames["hit"].to_numpy()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"offer": "localhost:5555"}, "is no address to hand on hits at"),
+        ({"publish": "tcp://192.0.2.1:5555"}, "cannot be listened on"),
+        ({"cell": "no.cell"}, "no.cell"),
+        ({"space_group": "P 1"}, "a space group is given without a cell"),
+    ],
+)
+def test_what_cannot_be_handed_on_or_indexed_is_said_before_anything_is_done(
+    tmp_path, options, said
+):
+    with pytest.raises(HitfinderError, match=said):
+        list(live("tcp://127.0.0.1:1", tmp_path / "out", timeout_s=0.1, **options))
+    assert not (tmp_path / "out").exists()

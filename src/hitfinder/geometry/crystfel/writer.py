@@ -66,7 +66,7 @@ def geom_lines(
         saturation, which counts photons, and its polarisation, for which CrystFEL has no word,
         are not written.
     data_path : str
-        HDF5 path of the frames.
+        HDF5 path, or key of messages, of the frames.
     dims : tuple
         Axes of the dataset, outermost first.
     mask_path, mask_file : str, optional
@@ -78,9 +78,11 @@ def geom_lines(
     adu_per_photon : float
         Stored counts per photon.
     clen : float or str, optional
-        Camera length in m, or the HDF5 path of one in mm; the geometry's if not given.
+        Camera length in m, or the HDF5 path of one in mm, or a key of messages and the unit, such
+        as ``camera_length m``; the geometry's if not given.
     photon_energy : float or str, optional
-        Photon energy in eV, or the HDF5 path of one in eV; the geometry's if not given.
+        Photon energy in eV, or the HDF5 path of one in eV, or a key of messages and the unit; the
+        geometry's if not given.
     directives : Directives, optional
         What to write besides.
     comments : iterable of str
@@ -122,8 +124,8 @@ def geom_lines(
 
 def _number_or_path(given: float | str | None, default: float) -> str:
     if isinstance(given, str):
-        if not re.fullmatch(r"/\S+", given):
-            raise ValueError(f"{given!r} is not an HDF5 path")
+        if not re.fullmatch(r"/\S+|[a-z_]+ (m|eV)", given):
+            raise ValueError(f"{given!r} is neither an HDF5 path nor a key with its unit")
         return given
     return f"{default if given is None else given:.15g}"
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.errors import ConfigError, GeometryError, HitfinderError
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.simplon.series import MOST_BYTES, Series
 from hitfinder.job.folder import check_name
 from hitfinder.job.live.feeds import Feed, FilesFeed, StreamFeed
+from hitfinder.job.live.handing import senders_at
 from hitfinder.job.live.series_run import SeriesRun
 from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.live.warm import warm_up
@@ -44,6 +46,11 @@ def live(
     longest_wait_s: float = 2.0,
     timeout_s: float | None = None,
     most_bytes: int = MOST_BYTES,
+    offer: str | None = None,
+    publish: str | None = None,
+    cell: str | os.PathLike[str] | Sequence[float] | None = None,
+    space_group: str | None = None,
+    index_workers: int = 1,
     geometry: str | os.PathLike[str] | None = None,
     **changes: Unpack[RunOptions],
 ) -> Iterator[Run]:
@@ -71,6 +78,16 @@ def live(
         End when nothing comes for so long; wait for ever if None.
     most_bytes : int
         Bytes of frames that wait to be processed.
+    offer : str, optional
+        Where to listen, ``tcp://host:port``, for CrystFEL to ask for hits.
+    publish : str, optional
+        Where to listen for those who subscribe to all hits.
+    cell : str, PathLike or sequence of float, optional
+        Unit cell of the crystals, as for `hitfinder.index`; hits are indexed on the way.
+    space_group : str, optional
+        Their space group, before what the file of the cell says.
+    index_workers : int
+        Processes that index hits, as many as they can.
     geometry : str or PathLike, optional
         CrystFEL geometry file.
     **changes
@@ -84,15 +101,24 @@ def live(
     Raises
     ------
     HitfinderError
-        If source, settings, geometry or folder cannot be used, or nothing comes.
+        If source, settings, geometry, cell, addresses or folder cannot be used, or nothing comes.
     """
     for name in (str(out), os.getcwd()):
         check_name(name)
     chosen = job_settings(settings, {**changes, "geometry": geometry})
     feed = open_feed(source, chosen, protocol, channel, stop_at_end, timeout_s, most_bytes)
-    options = LiveSettings(longest_wait_s if not feed.one_series else float("inf"), timeout_s)
+    if space_group is not None and cell is None:
+        raise ConfigError("a space group is given without a cell", hint="Give --cell.")
+    lattice = None if cell is None else read_lattice(cell, space_group)
+    wait_s = longest_wait_s if not feed.one_series else float("inf")
     folder, n_done = Path(out), 0
-    with terminate_as_interrupt(), feed, executor_of(chosen) as executor:
+    with (
+        terminate_as_interrupt(),
+        senders_at(offer, publish) as senders,
+        feed,
+        executor_of(chosen) as executor,
+    ):
+        options = LiveSettings(wait_s, timeout_s, lattice, index_workers, senders)
         warm_up(executor, chosen.finder, chosen.estimate, chosen.hot_pixel_frames > 0)
         while (series := _next_series(feed, os.fspath(source), timeout_s, n_done)) is not None:
             alone = stop_at_end or feed.one_series

@@ -158,7 +158,7 @@ class Searching:
         )
         self._ready_s = min(self._ready_s, now)
         self._status.take(result, delays)
-        self._followers.take(chunk, result, self._masked)
+        self._followers.take(chunk, self._status.decided(result), self._masked)
 
     def _write_tables(self, n_workers: int) -> None:
         began = time.monotonic()

@@ -16,6 +16,8 @@ from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Executor
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.export.cxi import CxiSummary, write_cxi_geom
+from hitfinder.export.hit_message import message_geom_lines
+from hitfinder.geometry.crystfel import write_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
 from hitfinder.io.simplon.series import Series
@@ -24,6 +26,8 @@ from hitfinder.job.folder import open_folder
 from hitfinder.job.live.beam import BeamWatch
 from hitfinder.job.live.feeds import Feed
 from hitfinder.job.live.follower import Follower, Followers
+from hitfinder.job.live.handing import HandingOn
+from hitfinder.job.live.index_rate import IndexPool
 from hitfinder.job.live.kept import (
     FRAMES_FILE,
     SeriesDescription,
@@ -44,6 +48,9 @@ from hitfinder.results.run import Run
 from hitfinder.results.store import Store
 
 log = logging.getLogger(__name__)
+
+MESSAGE_GEOM = "hits-zmq.geom"
+"""The geometry file by which CrystFEL reads hits that are handed on."""
 
 
 class SeriesRun:
@@ -96,7 +103,7 @@ class SeriesRun:
         }
         outputs = make_outputs(settings.output)
         files = [file for output in outputs.values() for file in output.files]
-        ours = (*files, *LIVE_FILES, FRAMES_FILE)
+        ours = (*files, *LIVE_FILES, FRAMES_FILE, MESSAGE_GEOM)
         store = open_folder(folder, self._print, False, overwrite, ours)
         assert store is not None
         try:
@@ -105,7 +112,7 @@ class SeriesRun:
         except BaseException:
             store.remove()
             remove_shards(folder)
-            for name in (FRAMES_FILE, HITS_GEOM):
+            for name in (FRAMES_FILE, HITS_GEOM, MESSAGE_GEOM):
                 (folder / name).unlink(missing_ok=True)
             raise
 
@@ -126,6 +133,13 @@ class SeriesRun:
             directives=experiment.directives,
             comments=["Goes with the shards of a live run, written by hitfinder."],
         )
+        if self._live.senders:
+            lines = message_geom_lines(
+                experiment.geometry,
+                experiment.directives,
+                ["Goes with the hits that a live run hands on over ZeroMQ, written by hitfinder."],
+            )
+            write_geom(self._folder / MESSAGE_GEOM, lines)
         least = getattr(tried, "least_score", None)
         inputs = [str(self._folder / FRAMES_FILE)]
         return PreparedJob(inputs, self._folder, self._settings, experiment, store, outputs, least)
@@ -180,6 +194,10 @@ class SeriesRun:
         experiment = self._job.experiment
         if self._settings.estimate and not experiment.geometry.detector.full_mask.all():
             yield BeamWatch(experiment.geometry, experiment.origin)
+        if self._live.lattice is not None:
+            yield IndexPool(experiment.geometry, self._live.lattice, self._live.index_workers)
+        if self._live.senders:
+            yield HandingOn(self._live.senders, self._source, self._series.id.number)
 
     def _finish(
         self, searching: Searching, n_workers: int, interrupted: bool, status: LiveStatus

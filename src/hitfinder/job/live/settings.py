@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from hitfinder.crystal.lattice import Lattice
+from hitfinder.job.live.handing import HitSender
+
 
 @dataclasses.dataclass(frozen=True)
 class LiveSettings:
@@ -15,7 +18,20 @@ class LiveSettings:
         Frames that wait longer to be processed are passed over for newer ones.
     timeout_s : float, optional
         A series ends if no message comes for so long; never if None.
+    lattice : Lattice, optional
+        Of the crystals, if hits are to be indexed on the way.
+    index_workers : int
+        Processes that index them.
+    senders : tuple of HitSender
+        Hand on the hits.
     """
 
     longest_wait_s: float = 2.0
     timeout_s: float | None = None
+    lattice: Lattice | None = None
+    index_workers: int = 1
+    senders: tuple[HitSender, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.index_workers < 1:
+            raise ValueError(f"index_workers must be at least 1, got {self.index_workers}")

@@ -99,6 +99,11 @@ class LiveStatus:
                     self._last.append(_LastFrame(number, round(now, 3), delays_s[number], row))
                     self._slowest_s = max(self._slowest_s, delays_s[number])
 
+    def decided(self, result: ChunkResult) -> ChunkResult:
+        """Return results with doubtful hits decided by what the run says of them so far."""
+        with self._lock:
+            return self._doubts.decided(result)
+
     def learn(self, doubts: Doubts, chunks: Iterable[ChunkResult]) -> None:
         """Decide on doubtful hits by what the run says of them so far.
 

@@ -87,7 +87,7 @@ class LiveWork:
             images, result = self._unpacked(chunk)
             numbers = list(images)
             found = finder.find(Chunk(numbers, chunk.first, tuple(images.values())))
-            hits = list(_hits(found))
+            hits = list(hits_of(found))
             if hits:
                 shape, dtype = self.search.shape, self.search.dtype
                 source = ChunkFrames(self.file, images, shape, dtype)
@@ -130,7 +130,8 @@ def shard_path(folder: Path, first: int) -> Path:
     return folder / SHARDS / f"hits-{first:09d}.cxi"
 
 
-def _hits(found: ChunkResult) -> Iterator[Hit]:
+def hits_of(found: ChunkResult) -> Iterator[Hit]:
+    """Yield the hits among the frames of a chunk."""
     ends = np.cumsum(found.rows["n_peaks"])
     for row in np.flatnonzero(found.rows["hit"]):
         peaks = found.peaks[ends[row] - found.rows["n_peaks"][row] : ends[row]]
