@@ -144,6 +144,7 @@ def in_process(*arguments, code=0):
     return out.getvalue() + err.getvalue()
 
 
+@pytest.mark.slow
 def test_train_uses_the_network(example_site, tree_builder, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     tree_builder(tmp_path / "images")

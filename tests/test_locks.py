@@ -9,9 +9,11 @@ from hitfinder.errors import OutputError
 from hitfinder.locks import LOCK, Lock, locked
 
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from hitfinder.locks import locked
+# Shells start what runs in the background with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with locked(Path(sys.argv[1]), "run"):
     print("held", flush=True)
     time.sleep(60)

@@ -139,6 +139,7 @@ def test_another_cell_is_not_found(run, tmp_path, hitfinder):
     assert (out / "indexed.sol").read_text() == ""
 
 
+@pytest.mark.slow
 def test_peaks_without_probabilities_are_indexed_too(frames, tmp_path, hitfinder):
     out = tmp_path / "out"
     options = ("--finder", "likelihood", "-j", 1)

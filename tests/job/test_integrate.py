@@ -157,6 +157,7 @@ def test_intensities_can_be_left_off(run, found):
         _ = again.reflections
 
 
+@pytest.mark.slow
 def test_with_a_structure_what_is_expected_is_told(run, found, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(run.folder, folder)

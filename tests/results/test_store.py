@@ -180,8 +180,15 @@ def test_frames_that_are_tried_once_more(tmp_path, monkeypatch, killed_at, n_oth
         assert in_totals(store, [0, 49, *others])
 
 
-@pytest.mark.parametrize("n_chunks", [3, TOTALS_PER_CHECKPOINT + 1])
-@pytest.mark.parametrize("damage", ["cut", "flip"])
+@pytest.mark.parametrize(
+    ("damage", "n_chunks"),
+    [
+        ("cut", 3),
+        ("flip", TOTALS_PER_CHECKPOINT + 1),
+        pytest.param("cut", TOTALS_PER_CHECKPOINT + 1, marks=pytest.mark.slow),
+        pytest.param("flip", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_results_are_done_again(tmp_path, n_chunks, damage):
     """Any file, cut short or with a flipped bit: what is lost is found again, never used."""
     starts = range(0, 4 * n_chunks, 4)

@@ -188,7 +188,10 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
     def heed_interrupts():
         # Shells start what runs in the background with Ctrl-C ignored.
@@ -226,7 +229,10 @@ def test_a_full_disk_gets_one_line_and_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, None])
+@pytest.mark.parametrize(
+    "delay_s",
+    [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.1, 0.3)), None],
+)
 def test_workers_that_are_killed_cost_no_frame(folder, tmp_path, kill_workers, delay_s):
     """While they start, when their work is not sent yet, and within a frame."""
     with Processes(2) as executor:
