@@ -27,12 +27,20 @@ FRAME_COLUMNS = {
     "status": ("string", "", "ok, or why the frame could not be used"),
     "hit": ("bool_", "", "whether the frame is a hit"),
     "doubt": ("string", "", "one-pixel, track, spot, static-place: what it rests on, if doubtful"),
-    "score": ("float64", "", "the higher, the likelier a hit"),
+    "score": (
+        "float64",
+        "",
+        "-log10 of the share of blank frames as good, or the finder's own",
+    ),
     "n_peaks": ("int32", "1", "peaks found"),
-    "peaks_left_out": ("bool_", "", "whether there were more than are looked at"),
+    "peaks_left_out": (
+        "bool_",
+        "",
+        "whether there were more than are looked at: the weakest are missing",
+    ),
     "photons": ("int64", "photon", "sum over the pixels that are not masked"),
     "background_per_pixel": ("float64", "photon/pixel", "mean expected background"),
-    "resolution_a": ("float32", "angstrom", "resolution to which peaks reach"),
+    "resolution_a": ("float32", "angstrom", "resolution within which 95 % of the peaks lie"),
     "hit_probability": ("float32", "1", "probability of a hit, were half of the frames hits"),
     "photon_energy_ev": ("float32", "eV", "photon energy, estimated from the frame"),
     "photon_energy_sigma_ev": ("float32", "eV", "its standard deviation"),
@@ -42,8 +50,8 @@ FRAME_COLUMNS = {
     "camera_length_sigma_m": ("float32", "m", "its standard deviation"),
     "camera_length_low_m": ("float32", "m", "lower end of its 68 % interval"),
     "camera_length_high_m": ("float32", "m", "upper end of its 68 % interval"),
-    "geometry": ("string", "", "ok, few-photons, outside, not-water: worth of the estimates"),
-    "seconds": ("float32", "s", "processing time"),
+    "geometry": ("string", "", "worth of these: ok, few-photons, outside, not-water, or finder"),
+    "seconds": ("float32", "s", "time to read and process the frame"),
 }
 """Columns of the frame table, a row per frame in input order: type, unit, meaning."""
 
