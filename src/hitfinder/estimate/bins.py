@@ -16,6 +16,7 @@ _BIN_M = 1e-3
 _BINS_AT_LEAST = 100
 _BLOCK_M = 0.6e-3
 _BLOCK_SIZES = (4, 8)
+_BLOCKS_AT_A_TIME = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,21 +79,17 @@ class PolarBins:
         good = ~geometry.detector.full_mask
         if not good.any():
             raise ValueError("every pixel of the detector is masked")
-        maps = geometry.pixels
         pixel = geometry.detector.panels[0].pixel_size_m
         size = max((s for s in _BLOCK_SIZES if s * pixel <= _BLOCK_M * 1.01), default=4)
-        n_good = block_sum(good, size)
-        x, y = (_filled(one, good) for one in (maps.x, maps.y))
-        rho = np.hypot(x, y)
+        n_good, longest = block_sum(good, size), _longest(geometry, good)
+        sums = _block_sums(geometry, good, size)
         middle = np.maximum(n_good, 1)
-        block_x, block_y = (block_sum(np.abs(one), size) / middle for one in (x, y))
-        block_rho = block_sum(rho, size) / middle
-        width = max(min(_BIN_M, float(rho.max()) / _BINS_AT_LEAST), size * pixel)
-        ring = (block_rho / width).astype(np.int32)
-        azimuth = np.arctan2(block_y, block_x) * (N_AZIMUTHS / (np.pi / 2))
+        width = max(min(_BIN_M, longest / _BINS_AT_LEAST), size * pixel)
+        ring = (sums["rho"] / middle / width).astype(np.int32)
+        azimuth = np.arctan2(sums["y"] / middle, sums["x"] / middle) * (N_AZIMUTHS / (np.pi / 2))
         index = ring * N_AZIMUTHS + np.minimum(azimuth.astype(np.int32), N_AZIMUTHS - 1)
         index[n_good == 0] = -1
-        return _describe(geometry, good, size, n_good, index, x, y)
+        return _describe(size, n_good, index, sums)
 
     def sum_of(self, blocks: NDArray) -> NDArray[np.float64]:
         """Add values of blocks into bins, shape (n_rings, N_AZIMUTHS)."""
@@ -109,19 +106,75 @@ def block_sum(values: NDArray, size: int) -> NDArray:
     return np.add.reduceat(rows, starts[1], axis=1, dtype=kind)
 
 
-def _filled(values: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return values with 0 on pixels that do not count."""
-    return np.where(good, values, 0.0)
+def _longest(geometry: Geometry, good: NDArray[np.bool_]) -> float:
+    """Return the largest distance of an unmasked pixel from the beam axis, in m."""
+    maps = geometry.pixels
+    return float(np.max(np.hypot(maps.x, maps.y), where=good, initial=0))
+
+
+def _block_sums(
+    geometry: Geometry, good: NDArray[np.bool_], size: int
+) -> dict[str, NDArray[np.float64]]:
+    """Sum what describes the unmasked pixels over blocks, some rows at a time.
+
+    Whole maps of a large detector would take hundreds of megabytes.
+    """
+    z, step = geometry.pixels.z, size * _BLOCKS_AT_A_TIME
+    bands = [
+        {
+            name: block_sum(np.where(good[rows], values, 0.0), size)
+            for name, values in _pixels_of(geometry, good, z, rows).items()
+        }
+        for rows in (slice(k, min(k + step, len(good))) for k in range(0, len(good), step))
+    ]
+    return {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
+
+
+def _pixels_of(
+    geometry: Geometry, good: NDArray[np.bool_], z: NDArray[np.float32], rows: slice
+) -> dict[str, NDArray]:
+    """Return what describes the pixels of some rows, in m and powers of it.
+
+    |x| and |y|, distance from the beam axis and its square, `polarised` and `depth_m` of
+    `PolarBins`, and the slope and offset of each pixel's area seen from the sample: that is
+    p² n·r / R, and n·r, the distance of the panel's plane, grows with the camera length by the
+    component of its normal n along the beam.
+    """
+    x, y = (np.where(good[rows], one[rows], 0.0) for one in (geometry.pixels.x, geometry.pixels.y))
+    squares, f = x * x + y * y, geometry.polarisation
+    polarised = np.divide(
+        f * x * x + (1 - f) * y * y, squares, out=np.zeros_like(squares), where=squares > 0
+    )
+    area, area_depth = np.zeros(squares.shape), np.zeros(squares.shape)
+    for panel in geometry.detector:
+        its_rows, columns = panel.slices
+        first, last = max(its_rows.start, rows.start), min(its_rows.stop, rows.stop)
+        if first >= last:
+            continue
+        normal, p = np.cross(panel.fs_vector, panel.ss_vector), panel.pixel_size_m
+        corner = np.array([p * panel.corner_x, p * panel.corner_y, panel.coffset_m])
+        sign = np.sign(normal[2]) or 1.0
+        part = slice(first - rows.start, last - rows.start), columns
+        area[part] = p**2 * sign * normal[2]
+        area_depth[part] = p**2 * sign * float(normal @ corner)
+    return {
+        "x": np.abs(x),
+        "y": np.abs(y),
+        "rho": np.hypot(x, y),
+        "radius": np.sqrt(squares),
+        "radius2": squares,
+        "polarised": polarised,
+        "depth": z[rows] - geometry.camera_length_m,
+        "area": area,
+        "area_depth": area_depth,
+    }
 
 
 def _describe(
-    geometry: Geometry,
-    good: NDArray[np.bool_],
     size: int,
     n_good: NDArray[np.int32],
     index: NDArray[np.int32],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    sums: dict[str, NDArray[np.float64]],
 ) -> PolarBins:
     """Means over the pixels of each bin and ring."""
     n_rings = int(index.max()) // N_AZIMUTHS + 1
@@ -132,53 +185,19 @@ def _describe(
         return total.astype(float).reshape(-1, N_AZIMUTHS)
 
     exposure = per_bin(n_good)
-    n_ring = np.maximum(exposure.sum(1), 1)
-    squares = x * x + y * y
-    f = geometry.polarisation
-    part = np.divide(
-        f * x * x + (1 - f) * y * y, squares, out=np.zeros_like(squares), where=squares > 0
-    )
-    sums = {
-        name: per_bin(block_sum(values, size))
-        for name, values in {
-            "rho": np.sqrt(squares),
-            "rho2": squares,
-            "polarised": part,
-            "depth": _filled(geometry.pixels.z - geometry.camera_length_m, good),
-        }.items()
-    }
-    area, area_depth = (per_bin(block_sum(one, size)) for one in _areas(geometry, good))
-    radius = sums["rho"].sum(1) / n_ring
-    n_bin = np.maximum(exposure, 1)
+    n_ring, n_bin = np.maximum(exposure.sum(1), 1), np.maximum(exposure, 1)
+    of = {name: per_bin(blocks) for name, blocks in sums.items()}
+    radius = of["radius"].sum(1) / n_ring
     return PolarBins(
         block_px=size,
         index=index,
         n_good=n_good,
         exposure=exposure,
         radius_m=radius,
-        spread_m=np.sqrt(np.maximum(sums["rho2"].sum(1) / n_ring - radius**2, 0)),
-        shift_m=np.where(exposure > 0, sums["rho"] / n_bin - radius[:, None], 0),
-        depth_m=sums["depth"].sum(1) / n_ring,
-        area_m2=area.sum(1) / n_ring,
-        area_depth_m3=area_depth.sum(1) / n_ring,
-        polarised=sums["polarised"] / n_bin,
+        spread_m=np.sqrt(np.maximum(of["radius2"].sum(1) / n_ring - radius**2, 0)),
+        shift_m=np.where(exposure > 0, of["radius"] / n_bin - radius[:, None], 0),
+        depth_m=of["depth"].sum(1) / n_ring,
+        area_m2=of["area"].sum(1) / n_ring,
+        area_depth_m3=of["area_depth"].sum(1) / n_ring,
+        polarised=of["polarised"] / n_bin,
     )
-
-
-def _areas(
-    geometry: Geometry, good: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the slope and the offset of `area_m2` and `area_depth_m3` of each pixel.
-
-    The area seen from the sample is p² n·r / R; n·r is the distance of the panel's plane, which
-    grows with the camera length by the component of its normal n along the beam.
-    """
-    slope, offset = np.zeros(good.shape), np.zeros(good.shape)
-    for panel in geometry.detector:
-        normal = np.cross(panel.fs_vector, panel.ss_vector)
-        p = panel.pixel_size_m
-        corner = np.array([p * panel.corner_x, p * panel.corner_y, panel.coffset_m])
-        sign = np.sign(normal[2]) or 1.0
-        slope[panel.slices] = p**2 * sign * normal[2]
-        offset[panel.slices] = p**2 * sign * float(normal @ corner)
-    return _filled(slope, good), _filled(offset, good)

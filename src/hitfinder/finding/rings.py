@@ -58,8 +58,8 @@ class Rings:
         width_px : float
             Width of a ring near the beam axis, in pixels.
         """
-        maps = geometry.pixels
-        mask = geometry.detector.full_mask | ~np.isfinite(maps.q)
+        maps, q = geometry.pixels, geometry.pixels.q
+        mask = geometry.detector.full_mask | ~np.isfinite(q)
         if mask.all():
             empty = np.zeros(1)
             return Rings(
@@ -73,38 +73,39 @@ class Rings:
             )
         pixel = geometry.detector.panels[0].pixel_size_m
         step = 2 * np.pi / geometry.wavelength_a * width_px * pixel / geometry.camera_length_m
-        q_max = float(maps.q[~mask].max())
+        q_max = float(np.max(q, where=~mask, initial=0))
         step = max(step, q_max / (MAX_RINGS - 1))
         n_rings = int(q_max / step) + 1
-        position = np.nan_to_num(maps.q / np.float32(step))
+        position = np.nan_to_num(np.divide(q, np.float32(step), out=q), copy=False)
         index = np.where(mask, -1, np.minimum(position, n_rings - 1)).astype(np.int16)
-        weight = np.nan_to_num(maps.solid_angle * maps.polarisation)
+        weight = maps.solid_angle
+        weight *= maps.polarisation
+        np.nan_to_num(weight, copy=False)
         weight[mask] = 0
         weight /= weight.max()
-        good = ~mask
-        rings = index[good].astype(np.intp)
         weight_range = np.array([np.full(n_rings, np.inf), np.zeros(n_rings)])
-        _extremes(index, weight, *weight_range)
+        n_pixels, weight_sum = np.zeros(n_rings, np.int64), np.zeros(n_rings)
+        _describe(index, weight, n_pixels, weight_sum, *weight_range)
         weight_range[0] = np.minimum(weight_range[0], weight_range[1])
         return Rings(
             index=index,
-            position=position.astype(np.float32),
-            weight=weight.astype(np.float32),
-            n_pixels=np.bincount(rings, minlength=n_rings),
-            weight_sum=np.bincount(rings, weights=weight[good], minlength=n_rings).astype(
-                np.float64
-            ),
+            position=position,
+            weight=weight,
+            n_pixels=n_pixels,
+            weight_sum=weight_sum,
             weight_range=weight_range,
             q=np.asarray((np.arange(n_rings) + 0.5) * step, np.float64),
         )
 
 
 @numba.njit(cache=True, nogil=True)
-def _extremes(index, weight, low, high):  # type: ignore[no-untyped-def]
-    """Lower `low` and raise `high` of each ring to the extremes of its pixels' weights."""
+def _describe(index, weight, n_pixels, weight_sum, low, high):  # type: ignore[no-untyped-def]
+    """Add up each ring's pixels and their weights; lower and raise `low` and `high` to extremes."""
     for j in range(index.shape[0]):
         for i in range(index.shape[1]):
             ring = index[j, i]
             if ring >= 0:
+                n_pixels[ring] += 1
+                weight_sum[ring] += weight[j, i]
                 low[ring] = min(low[ring], weight[j, i])
                 high[ring] = max(high[ring], weight[j, i])

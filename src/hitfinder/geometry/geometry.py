@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.geometry.detector import Detector
+from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.named import named_detector
 from hitfinder.units import wavelength_from_energy
+
+Floats = NDArray[np.float64]
+
+_ROWS_AT_A_TIME = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,8 +159,8 @@ class Geometry:
 
     @functools.cached_property
     def pixels(self) -> PixelMaps:
-        """Per-pixel maps at the pixel centres, computed once."""
-        return PixelMaps.of(self)
+        """Per-pixel maps at the pixel centres."""
+        return PixelMaps(self)
 
     def scattering_vectors(
         self, fs: NDArray[np.floating], ss: NDArray[np.floating]
@@ -208,59 +213,89 @@ def _placed(
     return cls(detector, camera_length_m, photon_energy_ev, polarisation)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class PixelMaps:
     """Maps over the stored frame, float32, shape of the frame; NaN on no panel.
 
-    Attributes
+    Only `x` and `y`, which are asked for frame by frame, are kept; the others are computed each
+    time, since a map of a large detector takes tens of megabytes in every process.
+
+    Parameters
     ----------
-    x, y, z : ndarray
-        Lab position of the pixel centre, in m.
-    two_theta : ndarray
-        Scattering angle, in rad.
-    q : ndarray
-        4π sin θ / λ, in Å⁻¹.
-    solid_angle : ndarray
-        Solid angle of the pixel, in sr: p² cos(α) / R², α between the ray and the panel normal.
-    polarisation : ndarray
-        P = 1 − f (x/R)² − (1 − f)(y/R)² for a fraction f polarised along x (classical dipole
-        radiation; Jackson, Classical Electrodynamics, 3rd ed., section 14.8).
+    geometry : Geometry
+        Whose pixels.
     """
 
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
-    z: NDArray[np.float32]
-    two_theta: NDArray[np.float32]
-    q: NDArray[np.float32]
-    solid_angle: NDArray[np.float32]
-    polarisation: NDArray[np.float32]
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
 
-    @staticmethod
-    def of(geometry: Geometry) -> PixelMaps:
-        """Compute the maps of a geometry."""
-        names = [field.name for field in dataclasses.fields(PixelMaps)]
-        maps = {name: np.full(geometry.shape, np.nan, np.float32) for name in names}
+    @functools.cached_property
+    def x(self) -> NDArray[np.float32]:
+        """Lab position of the pixel centre, to the left looking from the source, in m."""
+        return self._map(lambda panel, x, y, z: x)
+
+    @functools.cached_property
+    def y(self) -> NDArray[np.float32]:
+        """Lab position of the pixel centre, upwards, in m."""
+        return self._map(lambda panel, x, y, z: y)
+
+    @property
+    def z(self) -> NDArray[np.float32]:
+        """Lab position of the pixel centre along the beam, in m."""
+        return self._map(lambda panel, x, y, z: z)
+
+    @property
+    def two_theta(self) -> NDArray[np.float32]:
+        """Scattering angle, in rad."""
+        return self._map(lambda panel, x, y, z: np.arctan2(np.hypot(x, y), z))
+
+    @property
+    def q(self) -> NDArray[np.float32]:
+        """Scattering vector 4π sin θ / λ, in Å⁻¹."""
+
+        def of(panel: Panel, x: Floats, y: Floats, z: Floats) -> Floats:
+            sine = np.sin(np.arctan2(np.hypot(x, y), z) / 2)
+            return 4 * np.pi * sine / self._geometry.wavelength_a
+
+        return self._map(of)
+
+    @property
+    def solid_angle(self) -> NDArray[np.float32]:
+        """Solid angle, in sr: p² cos(α) / R², α between the ray and the panel normal."""
+
+        def of(panel: Panel, x: Floats, y: Floats, z: Floats) -> Floats:
+            normal = np.cross(panel.fs_vector, panel.ss_vector)
+            places = np.stack(np.broadcast_arrays(x, y, z), 1)
+            area = panel.pixel_size_m**2 * np.abs(normal @ places)
+            return area / np.sqrt(x * x + y * y + z * z) ** 3
+
+        return self._map(of)
+
+    @property
+    def polarisation(self) -> NDArray[np.float32]:
+        """P = 1 − f (x/R)² − (1 − f)(y/R)² for a fraction f polarised along x.
+
+        Classical dipole radiation; Jackson, Classical Electrodynamics, 3rd ed., section 14.8.
+        """
+        f = self._geometry.polarisation
+
+        def of(panel: Panel, x: Floats, y: Floats, z: Floats) -> Floats:
+            return 1 - (f * x * x + (1 - f) * y * y) / np.sqrt(x * x + y * y + z * z) ** 2
+
+        return self._map(of)
+
+    def _map(self, of: Callable[[Panel, Floats, Floats, Floats], Floats]) -> NDArray[np.float32]:
+        """Fill a map with a function of panel and place (x, y, z), some rows at a time.
+
+        In double precision whole panels would take hundreds of megabytes.
+        """
+        geometry = self._geometry
+        out = np.full(geometry.shape, np.nan, np.float32)
         for panel in geometry.detector:
             rows, columns = panel.slices
-            ss = np.arange(rows.start, rows.stop)[:, None] + 0.5
             fs = np.arange(columns.start, columns.stop)[None, :] + 0.5
-            x, y, z = panel.positions(fs, ss, geometry.camera_length_m)
-            radius = np.sqrt(x * x + y * y + z * z)
-            two_theta = np.arctan2(np.hypot(x, y), z)
-            normal = np.cross(panel.fs_vector, panel.ss_vector)
-            area = panel.pixel_size_m**2 * np.abs(
-                normal @ np.stack(np.broadcast_arrays(x, y, z), 1)
-            )
-            f = geometry.polarisation
-            values = {
-                "x": x,
-                "y": y,
-                "z": z,
-                "two_theta": two_theta,
-                "q": 4 * np.pi * np.sin(two_theta / 2) / geometry.wavelength_a,
-                "solid_angle": area / radius**3,
-                "polarisation": 1 - (f * x * x + (1 - f) * y * y) / radius**2,
-            }
-            for name, value in values.items():
-                maps[name][panel.slices] = value
-        return PixelMaps(**maps)
+            for start in range(rows.start, rows.stop, _ROWS_AT_A_TIME):
+                band = slice(start, min(start + _ROWS_AT_A_TIME, rows.stop))
+                ss = np.arange(band.start, band.stop)[:, None] + 0.5
+                place = panel.positions(fs, ss, geometry.camera_length_m)
+                out[band, columns] = of(panel, *place)
+        return out

@@ -143,7 +143,6 @@ def index_pixels(
     rows = _rows(run, which)
     experiment, geometry = frames_of(run)
     work = PixelWork(experiment.source, geometry, lattice, factors, bandwidth)
-    work.geometry.pixels  # noqa: B018 - computed once, for all workers
     blanks = _blankest(run)
     tasks = [PixelTask(int(row), *experiment.of_frame(int(row))) for row in rows]
     mixed = [PixelTask(int(row), *experiment.of_frame(int(row)), True) for row in blanks]
