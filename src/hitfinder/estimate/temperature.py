@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from hitfinder.estimate import posterior
 from hitfinder.estimate.estimator import GeometryEstimator
@@ -65,6 +64,9 @@ def fit_temperature(
     ValueError
         If the standard deviation is not positive.
     """
+    # Slow to import, and few runs need it.
+    from scipy import optimize
+
     if not temperature_sigma_c > 0:
         raise ValueError(f"temperature sigma must be positive, got {temperature_sigma_c} °C")
     start = estimator.estimate_sums(sums)

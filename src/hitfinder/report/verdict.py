@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from scipy.stats import binom
+from scipy import special
 
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report.numbers import number
@@ -126,7 +126,8 @@ class Evidence:
         """Whether frames without a crystal would hardly give as many hits."""
         if not self.hits or self.false_hits is None:
             return bool(self.hits)
-        return float(binom.sf(self.hits - 1, self.frames, self.false_hits)) < CHANCE
+        chance = special.bdtrc(self.hits - 1, self.frames, self.false_hits)
+        return bool(chance < CHANCE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from hitfinder.finding.support import BRIGHT, SPOT
 from hitfinder.results.chunk import OK, ChunkResult
@@ -191,7 +191,8 @@ class Doubts:
         """Chance of so many rays or more in a frame."""
         rate = np.broadcast_to(rate, number.shape)
         most = rate + _SIGMAS * np.sqrt(rate / self.n_frames)
-        return np.asarray(stats.poisson.sf(number - 1, np.where(number > 1, most, rate)))
+        chance = special.pdtrc(number - 1, np.where(number > 1, most, rate))
+        return np.where(number > 0, chance, 1.0)
 
     def _share(self, score: NDArray[np.floating]) -> NDArray[np.float64]:
         """Share of blank frames that score so: what the score says, or more if the run shows more.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -60,7 +60,7 @@ def frames_on_static_places(
     n_places, place = connected_components(near, directed=False)
     times = np.bincount(place)
     usual = len(single) * np.pi * _SAME_PX**2 * _CROWDED / max(n_pixels, 1)
-    often = (times >= 2) & (stats.poisson.sf(times - 2, usual) * len(single) <= _FALSE_PLACES)
+    often = (times >= 2) & (special.pdtrc(times - 2, usual) * len(single) <= _FALSE_PLACES)
     if not often.any():
         return none
     last = int(single[-1, 0]) + 1
