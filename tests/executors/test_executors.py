@@ -313,3 +313,17 @@ def test_workers_end_with_their_parent(tmp_path, sleeping):
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < until, "a worker goes on without its parent"
         time.sleep(0.02)
+
+
+def test_workers_that_are_started_early_import_and_then_do_the_work():
+    from trial_work import Imported
+
+    with Processes(3) as executor:
+        executor.start(2, ["json.tool", "no.such.module"])
+        first = {worker.process.pid for worker in executor._workers}
+        executor.start(9)
+        assert len(first) == 2 < len(executor._workers) == 3
+        done = [outcome.result for outcome in executor.run(Imported("json.tool"), range(8))]
+        assert first <= {worker.process.pid for worker in executor._workers}
+    assert {pid for pid, there in done if there} <= first
+    assert {there for pid, there in done if pid in first} == {True}

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -78,3 +79,14 @@ def note(folder, what):
 def noted(folder, what):
     """Return the processes that noted something."""
     return sorted(int(path.suffix[1:]) for path in folder.glob(f"{what}.*"))
+
+
+class Imported:
+    """Says who works, and whether a module was there already."""
+
+    def __init__(self, name):
+        self.name = name
+
+    @contextlib.contextmanager
+    def opened(self):
+        yield lambda task: (time.sleep(0.2), (os.getpid(), self.name in sys.modules))[1]

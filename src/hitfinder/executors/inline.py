@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from hitfinder.executors.contract import Done, ResultT, TaskT, Work
@@ -12,6 +12,9 @@ class Inline:
     """Does the work in this process, task by task; what kills it kills everything."""
 
     n_workers = 1
+
+    def start(self, n_workers: int, modules: Sequence[str] = ()) -> None:
+        """Do nothing: there is nothing to start; see `hitfinder.executors.processes.Processes`."""
 
     def run(
         self,

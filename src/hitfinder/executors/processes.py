@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from hitfinder import interrupts
@@ -67,8 +67,8 @@ def available_cores() -> int:
 class Processes:
     """Does the work in worker processes, one task in the hands of each.
 
-    Workers are started when there are tasks for them, and kept until the executor is left. A task
-    whose worker dies, or hangs, is tried once more, by another one.
+    Workers are started when there are tasks for them, or before by `start`, and kept until the
+    executor is left. A task whose worker dies, or hangs, is tried once more, by another one.
 
     Parameters
     ----------
@@ -91,6 +91,20 @@ class Processes:
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
         self._runs = 0
+
+    def start(self, n_workers: int, modules: Sequence[str] = ()) -> None:
+        """Start workers before there is work, so that they are ready sooner.
+
+        Parameters
+        ----------
+        n_workers : int
+            How many, if there may be so many.
+        modules : sequence of str
+            What they import meanwhile.
+        """
+        while len(self._workers) < min(n_workers, self.n_workers):
+            if self._start(modules) is None:
+                return
 
     def run(
         self,
@@ -141,9 +155,9 @@ class Processes:
         worker.channel.put(Tag.TASK, pickle.dumps(ticket.task, pickle.HIGHEST_PROTOCOL))
         self._watch(worker)
 
-    def _start(self) -> _Worker | None:
+    def _start(self, modules: Sequence[str] = ()) -> _Worker | None:
         try:
-            worker = _Worker()
+            worker = _Worker(modules)
         except OSError as error:
             self._note_failed_start(error.strerror or str(error))
             return None
@@ -238,7 +252,7 @@ class Processes:
 class _Worker:
     """A worker process, seen from its parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         code = _CODE.format(path=sys.path, fd=theirs.fileno())
@@ -257,7 +271,7 @@ class _Worker:
         self.ticket: Ticket | None = None
         self.run, self.is_ready = 0, False
         self._idle_since, self._processor_s = time.monotonic(), 0.0
-        self.channel.put(Tag.HELLO, pickle.dumps(_hello()))
+        self.channel.put(Tag.HELLO, pickle.dumps(_hello(modules)))
 
     def take(self, ticket: Ticket) -> None:
         """Note what it is given to do."""
@@ -294,7 +308,7 @@ class _Worker:
             return None
 
 
-def _hello() -> Hello:
+def _hello(modules: Sequence[str]) -> Hello:
     main = sys.modules["__main__"]
     # What comes back may be of a class that the worker knows by this name.
     sys.modules.setdefault(MAIN_AGAIN, main)
@@ -306,6 +320,7 @@ def _hello() -> Hello:
         None if path is None else os.path.abspath(path),
         None if spec is None else spec.name,
         os.getpid(),
+        tuple(modules),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import importlib
 import io
 import logging
 import os
@@ -44,12 +45,15 @@ class Hello:
         Where the parent's main script is, or its name if it was started by ``python -m``.
     parent : int
         Process number of the parent.
+    modules : tuple of str
+        What to import before there is work.
     """
 
     log_level: int
     main_path: str | None
     main_module: str | None
     parent: int
+    modules: tuple[str, ...] = ()
 
 
 class Stopped(BaseException):
@@ -96,6 +100,10 @@ def _begin(hello: Hello) -> None:
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != hello.parent:
             os._exit(1)
+    for name in hello.modules:
+        # What cannot be imported is told when it is needed.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _serve(end: socket.socket) -> None:

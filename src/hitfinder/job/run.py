@@ -29,12 +29,13 @@ from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.open import Input, listed
+from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.folder import check_name, fingerprint, open_folder
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
-from hitfinder.job.pipeline import Pipeline, load_static, try_out
+from hitfinder.job.pipeline import Pipeline, chunk_size, load_static, try_out
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
 from hitfinder.network import model as peak_model
 from hitfinder.plugins import is_of_this_session
@@ -125,21 +126,25 @@ def run(
         limit=chosen.limit,
     )
     experiment.log()
-    check_model(chosen.finder, experiment.geometry)
-    tried = try_out(experiment.source, experiment.geometry, chosen.finder)
-    experiment.stored.close()
-    model = getattr(tried, "fingerprint", "")
-    description = fingerprint(experiment.stored, experiment.geometry, chosen, model)
-    outputs = make_outputs(chosen.output)
-    files = [file for output in outputs.values() for file in output.files]
-    store = open_folder(folder, description, resume, overwrite, files)
-    if store is None:
-        log.info("the run in %s is complete already", folder)
-        return Run(folder, was_complete=True)
-    with store:
-        names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
-        job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
-        job.run(description, executor, show)
+    with contextlib.ExitStack() as workers:
+        if executor is None:
+            # They start, and import what they need, while this process looks at what it is given.
+            executor = workers.enter_context(executor_of(chosen, len(experiment.stored)))
+        check_model(chosen.finder, experiment.geometry)
+        tried = try_out(experiment.source, experiment.geometry, chosen.finder)
+        experiment.stored.close()
+        model = getattr(tried, "fingerprint", "")
+        description = fingerprint(experiment.stored, experiment.geometry, chosen, model)
+        outputs = make_outputs(chosen.output)
+        files = [file for output in outputs.values() for file in output.files]
+        store = open_folder(folder, description, resume, overwrite, files)
+        if store is None:
+            log.info("the run in %s is complete already", folder)
+            return Run(folder, was_complete=True)
+        with store:
+            names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
+            job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
+            job.run(description, executor, workers, show)
     return Run(folder)
 
 
@@ -163,14 +168,25 @@ def check_model(settings: FinderSettings, geometry: Geometry) -> None:
         log.warning("%s; --finder likelihood does without the network", outside)
 
 
-def executor_of(settings: JobSettings) -> Executor:
-    """Return as many processes as the settings say, or this one if others lack the finder."""
+def executor_of(settings: JobSettings, n_frames: int | None = None) -> Executor:
+    """Return as many processes as the settings say, or this one if others lack the finder.
+
+    Parameters
+    ----------
+    settings : JobSettings
+        Settings of the job.
+    n_frames : int, optional
+        Frames that there will be: as many processes as these need are started at once.
+    """
     if any(map(is_of_this_session, (settings.finder.finder, settings.reader or ""))):
         log.info("a class of this session is used: all is done in this process, by one core")
         return Inline()
     # One worker is a process too: what ends it, a fault of a decompressor or want of memory,
     # costs some frames and not the run.
-    return Processes(settings.workers or available_cores())
+    processes = Processes(settings.workers or available_cores())
+    if n_frames is not None:
+        processes.start(-(-n_frames // chunk_size(n_frames)), [ChunkWork.__module__])
+    return processes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,16 +202,20 @@ class PreparedJob:
     least_score: float | None
     """Score of a hit, if the finder's scores are of its own kind."""
 
-    def run(self, job: dict[str, Any], executor: Executor | None, show: Callable[..., Any]) -> None:
-        """Process the frames that are not done yet, and write the outputs."""
+    def run(
+        self,
+        job: dict[str, Any],
+        executor: Executor,
+        workers: AbstractContextManager[object],
+        show: Callable[..., Any],
+    ) -> None:
+        """Process the frames that are not done yet, leave `workers`, and write the outputs."""
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
         before = self.store.counts.frames
         if before:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         self.store.save_about(self._beforehand(started))
-        with contextlib.ExitStack() as stack:
-            if executor is None:
-                executor = stack.enter_context(executor_of(self.settings))
+        with workers:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
         finding = time.perf_counter() - began
