@@ -67,6 +67,10 @@ COMMANDS = {
         "hitfinder.cli.plugins:plugins",
         "List finders, readers, outputs and networks, and whose they are.",
     ),
+    "compile": (
+        "hitfinder.cli.compile:compile_code",
+        "Compile the code before the first run, as a step of an installation.",
+    ),
     "completion": ("hitfinder.cli.completion:completion", "Print a shell completion script."),
 }
 """Subcommand -> where it is, and its line in ``hitfinder --help``."""

@@ -59,10 +59,10 @@ class WarmUp:
     def _search(self, dtype: np.dtype) -> None:
         with tempfile.TemporaryDirectory(prefix="hitfinder-") as name:
             (Path(name) / SHARDS).mkdir()
-            search = ChunkWork(None, _SHAPE, dtype, _geometry(), self.finder, self.estimate)
+            search = ChunkWork(None, _SHAPE, dtype, small_geometry(), self.finder, self.estimate)
             images = {
                 number: PackedImage(_SHAPE, dtype, "", frame.tobytes())
-                for number, frame in enumerate(_frames(dtype))
+                for number, frame in enumerate(made_up_frames(dtype))
             }
             with LiveWork(search, Path(name), "frames.h5").opened() as find:
                 find(LiveChunk(0, len(images), images, {}))
@@ -94,15 +94,15 @@ def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: 
     if finder.finder == "network":
         peak_model.load(finder.model)
     began = time.monotonic()
-    work, geometry = WarmUp(finder, estimate), _geometry()
+    work, geometry = WarmUp(finder, estimate), small_geometry()
     try:
         for dtype in COUNTS:
-            try_out(ArraySource(_frames(dtype)), geometry, finder)
+            try_out(ArraySource(made_up_frames(dtype)), geometry, finder)
             with work.opened() as search:
                 search(dtype)
             if learns:
                 learner = StaticLearner(geometry)
-                for number, frame in enumerate(_frames(dtype)):
+                for number, frame in enumerate(made_up_frames(dtype)):
                     learner.look(number, frame)
                 learner.learn()
             if time.monotonic() - began > _SLOW_S:
@@ -118,11 +118,12 @@ def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: 
         log.info("%d workers are ready after %.1f s", executor.n_workers, time.monotonic() - began)
 
 
-def _geometry() -> Geometry:
+def small_geometry() -> Geometry:
+    """Return the geometry of what is made up."""
     return Geometry.flat(_SHAPE, 75e-6, camera_length_m=0.1, photon_energy_ev=6000.0)
 
 
-def _frames(dtype: np.dtype) -> np.ndarray:
+def made_up_frames(dtype: np.dtype) -> np.ndarray:
     """Return frames with Bragg peaks and without, of all the backgrounds treated differently."""
     rng = np.random.default_rng(0)
     photons = np.repeat([0.003, 0.1, 3.0], 2)
