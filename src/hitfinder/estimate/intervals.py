@@ -69,7 +69,7 @@ def _slices(nodes, limits):  # type: ignore[no-untyped-def]
     The parabola's middle, which may lie outside the limits, its height there, and its bend.
     """
     out = np.empty((nodes.shape[0], 5))
-    n = first = 0
+    n, first = 0, np.int64(0)
     while first < nodes.shape[0]:
         end, best = first + 1, first
         while end < nodes.shape[0] and nodes[end, 0] == nodes[first, 0]:
@@ -78,7 +78,8 @@ def _slices(nodes, limits):  # type: ignore[no-untyped-def]
             end += 1
         middle, top, bend = _parabola(nodes, first, end, best)
         inside = min(max(middle, limits[0]), limits[1])
-        out[n] = nodes[first, 0], top - 0.5 * bend * (middle - inside) ** 2, middle, top, bend
+        out[n, 0], out[n, 1] = nodes[first, 0], top - 0.5 * bend * (middle - inside) ** 2
+        out[n, 2], out[n, 3], out[n, 4] = middle, top, bend
         n, first = n + 1, end
     return out[:n]
 

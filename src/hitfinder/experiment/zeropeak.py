@@ -244,12 +244,16 @@ def _fit(x, heights, place, sigma, weights):  # type: ignore[no-untyped-def]
     """
     n = weights.size - 1
     density = np.empty(n + 1)
-    total = heights.sum()
-    value = -np.inf
+    total, value = 0.0, -np.inf
+    for b in range(heights.size):
+        total += heights[b]
     for _ in range(_ITERATIONS):
         counts = np.zeros(n + 1)
         moment = square = value = 0.0
-        start = place + weights[:n].argmax()
+        strongest = 0
+        for k in range(1, n):
+            strongest = k if weights[k] > weights[strongest] else strongest
+        start = place + strongest
         for b in range(x.size):
             if heights[b] == 0.0:
                 continue
@@ -272,10 +276,13 @@ def _fit(x, heights, place, sigma, weights):  # type: ignore[no-untyped-def]
                 moment += share * away
                 square += share * away * away
             counts[n] += heights[b] * density[n] / norm
-        inside = counts[:n].sum()
+        inside = 0.0
+        for k in range(n):
+            inside += counts[k]
         if inside <= 0.0:
             break
-        weights[:] = np.maximum(counts / total, 1e-12)
+        for k in range(n + 1):
+            weights[k] = max(counts[k] / total, 1e-12)
         new = moment / inside
         wide = math.sqrt(max(square / inside - new * new, 1e-4))
         done = abs(new - place) < 1e-4 and abs(wide - sigma) < 1e-4

@@ -165,7 +165,9 @@ def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
         if n <= 0:
             continue
         levels = histogram[r]
-        zeros = n - levels.sum()
+        zeros = n
+        for level in range(N_LEVELS):
+            zeros -= levels[level]
         rate = _first_guess(levels, sums[r], zeros, n)
         kept, counts = zeros, 0.0
         for _ in range(_ITERATIONS):

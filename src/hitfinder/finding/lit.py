@@ -245,7 +245,8 @@ def strong_neighbourhoods(
     """
     n_ss = rows.size - 1
     cells = _sum_cells(at, counts, rows, n_fs, largest)
-    lows = np.full((3, *first_ring.shape), -1, np.int32)
+    lows = np.empty((3, *first_ring.shape), np.int32)
+    lows[:] = -1
     least = largest + 1
     for k in range(3):
         least = min(least, _least(thresholds[k], 0, thresholds.shape[1]))

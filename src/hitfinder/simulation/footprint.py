@@ -125,7 +125,8 @@ def _paint_spot(  # type: ignore[no-untyped-def]
         fs, ss, w = project(inverse[n], frame[0, 0], frame[0, 1], frame[0, 2])
         if w <= 0.0:
             continue
-        size = math.sqrt((panel_axes[n, 1] ** 2).sum())
+        along_fs = panel_axes[n, 1]
+        size = math.sqrt(along_fs[0] ** 2 + along_fs[1] ** 2 + along_fs[2] ** 2)
         blur = optics[5] + optics[4] / (size * size)
         margin = 2.0 + 1.5 * radius / (w * size) + 5.0 * math.sqrt(blur)
         if not (-margin < fs < extent[n, 2] + margin and -margin < ss < extent[n, 3] + margin):
@@ -180,14 +181,16 @@ def _paint_panel(  # type: ignore[no-untyped-def]
         return pixels, photons, n_pixels
     patch = np.zeros((bottom - top, right - left))
     edges = np.empty(right - left + 1)
-    sub = np.exp(-0.5 * (np.arange(-half, half + 1) * (3.5 / max(half, 1))) ** 2)
-    sub /= sub.sum()
+    sub, whole = np.empty(2 * half + 1), 0.0
+    for m in range(-half, half + 1):
+        sub[m + half] = math.exp(-0.5 * (m * (3.5 / max(half, 1))) ** 2)
+        whole += sub[m + half]
     stride = 3.5 * spread / max(half, 1)
     for n in range(len(weights)):
         fs, ss = _streak_point(g, frame, widths, middles[n], inverse)
         for m in range(-half, half + 1):
             x, y = fs + m * stride * cov[2], ss + m * stride * cov[3]
-            weight = amplitude * weights[n] * sub[m + half]
+            weight = amplitude * weights[n] * (sub[m + half] / whole)
             _add_gaussian(patch, edges, x - left, y - top, sigma, weight)
             i, j = math.floor(x), math.floor(y)
             if 0 <= i < extent[2] and 0 <= j < extent[3]:

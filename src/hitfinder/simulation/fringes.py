@@ -147,12 +147,14 @@ def _paint_panel(  # type: ignore[no-untyped-def]
     fs, ss, w = project(inverse, frame[0, 0], frame[0, 1], frame[0, 2])
     if w <= 0.0:
         return pixels, photons, n_pixels
-    per_rad = np.abs(pixel_steps(inverse, frame)).sum(axis=1)
+    steps_seen = pixel_steps(inverse, frame)
+    fs_per_rad = abs(steps_seen[0, 0]) + abs(steps_seen[0, 1])
+    ss_per_rad = abs(steps_seen[1, 0]) + abs(steps_seen[1, 1])
     k = frame[3, 0]
     streak = (middles[-1] - middles[0]) * frame[3, 1] / k
     blur = math.sqrt(optics[5])
-    r_fs = per_rad[0] * (reach / k + streak) + 4.0 * blur + 1.0
-    r_ss = per_rad[1] * (reach / k + streak) + 4.0 * blur + 1.0
+    r_fs = fs_per_rad * (reach / k + streak) + 4.0 * blur + 1.0
+    r_ss = ss_per_rad * (reach / k + streak) + 4.0 * blur + 1.0
     left, right = max(int(fs - r_fs), 0), min(int(fs + r_fs) + 1, extent[2])
     top, bottom = max(int(ss - r_ss), 0), min(int(ss + r_ss) + 1, extent[3])
     if fs + r_fs < 0.0 or ss + r_ss < 0.0 or right <= left or bottom <= top:
@@ -171,7 +173,7 @@ def _paint_panel(  # type: ignore[no-untyped-def]
     )
     out[FS] += moments[7]
     out[SS] += moments[8]
-    out[LENGTH] = max(out[LENGTH], 0.5 * crystal[4] / k * per_rad.max())
+    out[LENGTH] = max(out[LENGTH], 0.5 * crystal[4] / k * max(fs_per_rad, ss_per_rad))
     out[WIDTH] = out[LENGTH]
     return pixels, photons, n_pixels
 

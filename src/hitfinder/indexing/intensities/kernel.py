@@ -64,7 +64,8 @@ def _join(first, pixels, shares, n_frame, parent):  # type: ignore[no-untyped-de
         for e in range(first[j], first[j + 1]):
             size[j] += shares[e] ** 2
     # The reflections of each pixel, in chains.
-    head, chain = np.full(n_frame, -1, np.int32), np.empty(len(pixels), np.int32)
+    head, chain = np.empty(n_frame, np.int32), np.empty(len(pixels), np.int32)
+    head[:] = -1
     owner = np.empty(len(pixels), np.int32)
     product = np.zeros(n)
     met = np.empty(n, np.int64)
@@ -183,7 +184,9 @@ def _spreads(  # type: ignore[no-untyped-def]
             alone[j] = math.sqrt(noise[a, a]) / matrix[a, a]
             if matrix[a, a] <= 2.0 * _RIDGE:
                 alone[j] = np.inf
-        inverse = np.eye(len(members))
+        inverse = np.zeros((len(members), len(members)))
+        for a in range(len(members)):
+            inverse[a, a] = 1.0
         _solve(matrix, inverse)
         for a in range(len(members)):
             variance = 0.0
