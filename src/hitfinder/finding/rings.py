@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numba
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from hitfinder.geometry.geometry import Geometry
 
 MAX_RINGS = 4096
+
+RING_PX = 2.0
+"""Width of a ring near the beam axis, in pixels."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Rings:
         return float(profile @ self.n_pixels / self.n_pixels.sum())
 
     @staticmethod
-    def of(geometry: Geometry, width_px: float = 2.0) -> Rings:
+    def of(geometry: Geometry, width_px: float = RING_PX) -> Rings:
         """Sort the unmasked pixels of a geometry into rings.
 
         Parameters
@@ -58,8 +62,10 @@ class Rings:
         width_px : float
             Width of a ring near the beam axis, in pixels.
         """
+        if width_px == RING_PX and geometry in _sorted:
+            return _sorted[geometry]
         maps, q = geometry.pixels, geometry.pixels.q
-        mask = geometry.detector.full_mask | ~np.isfinite(q)
+        mask = _unused(geometry, q)
         if mask.all():
             empty = np.zeros(1)
             return Rings(
@@ -71,11 +77,7 @@ class Rings:
                 np.zeros((2, 1)),
                 empty,
             )
-        pixel = geometry.detector.panels[0].pixel_size_m
-        step = 2 * np.pi / geometry.wavelength_a * width_px * pixel / geometry.camera_length_m
-        q_max = float(np.max(q, where=~mask, initial=0))
-        step = max(step, q_max / (MAX_RINGS - 1))
-        n_rings = int(q_max / step) + 1
+        n_rings, step = _number_and_width(geometry, q, mask, width_px)
         position = np.nan_to_num(np.divide(q, np.float32(step), out=q), copy=False)
         index = np.where(mask, -1, np.minimum(position, n_rings - 1)).astype(np.int16)
         weight = maps.solid_angle
@@ -87,15 +89,51 @@ class Rings:
         n_pixels, weight_sum = np.zeros(n_rings, np.int64), np.zeros(n_rings)
         _describe(index, weight, n_pixels, weight_sum, *weight_range)
         weight_range[0] = np.minimum(weight_range[0], weight_range[1])
-        return Rings(
+        rings = Rings(
             index=index,
             position=position,
             weight=weight,
             n_pixels=n_pixels,
             weight_sum=weight_sum,
             weight_range=weight_range,
-            q=np.asarray((np.arange(n_rings) + 0.5) * step, np.float64),
+            q=_centres(n_rings, step),
         )
+        if width_px == RING_PX:
+            _sorted[geometry] = rings
+        return rings
+
+
+_sorted: weakref.WeakKeyDictionary[Geometry, Rings] = weakref.WeakKeyDictionary()
+"""Rings of the usual width of geometries in use: several finders of one have the same."""
+
+
+def ring_centres(geometry: Geometry) -> NDArray[np.float64]:
+    """Return `Rings.q` of a geometry without sorting its pixels."""
+    q = geometry.pixels.q
+    mask = _unused(geometry, q)
+    if mask.all():
+        return np.zeros(1)
+    return _centres(*_number_and_width(geometry, q, mask, RING_PX))
+
+
+def _unused(geometry: Geometry, q: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the pixels that are in no ring."""
+    return np.asarray(geometry.detector.full_mask | ~np.isfinite(q))
+
+
+def _number_and_width(
+    geometry: Geometry, q: NDArray[np.float32], mask: NDArray[np.bool_], width_px: float
+) -> tuple[int, float]:
+    """Return the number of rings, and their width in Å⁻¹."""
+    pixel = geometry.detector.panels[0].pixel_size_m
+    step = 2 * np.pi / geometry.wavelength_a * width_px * pixel / geometry.camera_length_m
+    q_max = float(np.max(q, where=~mask, initial=0))
+    step = max(step, q_max / (MAX_RINGS - 1))
+    return int(q_max / step) + 1, step
+
+
+def _centres(n_rings: int, step: float) -> NDArray[np.float64]:
+    return np.asarray((np.arange(n_rings) + 0.5) * step, np.float64)
 
 
 @numba.njit(cache=True, nogil=True)

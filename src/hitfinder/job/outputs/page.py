@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hitfinder.finding.rings import Rings
+from hitfinder.finding.rings import ring_centres
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.settings import OutputSettings
 from hitfinder.report.collect import Collector
@@ -39,6 +39,6 @@ class ReportOutput:
         image = found.totals.image.image
         if image is not None:
             image = view.unbin(image, binned, mask)
-        least, bin_q = found.about["hits_from"]["score"], Rings.of(geometry).q
+        least, bin_q = found.about["hits_from"]["score"], ring_centres(geometry)
         report = Report(found.about, collected, view, image, bin_q, least, best, misses)
         report.write(folder / REPORT)
