@@ -102,6 +102,8 @@ class Processes:
         modules : sequence of str
             What they import meanwhile.
         """
+        if is_worker():
+            return  # `run` says what is wrong.
         while len(self._workers) < min(n_workers, self.n_workers):
             if self._start(modules) is None:
                 return
