@@ -68,6 +68,15 @@ def test_numba_alone_would_refuse(tmp_path, read_only):
     assert "cannot cache function" in done.stderr
 
 
+def test_a_folder_is_writable_only_if_it_can_be_made(tmp_path):
+    assert compilecache._is_writable(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+    # Root may write to /proc, by its rights, but nothing can be made there.
+    assert not compilecache._is_writable("/proc/none/.cache/numba")
+    (tmp_path / "file").write_text("")
+    assert not compilecache._is_writable(str(tmp_path / "file" / "numba"))
+
+
 @pytest.mark.parametrize("danger", ["link", "open"])
 def test_a_folder_others_can_write_to_is_not_used(tmp_path, monkeypatch, danger):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

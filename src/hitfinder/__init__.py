@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from hitfinder.simulation.simulation import simulate as simulate
     from hitfinder.simulation.simulator import Simulator as Simulator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 PUBLIC = {
     "Comparison": "hitfinder.metrics.comparison",

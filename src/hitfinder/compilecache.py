@@ -30,12 +30,14 @@ def ensure() -> None:
 
 
 def _is_writable(folder: str) -> bool:
-    """Whether files can be made in a folder, or it could be made."""
-    while not os.path.isdir(folder):
-        above = os.path.dirname(folder)
-        if os.path.lexists(folder) or above == folder:
-            return False
-        folder = above
+    """Whether files can be made in a folder; it is made if it is not there, as Numba would.
+
+    Rights alone do not tell: of some file systems, /proc among them, they promise too much.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return False
     return os.access(folder, os.W_OK | os.X_OK)
 
 
