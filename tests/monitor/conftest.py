@@ -49,6 +49,31 @@ def finished(tmp_path_factory) -> Path:
     return place / "run"
 
 
+def stop_after(n_chunks):
+    """Progress that interrupts a run when so many chunks are done."""
+
+    @contextlib.contextmanager
+    def show(what, total):
+        told = []
+
+        def advance(n, note=""):
+            told.append(n)
+            if len(told) > n_chunks:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return show
+
+
+@pytest.fixture
+def stopped(finished, tmp_path):
+    """Folder of a run that was interrupted after three chunks of eight frames."""
+    master = finished.parent / "frames" / "run_master.h5"
+    hf.run(master, tmp_path / "run", workers=1, hot_pixel_frames=0, show=stop_after(3))
+    return tmp_path / "run"
+
+
 @dataclasses.dataclass(frozen=True)
 class Served:
     """A server and ways to ask it."""

@@ -13,31 +13,6 @@ from hitfinder.locks import Lock, is_locked
 from hitfinder.monitor.watched import WatchedRun
 
 
-def stop_after(n_chunks):
-    """Progress that interrupts a run when so many chunks are done."""
-
-    @contextlib.contextmanager
-    def show(what, total):
-        told = []
-
-        def advance(n, note=""):
-            told.append(n)
-            if len(told) > n_chunks:
-                raise KeyboardInterrupt
-
-        yield advance
-
-    return show
-
-
-@pytest.fixture
-def stopped(finished, tmp_path):
-    """Folder of a run that was interrupted after three chunks of eight frames."""
-    master = finished.parent / "frames" / "run_master.h5"
-    hf.run(master, tmp_path / "run", workers=1, hot_pixel_frames=0, show=stop_after(3))
-    return tmp_path / "run"
-
-
 def test_a_run_at_work_is_shown_as_far_as_it_is(stopped, finished, serve):
     (stopped / "run.json").unlink()
     lock = Lock(stopped / ".parts" / "lock", "run")

@@ -44,7 +44,7 @@ def test_the_next_series_takes_the_place_of_the_one_before(finished, tmp_path):
     assert not shown.refresh()
     second = copy_tables(finished, tmp_path / "series_000002", 2000)
     assert shown.refresh()
-    assert shown.number == 2
+    assert (shown.number, shown.name) == (2, "series_000002")
     assert shown.version != before
     assert shown.answers.about()["folder"] == str(second)
     assert shown.notes.all() == []
@@ -70,4 +70,5 @@ def test_a_run_that_has_not_begun_is_waited_for(finished, serve, tmp_path):
 
 def test_a_job_that_has_just_begun_is_waited_for(tmp_path):
     (tmp_path / ".parts").mkdir()
-    assert ShownRun(tmp_path).state == "waiting"
+    shown = ShownRun(tmp_path)
+    assert (shown.state, shown.name) == ("waiting", "")

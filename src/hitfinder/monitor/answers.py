@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -21,16 +20,17 @@ from hitfinder.monitor.prediction import predicted
 from hitfinder.monitor.prometheus import RunMetrics
 from hitfinder.monitor.run_frames import RunFrames
 from hitfinder.monitor.summary import plain, summarise
+from hitfinder.monitor.walk import goal_frame
 from hitfinder.monitor.watched import WatchedRun
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.verdict import Evidence, Verdict, judge
 from hitfinder.results.binned import bin_size, binned_shape
 
-GOALS = ("next-hit", "previous-hit", "best", "better", "worse", "random", "random-hit", "latest")
-"""Where the page can go from a frame; ``better`` and ``worse`` by score."""
-
 WHOLE = {"sum": "image", "maximum": "maximum"}
 """Pictures of all frames, and where they are in the totals of a run."""
+
+KEPT_SUMMARIES = 4
+"""Of late, by different thresholds."""
 
 LIVE_TOLD = (
     *("state", "ledger", "rates", "delays_s", "static_pixels"),
@@ -56,7 +56,8 @@ class Answers:
 
     def __init__(self, watched: WatchedRun) -> None:
         self.watched = watched
-        self._opening = threading.Lock()
+        self._opening, self._summarising = threading.Lock(), threading.Lock()
+        self._summaries: dict[tuple[int, Decision], dict[str, Any]] = {}
         self._frames: tuple[object, RunFrames, Layout | None] | None = None
 
     def decision(self, threshold: float | None, min_peaks: int | None) -> Decision:
@@ -96,7 +97,16 @@ class Answers:
         )
 
     def summary(self, decision: Decision) -> dict[str, Any]:
-        """Return what is counted over all frames."""
+        """Return what is counted over all frames; the same is counted once for all readers."""
+        asked = self.watched.revision, decision
+        with self._summarising:
+            if asked not in self._summaries:
+                while len(self._summaries) >= KEPT_SUMMARIES:
+                    self._summaries.pop(next(iter(self._summaries)))
+                self._summaries[asked] = self._summed_up(decision)
+            return self._summaries[asked]
+
+    def _summed_up(self, decision: Decision) -> dict[str, Any]:
         watched = self.watched
         told = summarise(*watched.decided(decision), decision)
         indexed = watched.indexed()
@@ -246,38 +256,9 @@ class Answers:
         return pack(pixels)
 
     def go(self, goal: str, number: int, decision: Decision) -> int | None:
-        """Return the frame to go to from a frame; None if there is none.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such goal.
-        """
+        """Return the frame to go to from a frame, by `hitfinder.monitor.walk.goal_frame`."""
         table, decided = self.watched.decided(decision)
-        hit, ok = decided.hit, table.ok
-        hits, done = np.flatnonzero(hit), np.flatnonzero(ok)
-        score = np.where(ok, np.nan_to_num(table.rows["score"], nan=-np.inf), -np.inf)
-        ranked = done[np.argsort(-score[done], kind="stable")]
-        rank = int(np.flatnonzero(ranked == number)[0]) if number in ranked else -1
-        found: Any
-        if goal == "next-hit":
-            found = hits[hits > number][:1]
-        elif goal == "previous-hit":
-            found = hits[hits < number][-1:]
-        elif goal == "best":
-            found = ranked[:1]
-        elif goal == "better":
-            found = ranked[rank - 1 : rank] if rank > 0 else []
-        elif goal == "worse":
-            found = ranked[rank + 1 : rank + 2]
-        elif goal in ("random", "random-hit"):
-            among = hits if goal == "random-hit" else done
-            found = [random.choice(among)] if len(among) else []
-        elif goal == "latest":
-            found = done[-1:]
-        else:
-            raise ConfigError(f"unknown goal {goal!r}", hint=f"Use one of {', '.join(GOALS)}.")
-        return int(found[0]) if len(found) else None
+        return goal_frame(goal, number, table, decided.hit)
 
     def close(self) -> None:
         """Close the files of the frames."""

@@ -215,7 +215,7 @@ class MonitorApp:
             now = f"{self._boot}-{run}-{revision}-{notes}"
             if now != known:
                 told = {
-                    "run": run,
+                    "run": self.shown.name,
                     "revision": revision,
                     "notes": notes,
                     "boot": self._boot,

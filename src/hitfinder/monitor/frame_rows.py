@@ -134,11 +134,15 @@ class FrameRows:
         made.decided = DecidedFrames(made.rows["hit"], table["doubt"].to_numpy().astype(str))
         return made
 
-    def take(self, chunk: ChunkResult) -> None:
-        """Take in the results of some frames of a run that is being worked on."""
-        missing = int(chunk.frames[-1]) + 1 - len(self.rows) if len(chunk.frames) else 0
+    def make_room(self, n_frames: int) -> None:
+        """Have rows for so many frames, at least; those that are added are pending."""
+        missing = n_frames - len(self.rows)
         if missing > 0:
             self.rows = np.concatenate([self.rows, FrameRows.pending(missing).rows])
+
+    def take(self, chunk: ChunkResult) -> None:
+        """Take in the results of some frames of a run that is being worked on."""
+        self.make_room(int(chunk.frames[-1]) + 1 if len(chunk.frames) else 0)
         for name in COLUMNS:
             self.rows[name][chunk.frames] = chunk.rows[name]
         self._tell(chunk.frames, chunk.rows["status"], chunk.rows["geometry"])

@@ -91,6 +91,11 @@ class ShownRun:
         return self._run is None
 
     @property
+    def name(self) -> str:
+        """Of the folder of the run; empty before there is one."""
+        return "" if self._run is None else self._run[0].folder.resolve().name
+
+    @property
     def state(self) -> str:
         """That of the run, or ``waiting``."""
         return WAITING if self._run is None else self._run[0].state

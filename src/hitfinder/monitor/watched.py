@@ -162,7 +162,10 @@ class WatchedRun:
         assert self._store is not None
         table = None
         for chunk in self._store.fresh():
-            table = table or copy.deepcopy(self.table)
+            if table is None:
+                table = copy.deepcopy(self.table)
+                # Once, for all chunks: a reader may open a run of a hundred thousand frames.
+                table.make_room(self._store.reach)
             table.take(chunk)
         self.table = table or self.table
         return table is not None

@@ -67,6 +67,12 @@ class FollowedStore:
                 self._seen[path.name] = seen
                 yield chunk_of(loaded)
 
+    @property
+    def reach(self) -> int:
+        """How many frames there are at least: one more than the first of the last chunk."""
+        names = (path.stem.removeprefix("chunk-") for path in self.folder.glob("chunk-*.dat"))
+        return max((int(name) + 1 for name in names), default=0)
+
     def chunks(self) -> Iterator[ChunkResult]:
         """Yield the chunks that can be read now."""
         for path in sorted(self.folder.glob("chunk-*.dat")):

@@ -32,9 +32,10 @@ class Chart {
       width: this.width(), height: this.height, cursor: { y: false, drag: { x: true, y: false } },
       legend: { show: false }, ...made.options,
     };
+    const lines = { stroke: css("--line"), width: 1 };
     options.axes = made.options.axes.map((axis) => ({
-      stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1, size: 4 },
-      font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 18, gap: 3, ...axis,
+      stroke: css("--soft"), font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 18, gap: 3,
+      ...axis, grid: { ...lines, ...axis.grid }, ticks: { ...lines, size: 4, ...axis.grid },
     }));
     this.plot = new uPlot(options, made.data, this.room);
   }
@@ -76,7 +77,7 @@ function scores(open) {
       data: [told.frame, of(0), of(1)],
       options: {
         scales: { ...plainScales, y: { distr: 4, asinh: 1, range: (u, low, high) => [Math.min(0, low), 1.3 * Math.max(high, 2 * threshold)] } },
-        axes: [frames, { size: 46, values: (u, ticks) => ticks.map(power) }],
+        axes: [frames, { size: 46, values: (u, ticks) => ticks.map(power), grid: POWERS }],
         cursor: { drag: { x: true, y: false }, points: { show: false } },
         series: [{}, { paths: () => null, points: points(none, 4) }, { paths: () => null, points: points(good, 5) }],
         hooks: { draw: [(u) => line(u, "y", threshold)], ready: [(u) => clicked(u, told, open)] },
@@ -91,6 +92,9 @@ function power(tick) {
   if (!(tick >= 1) || Math.abs(tick / 10 ** exponent - 1) > 1e-6) return "";
   return exponent < 4 ? number(tick) : `10${String(exponent).replace(/[0-9]/g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])}`;
 }
+
+/** Lines of a grid at powers of ten alone. */
+const POWERS = { filter: (u, ticks) => ticks.map((tick) => (power(tick) ? tick : null)) };
 
 /** Draws a line across a chart at a value of its x or y scale. */
 function line(u, scale, value) {

@@ -111,7 +111,10 @@ async function showWhole() {
     const more = { sum: " · counts per pixel", maximum: " · the most counts of each pixel in any frame" }[kind];
     byId("about-frame").replaceChildren(element("b", {}, words), more);
     viewer.show(counts, { column: [], row: [], doubtful: [] }, words);
-  } catch (error) { complain(error.message); }
+  } catch (error) {
+    for (const kind of WHOLE) byId(kind).checked = false;
+    complain(error.message);
+  }
 }
 
 function showThreshold(told) {

@@ -3,6 +3,7 @@
 import { element, isNumber, number, tile } from "./words.js";
 
 const MANY = 0.1; // of the hits, as the verdict has it
+const QUIET_S = 10; // after which, and how exactly, it is said that nothing comes
 
 const BEAM = [
   { name: "photon energy", unit: "eV", key: "photon_energy", live: "energy", in_json: "ev", scale: 1 },
@@ -51,10 +52,19 @@ export function iceTile(profile) {
   return [tile(`+${number(100 * brightest.excess, 2)}`, `ice: rings above the background at ${where} Å`, { unit: "%", kind: "warn" })];
 }
 
-/** What a live run warns of, in its own words. */
+/** What a live run warns of, in its own words, and that nothing comes. */
 export function showWarnings({ live }) {
-  const words = [...(live.drift?.words ?? []), ...(live.drift?.against_set ?? [])];
+  const words = [...quiet(live), ...(live.drift?.words ?? []), ...(live.drift?.against_set ?? [])];
   const box = document.getElementById("warnings");
   box.hidden = !words.length;
   box.replaceChildren(...words.map((text) => element("li", {}, text)));
+}
+
+let last = { received: -1, at: 0 };
+
+function quiet({ ledger, state }) {
+  const now = Math.floor(Date.now() / 1000);
+  if (state !== "running" || ledger?.received !== last.received) last = { received: ledger?.received, at: now };
+  const seconds = now - last.at;
+  return seconds < QUIET_S ? [] : [`no frame has come for ${number(seconds - seconds % QUIET_S, 6)} s`];
 }
