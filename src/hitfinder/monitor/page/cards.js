@@ -2,11 +2,11 @@
 
 import { liveTiles, speedTile } from "./live.js";
 import { estimateTiles, iceTile, saturationTile } from "./warnings.js";
-import { NONE, element, isNumber, number, percent, tile } from "./words.js";
+import { NONE, counted, element, hundredfold, isNumber, number, percent, tile } from "./words.js";
 
 export function showNumbers(told, about) {
-  const rate = isNumber(told.rate) ? number(100 * told.rate, 3) : NONE;
-  const band = isNumber(told.rate_low) ? `68 %: ${number(100 * told.rate_low, 2)} – ${number(100 * told.rate_high, 2)} %` : "";
+  const rate = isNumber(told.rate) ? number(hundredfold(told.rate), 3) : NONE;
+  const band = isNumber(told.rate_low) ? `68 %: ${number(hundredfold(told.rate_low), 2)} – ${number(hundredfold(told.rate_high), 2)} %` : "";
   const big = tile(rate, "", { unit: "%", kind: "big" });
   big.querySelector("span").append("hit rate", element("br"), band, element("br"), `last ${number(told.recent_frames)} frames: ${percent(told.recent_rate)}`);
   const left = told.pending ? `, ${number(told.pending)} to come` : "";
@@ -37,7 +37,7 @@ export function showBest(told, now, open) {
   const items = told.best.map((best) => {
     const reach = isNumber(best.resolution_a) ? `, ${number(best.resolution_a, 2)} Å` : "";
     const button = element("button", { class: best.frame === now ? "now" : "", onclick: () => open(best.frame) },
-      `${number(best.frame)}`, element("small", {}, `score ${number(best.score)}, ${number(best.n_peaks)} peaks${reach}`));
+      `${number(best.frame)}`, element("small", {}, `score ${number(best.score)}, ${counted(best.n_peaks, "peak")}${reach}`));
     return element("li", {}, button);
   });
   document.getElementById("best").replaceChildren(...items);

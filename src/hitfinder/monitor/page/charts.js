@@ -24,7 +24,7 @@ class Chart {
     this.plot?.destroy();
     this.plot = null;
     this.figure.classList.toggle("empty", !made);
-    if (!made) { this.room.textContent = "nothing yet"; this.words.textContent = ""; return; }
+    if (!made) { this.room.textContent = this.told.state === "complete" ? "nothing to show" : "nothing yet"; this.words.textContent = ""; return; }
     this.room.textContent = "";
     this.words.textContent = made.words;
     this.figure.setAttribute("role", "group");
@@ -45,7 +45,7 @@ class Chart {
 }
 
 const frames = { label: "frame", size: 38, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? number(t) : "")) };
-const counted = { size: 46, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? number(t) : "")) };
+const wholes = { size: 46, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? number(t) : "")) };
 const plainScales = { x: { time: false } };
 const points = (colour, size) => ({ show: true, size, fill: colour, stroke: colour, width: 0 });
 
@@ -55,7 +55,7 @@ function hitRate({ history }) {
   const accent = css("--accent");
   const last = history.slow[history.slow.length - 1];
   return {
-    words: `each ${number(history.bin)} frames (thin), and over ${number(12 * history.bin)} (thick, 68 % band); ${percent(last)} at the end`,
+    words: `each ${history.bin === 1 ? "frame" : `${number(history.bin)} frames`} (thin), and over ${number(12 * history.bin)} (thick, 68 % band); ${percent(last)} at the end`,
     data: [history.frame, share(history.slow_low), share(history.slow_high), share(history.fast), share(history.slow)],
     options: {
       scales: { ...plainScales, y: { range: (u, low, high) => [0, Math.max(1, Math.min(100, high * 1.08))] } },
@@ -132,7 +132,7 @@ function bars(edges, stack, colours, axis, extra = {}) {
     data: [middle, ...stack],
     options: {
       scales: { x: { time: false, range: () => [edges[0], edges[edges.length - 1]] }, y: { range: (u, low, high) => [0, Math.max(1, high * 1.06)] } },
-      axes: [axis, counted],
+      axes: [axis, wholes],
       series: [{}, ...stack.map((_, k) => ({ paths: uPlot.paths.bars(room), fill: colours[k], stroke: colours[k], width: 0, points: { show: false } }))],
       ...extra,
     },

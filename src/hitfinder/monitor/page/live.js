@@ -1,6 +1,6 @@
 // What a live run says of itself: where its frames are, how late it is, what can be indexed.
 
-import { isNumber, number, percent, tile } from "./words.js";
+import { hundredfold, isNumber, number, percent, tile } from "./words.js";
 
 const LOST = ["passed_over", "not_received", "damaged", "failed"];
 
@@ -33,8 +33,8 @@ function delay({ delays_s: told }) {
 
 function indexRate({ index_rate: told }) {
   if (!told) return [];
-  const band = isNumber(told.rate_low) ? ` (68 %: ${number(100 * told.rate_low, 2)} – ${number(100 * told.rate_high, 2)} %)` : "";
+  const band = isNumber(told.rate_low) ? ` (68 %: ${number(hundredfold(told.rate_low), 2)} – ${number(hundredfold(told.rate_high), 2)} %)` : "";
   const skipped = told.skipped ? `, ${number(told.skipped)} skipped` : "";
   const words = `of ${number(told.searched)} hits indexed${band}${skipped}; of the last 100 ${percent(told.rate_of_last_100)}`;
-  return [tile(isNumber(told.rate) ? number(100 * told.rate, 3) : "–", words, { unit: "%" })];
+  return [tile(isNumber(told.rate) ? number(hundredfold(told.rate), 3) : "–", words, { unit: "%" })];
 }

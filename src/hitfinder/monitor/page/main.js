@@ -6,7 +6,7 @@ import { NoteBook } from "./notes.js";
 import { ask, askArray, listen } from "./server.js";
 import { Viewer } from "./viewer.js";
 import { showWarnings } from "./warnings.js";
-import { element, isNumber, number, percent } from "./words.js";
+import { counted, element, isNumber, number, percent } from "./words.js";
 
 const WHOLE = ["sum", "maximum"]; // pictures of all frames, by their boxes
 const byId = (id) => document.getElementById(id);
@@ -193,7 +193,7 @@ function describe(told) {
   if (isNumber(told.score)) rest.push(`score ${number(told.score)}`);
   if (told.doubt) rest.push(`in doubt: rests on one ${told.doubt.replace("-", " ").replace("one ", "")}`);
   const doubtful = told.peaks.doubtful.filter(Boolean).length;
-  rest.push(`${number(told.n_peaks)} peaks${doubtful ? `, ${number(doubtful)} doubtful (dotted)` : ""}`);
+  rest.push(`${counted(told.n_peaks, "peak")}${doubtful ? `, ${number(doubtful)} doubtful (dotted)` : ""}`);
   if (isNumber(told.resolution_a)) rest.push(`to ${number(told.resolution_a, 2)} Å`);
   if (isNumber(told.background_per_pixel)) rest.push(`background ${number(told.background_per_pixel, 2)}`);
   const indexed = told.crystals.filter((crystal) => crystal.indexed);

@@ -19,9 +19,15 @@ export function number(value, digits = 3) {
 
 function grouped(text) { return text.replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
 
+/** A share in percent; 0.2875 is 28.75 and not a little less, which would be rounded down. */
+export function hundredfold(share) { return Number((100 * share).toPrecision(12)); }
+
 export function percent(share, digits = 3) {
-  return isNumber(share) ? `${number(100 * share, digits)}\u00a0%` : NONE;
+  return isNumber(share) ? `${number(hundredfold(share), digits)}\u00a0%` : NONE;
 }
+
+/** Counts things: "1 peak", "2 peaks". */
+export function counted(n, thing) { return `${number(n)} ${thing}${n === 1 ? "" : "s"}`; }
 
 /** Makes an element with text or children; attributes by name. */
 export function element(tag, attributes = {}, ...children) {
