@@ -46,17 +46,20 @@ function wait(folder) {
   document.title = "waiting – hitfinder";
   byId("title").textContent = folder.split("/").pop();
   byId("subtitle").textContent = folder;
-  byId("waiting").hidden = false;
-  document.querySelector("main").hidden = true;
+  showRun(false);
   complain("");
+}
+
+function showRun(there) {
+  byId("waiting").hidden = there;
+  for (const part of ["main", "footer"]) document.querySelector(part).hidden = !there;
 }
 
 /** Reads what the run is; returns whether there is one. */
 async function readAbout() {
   const about = page.about = await ask("/api/about");
   if (about.waiting) { wait(about.folder); return false; }
-  byId("waiting").hidden = true;
-  document.querySelector("main").hidden = false;
+  showRun(true);
   const names = about.inputs.map((name) => name.split("/").pop());
   const more = about.n_inputs > 1 ? ` and ${about.n_inputs - 1} more` : "";
   const title = (names[0] ?? "run") + more;
