@@ -178,7 +178,7 @@ def live(
     )
     with _page(out, page):
         for run in runs:
-            tell(run)
+            tell(run, "interrupted: these are the frames that were done until then")
             code = max(code, exit_code(run))
     ctx.exit(code)
 

@@ -23,6 +23,10 @@ COMMANDS = {
         "hitfinder.cli.live:live",
         "Find hits and Bragg peaks in frames while they come from the detector.",
     ),
+    "finish": (
+        "hitfinder.cli.finish:finish",
+        "Write the results of a live run that was killed.",
+    ),
     "index": (
         "hitfinder.cli.index:index",
         "Orient the crystals of a run's hits; the unit cell is known.",

@@ -161,8 +161,11 @@ def _pipeline_options(networks: Iterable[str]) -> dict[str, str]:
     return options
 
 
-def tell(run: Run) -> None:
-    """Print how a run ended."""
+RESUMED = "interrupted: the same command with --resume completes the run"
+
+
+def tell(run: Run, incomplete: str = RESUMED) -> None:
+    """Print how a run ended; what is to be said if that was before its end."""
     from hitfinder.results.hits import FRAMES
 
     page = run.report if run.report.exists() else run.folder / FRAMES
@@ -173,7 +176,7 @@ def tell(run: Run) -> None:
     if run.verdict:
         click.echo(harmless(run.verdict))
     if not run.summary.complete:
-        click.echo("interrupted: the same command with --resume completes the run", err=True)
+        click.echo(incomplete, err=True)
     elif run.summary.unreadable:
         where = "the report, 'Problems'" if page == run.report else "their 'status'"
         click.echo(f"some frames could not be processed: see {where}", err=True)

@@ -133,9 +133,7 @@ class Pipeline:
             # Reading opens files, and workers need a source that is not open.
             with copy.deepcopy(self.source) as source:
                 places = learn_static(source, self.geometry, self.hot_pixel_frames)
-        self.store.save_array("static-places", places.table)
-        self.store.save_array("static-frames", np.array(places.n_looked))
-        self.store.save_array("static-mask", places.mask)
+        save_static(self.store, places)
         return places
 
     def run(self, executor: Executor, advance: Advance) -> Places:
@@ -231,6 +229,13 @@ class _Flow:
         whole, merged = self._split[chunk.home]
         merged.merge(result)
         return merged if len(merged.frames) == len(whole.frames) else None
+
+
+def save_static(store: Store, places: Places) -> None:
+    """Keep what was learnt to be static."""
+    store.save_array("static-places", places.table)
+    store.save_array("static-frames", np.array(places.n_looked))
+    store.save_array("static-mask", places.mask)
 
 
 def load_static(store: Store) -> Places | None:

@@ -29,7 +29,7 @@ from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import try_out
-from hitfinder.job.settings import JobSettings
+from hitfinder.job.settings import JobSettings, settings_of_run
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance, counting
 from hitfinder.results.chunk import OK, ChunkResult
@@ -145,15 +145,7 @@ def _check(run: Run, about: Mapping[str, Any]) -> None:
 
 def _settings(run: Run) -> JobSettings:
     """Return the settings of a run, its files as they are reached from here."""
-    tables: dict[str, Any] = {}
-    for name, value in run.settings.items():
-        *inner, last = name.split(".")
-        table = tables
-        for part in inner:
-            table = table.setdefault(part, {})
-        if value is not None:
-            table[last] = value
-    settings = config.build(JobSettings, tables, str(run.folder / RUN))
+    settings = settings_of_run(run.settings, str(run.folder / RUN))
     return dataclasses.replace(settings, geometry=run.geometry_settings())
 
 

@@ -214,7 +214,7 @@ class PreparedJob:
         before = self.store.counts.frames
         if before:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
-        self.store.save_about(self._beforehand(started))
+        self.store.save_about(self.beforehand(started))
         with workers:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
@@ -260,7 +260,7 @@ class PreparedJob:
         """
         geometry = self._masked(static)
         run = {
-            **self._beforehand(started),
+            **self.beforehand(started),
             "complete": complete,
             "geometry": self.geometry_told(geometry),
             "static": static.told(MOST_PLACES),
@@ -306,7 +306,7 @@ class PreparedJob:
         elif not interrupted:
             self.store.remove()
 
-    def _beforehand(self, started: datetime.datetime) -> dict[str, Any]:
+    def beforehand(self, started: datetime.datetime) -> dict[str, Any]:
         """Return what is known of the run before its frames are processed."""
         n_frames, none = (
             len(self.experiment.stored),

@@ -200,3 +200,29 @@ def job_settings(
     outermost = tables.pop("", {})
     nested = {t: config.override(getattr(settings, t), **given) for t, given in tables.items()}
     return config.override(settings, **outermost, **nested)
+
+
+def settings_of_run(flat: Mapping[str, Any], where: str) -> JobSettings:
+    """Return the settings that ``run.json`` lists.
+
+    Parameters
+    ----------
+    flat : mapping
+        Settings by dotted name.
+    where : str
+        The file, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If they are none.
+    """
+    tables: dict[str, Any] = {}
+    for name, value in flat.items():
+        *inner, last = name.split(".")
+        table = tables
+        for part in inner:
+            table = table.setdefault(part, {})
+        if value is not None:
+            table[last] = value
+    return config.build(JobSettings, tables, where)

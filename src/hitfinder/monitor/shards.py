@@ -32,7 +32,7 @@ class HitShards:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: set[Path] = set()
+        self._seen: dict[Path, tuple[int, int]] = {}
         self._places: dict[int, tuple[Path, int]] = {}
 
     def geometry(self) -> Geometry | None:
@@ -54,7 +54,8 @@ class HitShards:
         SourceError
             If the frame is none, or its file cannot be read.
         """
-        if number not in self._places:
+        # Small files are joined while the run goes on.
+        if number not in self._places or not self._places[number][0].exists():
             self._look()
         if number not in self._places:
             what = f"frame {number} is not kept: until a live run ends, only its hits are"
@@ -68,9 +69,12 @@ class HitShards:
 
     def _look(self) -> None:
         for path in sorted((self._folder / SHARDS).glob("hits-*.cxi")):
-            if path in self._seen:
-                continue
-            with contextlib.suppress(OSError, KeyError), h5py.File(path) as file:
-                frames = file[f"{RESULT}/frame"][()].tolist()
+            with contextlib.suppress(OSError, KeyError):
+                there = path.stat()
+                state = there.st_ino, there.st_mtime_ns
+                if self._seen.get(path) == state:
+                    continue
+                with h5py.File(path) as file:
+                    frames = file[f"{RESULT}/frame"][()].tolist()
                 self._places |= {frame: (path, row) for row, frame in enumerate(frames)}
-                self._seen.add(path)
+                self._seen[path] = state

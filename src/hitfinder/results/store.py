@@ -80,6 +80,7 @@ class Store:
         self._merged: set[str] = set()
         self._waiting: list[str] = []
         self._changing = threading.RLock()
+        self._stopping: threading.Event | None = None
         self._lock = Lock(self.folder / LOCK, "run")
         for folder in (self.folder, out_dir):
             atomic.clear_unfinished(folder)
@@ -195,10 +196,17 @@ class Store:
         for home in homes[1:]:
             (self.folder / f"{chunk_name(home)}.dat").unlink(missing_ok=True)
 
-    def as_it_is(self) -> Store:
-        """Return this as it is at the moment, to be read while chunks are added to this one."""
+    def as_it_is(self, stopping: threading.Event | None = None) -> Store:
+        """Return this as it is at the moment, to be read while chunks are added to this one.
+
+        Parameters
+        ----------
+        stopping : threading.Event, optional
+            Once it is set, reading the chunks ends with an InterruptedError.
+        """
         with self._changing:
             now = copy.copy(self)
+            now._stopping = stopping
             now.done, now.counts = dict(self.done), copy.copy(self.counts)
             now.totals = copy.deepcopy(self.totals)
             return now
@@ -257,6 +265,8 @@ class Store:
     def chunks(self) -> Iterator[ChunkResult]:
         """Read the finished chunks in frame order, one at a time, without their totals."""
         for home in sorted(self.done):
+            if self._stopping is not None and self._stopping.is_set():
+                raise InterruptedError("the results are not needed any more")
             loaded = self._load(chunk_name(home))
             if loaded is None:
                 where = str(self.folder / f"{chunk_name(home)}.dat")

@@ -197,7 +197,7 @@ def test_a_header_that_does_not_tell_enough_is_said(master, tmp_path):
 def test_nothing_that_comes_is_said(tmp_path):
     sender = StreamSender("tcp://127.0.0.1:*")
     with pytest.raises(HitfinderError, match=r"nothing came for 0.3 s; so far: .*no message"):
-        list(live(sender.address, tmp_path / "out", timeout_s=0.3))
+        list(live(sender.address, tmp_path / "out", timeout_s=0.3, **OPTIONS))
     sender.close(linger_ms=0)
     assert not (tmp_path / "out").exists()
 

@@ -22,6 +22,7 @@ from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.images import PackedImage
+from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.warm import warm_up
 from hitfinder.job.live.work import LiveChunk, LiveWork, masked
@@ -44,13 +45,13 @@ for dtype in (np.dtype("<u2"), np.dtype("<u4")):
     photons = np.array([0.005, 0.05, 0.3, 2.0, 20.0])
     frames = np.random.default_rng(1).poisson(photons[:, None, None], (5, *shape)).astype(dtype)
     frames[0, 9:290:30, 7:250:30] += 12
-    frames.setflags(write=False)
     try_out(ArraySource(frames), geometry, finder)
     learner = StaticLearner(geometry)
     for number, frame in enumerate(frames):
         learner.look(number, frame)
     learner.learn()
-    images = {n: PackedImage(shape, dtype, "", f.tobytes()) for n, f in enumerate(frames)}
+    pack = FramePacker(shape, dtype).pack
+    images = {n: PackedImage(shape, dtype, "bslz4", pack(f)) for n, f in enumerate(frames)}
     with LiveWork(ChunkWork(None, shape, dtype, geometry, finder), pathlib.Path("."),
                   "frames.h5").opened() as find:
         result = find(LiveChunk(0, 5, images, {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import re
 import threading
 import time
@@ -21,11 +22,13 @@ from hitfinder.io.simplon.messages import SeriesId, SeriesImage
 from hitfinder.io.simplon.receiver import Receiver
 from hitfinder.io.simplon.series import Series
 from hitfinder.io.source import FrameSource
-from hitfinder.job.live.kept import SeriesDescription
+from hitfinder.job.live.kept import SeriesDescription, described
+
+log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 0.5
 _MOST_WAITING = 64
-_TRIES = 3
+_TRIES = 6
 _DATA_FILE = re.compile(r"(.*)_data_\d+\.h5")
 
 
@@ -218,6 +221,7 @@ class FilesFeed:
         self._tries: dict[Path, int] = {}
         self._next = 0
         self._given = False
+        self._problem = ""
         self._description: SeriesDescription | None = None
         self.heard_s: float | None = time.monotonic()
         self._stopping = threading.Event()
@@ -242,7 +246,8 @@ class FilesFeed:
     @property
     def heard(self) -> str:
         """What came so far, in words."""
-        return f"{len(self._taken)} files with {self._next} frames"
+        last = f" (the last problem: {self._problem})" if self._problem else ""
+        return f"{len(self._taken)} files with {self._next} frames{last}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -254,23 +259,36 @@ class FilesFeed:
 
     def _watch(self) -> None:
         while not self._stopping.wait(0 if self._next == 0 and not self._states else _LOOK_AGAIN_S):
-            for file in self._files():
+            try:
+                files = self._files()
+            except OSError as error:
+                self._problem = f"{self._place}: {error.strerror}"
+                files = []
+            for file in files:
                 try:
-                    state = file.stat()
-                except OSError:
-                    continue
-                now = state.st_size, state.st_mtime_ns
-                grows = "master" in file.name.lower()
-                if not grows and (file in self._taken or self._states.get(file) != now):
-                    # It is still being written, or done.
-                    self._states[file] = now
-                    continue
-                self._states[file] = now
-                self._take(file)
+                    self._look_at(file)
+                except Exception as error:
+                    # One file must not end the reading of all others.
+                    log.debug("a file", exc_info=True)
+                    self._not_yet(file, f"{file}: {error}")
             quiet = time.monotonic() - (self.heard_s or 0)
             if self._end_after_s is not None and self._next and quiet > self._end_after_s:
                 self._series.end("no more files came")
                 return
+
+    def _look_at(self, file: Path) -> None:
+        """Take the frames of a file that are new, unless it is still being written."""
+        try:
+            state = file.stat()
+        except OSError:
+            return
+        now, before = (state.st_size, state.st_mtime_ns), self._states.get(file)
+        self._states[file] = now
+        if now != before:
+            self._tries.pop(file, None)
+        grows = file == self._place or "master" in file.name.lower()
+        if grows or (file not in self._taken and now == before):
+            self._take(file)
 
     def _files(self) -> list[Path]:
         if not self._place.is_dir():
@@ -292,9 +310,10 @@ class FilesFeed:
         begin = self._taken.get(file, 0)
         with _READING, open_source(str(file), reader=self._reader) as source:
             if not source.n_readable or source.shape == (0, 0):
-                self._not_yet(file, source)
+                found = source.problems
+                self._not_yet(file, str(found[0]) if found else f"{file}: there is no frame")
                 return
-            self._description = self._description or _described(source)
+            self._description = self._description or described(source)
             can = source.readable(np.arange(begin, len(source)))
         self._taken[file] = begin
         for index in range(begin, begin + (int(can.argmin()) if not can.all() else len(can))):
@@ -306,12 +325,12 @@ class FilesFeed:
             )
             self._taken[file] = index + 1
 
-    def _not_yet(self, file: Path, source: FrameSource) -> None:
+    def _not_yet(self, file: Path, why: str) -> None:
         """Note that a file cannot be read; after some tries it counts as a damaged frame."""
+        self._problem = why
         self._tries[file] = self._tries.get(file, 0) + 1
         if self._tries[file] == _TRIES and self._place.is_dir():
-            why = str(source.problems[0]) if source.problems else f"{file}: there is no frame"
-            self._taken[file] = 0
+            self._taken.setdefault(file, 0)
             self._offer(SeriesImage(_ID, self._next, damage=why))
 
     def _offer(self, image: SeriesImage) -> None:
@@ -321,18 +340,3 @@ class FilesFeed:
 
 
 _ID = SeriesId(0)
-
-
-def _described(source: FrameSource) -> SeriesDescription:
-    said, mask = source.metadata, source.mask_of(0)
-    return SeriesDescription(
-        source.shape,
-        source.dtype,
-        said.photon_energy_ev,
-        said.camera_length_m,
-        said.pixel_size_m,
-        said.saturation,
-        said.beam_center,
-        None if mask is None else mask.astype(np.uint32),
-        said.detector,
-    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
-from hitfinder.export.cxi import DATA
+from hitfinder.export.cxi import DATA, MASK
 from hitfinder.export.hits import RESULT
+from hitfinder.io.handles import POOL
 from hitfinder.io.nxmx import DATA_PATH
+from hitfinder.io.source import FrameSource
 from hitfinder.io.write import new_hdf5
 from hitfinder.job.live.work import SHARDS
 from hitfinder.units import HC_EV_ANGSTROM
@@ -81,23 +85,145 @@ def write_places(folder: Path, series: SeriesDescription, n_frames: int = 1) -> 
             **hdf5plugin.Bitshuffle(cname="lz4"),
         )
         _describe(file, series)
-        for shard in sorted((folder / SHARDS).glob("hits-*.cxi")):
+        for shard in shards(folder):
             _take_over(data, shard)
     return path
 
 
+def described(source: FrameSource) -> SeriesDescription:
+    """Say what a file tells of a series."""
+    said, mask = source.metadata, source.mask_of(0)
+    return SeriesDescription(
+        source.shape,
+        source.dtype,
+        said.photon_energy_ev,
+        said.camera_length_m,
+        said.pixel_size_m,
+        said.saturation,
+        said.beam_center,
+        None if mask is None else mask.astype(np.uint32),
+        said.detector,
+    )
+
+
+def shards(folder: Path) -> list[Path]:
+    """Return the files of the hits so far, in the order of their first frames."""
+    return sorted((folder / SHARDS).glob("hits-*.cxi"))
+
+
 def _take_over(data: h5py.Dataset, shard: Path) -> None:
-    """Copy the hits of a shard as they are packed."""
+    """Copy the hits of a shard as they are packed; what is beyond the frames was not settled."""
     with h5py.File(shard, "r") as file:
         hits = file[DATA]
         for row, number in enumerate(file[f"{RESULT}/frame"][()].tolist()):
-            packed = hits.id.read_direct_chunk((row, 0, 0))[1]
-            data.id.write_direct_chunk((number, 0, 0), packed)
+            if number < len(data):
+                packed = hits.id.read_direct_chunk((row, 0, 0))[1]
+                data.id.write_direct_chunk((number, 0, 0), packed)
 
 
 def remove_shards(folder: Path) -> None:
-    """Delete the shards, whose hits are in the file of the frames."""
-    shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    """Delete the shards, whose hits are in the file of the frames; all of them or none."""
+    done_with = folder / f".{SHARDS}"
+    shutil.rmtree(done_with, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / SHARDS).rename(done_with)
+    shutil.rmtree(done_with, ignore_errors=True)
+
+
+FULL_HITS, FULL_BYTES = 128, 1 << 28
+"""A shard of so many hits, or bytes, is not joined any more."""
+
+_JOINED = 32
+
+
+class Shards:
+    """The shards of a run that goes on, which are joined so that they stay few.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._full: set[Path] = set()
+
+    def join(self, is_settled: Callable[[int], bool]) -> None:
+        """Join shards that are not full, when there are many.
+
+        Parameters
+        ----------
+        is_settled : callable
+            Whether no worker writes the shard that begins with such a frame any more.
+        """
+        small: list[Path] = []
+        n_hits = 0
+        for path in shards(self._folder):
+            first = int(path.stem.removeprefix("hits-"))
+            if path in self._full or not is_settled(first):
+                continue
+            n = _n_hits(path)
+            if n >= FULL_HITS or path.stat().st_size >= FULL_BYTES:
+                self._full.add(path)
+                continue
+            small.append(path)
+            n_hits += n
+            if len(small) >= _JOINED or n_hits >= FULL_HITS:
+                join_shards(small)
+                small, n_hits = [], 0
+
+
+def join_shards(paths: Sequence[Path]) -> None:
+    """Put the hits of shards into the file of the first one, as they are packed.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The shards. If this is cut short, hits may be in two files, which are the same then.
+    """
+    with POOL.lock, replacing(paths[0]) as part:
+        shutil.copyfile(paths[0], part)
+        with h5py.File(part, "r+") as whole:
+            for path in paths[1:]:
+                with h5py.File(path, "r") as file:
+                    _append(whole, file)
+    for path in paths[1:]:
+        path.unlink()
+
+
+def _n_hits(path: Path) -> int:
+    with POOL.lock, h5py.File(path, "r") as file:
+        return len(file[DATA])
+
+
+def _append(whole: h5py.File, more: h5py.File) -> None:
+    """Append the hits of a shard: every dataset that can grow has a row for each."""
+    names: list[str] = []
+    whole.visit(names.append)
+    for name in names:
+        here, there = whole[name], more[name]
+        if (
+            not isinstance(here, h5py.Dataset)
+            or here.maxshape is None
+            or here.maxshape[:1] != (None,)
+        ):
+            continue
+        n, wide = len(here), here.shape[1:]
+        if name == DATA[1:]:
+            here.resize(n + len(there), axis=0)
+            for row in range(len(there)):
+                packed = there.id.read_direct_chunk((row, 0, 0))[1]
+                here.id.write_direct_chunk((n + row, 0, 0), packed)
+            continue
+        if wide:
+            here.resize((n + len(there), max(wide[0], there.shape[1])))
+            here[n:, : there.shape[1]] = there[()]
+        else:
+            here.resize((n + len(there),))
+            here[n:] = there[()]
+    # What was static by then is masked for all.
+    whole[MASK][...] = whole[MASK][()] | more[MASK][()]
 
 
 def _describe(file: h5py.File, series: SeriesDescription) -> None:

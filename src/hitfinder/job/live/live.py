@@ -15,6 +15,7 @@ from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.simplon.series import MOST_BYTES, Series
 from hitfinder.job.folder import check_name
 from hitfinder.job.live.feeds import Feed, FilesFeed, StreamFeed
+from hitfinder.job.live.finish import refuse_leftovers
 from hitfinder.job.live.handing import senders_at
 from hitfinder.job.live.series_run import SeriesRun
 from hitfinder.job.live.settings import LiveSettings
@@ -112,6 +113,8 @@ def live(
     lattice = None if cell is None else read_lattice(cell, space_group)
     wait_s = longest_wait_s if not feed.one_series else float("inf")
     folder, n_done = Path(out), 0
+    if stop_at_end or feed.one_series:
+        refuse_leftovers(folder, overwrite)
     with (
         terminate_as_interrupt(),
         senders_at(offer, publish) as senders,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,17 +17,15 @@ from hitfinder.io.simplon.images import DAMAGED, PackedFrame
 from hitfinder.io.simplon.series import Batch, Series
 from hitfinder.job.live.follower import Followers
 from hitfinder.job.live.settings import LiveSettings
-from hitfinder.job.live.status import RUNNING, LiveStatus
+from hitfinder.job.live.status import LiveStatus
 from hitfinder.job.live.work import LiveChunk, LiveWork, masked
+from hitfinder.job.pipeline import save_static
 from hitfinder.job.settings import JobSettings
 from hitfinder.results.chunk import FAILED, OK, ChunkResult
 from hitfinder.results.store import Store
 
 FRAMES_AT_ONCE = 8
 """Frames that a worker is given together, at most."""
-
-TABLES_EVERY_S, TABLES_SHARE = 5.0, 20
-"""The tables are written so often, or less often if that takes more than this part of the time."""
 
 FIRST_LESSON = 16
 """Frames after which it is first asked what is static; then when twice as many were looked at, or
@@ -61,12 +60,18 @@ class SearchedRun(Protocol):
     def work(self, geometry: Geometry) -> LiveWork:
         """Return the work of a worker."""
 
-    def write_tables(self, searching: Searching, n_workers: int, status: LiveStatus) -> None:
-        """Write the tables and ``run.json`` of what was found so far; let the status know."""
-
 
 class Searching:
-    """The flow of the frames through an executor, and what is learnt on the way."""
+    """The flow of the frames through an executor, and what is learnt on the way.
+
+    Attributes
+    ----------
+    learner : StaticLearner
+        Learns what is static.
+    settling : threading.Lock
+        Held while results are kept and counted: who holds it finds as many in the store as are
+        counted.
+    """
 
     def __init__(
         self, run: SearchedRun, status: LiveStatus, followers: Followers, geometry: Geometry
@@ -80,7 +85,7 @@ class Searching:
         self._is_over, self._has_learnt = False, False
         # Until workers have started, no frame is too old.
         self._ready_s = float("inf")
-        self._tables_at = time.monotonic() + TABLES_EVERY_S
+        self.settling = threading.Lock()
 
     def run(self, executor: Executor) -> None:
         """Process the frames until the series is over."""
@@ -90,7 +95,6 @@ class Searching:
             self._masked = masked(self._geometry, self.learner.places.mask)
             for outcome in executor.run(self._run.work(self._masked), self._tasks()):
                 self._settle(outcome)
-                self._write_tables(executor.n_workers)
 
     def _tasks(self) -> Iterator[LiveChunk | None]:
         series, live = self._run.series, self._run.live
@@ -135,7 +139,9 @@ class Searching:
         self._looks += 1
         if self._looks >= self._lesson:
             self._lesson += min(self._looks, self._run.settings.hot_pixel_frames)
-            self._has_learnt |= self.learner.learn()
+            if self.learner.learn():
+                self._has_learnt = True
+                save_static(self._run.store, self.learner.places)
             self._status.static_pixels = int(self.learner.places.mask.sum())
 
     def _settle(self, outcome: Done[LiveChunk, ChunkResult] | Lost[LiveChunk]) -> None:
@@ -145,6 +151,10 @@ class Searching:
             result = chunk.without_results(FAILED, f"the worker process died: {outcome.why}")
         else:
             result = outcome.result
+        with self.settling:
+            self._keep(chunk, result)
+
+    def _keep(self, chunk: LiveChunk, result: ChunkResult) -> None:
         self._run.store.add(chunk.first, result)
         now = time.monotonic()
         delays = {number: now - self._came.pop(number) for number in chunk.images}
@@ -159,11 +169,3 @@ class Searching:
         self._ready_s = min(self._ready_s, now)
         self._status.take(result, delays)
         self._followers.take(chunk, self._status.decided(result), self._masked)
-
-    def _write_tables(self, n_workers: int) -> None:
-        began = time.monotonic()
-        if began < self._tables_at or self._status.state != RUNNING:
-            return
-        self._run.write_tables(self, n_workers, self._status)
-        took = time.monotonic() - began
-        self._tables_at = time.monotonic() + max(TABLES_EVERY_S, TABLES_SHARE * took)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ from hitfinder.job.live.kept import (
 from hitfinder.job.live.searching import Searching
 from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.live.status import FINISHED, INTERRUPTED, LIVE_FILES, WRITING, LiveStatus
+from hitfinder.job.live.upkeep import Upkeep
 from hitfinder.job.live.work import SHARDS, ChunkFrames, LiveWork
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
@@ -109,6 +111,8 @@ class SeriesRun:
         try:
             self._job = self._begin(store, outputs)
             self._followers = Followers(self._following())
+            # With it `hitfinder finish` can write what was found if this is killed.
+            store.save_about(self._job.beforehand(self._started) | {"live": self._source_told()})
         except BaseException:
             store.remove()
             remove_shards(folder)
@@ -168,7 +172,14 @@ class SeriesRun:
         with self._job.store, status:
             interrupted = False
             try:
-                with self._followers:
+                with (
+                    self._followers,
+                    Upkeep(
+                        self._folder,
+                        self.store,
+                        lambda stopping: self._write_tables(searching, executor, status, stopping),
+                    ),
+                ):
                     searching.run(executor)
             except KeyboardInterrupt:
                 interrupted = True
@@ -178,6 +189,14 @@ class SeriesRun:
             self._finish(searching, executor.n_workers, interrupted, status)
             status.state = INTERRUPTED if interrupted else FINISHED
         return Run(self._folder)
+
+    def _source_told(self) -> dict[str, Any]:
+        """Return where the frames come from."""
+        return {
+            "source": self._source,
+            "protocol": self._feed.protocol,
+            "series": self._series.id.number,
+        }
 
     def _about(self) -> dict[str, Any]:
         """Return what ``live.json`` says that does not change."""
@@ -206,7 +225,7 @@ class SeriesRun:
         n_frames = max(self._series.n_numbered, 1)
         write_places(self._folder, self._description, n_frames)
         self._job = dataclasses.replace(self._job, experiment=self._experiment())
-        found = self.findings(searching, n_workers, complete=not interrupted)
+        found = self._findings(searching, n_workers, complete=not interrupted)
         status.learn(found.doubts, self.store.chunks())
         wrong = open_ends(found.about["live"]["ledger"])
         if wrong:
@@ -216,7 +235,7 @@ class SeriesRun:
         if self._job.store.folder.exists():
             self._job.store.remove()
 
-    def findings(self, searching: Searching, n_workers: int, *, complete: bool) -> Any:
+    def _findings(self, searching: Searching, n_workers: int, *, complete: bool) -> Any:
         """Put together what was found so far, and what ``run.json`` says of it."""
         seconds = time.perf_counter() - self._began
         done = self._series.ledger.processed
@@ -227,9 +246,7 @@ class SeriesRun:
             "workers": n_workers,
         }
         live = {
-            "source": self._source,
-            "protocol": self._feed.protocol,
-            "series": self._series.id.number,
+            **self._source_told(),
             "ended": self._series.ended,
             "ledger": self._series.told(),
             "messages": self._feed.messages(),
@@ -245,17 +262,25 @@ class SeriesRun:
         )
         return dataclasses.replace(found, n_frames=self._series.n_numbered)
 
-    def write_tables(self, searching: Searching, n_workers: int, status: LiveStatus) -> None:
+    def _write_tables(
+        self,
+        searching: Searching,
+        executor: Executor,
+        status: LiveStatus,
+        stopping: threading.Event,
+    ) -> None:
         """Write the tables and ``run.json`` of what was found so far; let the status know."""
-        found = self.findings(searching, n_workers, complete=False)
+        with searching.settling:
+            store, then = self.store.as_it_is(stopping), status.counts()
+        found = self._findings(searching, executor.n_workers, complete=False)
         # The frames have no file yet that has a place for each of them.
         shape, dtype = self._description.shape, self._description.dtype
         places = ChunkFrames(str(self._folder / FRAMES_FILE), {}, shape, dtype)
         experiment = dataclasses.replace(found.experiment, stored=places)
-        found = dataclasses.replace(found, experiment=experiment)
+        found = dataclasses.replace(found, experiment=experiment, store=store)
         tables = {TABLES: self._job.outputs[TABLES]}
         write_outputs(tables, found, self._folder, estimate=False)
-        status.learn(found.doubts, self.store.chunks())
+        status.learn(found.doubts, store.chunks(), then)
 
     @property
     def settings(self) -> JobSettings:

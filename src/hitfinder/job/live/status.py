@@ -104,7 +104,14 @@ class LiveStatus:
         with self._lock:
             return self._doubts.decided(result)
 
-    def learn(self, doubts: Doubts, chunks: Iterable[ChunkResult]) -> None:
+    def counts(self) -> dict[str, int]:
+        """Return what is counted at the moment."""
+        with self._lock:
+            return dict(self._counts)
+
+    def learn(
+        self, doubts: Doubts, chunks: Iterable[ChunkResult], then: Mapping[str, int] | None = None
+    ) -> None:
         """Decide on doubtful hits by what the run says of them so far.
 
         Parameters
@@ -113,13 +120,17 @@ class LiveStatus:
             What the run says.
         chunks : iterable of ChunkResult
             All results that were taken in.
+        then : mapping of str to int, optional
+            What was counted when that was all; nothing has come since if None.
         """
         counts = dict.fromkeys(_DECIDED, 0)
         for chunk in chunks:
             self._count(doubts.decided(chunk).rows, counts)
         with self._lock:
             self._doubts = doubts
-            self._counts |= counts
+            for name, n in counts.items():
+                since = 0 if then is None else self._counts[name] - then[name]
+                self._counts[name] = n + since
 
     @staticmethod
     def _count(rows: NDArray[np.void], counts: dict[str, int]) -> None:

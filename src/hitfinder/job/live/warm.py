@@ -19,6 +19,7 @@ from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.images import PackedImage
+from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.work import SHARDS, LiveChunk, LiveWork
 from hitfinder.job.pipeline import try_out
@@ -60,8 +61,9 @@ class WarmUp:
         with tempfile.TemporaryDirectory(prefix="hitfinder-") as name:
             (Path(name) / SHARDS).mkdir()
             search = ChunkWork(None, _SHAPE, dtype, small_geometry(), self.finder, self.estimate)
+            pack = FramePacker(_SHAPE, dtype).pack
             images = {
-                number: PackedImage(_SHAPE, dtype, "", frame.tobytes())
+                number: PackedImage(_SHAPE, dtype, "bslz4", pack(frame))
                 for number, frame in enumerate(made_up_frames(dtype))
             }
             with LiveWork(search, Path(name), "frames.h5").opened() as find:
@@ -129,6 +131,4 @@ def made_up_frames(dtype: np.dtype) -> np.ndarray:
     photons = np.repeat([0.003, 0.1, 3.0], 2)
     frames = rng.poisson(photons[:, None, None], (len(photons), *_SHAPE)).astype(dtype)
     frames[::2, 8:90:16, 8:120:16] += 40
-    # As what was unpacked is: there is compiled code of its own for it.
-    frames.setflags(write=False)
     return frames

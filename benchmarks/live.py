@@ -1,0 +1,353 @@
+"""What a live run costs beside `hitfinder run` on the same frames, and how soon it tells.
+
+Other programs may share the machine, so costs are processor time, of a longer job less that of a
+shorter one, `run` and `live` taking turns; rates follow from them. Parts: `cost` (processor time of
+a frame, by process, with one worker and with two), `pieces` (what receiving, unpacking and so on
+cost by themselves), `delay` (from the moment a frame is sent until ``live-frames.json`` has it),
+`memory` (of each process over many small frames), `first` (until the first frame has a result).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.memory import ArraySource
+from hitfinder.io.simplon.compose import COMPOSERS
+from hitfinder.io.simplon.intake import Intake
+from hitfinder.io.simplon.simulated import StreamSender, announcement
+from hitfinder.io.write import FramePacker, NexusWriter
+from report import results_header, write_json
+
+LARGE, SMALL = (2167, 2070), (96, 128)
+PHOTONS = 0.0022
+"""Photons a pixel of one shot: 10⁴ on an EIGER 4M (6 keV, 0.15 m, 10 µm of water)."""
+
+N_FRAMES = 20
+SHORT, LONG = 300, 600
+"""Frames of the jobs whose difference is taken: by the first, most that is static is learnt."""
+
+AHEAD = 200
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def frames_of(shape: tuple[int, int]) -> np.ndarray:
+    """Return single-shot frames, every fifth with Bragg peaks."""
+    rng = np.random.default_rng(7)
+    frames = rng.poisson(PHOTONS if shape == LARGE else 0.05, (N_FRAMES, *shape)).astype(np.uint16)
+    for frame in frames[::5]:
+        frame[rng.integers(2, shape[0], 30), rng.integers(2, shape[1], 30)] += 20
+    return frames
+
+
+class Detector:
+    """Sends packed frames over and over, as fast as it may."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self.frames, self.shape = frames, frames.shape[1:]
+        packer = FramePacker(self.shape, frames.dtype)
+        self.packed = [packer.pack(frame) for frame in frames]
+        self.sender = StreamSender("tcp://127.0.0.1:*")
+        self.sent_s: dict[int, float] = {}
+
+    def messages(self, n: int, series: int = 1) -> Iterator[list[bytes]]:
+        """Compose a series."""
+        composer = COMPOSERS["stream2"](0.001)
+        said = announcement(ArraySource(self.frames), n, 0.001)
+        place = {"photon_energy_ev": 6000.0, "camera_length_m": 0.15}
+        center = self.shape[1] / 2, self.shape[0] / 2
+        said = type(said)(**{**vars(said), **place, "beam_center": center})
+        yield composer.start(series, said, "all", "")
+        for number in range(n):
+            kind = number % len(self.frames)
+            yield composer.image(series, number, self.frames[kind], self.packed[kind])
+        yield composer.end(series)
+
+    def send(self, n: int, may_go: Callable[[int], bool], rate_hz: float | None) -> None:
+        """Send a series, a frame when it may go."""
+        due = 0.0
+        for number, parts in enumerate(self.messages(n), -1):
+            while not may_go(number):
+                time.sleep(0.02)
+            if rate_hz and number >= 0:
+                due = max(due, time.monotonic()) if number == 0 else due + 1 / rate_hz
+                time.sleep(max(0.0, due - time.monotonic()))
+            assert self.sender.send(parts, 300), "nobody takes the frames"
+            self.sent_s[number] = time.monotonic()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.sender.close(linger_ms=0)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time of a process, in s."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process, in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def whole(process: subprocess.Popen) -> float:
+    """Wait for a process; return the processor time of it and its children, in s."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"{process.args} ended with {process.returncode}"
+    return usage.ru_utime + usage.ru_stime
+
+
+def started(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start the command."""
+    command = [sys.executable, "-m", "hitfinder", *map(str, arguments)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment or os.environ)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a file of the status; nothing if it is not there yet."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_bytes())
+    return {}
+
+
+def run_live(
+    detector: Detector,
+    folder: Path,
+    n: int,
+    *options: object,
+    rate_hz: float | None = None,
+    before: Callable[[subprocess.Popen], object] = lambda process: None,
+    environment: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a series live; return processor time by process, memory and when frames were told."""
+    shutil.rmtree(folder, ignore_errors=True)
+    detector.sent_s.clear()
+    process = started(
+        *("live", detector.sender.address, "--out", folder, "--stop-at-end", "--max-delay", 900),
+        *("--memory", 4000, *options),
+        environment=environment,
+    )
+    before(process)
+    done = {"processed": 0}
+    sending = threading.Thread(
+        target=detector.send,
+        args=(n, lambda number: number < done["processed"] + AHEAD, rate_hz),
+    )
+    sending.start()
+    told_s: dict[int, float] = {}
+    memory: list[tuple[int, float, float]] = []
+    cpu: dict[str, float] = {}
+    while _is_alive(process.pid):
+        live = read(folder / "live.json")
+        done["processed"] = live.get("counts", {}).get("processed", 0)
+        now = time.monotonic()
+        for number in read(folder / "live-frames.json").get("number", []):
+            told_s.setdefault(number, now)
+        with contextlib.suppress(OSError, IndexError):
+            team = children(process.pid)
+            state = live.get("state", "running")
+            if state == "running":
+                cpu = {"main": cpu_s(process.pid), "workers": sum(map(cpu_s, team))}
+                workers = max(map(resident_mb, team), default=0.0)
+                memory.append((done["processed"], resident_mb(process.pid), workers))
+        if live.get("state", "running") != "running":
+            break
+        time.sleep(0.05)
+    sending.join()
+    total = whole(process)
+    live = read(folder / "live.json")
+    return {"total": total, **cpu, "memory": memory, "told_s": told_s, "live": live}
+
+
+def run_files(master: Path, folder: Path, n: int, workers: int) -> float:
+    """Run on files; return processor time, in s."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return whole(started("run", master, "--out", folder, "-j", workers, "--limit", n))
+
+
+def cost(folder: Path, turns: int) -> dict[str, Any]:
+    """Processor time of a frame, of `run` and `live` in turn."""
+    frames = frames_of(LARGE)
+    geometry = Geometry.flat(LARGE, 75e-6, camera_length_m=0.15, photon_energy_ev=6000.0)
+    master = folder / "frames_master.h5"
+    with NexusWriter(master, geometry, np.uint16) as writer:
+        for number in range(LONG):
+            writer.write(frames[number % N_FRAMES])
+    detector, found = Detector(frames), dict[str, Any]()
+    # What is compiled once is no part of the cost.
+    run_files(master, folder / "run", N_FRAMES, 1)
+    run_live(detector, folder / "live", N_FRAMES, "-j", 1)
+    for workers in (1, 2):
+        rows: dict[str, list[float]] = {"run": [], "live": [], "main": [], "workers": []}
+        for _ in range(turns):
+            files = [run_files(master, folder / "run", n, workers) for n in (SHORT, LONG)]
+            lives = [run_live(detector, folder / "live", n, "-j", workers) for n in (SHORT, LONG)]
+            rows["run"].append((files[1] - files[0]) / (LONG - SHORT))
+            for name, key in (("live", "total"), ("main", "main"), ("workers", "workers")):
+                rows[name].append((lives[1][key] - lives[0][key]) / (LONG - SHORT))
+            print(workers, rows, flush=True)
+        ms = {name: round(1e3 * float(np.median(values)), 2) for name, values in rows.items()}
+        found[f"{workers} workers" if workers > 1 else "1 worker"] = {
+            "ms_per_frame": ms,
+            "live_over_run": round(ms["live"] / ms["run"], 3),
+            "cores_for_1_khz": round(ms["live"], 1),
+            "most_hz_of_one_main_process": round(1e3 / ms["main"]),
+        }
+    detector.close()
+    return found
+
+
+def pieces(n: int = 40) -> dict[str, float]:
+    """Processor time of the steps of a frame by themselves, in ms."""
+    detector = Detector(frames_of(LARGE))
+    messages = list(detector.messages(n))[:-1]
+    intake, found = Intake("stream2"), dict[str, float]()
+    for parts in messages[:2]:
+        Intake("stream2").take(parts)
+
+    def timed(name: str, what: Callable[[], object]) -> None:
+        began = time.process_time()
+        what()
+        found[name] = round(1e3 * (time.process_time() - began) / n, 3)
+
+    timed("decode and sort a message", lambda: [intake.take(parts) for parts in messages])
+    series = intake.next_series()
+    assert series is not None
+    series.end("all is there")
+    images = []
+    while (batch := series.batch(8)) is not None:
+        images += [one.image for one in batch.images.values() if not isinstance(one.image, str)]
+    images[0].unpacked()  # compiles
+    timed("unpack", lambda: [image.unpacked() for image in images])
+    detector.close()
+    found["megabytes_per_frame"] = round(len(messages[1][0]) / 1e6, 3)
+    return found
+
+
+def delay(folder: Path, n: int, rate_hz: float) -> dict[str, Any]:
+    """Time from sending a frame until the status tells of it."""
+    detector = Detector(frames_of(LARGE))
+    out = run_live(detector, folder / "delay", n, "-j", 1, rate_hz=rate_hz)
+    waits = [told - detector.sent_s[k] for k, told in out["told_s"].items() if k >= n // 4]
+    detector.close()
+    middle, most = np.percentile(waits, [50, 99])
+    return {
+        "frames_per_second": rate_hz,
+        "frames": len(waits),
+        "median_s": round(float(middle), 2),
+        "p99_s": round(float(most), 2),
+        "of_the_result_itself": out["live"]["delays_s"],
+    }
+
+
+def memory(folder: Path, n: int) -> dict[str, Any]:
+    """Resident memory over many small frames."""
+    detector = Detector(frames_of(SMALL))
+    out = run_live(detector, folder / "memory", n, "-j", 1, "--finder", "likelihood")
+    rows = out["memory"]
+    at = [min(rows, key=lambda row: abs(row[0] - share * n)) for share in np.linspace(0.1, 1, 10)]
+    detector.close()
+    return {
+        "frames": out["live"]["ledger"]["processed"],
+        "at_frames": [row[0] for row in at],
+        "main_mb": [round(row[1]) for row in at],
+        "worker_mb": [round(row[2]) for row in at],
+    }
+
+
+def first(folder: Path) -> dict[str, Any]:
+    """Wall time until the first frame has a result: sent at once, and when workers are ready."""
+    detector, found = Detector(frames_of(LARGE)), dict[str, Any]()
+    for cold in (False, True):
+        with tempfile.TemporaryDirectory() as empty:
+            more = {"NUMBA_CACHE_DIR": empty} if cold else {}
+            for name, wait_s in (("sent at once", 0.0), ("when workers are ready", 3600.0)):
+                if cold and wait_s:
+                    continue
+                began = time.monotonic()
+                out = run_live(
+                    *(detector, folder / "first", 30, "-j", 1),
+                    before=lambda process, wait_s=wait_s: _until_idle(process, wait_s),
+                    environment={**os.environ, **more},
+                )
+                since = detector.sent_s[0] if wait_s else began
+                title = f"{name}, {'nothing compiled yet' if cold else 'compiled before'}"
+                found[title] = {
+                    "wall_s": round(min(out["told_s"].values()) - since, 1),
+                    "processor_s": round(out["total"], 1),
+                }
+                print(title, found[title], flush=True)
+    detector.close()
+    return found
+
+
+def _until_idle(process: subprocess.Popen, longest_s: float) -> None:
+    """Wait until the worker is there and nothing uses the processor any more."""
+    until, before = time.monotonic() + longest_s, -1.0
+    while time.monotonic() < until:
+        now = sum(map(cpu_s, [process.pid, *children(process.pid)]))
+        if children(process.pid) and now - before < 0.05:
+            return
+        before = now
+        time.sleep(1.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("cost", "pieces", "delay", "memory", "first")
+    parser.add_argument("--only", choices=parts, action="append", help="a part; others stay")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=100_000, help="small frames, for memory")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames in a second, for delays")
+    arguments = parser.parse_args()
+    result = Path(__file__).parent / "results" / "live.json"
+    found = json.loads(result.read_text()) if result.exists() else {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        measure: dict[str, Callable[[], dict[str, Any]]] = {
+            "cost": lambda: cost(folder, arguments.turns),
+            "pieces": pieces,
+            "delay": lambda: delay(folder, 200, arguments.rate),
+            "memory": lambda: memory(folder, arguments.frames),
+            "first": lambda: first(folder),
+        }
+        for part in arguments.only or parts:
+            found[part] = {
+                **results_header([]),
+                "load": os.getloadavg()[0],
+                "found": measure[part](),
+            }
+            print(json.dumps(found[part]["found"], indent=1), flush=True)
+            write_json("live.json", found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Live runs that are killed: what is on disk reads at any moment, and one command finishes it."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import hitfinder as hf
+from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.ledger import open_ends
+from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
+from hitfinder.io.write import NexusWriter
+from hitfinder.job.live import finish as module
+from hitfinder.job.live.finish import finish
+from hitfinder.job.live.live import live
+from hitfinder.results.following import FollowedStore
+
+SHAPE, N = (96, 100), 24
+N_SENT = 400
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory):
+    """Frames of which every other one has spots."""
+    rng = np.random.default_rng(3)
+    geometry = Geometry.flat(SHAPE, 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+    path = tmp_path_factory.mktemp("frames") / "run7_master.h5"
+    with NexusWriter(path, geometry, np.uint16) as writer:
+        for number in range(N):
+            frame = rng.poisson(0.05, SHAPE).astype(np.uint16)
+            if number % 2 == 0:
+                frame[rng.integers(5, 90, 8), rng.integers(5, 90, 8)] += 30
+            writer.write(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def killed(master, tmp_path_factory):
+    """The folder of a live run that got SIGKILL while frames came, as it was at that moment."""
+    out = tmp_path_factory.mktemp("killed") / "out"
+    sender = StreamSender("tcp://127.0.0.1:*")
+    detector = SimulatedDetector("stream2", 60, n_images=N_SENT)
+
+    def send():
+        with hf.open(master) as source:
+            send_stream(source, detector, sender, timeout_s=60)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    command = [sys.executable, "-m", "hitfinder", "live", sender.address, "--out", str(out)]
+    options = ["--stop-at-end", "--finder", "likelihood", "-j", "1", "--max-delay", "600"]
+    # The frames come again and again, so that all in them would be static.
+    (out.parent / "settings.toml").write_text("hot_pixel_frames = 0\n")
+    options += ["--config", str(out.parent / "settings.toml")]
+    process = subprocess.Popen(
+        [*command, *options],
+        env=os.environ,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 90
+    n_rows = 0
+    while n_rows < 100 or not (out / "run.json").exists():
+        assert time.monotonic() < until
+        time.sleep(random.uniform(0.01, 0.05))
+        n_rows = sum(len(chunk.frames) for chunk in FollowedStore(out).fresh())
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    sender.close(linger_ms=0)
+    return out
+
+
+@pytest.fixture
+def out(killed, tmp_path):
+    return shutil.copytree(killed, tmp_path / "out")
+
+
+def rows_on_disk(out):
+    return np.concatenate([chunk.frames for chunk in FollowedStore(out).fresh()])
+
+
+def test_what_is_on_disk_reads_and_no_row_is_there_twice(out):
+    rows = rows_on_disk(out)
+    assert len(np.unique(rows)) == len(rows) >= 100
+    table = pq.read_table(out / "frames.parquet")
+    assert len(pq.read_table(out / "peaks.parquet")) > 0
+    assert len(table) > 0
+    assert json.loads((out / "live.json").read_bytes())["state"] == "running"
+    assert open_ends(json.loads((out / "live.json").read_bytes())["ledger"]) == []
+    shards = sorted((out / "shards").glob("hits-*.cxi"))
+    numbers = []
+    for shard in shards:
+        with h5py.File(shard) as file:
+            numbers += file["/entry_1/result_1/frame"][()].tolist()
+            assert file["/entry_1/data_1/data"][()].any(axis=(1, 2)).all()
+    assert len(set(numbers)) == len(numbers) > 10
+
+
+def check_finished(run, rows, master):
+    assert not run.summary.complete
+    n = max(rows) + 1
+    statuses = run.frames["status"].to_pylist()
+    assert len(statuses) == n
+    assert [statuses[number] for number in rows] == ["ok"] * len(rows)
+    assert set(statuses) <= {"ok", "passed-over"}
+    hit = np.array(run.frames["hit"].to_pylist())
+    assert [bool(hit[number]) for number in rows] == [number % N % 2 == 0 for number in rows]
+    with hf.open(master) as source, h5py.File(run.folder / "hits.cxi") as hits:
+        numbers = hits["/entry_1/result_1/frame"][()]
+        assert numbers.tolist() == np.flatnonzero(hit).tolist()
+        for row, number in enumerate(numbers):
+            right = source[int(number) % N]
+            np.testing.assert_array_equal(hits["/entry_1/data_1/data"][row], right)
+    about = json.loads((run.folder / "run.json").read_bytes())
+    ledger = about["live"]["ledger"]
+    assert open_ends(ledger) == []
+    assert (ledger["expected"], ledger["processed"]) == (N_SENT, len(rows))
+    assert ledger["not_received"] == N_SENT - n
+    assert about["live"]["ended"] == "the program was killed"
+    live = json.loads((run.folder / "live.json").read_bytes())
+    assert (live["state"], live["ledger"]) == ("interrupted", ledger)
+    assert live["counts"]["hits"] == hit.sum()
+    assert not (run.folder / "shards").exists()
+    assert not (run.folder / ".parts").exists()
+    assert (run.folder / "report.html").exists()
+
+
+def test_one_command_writes_what_was_found(out, master):
+    rows = rows_on_disk(out).tolist()
+    done = subprocess.run(
+        [sys.executable, "-m", "hitfinder", "finish", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the run was killed" in done.stderr
+    check_finished(hf.open_run(out), rows, master)
+    # Once more does nothing.
+    before = (out / "run.json").read_bytes()
+    finish(out)
+    assert (out / "run.json").read_bytes() == before
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(4))
+def test_it_may_be_killed_itself_and_begun_again(out, master, monkeypatch, at):
+    rows = rows_on_disk(out).tolist()
+
+    def killed(*given, **named):
+        raise Killed
+
+    names = "write_places", "_tell", "remove_shards", "_ledger"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, names[at], killed)
+        with pytest.raises(Killed):
+            finish(out)
+    check_finished(finish(out), rows, master)
+
+
+@pytest.mark.slow
+def test_a_kill_at_the_end_of_tidying_leaves_the_results(out, master, monkeypatch):
+    rows = rows_on_disk(out).tolist()
+
+    def killed(store):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Store, "remove", killed)
+        with pytest.raises(Killed):
+            finish(out)
+    check_finished(finish(out), rows, master)
+
+
+@pytest.mark.slow
+def test_frames_that_were_in_hand_have_their_row(out):
+    rows = rows_on_disk(out)
+    chunks = sorted((out / ".parts").glob("chunk-*.dat"))
+    lost = chunks[len(chunks) // 2]
+    lost.unlink()
+    left = rows_on_disk(out)
+    run = finish(out)
+    statuses = run.frames["status"].to_pylist()
+    assert {statuses[number] for number in set(rows.tolist()) - set(left.tolist())} == {
+        "passed-over"
+    }
+    ledger = json.loads((out / "run.json").read_bytes())["live"]["ledger"]
+    assert open_ends(ledger) == []
+    assert ledger["passed_over"] >= len(rows) - len(left)
+
+
+def test_a_new_run_into_the_folder_says_what_to_do_before_it_waits(out):
+    with pytest.raises(HitfinderError, match="a run that did not end") as told:
+        list(live("tcp://127.0.0.1:9", out, stop_at_end=True))
+    assert "hitfinder finish" in str(told.value)
+
+
+def test_a_run_that_is_at_work_is_left_alone(out):
+    from hitfinder.results.store import Store
+
+    with Store(out), pytest.raises(OutputError, match="another run is writing here"):
+        finish(out)
+
+
+def test_what_is_no_live_run_is_said(tmp_path):
+    with pytest.raises(HitfinderError, match="holds no results"):
+        finish(tmp_path)
+    (tmp_path / ".parts").mkdir()
+    with pytest.raises(HitfinderError, match="none of `hitfinder live`"):
+        finish(tmp_path)
