@@ -256,9 +256,9 @@ def judged(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blanks", type=int, default=150, help="blank frames of each background")
-    parser.add_argument("--hits", type=int, default=90, help="frames with a crystal")
-    parser.add_argument("--seed", type=int, default=2027)
+    parser.add_argument("--blanks", type=int, default=120, help="blank frames of each background")
+    parser.add_argument("--hits", type=int, default=60, help="frames with a crystal")
+    parser.add_argument("--seed", type=int, default=41)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--shots", nargs="*", type=int, default=list(SHOTS))
     parser.add_argument("--keep", type=Path, help="folder for what the finder says of each frame")

@@ -33,9 +33,10 @@ _ASTRAY = 0.15
 """Crystals whose only bright spot is out there, for each of which it is nearer. Of weak simulated
 ones (benchmarks/rays.py) there are 3 for 26."""
 
-_MANY, _FLAT = 5, 1.5
-"""Things that a frame with a good crystal shows at least; and how many such crystals have the
-strongest out there for each that has it nearer, from which on spots do not tell where they are."""
+_MANY, _FLAT, _OF_GOOD = 5, 1.5, 0.5
+"""Things that a frame with a good crystal shows at least; how many of these have the strongest out
+there for each that has it nearer, from which on places of spots tell nothing; and that number of
+weak crystals, as a part of that of good ones."""
 
 _KINDS = ("bright", "faint", "spot")
 _USUAL, _USUAL_OF = {"bright": 0.05, "faint": 0.01, "spot": 0.002}, 10
@@ -285,9 +286,11 @@ class _Gathered:
         if kind == "spot":
             # What looks like a spot is a crystal's unless the crystals of the run are unlike it.
             out, near = self._good
-            astray = (out + _ASTRAY * _USUAL_OF) / (near + _USUAL_OF)
+            flatness = (out + _ASTRAY * _USUAL_OF) / (near + _USUAL_OF)
+            if flatness > _FLAT:
+                return _USUAL[kind] / (self.n_blank + _USUAL_OF)
+            astray = max(_OF_GOOD * flatness, _ASTRAY)
         n = max(outside - astray * inside, 0.0) / (1 - _OUTSIDE - astray * _OUTSIDE)
-        n = 0.0 if astray > _FLAT else n
         return float((n / _HAVE_NOTHING + _USUAL[kind]) / (self.n_blank + _USUAL_OF))
 
     @property
