@@ -185,3 +185,22 @@ def test_an_estimate_contradicts_what_it_is_far_from():
     assert contradictions(drifting, GEOMETRY, {}) == [
         "photon energy or camera length drifts in the run"
     ]
+
+
+def test_what_a_live_run_has_seen_counts():
+    drift = {"words": ["photon energy +60 eV"], "against_set": ["off"], "first_seen_at_frame": 7}
+    rate = {"searched": 40, "indexed": 30, "by_chance": 1, "skipped": 60}
+    live = {"live": {"drift": drift, "index_rate": rate}}
+    at_work = RUN | {"estimated_geometry": None} | live
+    found = HitEvidence().evidence(at_work)
+    assert found.geometry == ("off", "photon energy +60 eV")
+    assert found.index == IndexRate(40, 30, 1)
+    # At the end the estimate of the whole run says what speaks against the set values.
+    ended = at_work | {"estimated_geometry": ESTIMATE}
+    assert HitEvidence().evidence(ended).geometry == ("photon energy +60 eV",)
+    drift["words"] = []
+    (said,) = HitEvidence().evidence(ended).geometry
+    assert said == "photon energy or camera length had drifted at about frame 7, and came back"
+    drift["first_seen_at_frame"], rate["searched"] = None, 0
+    found = HitEvidence().evidence(ended)
+    assert (found.geometry, found.index) == ((), None)

@@ -59,6 +59,18 @@ def hits(geometry, places, first):
     return chunk, ChunkResult(numbers, rows, peaks)
 
 
+def test_what_comes_while_all_indexers_are_busy_is_skipped(geometry):
+    """None of them has begun yet."""
+    pool = IndexPool(geometry, read_lattice("68,68,108", "P 43 21 2"), 2)
+    places = np.random.default_rng(2).uniform(-500, 500, (30, 5, 2))
+    pool.take(*hits(geometry, [*places, places[0, :2]], 0), geometry)
+    told = pool.told()["index_rate"]
+    assert (told["hits"], told["waiting"]) == (31, 2 * WAITING_PER_WORKER)
+    # Two peaks tell no orientation, which needs no indexer.
+    assert (told["skipped"], told["searched"], told["too_few_peaks"]) == (22, 1, 1)
+
+
+@pytest.mark.slow
 def test_what_can_be_indexed_is_told_and_what_comes_while_it_is_busy_skipped(geometry):
     lattice, rng = read_lattice("68,68,108", "P 43 21 2"), np.random.default_rng(1)
     crystals = [crystal_peaks(lattice, rng, 25) for _ in range(3)]

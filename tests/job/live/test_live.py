@@ -258,8 +258,9 @@ def test_sigterm_writes_what_was_found(master, tmp_path):
     assert "Traceback" not in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CRYSTFEL.exists(), reason="needs CrystFEL")
-def test_crystfel_indexes_what_a_live_run_hands_on(master, tmp_path):
+def test_crystfel_takes_what_a_live_run_hands_on(master, tmp_path):
     """From a simulated detector to the real indexamajig, whose peaks are those of the table."""
     out, stream = tmp_path / "out", tmp_path / "out.stream"
     thread, sender = send(master, SimulatedDetector("stream2", 500))
