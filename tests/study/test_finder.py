@@ -115,6 +115,37 @@ def test_pixels_without_a_reading_are_zero_to_the_networks(geometry, networks):
     assert (nothing.score, nothing.hit, len(nothing.peaks)) == (0, False, 0)
 
 
+def test_frames_are_binned_to_what_the_networks_have_learnt_from(geometry, networks):
+    # Three pixels to one, and rows and columns that fill no whole one.
+    shape = (38, 31)
+    mask = np.zeros(shape, bool)
+    mask[:2] = True
+    panel = Panel("p0", 0, 0, 31, 38, -15.0, -18.0, pixel_size_m=25e-6)
+    fine = Geometry(Detector("fine", shape, (panel,), mask), 0.01, 6000.0)
+    find = make_finder(fine, settings(networks))
+    rng = np.random.default_rng(1)
+    counts = np.zeros(shape, np.uint16)
+    counts[3:36, :30] = rng.poisson(0.12, (33, 30))
+    counts[2] = 9  # in the first row of bins, of which two thirds are masked
+    counts[-2:] = counts[:, -1] = 7
+    joined = np.zeros(SHAPE, np.uint16)
+    for row, column in np.ndindex(11, 10):
+        bin_ = counts[3 * row + 3 : 3 * row + 6, 3 * column : 3 * column + 3]
+        joined[row + 1, column] = bin_.sum()
+    found, expected = find(counts), make_finder(geometry, settings(networks))(joined)
+    assert found.score == pytest.approx(expected.score)
+    assert found.hit
+    assert found.photons == counts[2:].sum()
+    (place,), (coarse,) = (x.peaks[["fs", "ss"]].tolist() for x in (found, expected))
+    assert place == pytest.approx([3 * x for x in coarse], abs=1e-4)
+    np.testing.assert_allclose(found.peaks["resolution_a"], fine.resolution_a(*place), rtol=1e-5)
+    # A hole in a bin empties it.
+    hole = np.zeros(shape, bool)
+    hole[3:33:3, 1:30:3] = True
+    left = 0.1 * joined[11].sum() - 10
+    assert find(counts, hole).score == pytest.approx(left / np.log(10))
+
+
 def test_a_hit_can_be_asked_more_of(geometry, networks):
     find = make_finder(geometry, settings(networks, hit_threshold=1.0))
     assert find.least_score == 1

@@ -9,13 +9,14 @@ import click
 EPILOG = """\b
 Examples:
   hitfinder compile
-  NUMBA_CACHE_DIR=/opt/hitfinder/compiled hitfinder compile
+  NUMBA_CACHE_DIR=/scratch/me/compiled hitfinder compile
 
 \b
 Compiled code holds for one kind of processor, and for the versions of Python and
 Numba: compile on a machine like those that will run it. It is kept beside the
 package if that can be written to, else in your cache folder; NUMBA_CACHE_DIR
 names another folder, for this command and for all that are to find it there.
+Numba reads it only where it may write: compile as the user who will run.
 """
 
 

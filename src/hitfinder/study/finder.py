@@ -35,7 +35,7 @@ class StudyFinder:
 
     The score of a frame is log10 of its odds to hold peaks over the odds at the threshold of the
     binary network. Pixels without a reading are zero to the networks, as gaps are in the frames
-    that they learn from.
+    that they learn from. Frames of networks that were trained on binned ones are binned alike.
 
     Parameters
     ----------
@@ -78,7 +78,9 @@ class StudyFinder:
             predictors[name] = Predictor(load(path), device)
             if predictors[name].config.attribute != name:
                 raise ConfigError(f"this is no network for {name}", path)
-            predictors[name].check_shape(geometry.shape)
+        self._factor = _bin_factor(geometry.shape, predictors["peak"].trained.frame_shape)
+        for predictor in predictors.values():
+            predictor.check_shape([n // self._factor for n in geometry.shape])
         self._pipeline = StudyPipeline(
             predictors, geometry.camera_length_m, geometry.photon_energy_ev
         )
@@ -112,12 +114,15 @@ class StudyFinder:
         if mask is not None:
             unread |= mask
         counts = np.where(unread, 0, frame).astype(np.float32)
+        photons = int(counts.sum(dtype=np.float64))
+        # A pixel of a coarser detector has a reading if all its parts have one.
+        unread = np.logical_or.reduce(_by_bins(unread, self._factor), axis=(1, 3))
         if unread.all():
             return FrameResult(0.0, False, peak_table([], []))
+        counts = np.where(unread, 0, _by_bins(counts, self._factor).sum(axis=(1, 3)))
         least = 1 / (1 + 10 ** -(self.least_score + self._offset))
         probability, answers = self._pipeline.judge(counts[None], least)
         score = _log_odds(float(probability[0])) - self._offset
-        photons = int(counts.sum(dtype=np.float64))
         return self._result(score, photons, float(probability[0]), answers[0])
 
     def _result(
@@ -128,7 +133,7 @@ class StudyFinder:
                 score, False, peak_table([], []), photons, hit_probability=probability
             )
         order = np.argsort(-answer.peak_probability, kind="stable")
-        fs, ss = answer.peaks[order].T
+        fs, ss = self._factor * answer.peaks[order].T
         resolution = self.geometry.resolution_a(fs, ss)
         return FrameResult(
             score,
@@ -142,6 +147,19 @@ class StudyFinder:
             photon_energy_ev=answer.photon_energy_ev,
             camera_length_m=answer.camera_length_m,
         )
+
+
+def _bin_factor(shape: tuple[int, ...], learnt: tuple[int, ...]) -> int:
+    """Return by what frames are binned to have the shape that was learnt; 1 if nothing does it."""
+    factor = shape[0] // learnt[0]
+    return factor if factor and tuple(n // factor for n in shape) == learnt else 1
+
+
+def _by_bins(values: NDArray, factor: int) -> NDArray:
+    """Return the pixels of each bin on axes 1 and 3; those that fill no whole bin are left out."""
+    rows, columns = (n // factor for n in values.shape)
+    whole = values[: rows * factor, : columns * factor]
+    return whole.reshape(rows, factor, columns, factor)
 
 
 def _log_odds(probability: float) -> float:
