@@ -139,6 +139,27 @@ def test_another_cell_is_not_found(run, tmp_path, hitfinder):
     assert (out / "indexed.sol").read_text() == ""
 
 
+def test_a_cell_that_is_too_large_is_found_out(run, tmp_path, hitfinder):
+    out = tmp_path / "out"
+    shutil.copytree(run, out)
+    options = ("--space-group", GROUP, "--no-intensities", "-j", 1)
+    made = hitfinder("index", out, "--cell", "60.9,60.9,91.35", *options)
+    assert made.returncode == 0
+    assert "% smaller than the given one: 60.0" in made.stderr
+    assert "--refine-cell" in made.stderr
+    assert "The given cell does not fit." in (out / "report.html").read_text(encoding="utf-8")
+    few = json.loads((out / "indexed.json").read_text())["counts"]
+    made = hitfinder(
+        "index", out, "--cell", "60.9,60.9,91.35", "--refine-cell", "--overwrite", *options
+    )
+    assert made.returncode == 0
+    told = json.loads((out / "indexed.json").read_text())
+    assert told["counts"]["indexed"] >= 0.8 * told["counts"]["hits"] > few["indexed"]
+    cell = np.array(told["lattice"]["cell"].split(), float)
+    assert cell == pytest.approx([60, 60, 90, 90, 90, 90], rel=2e-3)
+    assert told["cell_fit"]["given"] == "60.9 60.9 91.35 90 90 90"
+
+
 @pytest.mark.slow
 def test_peaks_without_probabilities_are_indexed_too(frames, tmp_path, hitfinder):
     out = tmp_path / "out"

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from hitfinder.executors.contract import Lost
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, index_frames, turned_at_random
+from hitfinder.indexing.cellfit import fitted_cell
 from hitfinder.indexing.indexer import Indexer
 from hitfinder.indexing.kernels import fit, log_likelihood
 
@@ -240,3 +243,63 @@ def test_peaks_turned_at_random_keep_their_resolution():
     assert np.allclose(turned[:, 2], peaks.q[:, 2])
     assert np.array_equal(turned, turned_at_random(peaks))
     assert np.abs(turned - peaks.q).max() > 0.01
+
+
+def peaks(lattice, n_frames, n_peaks=14):
+    """Peaks of crystals of a lattice, some of them strays."""
+    rng = np.random.default_rng(7)
+    frames = []
+    for frame in range(n_frames):
+        q = diffracted(lattice, random_rotation(rng), rng, n_peaks)
+        q = np.concatenate([q, anywhere(rng, 3)])
+        p = np.concatenate([rng.uniform(0.6, 1, len(q) - 3), rng.uniform(0.05, 0.6, 3)])
+        frames.append(FramePeaks(frame, q, p))
+    return frames
+
+
+def fitted(lattice, frames):
+    return fitted_cell(lattice, frames, lambda tried: Indexer(tried, LONGEST, PIXEL))
+
+
+def edges(cell):
+    return np.array(dataclasses.astuple(cell)[:3])
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        (1.015, 1.015, 1.015),
+        pytest.param((0.985, 0.985, 0.985), marks=pytest.mark.slow),
+        (1, 1, 1.006),
+    ],
+)
+def test_a_cell_of_another_size_is_found_out(factors):
+    lattice = read_lattice(*LATTICES["tetragonal"])
+    given = dataclasses.replace(
+        lattice.cell, **dict(zip("abc", edges(lattice.cell) * factors, strict=True))
+    )
+    fit = fitted(dataclasses.replace(lattice, cell=given), peaks(lattice, 14))
+    assert fit.is_given_one_wrong
+    assert edges(fit.fitted) == pytest.approx(edges(lattice.cell), rel=1e-3)
+    assert fit.fitted.a == fit.fitted.b
+    assert dataclasses.astuple(fit.fitted)[3:] == (90, 90, 90)
+    assert fit.indexed_fitted >= max(fit.indexed_given, 0.8 * fit.frames)
+    assert fit.larger_by == pytest.approx(1 / np.prod(factors) ** (1 / 3) - 1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", ["monoclinic C", pytest.param("hexagonal", marks=pytest.mark.slow)]
+)
+def test_the_right_cell_is_left_alone(name):
+    lattice = read_lattice(*LATTICES[name])
+    fit = fitted(lattice, peaks(lattice, 8))
+    assert not fit.is_given_one_wrong
+    assert fit.fitted.disagreement(lattice.cell) < 2e-3
+
+
+def test_peaks_of_no_crystal_fit_no_cell():
+    lattice = read_lattice(*LATTICES["tetragonal"])
+    rng = np.random.default_rng(3)
+    stray = [FramePeaks(k, anywhere(rng, 12), np.full(12, 0.8)) for k in range(4)]
+    assert fitted(lattice, stray) is None
+    assert fitted(lattice, []) is None

@@ -94,6 +94,11 @@ Or have it integrate, from the orientations:
     help="Score from which a crystal counts as indexed.  [default: 22]",
 )
 @click.option(
+    "--refine-cell",
+    is_flag=True,
+    help="Index with the cell that the peaks fit best, if it is not the given one.",
+)
+@click.option(
     "--intensities/--no-intensities",
     default=True,
     show_default=True,
@@ -114,6 +119,7 @@ def index(
     bandwidth: float,
     crystals: int,
     least_score: float | None,
+    refine_cell: bool,
     intensities: bool,
     workers: int | None,
     cluster: str | None,
@@ -145,6 +151,7 @@ def index(
             crystals=crystals,
             least_score=least_score,
             intensities=intensities,
+            refine_cell=refine_cell,
             workers=workers,
             executor=executor,
             csv=csv,

@@ -30,11 +30,12 @@ from hitfinder.executors.contract import Executor
 from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.export import tables
 from hitfinder.export.solutions import write_solutions
-from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, IndexedFrame, index_frames
-from hitfinder.indexing.indexer import Indexer
+from hitfinder.indexing.batch import LEAST_SCORE, IndexedFrame, index_frames
+from hitfinder.indexing.cellfit import FittedCell
 from hitfinder.indexing.known.chance import Chance
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
+from hitfinder.job.index_cell import HitPeaks, fit_cell
 from hitfinder.job.index_pixels import PixelIndexed, Which, index_pixels
 from hitfinder.job.integrate import measure_reflections
 from hitfinder.job.judge_again import judge_again
@@ -74,6 +75,8 @@ class IndexedRun:
         by the stated share of frames without a crystal where pixels were searched.
     n_reflections : int
         Reflections measured; 0 where intensities are not wanted or the frames are gone.
+    cell_fit : FittedCell, optional
+        The cell that the peaks fit best, if they fit any near the given one.
     """
 
     folder: Path
@@ -83,6 +86,7 @@ class IndexedRun:
     n_crystals: int
     n_by_chance: float
     n_reflections: int = 0
+    cell_fit: FittedCell | None = None
 
     @property
     def table(self) -> pa.Table:
@@ -122,6 +126,7 @@ def index(
     executor: Executor | None = None,
     csv: bool = False,
     overwrite: bool = False,
+    refine_cell: bool = False,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
 ) -> IndexedRun:
     """Find the orientation of the crystal in every hit of a run, the unit cell being known.
@@ -164,6 +169,9 @@ def index(
         Write the table as CSV too.
     overwrite : bool
         Replace what was indexed before.
+    refine_cell : bool
+        Index with the cell that the peaks fit best, if it is another than the given one. Without,
+        that is only said.
     show : callable
         As `hitfinder.progress.counting`, which is the default.
 
@@ -203,26 +211,33 @@ def index(
     if (run.folder / INFO).exists() and not overwrite:
         hint = "Use --overwrite to replace it."
         raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+    fit = fit_cell(run, lattice, bandwidth)
+    if refine_cell and fit is not None and fit.is_given_one_wrong:
+        lattice = dataclasses.replace(lattice, cell=fit.fitted)
+        factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
     most = workers or available_cores()
     if factors is not None or pixels:
         # A process of its own reads the files even if it is one alone: if it dies, it is replaced.
         with contextlib.ExitStack() as stack:
             chosen = executor or stack.enter_context(Processes(most))
             done, solved = _by_pixels(
-                run, lattice, factors, frames, false_hits, bandwidth, chosen, csv, show
+                run, lattice, fit, factors, frames, false_hits, bandwidth, chosen, csv, show
             )
             if not intensities:
                 return done
             return _with_intensities(run, done, factors, solved, bandwidth, chosen, csv, show)
     hits = run.hits()
     least = LEAST_SCORE if least_score is None else least_score
-    indexer, peaks = _prepared(hits, lattice, bandwidth)
+    peaks = HitPeaks.of(hits)
+    indexer = peaks.indexer(lattice, bandwidth)
     found = []
     with contextlib.ExitStack() as stack:
         useful = max(1, min(most, len(hits) // FRAMES_PER_WORKER))
         chosen = executor or stack.enter_context(executor_for(useful))
         advance = stack.enter_context(show("indexing", len(hits)))
-        for one in index_frames(indexer, peaks, chosen, least_score=least, most_crystals=crystals):
+        for one in index_frames(
+            indexer, peaks.frames, chosen, least_score=least, most_crystals=crystals
+        ):
             found.append(one)
             advance(1)
     settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
@@ -233,7 +248,7 @@ def index(
                 solved.setdefault(frame.frame, []).append(crystal.axes)
     by_chance = sum(bool(frame.chance >= least) for frame in found)
     rows = _rows(hits, found, least)
-    done = _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+    done = _write(run.folder, lattice, fit, solved, rows, len(found), by_chance, settings, csv)
     if not intensities:
         return done
     with contextlib.ExitStack() as stack:
@@ -289,6 +304,7 @@ def _tell(folder: Path, told: Mapping[str, Any]) -> None:
 def _by_pixels(
     run: Run,
     lattice: Lattice,
+    fit: FittedCell | None,
     factors: StructureFactors | None,
     frames: Which,
     false_hits: float,
@@ -317,7 +333,7 @@ def _by_pixels(
         if one.false_share <= false_hits
     }
     by_chance = false_hits * len(found)
-    done = _write(run.folder, lattice, solved, rows, len(found), by_chance, settings, csv)
+    done = _write(run.folder, lattice, fit, solved, rows, len(found), by_chance, settings, csv)
     return done, solved
 
 
@@ -354,24 +370,10 @@ def _check(bandwidth: float, crystals: int, least: float | None, workers: int | 
         raise ValueError(f"workers must be at least 1, got {workers}")
 
 
-def _prepared(
-    hits: RunHits, lattice: Lattice, bandwidth: float
-) -> tuple[Indexer, list[FramePeaks]]:
-    """Return the indexer and the hits' peaks in reciprocal space."""
-    frames, longest, pixel = [], 0.0, 0.0
-    for number, geometry in enumerate(hits.geometries()):
-        fs, ss, probability = hits.peaks(number).T
-        q = geometry.scattering_vectors(fs, ss)
-        known = np.isfinite(q).all(axis=1) & q.any(axis=1)
-        frames.append(FramePeaks(int(hits.rows[number]), q[known], probability[known]))
-        longest = max(longest, float(np.linalg.norm(q[known], axis=1).max(initial=0)))
-        pixel = max(pixel, geometry.pixel_inv_a)
-    return Indexer(lattice, longest, pixel, bandwidth), frames
-
-
 def _write(
     folder: Path,
     lattice: Lattice,
+    fit: FittedCell | None,
     solved: Mapping[int, list[NDArray[np.float64]]],
     rows: Iterator[dict[str, Any]],
     n_searched: int,
@@ -411,10 +413,20 @@ def _write(
         "lattice": {"code": lattice.code, "cell": str(lattice.cell)},
         "settings": settings,
         "counts": counts,
+        "cell_fit": _fit_told(fit),
     }
     _tell(folder, told)
-    judge_again(folder, IndexRate(n_searched, len(solved), n_by_chance), lattice)
-    return IndexedRun(folder, lattice, n_searched, len(solved), n_crystals, n_by_chance)
+    judge_again(folder, IndexRate(n_searched, len(solved), n_by_chance), lattice, fit)
+    return IndexedRun(
+        folder, lattice, n_searched, len(solved), n_crystals, n_by_chance, cell_fit=fit
+    )
+
+
+def _fit_told(fit: FittedCell | None) -> dict[str, Any] | None:
+    """Return what ``indexed.json`` holds of the cell that the peaks fit."""
+    if fit is None:
+        return None
+    return dataclasses.asdict(fit) | {"given": str(fit.given), "fitted": str(fit.fitted)}
 
 
 def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hitfinder.atomic import replacing
 from hitfinder.crystal.lattice import Lattice
+from hitfinder.indexing.cellfit import FittedCell
 from hitfinder.report.intensities import intensities_part
 from hitfinder.report.summary import indexing_part, renewed, verdict_part
 from hitfinder.report.verdict import Evidence, IndexRate, judge
@@ -17,7 +18,9 @@ from hitfinder.results.run import REPORT, RUN
 log = logging.getLogger(__name__)
 
 
-def judge_again(folder: Path, rate: IndexRate, lattice: Lattice) -> None:
+def judge_again(
+    folder: Path, rate: IndexRate, lattice: Lattice, fit: FittedCell | None = None
+) -> None:
     """Write the verdict that follows from what indexing found.
 
     Parameters
@@ -29,6 +32,8 @@ def judge_again(folder: Path, rate: IndexRate, lattice: Lattice) -> None:
         What indexing found.
     lattice : Lattice
         Of the crystals.
+    fit : FittedCell, optional
+        The cell that the peaks fit best.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def judge_again(folder: Path, rate: IndexRate, lattice: Lattice) -> None:
     if not (folder / REPORT).exists():
         return
     # Intensities of an earlier indexing are gone; those of this one are told when measured.
-    parts = verdict_part(run["verdict"]), indexing_part(rate, lattice), intensities_part()
+    parts = verdict_part(run["verdict"]), indexing_part(rate, lattice, fit), intensities_part()
     page = (folder / REPORT).read_text(encoding="utf-8")
     with replacing(folder / REPORT) as part:
         part.write_text(renewed(page, *parts), encoding="utf-8")

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.lattice import Lattice
+from hitfinder.indexing.cellfit import FittedCell
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report.collect import Collector
 from hitfinder.report.evidence import compared
@@ -39,7 +41,9 @@ def verdict_part(told: Mapping[str, Any]) -> str:
     return marked("verdict", body)
 
 
-def indexing_part(rate: IndexRate | None = None, lattice: Lattice | None = None) -> str:
+def indexing_part(
+    rate: IndexRate | None = None, lattice: Lattice | None = None, fit: FittedCell | None = None
+) -> str:
     """Return what indexing found, as a part that `renewed` can replace; nothing without a rate."""
     if rate is None or lattice is None or not rate.searched:
         return marked("indexing", "")
@@ -50,15 +54,28 @@ def indexing_part(rate: IndexRate | None = None, lattice: Lattice | None = None)
         card(number(rate.indexed), f"indexed of {number(rate.searched)} searched frames", "good"),
         card(share, interval),
         card(number(rate.by_chance, 2), "would be indexed by chance"),
-        card(f"{lattice.system} {lattice.centring}", f"unit cell {_lengths(lattice)}"),
+        card(f"{lattice.system} {lattice.centring}", f"unit cell {_lengths(lattice.cell)}"),
     )
-    body = f'<h2>Indexing</h2><div class="cards">{"".join(cards)}</div>'
+    body = f'<h2>Indexing</h2><div class="cards">{"".join(cards)}</div>{_cell_told(fit)}'
     return marked("indexing", f'<section id="indexing">{body}</section>')
 
 
-def _lengths(lattice: Lattice) -> str:
+def _cell_told(fit: FittedCell | None) -> str:
+    """Say that the peaks fit another cell than the given one."""
+    if fit is None or not fit.is_given_one_wrong:
+        return ""
+    change = f"{100 * abs(fit.larger_by):.1f} % {'longer' if fit.larger_by > 0 else 'shorter'}"
+    return (
+        f"<p><strong>The given cell does not fit.</strong> Edges {change} than given fit the peaks "
+        f"best: {_lengths(fit.fitted)}. Of the {fit.frames} hits with the most peaks "
+        f"{fit.indexed_fitted} are indexed with them, {fit.indexed_given} with the given ones. A "
+        "photon energy or a camera length that is off by as much looks the same.</p>"
+    )
+
+
+def _lengths(cell: Cell) -> str:
     """Return the unit cell with its units."""
-    shown = [f"{length_or_angle:.6g}" for length_or_angle in dataclasses.astuple(lattice.cell)]
+    shown = [f"{length_or_angle:.6g}" for length_or_angle in dataclasses.astuple(cell)]
     return f"{' '.join(shown[:3])} Å, {' '.join(shown[3:])}°"
 
 
