@@ -22,7 +22,7 @@ PICTURE = re.compile(r"!\[[^\]]+\]\(images/([\w.-]+)\)")
 NOT_OURS = ("indexamajig",)
 """Programs of others, which need not be there."""
 
-WIDEST_PX, COLOURS = 900, 128
+WIDTHS_PX, COLOURS, MOST_BYTES = (900, 700, 500, 400), 128, 150_000
 
 
 def commands(page: Path) -> Iterator[str]:
@@ -57,10 +57,13 @@ def keep(source: Path, target: Path) -> None:
         photograph(source, target)
         source = target
     with Image.open(source) as image:
-        if image.width > WIDEST_PX:
-            height = round(image.height * WIDEST_PX / image.width)
-            image = image.convert("RGB").resize((WIDEST_PX, height), Image.Resampling.LANCZOS)
-        image.convert("RGB").quantize(COLOURS).save(target, optimize=True)
+        whole = image.convert("RGB")
+    for width in WIDTHS_PX:
+        size = (width, round(whole.height * width / whole.width))
+        shown = whole if width >= whole.width else whole.resize(size, Image.Resampling.LANCZOS)
+        shown.quantize(COLOURS).save(target, optimize=True)
+        if target.stat().st_size < MOST_BYTES:
+            break
 
 
 def photograph(page: Path, target: Path) -> None:
@@ -71,7 +74,7 @@ def photograph(page: Path, target: Path) -> None:
         browser = playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=["--no-sandbox"]
         )
-        view = browser.new_page(viewport={"width": WIDEST_PX, "height": 760})
+        view = browser.new_page(viewport={"width": WIDTHS_PX[0], "height": 760})
         view.goto(page.resolve().as_uri())
         view.screenshot(path=str(target))
         browser.close()

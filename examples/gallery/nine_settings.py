@@ -1,15 +1,11 @@
-"""A frame at each of the report's nine settings: python examples/nine_settings.py [picture].
+"""A frame at each of the report's nine settings.
 
-Rows: camera length 0.15, 0.25, 0.35 m; columns: 6, 7, 8 keV. Left the whole detector, binned
-16 x 16, right the neighbourhood of the brightest spot; circles are the true spots of 8 photons and
+Rows: camera length 0.15, 0.25, 0.35 m; columns: 6, 7, 8 keV. Left the whole detector, binned 16 ×
+16, right the neighbourhood of the brightest spot; circles are the true spots of 8 photons and
 more. The same crystal orientations are used in every frame of a column.
 """
 
 import sys
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +29,7 @@ def frame_at(preset, energy_ev, camera_length_m, seed=2):
     return Simulator.of(settings).frame(0)
 
 
-def draw(axes, frame, title):
+def show(axes, frame, title):
     whole, near = axes
     rows, columns = (n // BIN * BIN for n in frame.counts.shape)
     binned = frame.counts[:rows, :columns].reshape(rows // BIN, BIN, columns // BIN, BIN)
@@ -53,17 +49,19 @@ def draw(axes, frame, title):
         axis.set(xticks=[], yticks=[])
 
 
-def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else "nine_settings.png"
-    figure, axes = plt.subplots(3, 6, figsize=(11, 6), layout="constrained")
-    for row, length in enumerate((0.15, 0.25, 0.35)):
-        for column, energy in enumerate((6000, 7000, 8000)):
+def draw(small=False):
+    """Draw the figure; `small` draws one setting in place of nine."""
+    lengths, energies = ((0.15,), (6000,)) if small else ((0.15, 0.25, 0.35), (6000, 7000, 8000))
+    shape = len(lengths), 2 * len(energies)
+    size = (11, 6) if not small else (4, 2)
+    figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
+    for row, length in enumerate(lengths):
+        for column, energy in enumerate(energies):
             frame = frame_at("integrated", energy, length)
             pair = axes[row, 2 * column : 2 * column + 2]
-            draw(pair, frame, f"{energy / 1000:.0f} keV, {length} m")
-    figure.savefig(path, dpi=90)
-    print(f"written to {path}")
+            show(pair, frame, f"{energy / 1000:.0f} keV, {length} m")
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    draw().savefig(sys.argv[1] if len(sys.argv) > 1 else "nine_settings.png", dpi=90)

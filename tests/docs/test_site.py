@@ -1,6 +1,7 @@
 """The documentation as a site: it is whole, and fetches nothing from elsewhere."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import hitfinder as hf
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium")
 FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"((?:https?:)?//[^\"]+)\"")
 
 
@@ -21,19 +23,80 @@ def test_every_public_name_is_in_the_reference():
     }
 
 
-@pytest.mark.slow
-def test_the_site_is_built_and_fetches_nothing(tmp_path):
-    for module in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages, built."""
+    for module in ("mkdocs", "material", "mkdocstrings", "mkdocs_jupyter", "latex2mathml"):
         pytest.importorskip(module)
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.rglob("*.html"))
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_is_built_and_fetches_nothing(site):
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 20
     for page in pages:
-        assert FETCHED.findall(page.read_text()) == []
-    for style in tmp_path.rglob("*.css"):
+        text = page.read_text()
+        assert FETCHED.findall(text) == []
+        assert not re.search(r"import\(\s*['\"]https?:", text)
+    for style in site.rglob("*.css"):
         assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", style.read_text())
-    reference = (tmp_path / "reference" / "index.html").read_text()
+    reference = (site / "reference.html").read_text()
     for name in hf.PUBLIC:
         assert f"hf.{name}" in reference
+
+
+@pytest.mark.slow
+def test_the_site_is_searched_from_disk(site):
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto((site / "index.html").as_uri())
+        page.click("input.md-search__input")
+        page.keyboard.type("indexamajig")
+        found = page.wait_for_selector(".md-search-result__link", timeout=60_000)
+        page.goto(found.get_attribute("href"))
+        assert "indexamajig" in page.inner_text("article")
+        browser.close()
+
+
+LINK = re.compile(r"\]\(([^)#\s]+\.(?:md|ipynb))(?:#[^)]*)?\)")
+
+
+def linked_from(page):
+    """Pages that the text of a page links."""
+    if page.suffix != ".md":
+        return set()
+    found = LINK.findall(page.read_text(encoding="utf-8"))
+    return {(page.parent / target).resolve() for target in found if "://" not in target}
+
+
+def test_the_home_page_leads_anywhere_in_two_clicks():
+    """By the links in the text, without the menu, which a phone hides."""
+    docs = ROOT / "docs"
+    first = linked_from(docs / "index.md")
+    reached = first | set().union(*map(linked_from, first)) | {docs / "index.md"}
+    pages = {page.resolve() for page in [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]}
+    assert {str(page.relative_to(docs)) for page in pages - reached} == set()
+    assert all(page.exists() for page in reached)
+
+
+def test_every_page_is_in_the_menu():
+    docs = ROOT / "docs"
+    menu = (
+        (ROOT / "mkdocs.yml")
+        .read_text(encoding="utf-8")
+        .partition("nav:")[2]
+        .partition("theme:")[0]
+    )
+    listed = set(re.findall(r"- ([\w/.-]+\.(?:md|ipynb))", menu))
+    assert listed == {
+        str(page.relative_to(docs)) for page in [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]
+    }

@@ -1,7 +1,7 @@
 """The tutorials: every command in a bash block runs, one after the other, as it stands there."""
 
+import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,21 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-BASH = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
-MODULE = re.compile(r'^```python title="([\w.]+)"\n(.*?)^```', re.DOTALL | re.MULTILINE)
-NOT_OURS = ("indexamajig",)
-"""Programs of others, which need not be there."""
-
-LONG = ("crystfel", "finder", "plan", "report")
+LONG = ("crystfel", "finder", "live", "plan", "report")
 """Tutorials that take more than a few seconds."""
 
 
-def lines(page):
-    """Yield the commands of a page."""
-    for block in BASH.findall(page.read_text(encoding="utf-8")):
-        for line in block.replace("\\\n", " ").splitlines():
-            if line.strip() and not line.startswith(NOT_OURS):
-                yield line
+def load_pictures():
+    """Return the script that runs the tutorials and keeps their pictures."""
+    place = ROOT / "examples" / "tutorial_pictures.py"
+    spec = importlib.util.spec_from_file_location("tutorial_pictures", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PICTURES = load_pictures()
 
 
 @pytest.fixture
@@ -62,13 +61,20 @@ def test_a_tutorial_runs_as_it_is_written(page, shell):
         pytest.importorskip("torch")
     if shutil.which("bash") is None:
         pytest.skip("needs bash")
-    for name, text in MODULE.findall(page.read_text(encoding="utf-8")):
-        (shell.folder / name).write_text(text)
-    asked = list(lines(page))
+    PICTURES.write_modules(page, shell.folder)
+    asked = list(PICTURES.commands(page))
     assert asked
     for line in asked:
         done = shell(line)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert all(source.is_file() for source in PICTURES.sources(page, shell.folder).values())
+
+
+def test_pictures_of_the_tutorials_are_there_and_small():
+    folder = ROOT / "docs" / "tutorials" / "images"
+    shown = {name for page in TUTORIALS for name in PICTURES.PICTURE.findall(page.read_text())}
+    assert {path.name for path in folder.iterdir()} == shown
+    assert max(path.stat().st_size for path in folder.iterdir()) < PICTURES.MOST_BYTES
 
 
 def test_a_command_that_fails_is_seen(shell):
