@@ -164,8 +164,9 @@ class WatchedRun:
         for chunk in self._store.fresh():
             if table is None:
                 table = copy.deepcopy(self.table)
-                # Once, for all chunks: a reader may open a run of a hundred thousand frames.
-                table.make_room(self._store.reach)
+                if self.live is not None:
+                    # Once, for all chunks: a reader may join after a hundred thousand frames.
+                    table.make_room(self._store.reach)
             table.take(chunk)
         self.table = table or self.table
         return table is not None
