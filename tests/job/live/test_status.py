@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 
+from hitfinder.job.live.follower import Followers
 from hitfinder.job.live.status import LiveStatus
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
 from hitfinder.results.doubts import Doubts
@@ -24,7 +25,7 @@ def with_rays(first, n):
 def test_hits_are_those_of_the_second_look_so_far(tmp_path):
     ledger = {"received": 80, "processed": 80, "passed_over": 0, "waiting": 0}
     about = {"hits_from": {"score": 2.0, "false_hits": 0.01}}
-    status = LiveStatus(tmp_path, about, lambda: ledger, dict)
+    status = LiveStatus(tmp_path, about, lambda: ledger, dict, Followers())
     chunks = [with_rays(0, 40), with_rays(40, 40)]
     with status:
         status.take(chunks[0], dict.fromkeys(range(40), 0.1))
