@@ -214,3 +214,11 @@ def test_spots_all_over_the_detector_are_a_crystals_where_good_crystals_show_the
     _, rows = decide(lone_spots(40, rng, score=0.3), good, frames(400))
     assert rows["hit"][40:100].all()
     assert rows["hit"][:40].mean() > 0.95 if kept else rows["hit"][:40].mean() < 0.1
+
+
+def test_things_alone_all_over_the_detector_are_hits_where_good_crystals_show_them_there():
+    rng = np.random.default_rng(17)
+    good = lone(40, rng, number=6, score=20.0)
+    few = lone(10, rng, score=0.4, nearer=rng.uniform(0.35, 0.9, 10))
+    _, rows = decide(few, good, frames(100))
+    assert rows["hit"][:50].all()

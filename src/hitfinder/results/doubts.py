@@ -33,10 +33,16 @@ _ASTRAY = 0.15
 """Crystals whose only bright spot is out there, for each of which it is nearer. Of weak simulated
 ones (benchmarks/rays.py) there are 3 for 26."""
 
-_MANY, _FLAT, _OF_GOOD = 5, 1.5, 0.5
+_MANY, _FLAT, _OF_GOOD = 4, 1.8, 0.5
 """Things that a frame with a good crystal shows at least; how many of these have the strongest out
-there for each that has it nearer, from which on places of spots tell nothing; and that number of
-weak crystals, as a part of that of good ones."""
+there for each that has it nearer, from which on places tell nothing; and that number of weak
+crystals, as a part of that of good ones."""
+
+_AT_MOST = 1.5
+"""Rays, faint ones too, per one that is counted as bright, at most."""
+
+_USUAL_GOOD = 3
+"""Good crystals that are as if seen in any run, near to the beam."""
 
 _KINDS = ("bright", "faint", "spot")
 _USUAL, _USUAL_OF = {"bright": 0.05, "faint": 0.01, "spot": 0.002}, 10
@@ -282,16 +288,26 @@ class _Gathered:
         of those that are seen alone are rays follows from how many are on either side of a border.
         """
         outside, inside = self._lone[kind]
-        astray = _ASTRAY
-        if kind == "spot":
-            # What looks like a spot is a crystal's unless the crystals of the run are unlike it.
-            out, near = self._good
-            flatness = (out + _ASTRAY * _USUAL_OF) / (near + _USUAL_OF)
-            if flatness > _FLAT:
-                return _USUAL[kind] / (self.n_blank + _USUAL_OF)
-            astray = max(_OF_GOOD * flatness, _ASTRAY)
+        usual, flatness = _USUAL[kind] / (self.n_blank + _USUAL_OF), self._flatness()
+        if flatness > _FLAT:
+            return usual
+        # What looks like a spot is a crystal's unless the crystals of the run are unlike it.
+        astray = max(_OF_GOOD * flatness, _ASTRAY) if kind == "spot" else _ASTRAY
         n = max(outside - astray * inside, 0.0) / (1 - _OUTSIDE - astray * _OUTSIDE)
-        return float((n / _HAVE_NOTHING + _USUAL[kind]) / (self.n_blank + _USUAL_OF))
+        return float(n / _HAVE_NOTHING / (self.n_blank + _USUAL_OF)) + usual
+
+    def _flatness(self) -> float:
+        """Return good crystals whose strongest spot is far from the beam per one that has it near.
+
+        Frames of several rays are left out, as many as there would be if all that is alone far
+        from the beam were rays.
+        """
+        alone = self._lone["bright"] + self._lone["spot"]
+        rate = _AT_MOST * alone[0] / (1 - _OUTSIDE) / _HAVE_NOTHING / (self.n_blank + _USUAL_OF)
+        frames = (self.n_blank + alone.sum()) / special.pdtr(1, rate)
+        rays = frames * special.pdtrc(_MANY - 1, rate)
+        far, near = np.maximum(self._good - rays * np.array([1 - _OUTSIDE, _OUTSIDE]), 0.0)
+        return float((far + _ASTRAY * _USUAL_GOOD) / (near + _USUAL_GOOD))
 
     @property
     def scores(self) -> NDArray[np.float64]:
