@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -252,3 +253,58 @@ def test_a_run_tells_what_it_masked(small_geometry, water_like, tmp_path):
     assert sum(place["pixels"] for place in static["places"]) == static["pixels_masked"]
     assert run.summary.hits == 0
     assert 'id="static"' in run.report.read_text()
+
+
+def flickering(shape, share, rng, n=64):
+    """Blanks with forty single pixels that each fire in a share of the frames."""
+    frames = rng.poisson(0.05, (n, *shape)).astype(np.uint16)
+    at = rng.integers(0, shape, (40, 2))
+    for row, column in at:
+        frames[rng.random(n) < share, row, column] = rng.integers(20, 2000)
+    return frames
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_pixels_that_flicker_make_no_hits(small_geometry, tmp_path, share):
+    frames = flickering(small_geometry.shape, share, np.random.default_rng(3))
+    run = hf.run(
+        frames, tmp_path, geometry=small_geometry, workers=1, estimate=False, outputs=["lst"]
+    )
+    bare = hf.LikelihoodFinder(small_geometry)
+    assert sum(bare(frame).hit for frame in frames) > 40
+    assert run.summary.hits <= 1
+
+
+@pytest.mark.slow
+def test_a_pair_makes_no_hits_among_frames_of_one_crystal(small_geometry, water_like, tmp_path):
+    rng = np.random.default_rng(5)
+    frames, truth = grid_scan(water_like, rng, 28, 60, bright_spots(rng, 60))
+    lit = ~truth & (rng.random(88) < 0.75)
+    frames[lit, 207, 300] += rng.poisson(600, lit.sum()).astype(np.uint16)
+    frames[lit, 206, 300] += rng.poisson(280, lit.sum()).astype(np.uint16)
+    run = hf.run(
+        frames, tmp_path, geometry=small_geometry, workers=1, estimate=False, outputs=["lst"]
+    )
+    hit = run.frames["hit"].to_numpy()
+    assert hit[truth].all()
+    assert hit[~truth].sum() <= 1
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_light_around_a_beam_stop_makes_no_hits(small_geometry, water_like, share):
+    """It is as even as a powder ring is: the background follows it, and nothing is masked."""
+    rng = np.random.default_rng(13)
+    ss, fs = np.ogrid[: water_like.shape[0], : water_like.shape[1]]
+    at = np.hypot(ss + 0.5 - 210.5, fs + 0.5 - 180)
+    stop = at < 22
+    light = np.where(stop, 0, np.exp(-0.5 * ((at - 22) / 2) ** 2))
+    detector = small_geometry.detector.with_mask(stop)
+    geometry = dataclasses.replace(small_geometry, detector=detector)
+    on = rng.random(64) < share
+    mean = water_like * 0.02 + on[:, None, None] * light * 120 / light.sum()
+    frames = rng.poisson(mean).astype(np.uint16)
+    places = learn_static(open_source(frames), geometry)
+    assert not places.mask.any()
+    find = hf.LikelihoodFinder(geometry)
+    assert sum(find(frame).hit for frame in frames) <= 2
