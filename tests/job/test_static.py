@@ -276,21 +276,6 @@ def test_pixels_that_flicker_make_no_hits(small_geometry, tmp_path, share):
     assert run.summary.hits <= 1
 
 
-@pytest.mark.slow
-def test_a_pair_makes_no_hits_among_frames_of_one_crystal(small_geometry, water_like, tmp_path):
-    rng = np.random.default_rng(5)
-    frames, truth = grid_scan(water_like, rng, 28, 60, bright_spots(rng, 60))
-    lit = ~truth & (rng.random(88) < 0.75)
-    frames[lit, 207, 300] += rng.poisson(600, lit.sum()).astype(np.uint16)
-    frames[lit, 206, 300] += rng.poisson(280, lit.sum()).astype(np.uint16)
-    run = hf.run(
-        frames, tmp_path, geometry=small_geometry, workers=1, estimate=False, outputs=["lst"]
-    )
-    hit = run.frames["hit"].to_numpy()
-    assert hit[truth].all()
-    assert hit[~truth].sum() <= 1
-
-
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_light_around_a_beam_stop_makes_no_hits(small_geometry, water_like, share):
     """It is as even as a powder ring is: the background follows it, and nothing is masked."""
