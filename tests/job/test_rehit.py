@@ -142,6 +142,8 @@ def test_what_cannot_be_decided_again_is_refused(copied, tmp_path):
     change_run(copied, hits_from={"score": 2.0, "false_hits": 0.01})
     change_run(copied, fingerprint={"number of frames": 3})
     assert_refused(copied, "the run in this folder is another one")
+    change_run(copied, live={"source": "tcp://detector:9999"})
+    assert_refused(copied, "a live run cannot be decided again")
     (tmp_path / "empty").mkdir()
     assert_refused(tmp_path / "empty", "holds no results of a run")
 

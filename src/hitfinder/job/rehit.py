@@ -136,6 +136,9 @@ def _restore(out: Path) -> None:
 def _check(run: Run, about: Mapping[str, Any]) -> None:
     """Refuse runs that cannot be decided on again."""
     where = str(run.folder)
+    if "live" in about:
+        what = "a live run cannot be decided again: its frames are not kept, only those of its hits"
+        raise ConfigError(what, where, "Look at other thresholds with 'hitfinder monitor RUN'.")
     if not run.summary.complete or about.get("wanting") or (run.folder / PARTS).exists():
         raise ConfigError("the run is not complete", where, "Complete it with --resume first.")
     name = run.settings.get("finder.finder", "")
