@@ -143,7 +143,7 @@ def test_values_may_be_left_to_the_data_file(tmp_path):
 
 @pytest.mark.parametrize("value", ["/distance m", "distance", "0.15 m"])
 def test_location_is_a_path_alone(tmp_path, value):
-    with pytest.raises(ValueError, match="is not an HDF5 path"):
+    with pytest.raises(ValueError, match="neither an HDF5 path nor a key"):
         write_geom(
             tmp_path / "a", geom_lines(Geometry(two_panels(), 1, 1), data_path="/d", clen=value)
         )
