@@ -23,6 +23,12 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_worker_is_this_process():
     """Let runs work in the tests' process unless they ask for workers: one takes long to start.

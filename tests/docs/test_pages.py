@@ -49,7 +49,7 @@ def test_python_on_a_page_runs(page, small, make_tree, save_network):
     names = {"__name__": "__main__"}
     for line, title, code in blocks(page, "python"):
         if title:
-            # A module, which others on the page import: test_extend.py tries them.
+            # A file of its own, which another test runs.
             continue
         # Blank lines before it make errors name the line of the page.
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)

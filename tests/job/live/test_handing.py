@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from hitfinder.results.chunk import OK, ChunkResult, empty_rows
 CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
 LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
 SHAPE = (60, 80)
+ROOT = Path(__file__).parents[3]
 
 
 class Frame:
@@ -197,6 +199,29 @@ def test_subscribers_get_all_hits_and_a_slow_one_costs_nothing(geometry, context
         assert told["missed_by_some"] > 0
         slow.close(linger=0)
         until(lambda: publisher.n_subscribers == 1)
+
+
+def test_the_program_of_the_page_reads_the_hits_that_are_published(geometry):
+    page = (ROOT / "docs/live.md").read_text()
+    (code,) = re.findall(r'^```python title="watch_hits.py"\n(.*?)^```', page, re.M | re.S)
+    chunk, result = chunk_of(3)
+    with HitPublisher("tcp://127.0.0.1:*") as publisher:
+        out = HandingOn((publisher,), "file", None)
+        code = code.replace("tcp://beamline:5556", publisher.address)
+        reader = subprocess.Popen(
+            [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            until(lambda: publisher.n_subscribers == 1)
+            out.take(chunk, result, geometry)
+            printed = [reader.stdout.readline().split() for _ in range(3)]
+        finally:
+            reader.kill()
+            reader.communicate()
+    for frame, line in enumerate(printed):
+        lit = chunk.images[frame].counts > 0
+        n_lit = int(lit.sum()) - int(lit[10, 12])  # masked
+        assert line[1:] == [str(frame), "5.0", str(result.rows["n_peaks"][frame]), str(n_lit)]
 
 
 @pytest.mark.parametrize(
