@@ -1,5 +1,6 @@
 """Live runs that are killed: what is on disk reads at any moment, and one command finishes it."""
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zmq
 
 import hitfinder as hf
 from hitfinder.errors import HitfinderError, OutputError
@@ -27,7 +29,7 @@ from hitfinder.job.live.live import live
 from hitfinder.results.following import FollowedStore
 
 SHAPE, N = (96, 100), 24
-N_SENT = 400
+N_SENT = 3000
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def killed(master, tmp_path_factory):
     detector = SimulatedDetector("stream2", 60, n_images=N_SENT)
 
     def send():
-        with hf.open(master) as source:
+        with hf.open(master) as source, contextlib.suppress(zmq.ZMQError):  # closed below
             send_stream(source, detector, sender, timeout_s=60)
 
     thread = threading.Thread(target=send, daemon=True)
