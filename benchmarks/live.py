@@ -3,14 +3,17 @@
 Other programs may share the machine, so costs are processor time, of a longer job less that of a
 shorter one, `run` and `live` taking turns; rates follow from them. Parts: `cost` (processor time of
 a frame, by process, with one worker and with two), `pieces` (what receiving, unpacking and so on
-cost by themselves), `delay` (from the moment a frame is sent until ``live-frames.json`` has it),
-`memory` (of each process over many small frames), `first` (until the first frame has a result).
+cost by themselves), `delay` (from the moment a frame is sent until ``live-frames.json`` has it, and
+until a reader of the page, who asks as its scripts do, has a point for it in the chart), `memory`
+(of each process over many small frames), `first` (until the first frame has a result).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
+import http.client
 import json
 import os
 import shutil
@@ -38,10 +41,11 @@ PHOTONS = 0.0022
 """Photons a pixel of one shot: 10⁴ on an EIGER 4M (6 keV, 0.15 m, 10 µm of water)."""
 
 N_FRAMES = 20
-SHORT, LONG = 300, 600
+SHORT, LONG = 200, 450
 """Frames of the jobs whose difference is taken: by the first, most that is static is learnt."""
 
 AHEAD = 200
+HITFINDER = (sys.executable, "-m", "hitfinder")
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -126,7 +130,7 @@ def whole(process: subprocess.Popen) -> float:
 
 def started(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen:
     """Start the command."""
-    command = [sys.executable, "-m", "hitfinder", *map(str, arguments)]
+    command = [*HITFINDER, *map(str, arguments)]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment or os.environ)
 
@@ -185,6 +189,58 @@ def run_live(
     total = whole(process)
     live = read(folder / "live.json")
     return {"total": total, **cpu, "memory": memory, "told_s": told_s, "live": live}
+
+
+class PageReader:
+    """Reads the page of a folder as its scripts do: at each event, what is known of all frames.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which may come later.
+
+    Attributes
+    ----------
+    told_s : dict of int to float
+        When each frame was there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.told_s: dict[int, float] = {}
+        self._process = subprocess.Popen(
+            [*HITFINDER, "monitor", str(folder), "--wait", "--port", "0"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._host = self._process.stdout.readline().split("//")[1].split("/")[0]
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        events = http.client.HTTPConnection(self._host)
+        events.request("GET", "/api/events")
+        answers = http.client.HTTPConnection(self._host)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for line in events.getresponse():
+                if not line.startswith(b"data:") or json.loads(line[5:])["state"] == "waiting":
+                    continue
+                for path in ("about", "profile", "summary"):
+                    answers.request("GET", f"/api/{path}", headers={"accept-encoding": "gzip"})
+                    answer = answers.getresponse()
+                    body = answer.read()
+                if answer.status == 200:
+                    packed = answer.getheader("content-encoding") == "gzip"
+                    told = json.loads(gzip.decompress(body) if packed else body)
+                    now = time.monotonic()
+                    for number in told["points"]["frame"]:
+                        self.told_s.setdefault(number, now)
+
+    def close(self) -> None:
+        """End the server, and so the reader."""
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
 
 
 def run_files(master: Path, folder: Path, n: int, workers: int) -> float:
@@ -253,18 +309,30 @@ def pieces(n: int = 40) -> dict[str, float]:
 
 
 def delay(folder: Path, n: int, rate_hz: float) -> dict[str, Any]:
-    """Time from sending a frame until the status tells of it."""
-    detector = Detector(frames_of(LARGE))
-    out = run_live(detector, folder / "delay", n, "-j", 1, rate_hz=rate_hz)
-    waits = [told - detector.sent_s[k] for k, told in out["told_s"].items() if k >= n // 4]
+    """Time from sending a frame until the status, and the page, tell of it."""
+    detector, reader = Detector(frames_of(LARGE)), PageReader(folder / "delay")
+    out = run_live(
+        *(detector, folder / "delay", n, "-j", 1),
+        rate_hz=rate_hz,
+        before=lambda process: _until_idle(process, 600.0),
+    )
+    reader.close()
     detector.close()
-    middle, most = np.percentile(waits, [50, 99])
+
+    def waits(told_s: dict[int, float]) -> dict[str, float]:
+        waited = [told - detector.sent_s[k] for k, told in told_s.items() if k >= n // 4]
+        middle, most = np.percentile(waited, [50, 99])
+        return {
+            "frames": len(waited),
+            "median_s": round(float(middle), 2),
+            "p99_s": round(float(most), 2),
+        }
+
     return {
         "frames_per_second": rate_hz,
-        "frames": len(waits),
-        "median_s": round(float(middle), 2),
-        "p99_s": round(float(most), 2),
-        "of_the_result_itself": out["live"]["delays_s"],
+        "the result is there": out["live"]["delays_s"],
+        "live-frames.json tells": waits(out["told_s"]),
+        "the page shows": waits(reader.told_s),
     }
 
 

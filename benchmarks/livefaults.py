@@ -96,8 +96,9 @@ def one_round(
         if live.poll() is not None:
             break
     _end(live, folder, rng, counts, problems)
-    if b"Traceback" in log.read_bytes():
-        problems.append(f"{folder}: a traceback")
+    said = log.read_text(errors="replace")
+    if "Traceback" in said:
+        problems.append(f"{folder}: a traceback: {said[said.index('Traceback') :][:4000]}")
     for series in sorted(folder.glob("out/*/")):
         counts["series"] += 1
         problems += check(series, counts)
@@ -137,7 +138,12 @@ def _end(
 def check(series: Path, counts: Counter[str]) -> list[str]:
     """Return what is wrong with the folder of a series."""
     if not (series / "run.json").exists():
-        return [] if (series / ".parts").exists() else [f"{series}: nothing is there"]
+        if not (series / ".parts").exists():
+            # Killed between making the folder and its first file.
+            nothing = not any(series.iterdir())
+            counts["killed before the first file"] += nothing
+            return [] if nothing else [f"{series}: neither run.json nor .parts"]
+        return []
     about = json.loads((series / "run.json").read_bytes())
     ledger, table = about["live"]["ledger"], pq.read_table(series / "frames.parquet")
     wrong = [f"{series}: {end}" for end in open_ends(ledger)]
