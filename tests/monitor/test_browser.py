@@ -149,6 +149,29 @@ def test_the_page_comes_back_with_the_server(folder, serve, opened):
         assert frame_shown(page) == frame
 
 
+def test_what_became_of_hits_that_were_handed_on_is_shown(folder, serve, opened):
+    with serve(folder) as served:
+        page = opened(served.server.address)
+        assert not [label for label in tiles(page) if "fetched" in label or "sent" in label]
+    offered = {"hits": 30, "fetched": 21, "passed_over": 4, "failed": 0, "waiting": 5}
+    published = {
+        **{"hits": 30, "sent": 27, "missed_by_some": 2, "without_subscriber": 1, "subscribers": 1},
+        **{"passed_over": 0, "failed": 2, "waiting": 0},
+    }
+    told = {"state": "running", "offered": offered, "published": published}
+    (folder / "live.json").write_text(json.dumps(told))
+    with serve(folder) as served:
+        page = opened(served.server.address)
+        told = tiles(page)
+        assert told["of 30 hits fetched; 5 waiting; 4 passed over"] == "21"
+        words = (
+            "of 30 hits sent to 1 subscriber; 1 without a subscriber; 2 missed by some; 2 failed"
+        )
+        assert told[words] == "27"
+        # What could not be packed is an alarm; what nobody asked for is none.
+        assert page.locator(".tile.warn").inner_text().startswith("27")
+
+
 def test_without_the_frames_the_page_says_why(folder, serve, opened):
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(run | {"inputs": ["gone_master.h5"]}))

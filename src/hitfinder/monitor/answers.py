@@ -34,7 +34,7 @@ KEPT_SUMMARIES = 4
 
 LIVE_TOLD = (
     *("state", "ledger", "rates", "delays_s", "static_pixels"),
-    *("energy", "camera_length", "drift", "index_rate"),
+    *("energy", "camera_length", "drift", "index_rate", "offered", "published"),
 )
 """What the page shows of ``live.json``."""
 

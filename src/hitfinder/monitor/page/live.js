@@ -1,6 +1,6 @@
 // What a live run says of itself: where its frames are, how late it is, what can be indexed.
 
-import { hundredfold, isNumber, number, percent, tile } from "./words.js";
+import { counted, hundredfold, isNumber, number, percent, tile } from "./words.js";
 
 const LOST = ["passed_over", "not_received", "damaged", "failed"];
 
@@ -13,7 +13,7 @@ export function speedTile(about) {
 }
 
 export function liveTiles(live, isIndexed) {
-  return [...ledger(live), ...delay(live), ...(isIndexed ? [] : indexRate(live))];
+  return [...ledger(live), ...delay(live), ...(isIndexed ? [] : indexRate(live)), ...offered(live), ...published(live)];
 }
 
 function ledger({ ledger: told, state }) {
@@ -37,4 +37,24 @@ function indexRate({ index_rate: told }) {
   const skipped = told.skipped ? `, ${number(told.skipped)} skipped` : "";
   const words = `of ${number(told.searched)} hits indexed${band}${skipped}; of the last 100 ${percent(told.rate_of_last_100)}`;
   return [tile(isNumber(told.rate) ? number(hundredfold(told.rate), 3) : "–", words, { unit: "%" })];
+}
+
+/** Hits that others ask for, and what became of those that nobody has taken. */
+function offered({ offered: told }) {
+  if (!told) return [];
+  const rest = parts(told, { waiting: "waiting", passed_over: "passed over", failed: "failed" });
+  return [tile(number(told.fetched), `of ${number(told.hits)} hits fetched${rest}`, { kind: told.failed ? "warn" : "" })];
+}
+
+function published({ published: told, state }) {
+  if (!told) return [];
+  const rest = parts(told, {
+    without_subscriber: "without a subscriber", missed_by_some: "missed by some", waiting: "waiting", passed_over: "passed over", failed: "failed",
+  });
+  const to = state === "running" ? ` to ${counted(told.subscribers, "subscriber")}` : "";
+  return [tile(number(told.sent), `of ${number(told.hits)} hits sent${to}${rest}`, { kind: told.failed ? "warn" : "" })];
+}
+
+function parts(told, words) {
+  return Object.entries(words).filter(([name]) => told[name]).map(([name, word]) => `; ${number(told[name])} ${word}`).join("");
 }
