@@ -160,6 +160,13 @@ def test_a_frame_without_results_is_said_to_have_none(done, capsys, tmp_path):
     assert "0 peaks" not in said
 
 
+def test_a_folder_in_which_a_run_was_begun_holds_nothing_to_view(capsys, tmp_path):
+    (tmp_path / ".parts").mkdir()
+    code, _, said = view(capsys, tmp_path)
+    assert code == 2
+    assert "a run was begun in it, and nothing was recorded" in said
+
+
 def test_bad_input_is_one_clear_line(series, done, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cases = {

@@ -10,6 +10,7 @@ from hitfinder.errors import ConfigError
 from hitfinder.monitor.place import newest_run
 from hitfinder.monitor.serve import PageServer
 from hitfinder.monitor.shown import ShownRun
+from hitfinder.results.store import Store
 
 TABLES = ("run.json", "frames.parquet", "peaks.parquet")
 
@@ -68,7 +69,14 @@ def test_a_run_that_has_not_begun_is_waited_for(finished, serve, tmp_path):
         assert served.json("/api/summary")["frames"] == 60
 
 
-def test_a_job_that_has_just_begun_is_waited_for(tmp_path):
-    (tmp_path / ".parts").mkdir()
-    shown = ShownRun(tmp_path)
-    assert (shown.state, shown.name) == ("waiting", "")
+def test_a_job_that_has_just_begun_is_waited_for_unless_it_was_killed(tmp_path):
+    with Store(tmp_path):
+        shown = ShownRun(tmp_path)
+        assert (shown.state, shown.name) == ("waiting", "")
+    with pytest.raises(ConfigError, match="a run was begun in it, and nothing was recorded"):
+        ShownRun(tmp_path)
+
+
+def test_of_an_empty_folder_it_is_said_that_nothing_was_recorded(tmp_path):
+    with pytest.raises(ConfigError, match="it is empty, so nothing was recorded in it"):
+        ShownRun(tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from hitfinder.cli.cluster import chosen_executor, cluster_options
-from hitfinder.cli.options import POSITIVE, FiniteRange
+from hitfinder.cli.options import POSITIVE, FiniteRange, bandwidth_option
 from hitfinder.errors import harmless
 
 if TYPE_CHECKING:
@@ -71,14 +71,7 @@ Or have it integrate, from the orientations:
     help="Share of frames without a crystal that may count as indexed, by their pixels.",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
-@click.option(
-    "--bandwidth",
-    type=FiniteRange(0, 0.2),
-    default=0.01,
-    show_default=True,
-    metavar="SHARE",
-    help="Relative bandwidth of the beam, full width.",
-)
+@bandwidth_option
 @click.option(
     "--crystals",
     type=click.IntRange(1, 16),

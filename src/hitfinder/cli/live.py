@@ -11,7 +11,7 @@ import click
 
 from hitfinder.cli.monitor import HOST
 from hitfinder.cli.optional import require_live_extra, require_monitor_extra
-from hitfinder.cli.options import POSITIVE, reader_option
+from hitfinder.cli.options import POSITIVE, bandwidth_option, reader_option
 from hitfinder.cli.run import exit_code, finder_options, geometry_options, settings_of, tell
 
 _LAST_PORT = 65535
@@ -118,6 +118,7 @@ class PageAddress(click.ParamType):
     help="Index hits on the way, for the index rate: file or numbers, as for index.",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
+@bandwidth_option
 @click.option(
     "--index-workers",
     type=click.IntRange(1),
@@ -144,6 +145,7 @@ def live(
     publish: str | None,
     cell: str | None,
     space_group: str | None,
+    bandwidth: float,
     index_workers: int,
     config_file: str | None,
     overwrite: bool,
@@ -155,6 +157,8 @@ def live(
     are written, or a master that is still being written. Each series gets a folder of its own.
     """
     require_live_extra()
+    if page is not None:
+        require_monitor_extra()
     from hitfinder.job.live.live import live as live_runs
 
     code = 0
@@ -173,13 +177,14 @@ def live(
         publish=publish,
         cell=cell,
         space_group=space_group,
+        bandwidth=bandwidth,
         index_workers=index_workers,
+        beside=_page(out, page),
         **settings_of(given),
     )
-    with _page(out, page):
-        for run in runs:
-            tell(run, "interrupted: these are the frames that were done until then")
-            code = max(code, exit_code(run))
+    for run in runs:
+        tell(run, "interrupted: these are the frames that were done until then")
+        code = max(code, exit_code(run))
     ctx.exit(code)
 
 
@@ -189,7 +194,6 @@ def _page(out: Path, page: tuple[str, int] | None) -> Iterator[None]:
     if page is None:
         yield
         return
-    require_monitor_extra()
     from hitfinder.monitor.beside import page_beside
 
     with page_beside(out, *page) as address:

@@ -43,6 +43,18 @@ def reader_option(command: Any) -> Any:
     )(command)
 
 
+def bandwidth_option(command: Any) -> Any:
+    """Add the option that says how wide the spectrum of the beam is."""
+    return click.option(
+        "--bandwidth",
+        type=FiniteRange(0, 0.2),
+        default=0.01,
+        show_default=True,
+        metavar="SHARE",
+        help="Relative bandwidth of the beam, full width.",
+    )(command)
+
+
 FINITE = Finite()
 POSITIVE = FiniteRange(min=0, min_open=True)
 

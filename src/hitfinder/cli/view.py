@@ -11,7 +11,7 @@ import click
 from hitfinder.cli.monitor import HOST, show_page
 from hitfinder.cli.options import FINITE, reader_option, refuse_all_but
 from hitfinder.cli.run import geometry_options
-from hitfinder.monitor.place import has_run
+from hitfinder.monitor.place import has_begun, has_run
 
 EPILOG = """\b
 Examples:
@@ -113,7 +113,7 @@ def view(
 
     The frame is that of EVENT ('//12', as in a CrystFEL list), of --frame, or the first one.
     """
-    if file is not None and run_dir is None and has_run(Path(file)):
+    if file is not None and run_dir is None and (has_run(Path(file)) or has_begun(Path(file))):
         refuse_all_but(ctx, ("file",), "the page of a run")
         show_page(Path(file), HOST, 0, in_browser=True)
         return

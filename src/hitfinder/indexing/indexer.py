@@ -13,6 +13,9 @@ from hitfinder.indexing.kernels import fit, log_likelihood, refine, search
 LEAST_PEAKS = 3
 """Peaks without which no orientation is told from another."""
 
+USUAL_BANDWIDTH, WIDEST_BANDWIDTH = 0.01, 0.2
+"""Relative bandwidths of the beam, full width: that is taken where none is given, and at most."""
+
 _STRAY = (0.1, 0.25, 0.45, 0.65)
 """Shares of Bragg peaks that belong to something else than the crystal, to choose from. No higher
 ones: orientations that share a row of lattice points with the true one explain a tenth or two."""
@@ -80,7 +83,7 @@ class Indexer:
     """Probability that a peak without one is taken to have."""
 
     def __init__(
-        self, lattice: Lattice, longest: float, pixel: float, bandwidth: float = 0.01
+        self, lattice: Lattice, longest: float, pixel: float, bandwidth: float = USUAL_BANDWIDTH
     ) -> None:
         self.lattice = lattice
         self._reciprocal = np.ascontiguousarray(lattice.primitive)

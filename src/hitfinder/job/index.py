@@ -32,6 +32,7 @@ from hitfinder.export import tables
 from hitfinder.export.solutions import write_solutions
 from hitfinder.indexing.batch import LEAST_SCORE, IndexedFrame, index_frames
 from hitfinder.indexing.cellfit import FittedCell
+from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
 from hitfinder.indexing.known.chance import Chance
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INFO, SOLUTIONS = "indexed.json", "indexed.sol"
-MOST_CRYSTALS, WIDEST_BAND = 16, 0.2
+MOST_CRYSTALS = 16
 FRAMES_PER_MEASURER = 25
 """Frames that are measured while a worker process starts."""
 
@@ -118,7 +119,7 @@ def index(
     frames: Which = "near",
     false_hits: float = 0.01,
     space_group: str | None = None,
-    bandwidth: float = 0.01,
+    bandwidth: float = USUAL_BANDWIDTH,
     crystals: int = 1,
     least_score: float | None = None,
     intensities: bool = True,
@@ -360,8 +361,8 @@ def _pixel_rows(
 
 
 def _check(bandwidth: float, crystals: int, least: float | None, workers: int | None) -> None:
-    if not 0 <= bandwidth <= WIDEST_BAND:
-        raise ValueError(f"bandwidth must be in 0 to {WIDEST_BAND}, got {bandwidth}")
+    if not 0 <= bandwidth <= WIDEST_BANDWIDTH:
+        raise ValueError(f"bandwidth must be in 0 to {WIDEST_BANDWIDTH}, got {bandwidth}")
     if not 1 <= crystals <= MOST_CRYSTALS:
         raise ValueError(f"crystals must be in 1 to {MOST_CRYSTALS}, got {crystals}")
     if least is not None and not 0 < least < math.inf:

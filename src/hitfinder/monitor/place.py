@@ -24,7 +24,7 @@ def has_run(folder: Path) -> bool:
 
 
 def has_begun(folder: Path) -> bool:
-    """Say whether a job is about to say what it is in a folder."""
+    """Say whether a job was begun in a folder, be it that it has said nothing of itself yet."""
     return (folder / _BEGUN).is_dir()
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from hitfinder.errors import SourceError
 from hitfinder.monitor.answers import Answers
 from hitfinder.monitor.notes import Notes
-from hitfinder.monitor.place import has_begun, newest_run
+from hitfinder.monitor.place import newest_run
 from hitfinder.monitor.watched import WatchedRun
+from hitfinder.results.following import FollowedStore
 
 WAITING = "waiting"
 """State of a folder in which no run has begun."""
@@ -41,7 +42,7 @@ class ShownRun:
         self.folder = folder
         self.number = 0
         self._run: tuple[WatchedRun, Answers, Notes] | None = None
-        if newest_run(folder) is None and not (wait or has_begun(folder)):
+        if newest_run(folder) is None and not (wait or FollowedStore(folder).is_at_work):
             WatchedRun(folder)  # says what is wrong with it
         self.refresh()
 

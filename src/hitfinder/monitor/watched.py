@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hitfinder.crystal.orientation import COLUMNS as COMPONENTS
 from hitfinder.errors import ConfigError
+from hitfinder.indexing.indexer import USUAL_BANDWIDTH
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.frame_rows import COLUMNS, DecidedFrames, FrameRows
 from hitfinder.monitor.live_state import LIVE, about_live, read_live
@@ -34,7 +35,7 @@ PEAK_COLUMNS = ("fs", "ss", "photons", "snr", "resolution_a", "probability")
 
 CRYSTAL_COLUMNS = ("frame", "crystal", "indexed", "score", "n_peaks", "n_indexed", *COMPONENTS)
 
-INDEX_INFO, USUAL_BANDWIDTH = "indexed.json", 0.01
+INDEX_INFO = "indexed.json"
 
 MOST_DECISIONS = 8
 """By so many thresholds it is remembered which frames are hits."""

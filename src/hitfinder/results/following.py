@@ -11,7 +11,7 @@ from typing import Any
 from hitfinder.errors import ConfigError
 from hitfinder.locks import is_locked
 from hitfinder.results.chunk import ChunkResult
-from hitfinder.results.store import ABOUT, LOCK, PARTS
+from hitfinder.results.store import ABOUT, LOCK, PARTS, why_nothing
 from hitfinder.results.storefiles import TOTALS, chunk_of, kept_arrays
 from hitfinder.results.totals import Totals
 
@@ -41,9 +41,10 @@ class FollowedStore:
         try:
             return dict(json.loads((self.folder / ABOUT).read_bytes()))
         except (OSError, ValueError, TypeError) as error:
-            what = "holds neither the results of a run nor a run at work"
+            folder = self.folder.parent
+            what = f"holds neither the results of a run nor a run at work{why_nothing(folder)}"
             hint = "Name the folder that `hitfinder run` wrote, or writes."
-            raise ConfigError(what, str(self.folder.parent), hint) from error
+            raise ConfigError(what, str(folder), hint) from error
 
     @property
     def is_at_work(self) -> bool:

@@ -24,6 +24,7 @@ from hitfinder.geometry.crystfel import read_geom
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef
 from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, HITS_GEOM, PEAKS, RunHits, opened
+from hitfinder.results.store import why_nothing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +108,8 @@ class Run:
             pyarrow.parquet.read_metadata(self.folder / FRAMES)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             hint = "Name the folder that `hitfinder run` wrote."
-            raise ConfigError("holds no results of a run", str(self.folder), hint) from error
+            what = f"holds no results of a run{why_nothing(self.folder)}"
+            raise ConfigError(what, str(self.folder), hint) from error
 
     @classmethod
     def at_work(cls, folder: Path, about: Mapping[str, Any]) -> Run:

@@ -40,6 +40,23 @@ TOTALS_PER_CHECKPOINT = 32
 """Totals of chunks are merged into one file after so many, so that they do not pile up on disk."""
 
 
+def why_nothing(folder: Path) -> str:
+    """Say why a folder holds no results, to be put after that; empty if nobody knows.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    """
+    if not folder.is_dir():
+        return "" if folder.exists() else ": there is no such folder"
+    if not any(folder.iterdir()):
+        return ": it is empty, so nothing was recorded in it"
+    if (folder / PARTS).is_dir() and not (folder / PARTS / ABOUT).exists():
+        return ": a run was begun in it, and nothing was recorded"
+    return ""
+
+
 class Store:
     """The folder ``.parts`` of an unfinished job.
 

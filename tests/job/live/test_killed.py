@@ -224,5 +224,31 @@ def test_what_is_no_live_run_is_said(tmp_path):
     with pytest.raises(HitfinderError, match="holds no results"):
         finish(tmp_path)
     (tmp_path / ".parts").mkdir()
+    (tmp_path / ".parts" / "job.json").write_text('{"input": 1}')
     with pytest.raises(HitfinderError, match="none of `hitfinder live`"):
         finish(tmp_path)
+
+
+def test_a_kill_before_the_first_frame_leaves_nothing_and_that_is_said(tmp_path):
+    with pytest.raises(HitfinderError, match="it is empty, so nothing was recorded in it"):
+        finish(tmp_path)
+    with pytest.raises(HitfinderError, match="there is no such folder"):
+        finish(tmp_path / "none")
+    (tmp_path / ".parts").mkdir()
+    for job in (None, '{"live": "tcp://detector:31001"}'):
+        if job is not None:
+            (tmp_path / ".parts" / "job.json").write_text(job)
+            (tmp_path / "shards").mkdir()
+        with pytest.raises(HitfinderError, match="killed before its first frame: nothing was reco"):
+            finish(tmp_path)
+        assert (tmp_path / ".parts").is_dir()
+
+
+@pytest.mark.slow
+def test_a_kill_while_what_is_not_needed_is_deleted_costs_nothing(out, master):
+    rows = rows_on_disk(out).tolist()
+    finish(out)
+    # What is deleted last may be any of these files.
+    (out / ".parts").mkdir()
+    (out / ".parts" / "run.json").write_text("{}")
+    check_finished(finish(out), rows, master)

@@ -1,5 +1,6 @@
 """Live runs of whole processes: a simulated detector, or files that come, and the folder left."""
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pytest
 
 import hitfinder as hf
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import ConfigError, HitfinderError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
 from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
@@ -311,11 +312,54 @@ def test_crystfel_takes_what_a_live_run_hands_on(master, tmp_path):
         ({"publish": "tcp://192.0.2.1:5555"}, "cannot be listened on"),
         ({"cell": "no.cell"}, "no.cell"),
         ({"space_group": "P 1"}, "a space group is given without a cell"),
+        ({"finder": "nosuch"}, "nosuch"),
+        ({"outputs": ["nosuch"]}, "nosuch"),
+        ({"model": "nosuch"}, "nosuch"),
+        ({"reader": "nosuch"}, "nosuch"),
+        ({"geometry": "no.geom"}, "no.geom"),
+        ({"detector": "nosuch"}, "nosuch"),
+        ({"mask": "no.npy"}, "no.npy: there is no such mask file"),
+        ({"mask": "no.npy", "detector": "eiger2-x-4m"}, "no.npy: there is no such mask file"),
+        ({"adu_per_photon": 60.0}, "counts of a stream are photons"),
     ],
 )
-def test_what_cannot_be_handed_on_or_indexed_is_said_before_anything_is_done(
-    tmp_path, options, said
-):
+def test_options_that_cannot_be_used_are_said_before_anything_begins(tmp_path, options, said):
+    begun = []
+
+    @contextlib.contextmanager
+    def beside():
+        begun.append(True)
+        yield
+
     with pytest.raises(HitfinderError, match=said):
-        list(live("tcp://127.0.0.1:1", tmp_path / "out", timeout_s=0.1, **options))
+        list(live("tcp://127.0.0.1:1", tmp_path / "out", timeout_s=0.1, beside=beside(), **options))
+    assert not begun
     assert not (tmp_path / "out").exists()
+
+
+def test_what_goes_on_beside_a_run_begins_before_a_frame_comes_and_ends_with_it(tmp_path):
+    told = []
+
+    @contextlib.contextmanager
+    def beside():
+        told.append("begun")
+        try:
+            yield
+        finally:
+            told.append("ended")
+
+    @contextlib.contextmanager
+    def refused():
+        raise ConfigError("port 8421 is in use")
+        yield
+
+    with pytest.raises(ConfigError, match="port 8421 is in use"):
+        list(live("tcp://127.0.0.1:1", tmp_path / "out", timeout_s=0.1, beside=refused()))
+    with pytest.raises(HitfinderError, match="nothing came"):
+        list(live("tcp://127.0.0.1:1", tmp_path / "out", timeout_s=0.1, **OPTIONS, beside=beside()))
+    assert told == ["begun", "ended"]
+
+
+def test_a_bandwidth_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"bandwidth must be in 0 to 0\.2"):
+        list(live("tcp://127.0.0.1:1", tmp_path / "out", cell="68,68,108", bandwidth=0.3))

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from hitfinder.errors import HitfinderError
 from hitfinder.executors.inline import Inline
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.job.live.warm import COUNTS, WarmUp, warm_up
@@ -85,11 +84,6 @@ def test_every_worker_is_warmed_up_for_every_type_of_counts():
     executor, finder = Counting(), FinderSettings(finder="likelihood")
     warm_up(executor, finder, True, False)
     assert executor.given == [(WarmUp(finder, True), [dtype] * 3) for dtype in COUNTS]
-
-
-def test_what_cannot_work_is_said_before_a_series_comes():
-    with pytest.raises(HitfinderError, match="nosuch"):
-        warm_up(Inline(), FinderSettings(finder="nosuch"), True, True)
 
 
 class Picky:

@@ -63,14 +63,17 @@ def finish(folder: str | os.PathLike[str]) -> Run:
     if not (out / PARTS).is_dir():
         return _tidied(out)
     with Store(out) as store:
-        job = store.load_job() or {}
-        if "live" not in job:
+        job = store.load_job()
+        if job is not None and "live" not in job:
             hint = "Complete it by the same `hitfinder run` with --resume."
             raise ConfigError("the unfinished run is none of `hitfinder live`", str(out), hint)
-        if not (out / SHARDS).is_dir() or _is_complete(out):
+        if _is_complete(out) or ((out / RUN).exists() and not (out / SHARDS).is_dir()):
             # All was written; the end of the tidying was missing.
             store.remove()
             return _tidied(out)
+        if job is None or not (out / PARTS / RUN).exists():
+            what = "the run was killed before its first frame: nothing was recorded"
+            raise ConfigError(what, str(out), "Delete the folder.")
         _write(out, store, job)
     return Run(out)
 

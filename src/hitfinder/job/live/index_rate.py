@@ -20,15 +20,12 @@ from hitfinder.executors.contract import Done
 from hitfinder.executors.processes import Processes
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, IndexedFrame, PeaksWork
-from hitfinder.indexing.indexer import LEAST_PEAKS, Indexer
+from hitfinder.indexing.indexer import LEAST_PEAKS, USUAL_BANDWIDTH, Indexer
 from hitfinder.job.live.work import LiveChunk, hits_of
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.results.chunk import ChunkResult
 
 log = logging.getLogger(__name__)
-
-BANDWIDTH = 0.01
-"""Relative bandwidth of the beam, full width, as `hitfinder index` takes it to be."""
 
 WAITING_PER_WORKER = 4
 """Hits that wait to be indexed, for each process; those that come while so many do are skipped."""
@@ -57,10 +54,19 @@ class IndexPool:
         Of the crystals.
     n_workers : int
         Processes.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
     """
 
-    def __init__(self, geometry: Geometry, lattice: Lattice, n_workers: int) -> None:
-        self._geometry, self._lattice, self._n_workers = geometry, lattice, n_workers
+    def __init__(
+        self,
+        geometry: Geometry,
+        lattice: Lattice,
+        n_workers: int,
+        bandwidth: float = USUAL_BANDWIDTH,
+    ) -> None:
+        self._geometry, self._lattice = geometry, lattice
+        self._n_workers, self._bandwidth = n_workers, bandwidth
         self._counts = dict.fromkeys(
             ("hits", "searched", "indexed", "by_chance", "too_few_peaks", "skipped", "failed"), 0
         )
@@ -127,7 +133,7 @@ class IndexPool:
         geometry = self._geometry
         longest = float(np.nanmax(geometry.pixels.q)) / (2 * np.pi)
         try:
-            indexer = Indexer(self._lattice, longest, geometry.pixel_inv_a, BANDWIDTH)
+            indexer = Indexer(self._lattice, longest, geometry.pixel_inv_a, self._bandwidth)
             work = _InBackground(PeaksWork(indexer, LEAST_SCORE, 1))
             with Processes(self._n_workers) as executor:
                 for outcome in executor.run(work, self._tasks()):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Unpack
 
 from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.errors import ConfigError, GeometryError, HitfinderError
+from hitfinder.indexing.indexer import USUAL_BANDWIDTH
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.simplon.series import MOST_BYTES, Series
 from hitfinder.job.folder import check_name
+from hitfinder.job.live.checks import check_settings
 from hitfinder.job.live.feeds import Feed, FilesFeed, StreamFeed
 from hitfinder.job.live.finish import refuse_leftovers
 from hitfinder.job.live.handing import senders_at
@@ -51,7 +56,9 @@ def live(
     publish: str | None = None,
     cell: str | os.PathLike[str] | Sequence[float] | None = None,
     space_group: str | None = None,
+    bandwidth: float = USUAL_BANDWIDTH,
     index_workers: int = 1,
+    beside: AbstractContextManager[object] | None = None,
     geometry: str | os.PathLike[str] | None = None,
     **changes: Unpack[RunOptions],
 ) -> Iterator[Run]:
@@ -87,8 +94,13 @@ def live(
         Unit cell of the crystals, as for `hitfinder.index`; hits are indexed on the way.
     space_group : str, optional
         Their space group, before what the file of the cell says.
+    bandwidth : float
+        Relative bandwidth of the beam, full width, by which they are indexed.
     index_workers : int
         Processes that index hits, as many as they can.
+    beside : context manager, optional
+        Goes on beside the run: begins when all that is given is known to be usable, before the
+        first frame is waited for.
     geometry : str or PathLike, optional
         CrystFEL geometry file.
     **changes
@@ -107,21 +119,24 @@ def live(
     for name in (str(out), os.getcwd()):
         check_name(name)
     chosen = job_settings(settings, {**changes, "geometry": geometry})
+    check_settings(chosen)
     feed = open_feed(source, chosen, protocol, channel, stop_at_end, timeout_s, most_bytes)
     if space_group is not None and cell is None:
         raise ConfigError("a space group is given without a cell", hint="Give --cell.")
     lattice = None if cell is None else read_lattice(cell, space_group)
     wait_s = longest_wait_s if not feed.one_series else float("inf")
+    options = LiveSettings(wait_s, timeout_s, lattice, bandwidth, index_workers)
     folder, n_done = Path(out), 0
     if stop_at_end or feed.one_series:
         refuse_leftovers(folder, overwrite)
     with (
         terminate_as_interrupt(),
         senders_at(offer, publish) as senders,
+        beside or contextlib.nullcontext(),
         feed,
         executor_of(chosen) as executor,
     ):
-        options = LiveSettings(wait_s, timeout_s, lattice, index_workers, senders)
+        options = dataclasses.replace(options, senders=senders)
         warm_up(executor, chosen.finder, chosen.estimate, chosen.hot_pixel_frames > 0)
         while (series := _next_series(feed, os.fspath(source), timeout_s, n_done)) is not None:
             alone = stop_at_end or feed.one_series

@@ -13,7 +13,6 @@ from typing import Any
 
 import hitfinder
 from hitfinder import config
-from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Executor
 from hitfinder.experiment.experiment import Experiment, open_experiment
 from hitfinder.export.cxi import CxiSummary, write_cxi_geom
@@ -25,6 +24,7 @@ from hitfinder.io.simplon.series import Series
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.folder import open_folder
 from hitfinder.job.live.beam import BeamWatch
+from hitfinder.job.live.checks import counts_are_photons
 from hitfinder.job.live.feeds import Feed
 from hitfinder.job.live.follower import Follower, Followers
 from hitfinder.job.live.handing import HandingOn
@@ -152,9 +152,7 @@ class SeriesRun:
         experiment = open_experiment([self._folder / FRAMES_FILE], self._settings.geometry)
         experiment.stored.close()
         if experiment.source is not experiment.stored:
-            what = "the counts of a stream are photons as they come"
-            hint = "Leave out --adu-per-photon, and flags of the geometry file."
-            raise ConfigError(what, str(self._settings.geometry.file or ""), hint)
+            raise counts_are_photons(self._settings.geometry)
         return experiment
 
     def run(self, executor: Executor) -> Run:
@@ -213,8 +211,9 @@ class SeriesRun:
         experiment = self._job.experiment
         if self._settings.estimate and not experiment.geometry.detector.full_mask.all():
             yield BeamWatch(experiment.geometry, experiment.origin)
-        if self._live.lattice is not None:
-            yield IndexPool(experiment.geometry, self._live.lattice, self._live.index_workers)
+        live = self._live
+        if live.lattice is not None:
+            yield IndexPool(experiment.geometry, live.lattice, live.index_workers, live.bandwidth)
         if self._live.senders:
             yield HandingOn(self._live.senders, self._source, self._series.id.number)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from hitfinder.executors.contract import Executor
-from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
@@ -23,7 +22,6 @@ from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.work import SHARDS, LiveChunk, LiveWork
 from hitfinder.job.pipeline import try_out
-from hitfinder.network import model as peak_model
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +84,7 @@ def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: 
         Whether photon energy and camera length are estimated.
     learns : bool
         Whether it is learnt what is static.
-
-    Raises
-    ------
-    HitfinderError
-        If there is no such finder, or its network cannot be used.
     """
-    FINDERS.find(finder.finder)
-    if finder.finder == "network":
-        peak_model.load(finder.model)
     began = time.monotonic()
     work, geometry = WarmUp(finder, estimate), small_geometry()
     try:
