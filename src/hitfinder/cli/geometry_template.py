@@ -102,7 +102,7 @@ def _of_frames(frames: str, dataset: str | None, settings: GeometrySettings) -> 
         said = source.metadata
         detector, _ = detector_of(settings, source)
         center = settings.beam_center or said.beam_center
-        if center is not None:
+        if center is not None and (settings.beam_center or detector.panels != said.panels):
             detector = detector.with_beam_center(*center)
         place = source.h5_location(0)
         stored = source if isinstance(source, Hdf5Source) else None

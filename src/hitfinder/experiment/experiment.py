@@ -364,6 +364,11 @@ def detector_of(settings: GeometrySettings, source: FrameSource) -> tuple[Detect
     """
     if settings.detector is None:
         return recognise(source.shape, source.metadata, settings.pixel_size_um)
+    if source.metadata.panels:
+        log.warning(
+            "the frames' file places its detector otherwise than flat across the beam, which "
+            "--detector does away with"
+        )
     detector = named_detector(settings.detector)
     if detector.shape != source.shape:
         raise GeometryError(
@@ -392,7 +397,8 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     if settings.beam_center is None:
         check_beam_centers(source)
     if said.beam_center is not None:
-        detector = detector.with_beam_center(*said.beam_center)
+        if detector.panels != said.panels:
+            detector = detector.with_beam_center(*said.beam_center)
         origin["beam_center"] = FROM_FILE
     polarisation = 1.0 if settings.polarisation is None else settings.polarisation
     try:

@@ -31,8 +31,9 @@ def recognise(
     Returns
     -------
     detector : Detector
-        A named one of this shape, preferring one that the description names; else one flat panel
-        with the pixel size of the files.
+        A named one of this shape and pixel size, preferring one that the description names; else
+        one flat panel with the pixel size of the files. Where the files place the modules, they
+        are placed so, and the mask is that of the named one.
     origin : str
         How it was recognised.
 
@@ -43,19 +44,26 @@ def recognise(
     """
     named = [named_detector(name) for name in detectors() if detector_shape(name) == shape]
     given_m = None if pixel_size_um is None else 1e-6 * pixel_size_um
-    if given_m is not None:
-        named = [d for d in named if math.isclose(d.panels[0].pixel_size_m, given_m, rel_tol=0.01)]
+    pixel_m = given_m or said.pixel_size_m
+    if pixel_m is not None:
+        named = [d for d in named if math.isclose(d.panels[0].pixel_size_m, pixel_m, rel_tol=0.01)]
+    if said.pixel_height_m is not None and given_m is None:
+        named = []
     words = _plain(said.detector)
     named.sort(key=lambda d: _plain(d.name) not in words)
+    if said.panels and given_m is None:
+        mask = named[0].full_mask if named else None
+        name = named[0].name if named else said.detector or "unnamed detector"
+        return Detector(name, shape, said.panels, mask), f"the transformations in {FROM_FILE}"
     if named:
         return named[0], "recognised by the shape of the frames"
-    pixel_m = given_m or said.pixel_size_m
     if pixel_m is None:
         rows, columns = shape
         raise GeometryError(
             f"no detector is known with frames of {rows} x {columns} pixels", hint=closest(shape)
         )
-    detector = Detector.flat(shape, pixel_m, name=said.detector or "unnamed detector")
+    edges = (pixel_m if given_m else said.pixel_height_m or pixel_m), pixel_m
+    detector = Detector.flat(shape, edges, name=said.detector or "unnamed detector")
     return detector, "shape and pixel size: " + (FROM_FILE if given_m is None else GIVEN)
 
 

@@ -18,6 +18,7 @@ from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.locate import locate
 from hitfinder.io.nexus import Fields, identity
+from hitfinder.io.placement import modules_apart
 from hitfinder.io.stack import Hdf5Source, Plane
 from hitfinder.io.tables import NO_INDEX, FrameTable
 
@@ -38,6 +39,9 @@ PLAIN_DIMS: tuple[tuple[Dim, ...], ...] = (("%", "ss", "fs"), ("ss", "fs"))
 
 MOST_OBJECTS, MOST_LEVELS = 100_000, 32
 """Objects of a file, and levels of groups, among which frames are looked for."""
+
+MOST_CHANNELS = 4
+"""Thresholds, and differences of them, that a detector has; more of them are modules."""
 
 LEAST_SIDE = 16
 """Rows and columns from which a dataset at an unusual place passes for frames."""
@@ -70,6 +74,7 @@ def open_hdf5(
         return open_eiger(file)
     if not paths:
         paths = (find_frames(handle),)
+    layout = layout or _told_layout(handle, paths[0])
     if layout is None or (layout.is_plain and layout.slabs[0].dims in PLAIN_DIMS):
         return _open_plain(file, paths[0])
     return _open_layout(file, layout, paths)
@@ -93,6 +98,22 @@ def _open_plain(file: str, path: str) -> Hdf5Source:
     )
 
 
+def _told_layout(handle: h5py.File, path: str) -> FrameLayout | None:
+    """Return how modules that the file itself says are kept apart make up a frame."""
+    dataset = _get(handle, path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4 or dataset.shape[1] == 1:
+        return None
+    _, n_modules, n_ss, n_fs = dataset.shape
+    if not modules_apart(Fields(handle), n_modules):
+        return None
+    return FrameLayout(
+        tuple(
+            Slab(path, ("%", module, "ss", "fs"), module * n_ss, n_ss, n_fs)
+            for module in range(n_modules)
+        )
+    )
+
+
 def _channel_note(handle: h5py.File, path: str) -> str:
     """Say that only the first of several channels is read; refuse a stack of modules.
 
@@ -104,7 +125,7 @@ def _channel_note(handle: h5py.File, path: str) -> str:
     dataset = _get(handle, path)
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4 or dataset.shape[1] == 1:
         return ""
-    if format_name(handle) == "NXmx":
+    if format_name(handle) == "NXmx" and dataset.shape[1] <= MOST_CHANNELS:
         return f" (the first of {dataset.shape[1]} channels)"
     what = f"the axes of {dataset.shape} could be modules or channels"
     hint = "Give the geometry file that names them."

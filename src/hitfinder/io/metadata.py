@@ -7,6 +7,9 @@ the convention used here, so it is taken over unchanged.
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,7 @@ from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io import quantities
 from hitfinder.io.nexus import Fields
 from hitfinder.io.numbers import Values, attribute_values, first_number, first_values
+from hitfinder.io.placement import DetectorPlacement, read_placement
 from hitfinder.io.quantities import Kind, converted, normal
 from hitfinder.io.source import Metadata
 from hitfinder.io.tables import MOST_FRAMES
@@ -45,11 +49,19 @@ DISTANCES = (
     "entry/data/clen",
 )
 
+_SQUARE = 1e-4
+"""Relative difference of its edges up to which a pixel is square."""
+
+_CENTER_PX, _LENGTH = 2.0, 0.01
+"""Differences of beam centres, and relative ones of camera lengths, that are worth a word."""
+
 MOST_TEXT = 1 << 16
 """Bytes of a text of fixed length that is read."""
 
 
-def read_metadata(fields: Fields, dtype: np.dtype, n_frames: int) -> Metadata:
+def read_metadata(
+    fields: Fields, dtype: np.dtype, n_frames: int, shape: tuple[int, int]
+) -> Metadata:
     """Read what a file says about its frames, but for the mask; see `hitfinder.io.masks`.
 
     Parameters
@@ -60,22 +72,66 @@ def read_metadata(fields: Fields, dtype: np.dtype, n_frames: int) -> Metadata:
         Type of the counts.
     n_frames : int
         Number of frames, which arrays of values should have as many of.
+    shape : tuple of int
+        Rows and columns of a frame.
     """
     energies, energy_notes = _energies(fields)
     lengths, length_notes = _lengths(fields)
-    pixel, pixel_notes = read_pixel_size(fields)
-    center, center_notes = read_beam_center(fields, pixel)
+    edges, pixel_notes = read_pixel_edges(fields)
+    center, center_notes = read_beam_center(fields, edges)
     notes = [*energy_notes, *length_notes, *pixel_notes, *center_notes]
-    return Metadata(
+    said = Metadata(
         photon_energy_ev=None if energies is None else float(np.median(energies.values)),
         camera_length_m=None if lengths is None else float(np.median(lengths.values)),
         beam_center=center,
-        pixel_size_m=pixel,
+        pixel_size_m=edges[0],
+        pixel_height_m=edges[1] if edges[1] != edges[0] else None,
         saturation=read_saturation(fields, dtype),
         underload=first_number(fields, "{detector}/underload_value"),
         detector=read_text(fields, "{detector}/description"),
         notes=(*notes, *_oddities(energies, lengths, n_frames)),
     )
+    placement, odd = read_placement(fields, shape)
+    said = dataclasses.replace(said, notes=(*said.notes, *odd))
+    return said if placement is None else _placed(said, placement)
+
+
+def _placed(said: Metadata, placement: DetectorPlacement) -> Metadata:
+    """Add what the transformations of a file tell of its detector's place.
+
+    Of a flat detector across the beam, the fields for camera length and beam centre are used where
+    they are given: they are what is set at a beamline. They cannot tell of any other detector.
+    """
+    center, length = placement.beam_center, placement.camera_length_m
+    own_center, own_length = said.beam_center or center, said.camera_length_m or length
+    apart = math.dist(center, own_center)
+    # The distance of a detector that is turned may be that along its normal.
+    lengths = length, length * math.cos(math.radians(placement.tilt_deg))
+    longer = min(abs(own_length - known) for known in lengths)
+    told: tuple[str, ...] = ()
+    if placement.is_flat and (apart > _CENTER_PX or longer > _LENGTH * length):
+        told = (
+            "by the transformations of the file the beam meets the detector at "
+            f"{_place(center, length)}; its other fields say {_place(own_center, own_length)}, and "
+            "are used",
+        )
+    elif longer > _LENGTH * length:
+        told = (
+            f"the camera length is {1e3 * own_length:.5g} mm, but the transformations of the file "
+            f"place the detector {1e3 * length:.5g} mm from the sample, where it is taken to be",
+        )
+    return dataclasses.replace(
+        said,
+        camera_length_m=own_length,
+        beam_center=own_center if placement.is_flat else center,
+        pixel_size_m=said.pixel_size_m or placement.panels[0].pixel_size_m,
+        panels=() if placement.is_flat else placement.at(own_length),
+        notes=(*said.notes, *told),
+    )
+
+
+def _place(center: tuple[float, float], length: float) -> str:
+    return f"fs {center[0]:.1f}, ss {center[1]:.1f}, {1e3 * length:.5g} mm from the sample"
 
 
 def _oddities(energies: Values | None, lengths: Values | None, n_frames: int) -> tuple[str, ...]:
@@ -120,7 +176,7 @@ def _energies(fields: Fields) -> Read:
         (MONOCHROMATOR[:1], quantities.PHOTON_ENERGY),
         (MONOCHROMATOR[1:], quantities.WAVELENGTH),
     ):
-        found, said = _in_base_unit(kind, first_values(fields, patterns))
+        found, said = _in_base_unit(kind, _as_spectrum(fields, first_values(fields, patterns)))
         notes += said
         if found is not None:
             if kind is quantities.WAVELENGTH:
@@ -129,6 +185,21 @@ def _energies(fields: Fields) -> Read:
     attribute = attribute_values(fields, "photon_energy")
     found, said = _in_base_unit(quantities.PHOTON_ENERGY, attribute)
     return found, notes + said
+
+
+def _as_spectrum(fields: Fields, found: Values | None) -> Values | None:
+    """Return the means of a spectrum, if the numbers at a place are one and have weights."""
+    if found is None or found.values.size < 2:
+        return found
+    for name in ("weights", "weight"):
+        weights = first_values(fields, (f"{found.place.lstrip('/')}_{name}",), least=-1e-300)
+        if weights is None or weights.values.size % found.values.size:
+            continue
+        rows = weights.values.reshape(-1, found.values.size)
+        total = rows.sum(1)
+        if (total > 0).all():
+            return found._replace(values=rows @ found.values / total, n_bad=0)
+    return found
 
 
 def _lengths(fields: Fields) -> Read:
@@ -144,20 +215,32 @@ def _in_base_unit(kind: Kind, found: Values | None) -> Read:
     return None if values is None else found._replace(values=values), notes
 
 
-def read_pixel_size(fields: Fields) -> tuple[float | None, list[str]]:
-    """Return the pixel size along fs, in m, and what should be said of it."""
-    stored = first_values(fields, ("{detector}/x_pixel_size",))
-    found, notes = _in_base_unit(quantities.PIXEL_SIZE, stored)
-    return None if found is None else float(found.values[0]), notes
+Edges = tuple[float | None, float | None]
+"""Edges of a pixel along fs and ss, in m."""
+
+
+def read_pixel_edges(fields: Fields) -> tuple[Edges, list[str]]:
+    """Return the pixel size along fs and ss, and what should be said of it."""
+    read = [
+        _in_base_unit(
+            quantities.PIXEL_SIZE, first_values(fields, (f"{{detector}}/{axis}_pixel_size",))
+        )
+        for axis in "xy"
+    ]
+    x, y = (None if found is None else float(found.values[0]) for found, _ in read)
+    notes = [note for _, said in read for note in said]
+    if x is None or y is None or math.isclose(x, y, rel_tol=_SQUARE):
+        return (x, x), notes
+    return (x, y), notes
 
 
 def read_beam_center(
-    fields: Fields, pixel_size_m: float | None
+    fields: Fields, edges_m: Edges
 ) -> tuple[tuple[float, float] | None, list[str]]:
     """Return where the beam meets the frame, (fs, ss) in pixels, corner convention.
 
     A length is divided by the pixel size. (0, 0), which detectors write when it was never set, is
-    no beam centre.
+    no beam centre. Of several values, as one for each frame, the median is taken.
 
     Returns
     -------
@@ -166,24 +249,30 @@ def read_beam_center(
     list of str
         What should be said of it.
     """
-    center = []
-    for axis in "xy":
+    center: list[float] = []
+    notes: list[str] = []
+    for axis, edge in zip("xy", edges_m, strict=True):
         found = first_values(fields, (f"{{detector}}/beam_center_{axis}",), least=-np.inf)
         if found is None:
             return None, []
-        value, unit = float(found.values[0]), normal(found.unit)
+        values, unit = found.values, normal(found.unit)
         if unit in quantities.LENGTHS_M:
-            if not pixel_size_m:
+            if not edge:
                 what = (
                     f"the beam centre at {found.place} is in {found.unit}, the pixel size unknown"
                 )
                 return None, [f"{what}: it is not used"]
-            value *= quantities.LENGTHS_M[unit] / pixel_size_m
+            values = values * (quantities.LENGTHS_M[unit] / edge)
         elif unit and unit not in quantities.PIXELS:
             what = f"the beam centre at {found.place} is in {found.unit!r}, which is not known"
             return None, [f"{what}: it is not used"]
-        center.append(value)
-    return (center[0], center[1]) if any(center) else None, []
+        if np.ptp(values) > 1:
+            notes.append(
+                f"the beam centre at {found.place} moves by {np.ptp(values):.3g} pixels; all "
+                "frames get the median"
+            )
+        center.append(float(np.median(values)))
+    return ((center[0], center[1]) if any(center) else None), notes
 
 
 def read_saturation(fields: Fields, dtype: np.dtype) -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.geometry.detector import Panel
 
 
 def whole_number(text: str) -> int | None:
@@ -77,7 +78,12 @@ class Metadata:
     beam_center : tuple of float, optional
         Beam centre (fs, ss), in pixels, corner convention.
     pixel_size_m : float, optional
-        Pixel edge, in m.
+        Pixel edge, in m; along fs where edges differ.
+    pixel_height_m : float, optional
+        Pixel edge along ss, in m, where it differs.
+    panels : tuple of Panel
+        Where the file places the detector's modules, unless they are one flat detector across the
+        beam; they are at `camera_length_m`.
     mask : ndarray of bool, optional
         True where a pixel is to be ignored, shape of a frame; where frames have their own, that
         of the first.
@@ -98,6 +104,8 @@ class Metadata:
     camera_length_m: float | None = None
     beam_center: tuple[float, float] | None = None
     pixel_size_m: float | None = None
+    pixel_height_m: float | None = None
+    panels: tuple[Panel, ...] = ()
     mask: NDArray[np.bool_] | None = None
     saturation: float | None = None
     underload: float | None = None

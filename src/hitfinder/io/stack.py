@@ -175,7 +175,7 @@ class Hdf5Source(FrameSource):
             with POOL.visit():
                 file = POOL.file(self.file)
                 fields = Fields(file)
-                said = metadata.read_metadata(fields, self.dtype, len(self))
+                said = metadata.read_metadata(fields, self.dtype, len(self), self.shape)
                 mask, odd = find_mask(fields, self.shape, len(self))
                 if file.swmr_mode:
                     odd.append(f"{self.file}: another program is writing this file")
