@@ -46,6 +46,10 @@ def refuse(tmp_path, text, *words, base=BASE):
     assert "test.geom" in str(caught.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    assert read(tmp_path, BASE, base="\ufeffmax_adu = 7\n").panels[0].max_adu == 7
+
+
 @pytest.mark.parametrize("name", ["asics", "modules"])
 def test_agrees_with_an_independent_reader(name):
     geom = read_geom(DATA / f"{name}.geom")

@@ -52,6 +52,22 @@ def test_frames_are_found_where_they_are(tmp_path, path):
     assert source.h5_location(2) == (str(tmp_path / "x.h5"), f"/{path}", 2)
 
 
+def test_all_entries_of_a_cxi_file_are_read_in_the_order_of_their_numbers(tmp_path):
+    stack, path = counts(11), tmp_path / "x.cxi"
+    with h5py.File(path, "w") as file:
+        for number, frame in enumerate(stack, 1):
+            file[f"entry_{number}/data_1/data"] = frame
+        file["entry_2/image_1"] = h5py.SoftLink("/entry_2/data_1")
+    source = open_source(path)
+    np.testing.assert_array_equal(np.stack(list(source)), stack)
+    assert source.ref(1).event == "entry_2//"
+    assert source.index_of("/entry_3//") == 2
+    with h5py.File(tmp_path / "linked.cxi", "w") as file:
+        file["entry_1/data_1/data"] = stack
+        file["entry_2"] = h5py.SoftLink("/entry_1")
+    assert open_source(tmp_path / "linked.cxi").ref(10).event == "//10"
+
+
 def test_the_largest_dataset_is_taken_and_of_equals_none(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["run/thumbnails"] = np.zeros((3, 16, 16), np.uint16)

@@ -30,6 +30,7 @@ def value_of(frame):
         ("  a.cxi  group//2 \r\n", FrameRef("a.cxi", "group//2")),
         ("/data/my run/a.h5", FrameRef("/data/my run/a.h5")),
         ("a.h5", FrameRef("a.h5")),
+        ("a.h5\t//3\n", FrameRef("a.h5", "//3")),
         ("//server/a.h5", FrameRef("//server/a.h5")),
     ],
 )
@@ -40,6 +41,16 @@ def test_a_line_is_split_at_the_last_space_before_an_event(line, expected):
 def test_a_byte_order_mark_is_no_part_of_the_first_path(tmp_path):
     (tmp_path / "x.lst").write_bytes(b"\xef\xbb\xbf/a.h5 //1\n")
     assert read_lst(tmp_path / "x.lst") == [FrameRef("/a.h5", "//1")]
+
+
+def test_remarks_are_no_frames(tmp_path):
+    write_stack(tmp_path / "#1.h5", 0)
+    lines = f"# run 7\n;{tmp_path}/none.h5\n  # more\n{tmp_path}/#1.h5 //1\n#1.h5 //2\n"
+    (tmp_path / "x.lst").write_text(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        found = read_lst(tmp_path / "x.lst")
+    assert found == [FrameRef(f"{tmp_path}/#1.h5", "//1"), FrameRef("#1.h5", "//2")]
 
 
 def test_what_is_written_is_read_back(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 
 from hitfinder.errors import SourceError
 from hitfinder.io.handles import POOL, FilePool
-from hitfinder.io.open import natural_order, open_source
+from hitfinder.io.naming import natural_order
+from hitfinder.io.open import open_source
 
 SHAPE = (20, 24)
 

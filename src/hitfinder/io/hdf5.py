@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import fnmatch
+import re
 from collections.abc import Iterator
 
 import h5py
@@ -17,6 +18,7 @@ from hitfinder.io.eiger import data_links, open_eiger
 from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.locate import locate
+from hitfinder.io.naming import natural_order
 from hitfinder.io.nexus import Fields, identity
 from hitfinder.io.placement import modules_apart
 from hitfinder.io.stack import Hdf5Source, Plane
@@ -39,6 +41,8 @@ PLAIN_DIMS: tuple[tuple[Dim, ...], ...] = (("%", "ss", "fs"), ("ss", "fs"))
 
 MOST_OBJECTS, MOST_LEVELS = 100_000, 32
 """Objects of a file, and levels of groups, among which frames are looked for."""
+
+_ENTRY = re.compile(r"entry_\d+")
 
 MOST_CHANNELS = 4
 """Thresholds, and differences of them, that a detector has; more of them are modules."""
@@ -73,7 +77,7 @@ def open_hdf5(
     if links and dataset is None and not any("%" in p or p in handle for p in paths):
         return open_eiger(file)
     if not paths:
-        paths = (find_frames(handle),)
+        paths = (_over_entries(handle, find_frames(handle)),)
     layout = layout or _told_layout(handle, paths[0])
     if layout is None or (layout.is_plain and layout.slabs[0].dims in PLAIN_DIMS):
         return _open_plain(file, paths[0])
@@ -96,6 +100,20 @@ def _open_plain(file: str, path: str) -> Hdf5Source:
         shape=None if table.readable else shape,
         dataset=label,
     )
+
+
+def _over_entries(handle: h5py.File, path: str) -> str:
+    """Put ``%`` in place of the entry, if a CXI file keeps frames in several, as one for each."""
+    first, _, rest = path.lstrip("/").partition("/")
+    if not _ENTRY.fullmatch(first):
+        return path
+    objects = {
+        identity(found)
+        for name in handle
+        if _ENTRY.fullmatch(name)
+        and isinstance(found := _get(handle, f"/{name}/{rest}"), h5py.Dataset)
+    }
+    return f"/%/{rest}" if len(objects) > 1 else path
 
 
 def _told_layout(handle: h5py.File, path: str) -> FrameLayout | None:
@@ -196,7 +214,7 @@ def _names_for(handle: h5py.File, start: str, pieces: list[str]) -> Iterator[str
     group = _get(handle, parent.rstrip("/") or "/")
     if not isinstance(group, h5py.Group) or not parent.endswith("/"):
         return
-    for name in sorted(group):
+    for name in natural_order(group):
         path = f"{parent}{name}"
         if not isinstance(_get(handle, path), h5py.Group):
             continue

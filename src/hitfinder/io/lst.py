@@ -37,15 +37,20 @@ def is_list(path: str) -> bool:
 
 
 def parse_line(line: str) -> FrameRef:
-    """Read a line: what follows the last space is the event if it holds ``//``.
+    """Read a line: what follows the last blank is the event if it holds ``//``.
 
     A line without an event stands for every frame of the file. Blanks at the ends do not count.
     """
     text = line.strip()
-    path, _, event = text.rpartition(" ")
-    if path and "//" in event:
-        return FrameRef(path.rstrip(), event)
+    pieces = text.rsplit(maxsplit=1)
+    if len(pieces) == 2 and "//" in pieces[1]:
+        return FrameRef(*pieces)
     return FrameRef(text)
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line is a remark, which begins with ``#`` or ``;`` and names no file."""
+    return line.lstrip().startswith(("#", ";")) and not os.path.exists(parse_line(line).file)
 
 
 def format_line(ref: FrameRef) -> str:
@@ -93,7 +98,8 @@ def read_lst(path: str | Path) -> list[FrameRef]:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise SourceError("unreadable", "this is no list of files", f"{path}, line {line}")
-    refs = [parse_line(line) for line in text.split("\n") if line.strip()]
+    lines = (line for line in text.split("\n") if line.strip() and not is_comment(line))
+    refs = [parse_line(line) for line in lines]
     if not refs:
         raise SourceError("no-frames", "the list is empty", str(path))
     folder = Path(path).parent

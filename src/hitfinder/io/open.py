@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import logging
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.lst import is_list
 from hitfinder.io.memory import ArraySource
+from hitfinder.io.naming import natural_order
 from hitfinder.io.readers import Opening, open_file, reader_named, searched_suffixes
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.plugins import path_of
@@ -269,16 +269,6 @@ def _expand(item: str) -> list[str]:
             raise SourceError("missing-file", "no file matches the pattern", item)
         return natural_order(files)
     return [item]
-
-
-def natural_order(paths: Iterable[str]) -> list[str]:
-    """Sort paths so that numbers in them count as numbers: ``run2`` before ``run10``."""
-
-    def key(path: str) -> list[tuple[int, int, str]]:
-        pieces = re.split(r"(\d+)", path)
-        return [(0, int(p), p) if p.isdigit() and p.isascii() else (1, 0, p) for p in pieces]
-
-    return sorted(paths, key=key)
 
 
 def _linked(source: FrameSource) -> set[str]:

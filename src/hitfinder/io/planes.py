@@ -34,6 +34,9 @@ def checked(plane: Plane, shape: tuple[int, int]) -> Plane:
     for part in plane.table.parts:
         if part.error is None and not _fits(plane, part, shape):
             what = f"frames are {part.shape}, the others are {shape}"
+            if plane.slabs:
+                needed = ", ".join(f"{s.n_ss} x {s.n_fs} as {s.dims}" for s in plane.slabs[:3])
+                what = f"{part.shape} does not hold the pixels of the panels, {needed}"
             error = SourceError("wrong-shape", what, f"{part.file}{part.path}")
             part = dataclasses.replace(part, error=error)
         parts.append(part)

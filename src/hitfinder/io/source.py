@@ -297,8 +297,9 @@ class FrameSource(abc.ABC):
         SourceError
             If there is no such frame.
         """
+        wanted = event.removeprefix("/") if not event.startswith("//") else event
         for index in range(len(self)):
-            if self.ref(index).event == event:
+            if self.ref(index).event == wanted:
                 return index
         file = self.ref(0).file if len(self) else ""
         raise SourceError("no-frames", f"there is no frame {event!r}", file)

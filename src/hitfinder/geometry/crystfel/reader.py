@@ -72,7 +72,7 @@ def read_geom(path: str | os.PathLike[str]) -> GeomFile:
     try:
         if Path(path).stat().st_size > MOST_BYTES:
             raise GeometryError("is too large for a geometry file", name)
-        content = Path(path).read_text(encoding="utf-8", errors="replace")
+        content = Path(path).read_text(encoding="utf-8-sig", errors="replace")
     except (OSError, ValueError) as error:
         raise GeometryError(f"cannot be read ({_reason(error)})", name) from error
     statements = _Statements(name)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import HitfinderError, SourceError
-from hitfinder.io.open import natural_order, open_source
+from hitfinder.io.naming import natural_order
+from hitfinder.io.open import open_source
 from hitfinder.io.readers import searched_suffixes
 from hitfinder.io.simplon.images import PackedFrame, PackedImage
 from hitfinder.io.simplon.intake import Intake
