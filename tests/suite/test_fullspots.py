@@ -45,6 +45,14 @@ def test_nothing_is_found_where_nothing_is():
     assert len(spots.table) == 0
 
 
+def test_a_window_around_a_pixel_below_the_mean_has_a_place():
+    counts = np.full((60, 60), 2)
+    counts[29:32, 39:42] = 5
+    counts[30, 40] = 1
+    table = full_spots(counts, np.zeros(counts.shape, bool), {}, 3.0).table
+    assert [(spot["fs"], spot["ss"], spot["n_pixels"]) for spot in table] == [(40.5, 30.5, 1)]
+
+
 def test_thinned_spots_hold_the_share_of_their_photons(counts):
     spots = full_spots(counts, np.zeros(counts.shape, bool), {}, 3.0)
     rng = np.random.default_rng(1)

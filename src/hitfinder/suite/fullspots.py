@@ -37,6 +37,7 @@ under the footprint, pixels, significance in standard deviations, and whether it
 
 PERMISSIVE_Z, CERTAIN_Z = 4.0, 6.0
 _MEAN_WINDOW = 31
+_LITTLE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,7 +113,9 @@ def _regions(counts: NDArray, mask: NDArray[np.bool_]) -> tuple[NDArray, NDArray
     table["photons"] = ndimage.sum_labels(counts - mean, labels, index)
     table["background"] = ndimage.sum_labels(mean, labels, index)
     table["n_pixels"] = ndimage.sum_labels(labels > 0, labels, index)
-    centre = np.array(ndimage.center_of_mass(np.maximum(counts - mean, 0), labels, index))
+    # A window may stand out by its rim alone, around a pixel below the mean.
+    weight = np.maximum(counts - mean, _LITTLE * counts)
+    centre = np.array(ndimage.center_of_mass(weight, labels, index))
     table["ss"], table["fs"] = (centre.reshape(-1, 2) + 0.5).T
     return labels, table
 
