@@ -92,6 +92,17 @@ def test_a_structure_without_a_cell_is_refused(tmp_path):
         read_lattice(str(path))
 
 
+def test_a_cell_file_may_have_nanometres_and_radians(tmp_path):
+    lines = ("lattice_type = triclinic", "centering = P", "a = 3.1 nm", "b = 42 A", "c = 53 A")
+    angles = (
+        f"{name} = {np.radians(v)} rad" for name, v in zip(("al", "be"), (71, 82), strict=True)
+    )
+    path = tmp_path / "x.cell"
+    path.write_text("\n".join([*lines, *angles, "ga = 93 deg"]))
+    found = dataclasses.astuple(read_lattice(path).cell)
+    np.testing.assert_allclose(found, (31, 42, 53, 71, 82, 93))
+
+
 def cell_file(system, cell, **lines):
     names = ("a", "b", "c", "al", "be", "ga")
     units = ("A", "A", "A", "deg", "deg", "deg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -176,7 +177,10 @@ def lattice_of_cell_file(path: Path) -> Lattice:
             said[name.strip()] = value.strip()
     try:
         edges = [_quantity(said[name], {"A": 1.0, "nm": 10.0}) for name in ("a", "b", "c")]
-        angles = [_quantity(said[name], {"deg": 1.0}) for name in ("al", "be", "ga")]
+        angles = [
+            _quantity(said[name], {"deg": 1.0, "rad": math.degrees(1)})
+            for name in ("al", "be", "ga")
+        ]
         system, axis = said["lattice_type"], said.get("unique_axis", "*")
     except KeyError as error:
         raise ValueError(f"no line {error.args[0]!r}") from None

@@ -33,6 +33,9 @@ _BY_ROTATIONS = {
     12: "hexagonal",
     24: "cubic",
 }
+_HEXAGONAL_DEG = 119.0
+"""Angle below which the axes of a rhombohedral lattice are not the hexagonal ones."""
+
 _SKEWED_DEG = 0.5
 """How far from a symmetric lattice a cell may be that is taken as one."""
 
@@ -128,6 +131,9 @@ def lattice_of(cell: Cell, space_group_name: str | None = None) -> Lattice:
         centring = "R" if system == "rhombohedral" else "P"
         return Lattice(cell, centring, system, axis_of(cell, system) if system in WITH_AXIS else "")
     group = space_group(space_group_name)
+    if group.ext == "H" and cell.gamma < _HEXAGONAL_DEG:
+        # PDB files have rhombohedral axes as R 3, hexagonal ones as H 3.
+        group = space_group(f"{group.hm}:R")
     if not cell.as_gemmi().is_compatible_with_spacegroup(group, CELL_TOLERANCE):
         raise ValueError(f"cell {cell} does not fit space group {group.xhm()}")
     system, centring = group.crystal_system_str(), group.centring_type()
