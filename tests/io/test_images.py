@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import SourceError
+from hitfinder.io.imageheader import ImageHeader
 from hitfinder.io.open import open_source
 
 SHAPE = (30, 40)
@@ -38,6 +39,16 @@ def test_smv_tells_beam_and_detector_in_its_own_units(tmp_path):
     assert said.saturation == 65000
     assert said.beam_center is None
     assert "SMV files do not agree" in said.notes[0]
+
+
+def test_an_arm_at_an_angle_is_told(tmp_path):
+    header = SMV | {"TWOTHETA": "-15.5"}
+    fabio.adscimage.AdscImage(data=counts()[0], header=header).write(str(tmp_path / "x.img"))
+    notes = " ".join(open_source(tmp_path / "x.img").metadata.notes)
+    assert "stands at 2θ = -15.5 degrees (TWOTHETA of the header)" in notes
+    for angle, told in ((0.0, False), (20.0, True)):
+        text = f"# Pixel_size 172e-6 m x 172e-6 m\n# Detector_2theta {angle:.4f} deg.\n"
+        assert bool(ImageHeader(text).metadata(None).notes) == told
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.TIFF", "x.edf", "tiff-without-its-ending"])

@@ -192,6 +192,13 @@ def test_a_turned_detector_without_modules_is_told(tmp_path, caplog):
     assert "turned by 10 degrees, but no module" in caplog.text
 
 
+def test_an_arm_of_an_older_master_is_told(tmp_path, caplog):
+    open_experiment(
+        master(tmp_path / "old.h5", lambda d: d.__setitem__("goniometer/two_theta", [12.0]))
+    )
+    assert "stands at 2θ = 12 degrees (/entry/instrument/detector/goniometer" in caplog.text
+
+
 def test_panels_that_are_written_are_read_again(tmp_path):
     detector = named_detector("jungfrau-4m")
     geometry = Geometry(detector.with_beam_center(1000.0, 1100.0), 0.12, 9000.0)

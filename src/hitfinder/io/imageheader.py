@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from hitfinder.io.quantities import LENGTHS_M, PIXELS, WAVELENGTHS_A, normal
+from hitfinder.io.quantities import LENGTHS_M, PIXELS, WAVELENGTHS_A, normal, swung
 from hitfinder.io.source import Metadata
 from hitfinder.units import energy_from_wavelength
 
@@ -34,6 +34,7 @@ class ImageHeader:
         """
         wavelength = self._positive("Wavelength", WAVELENGTHS_A) or self._tagged_wavelength()
         pixel = self._positive("Pixel_size", LENGTHS_M)
+        swing = self._said("Detector_2theta", {"": 1.0, "deg": 1.0, "degree": 1.0})
         named = re.search(r"# Detector:? ([^\r\n]*)", self._text)
         return Metadata(
             photon_energy_ev=energy_from_wavelength(wavelength) if wavelength else None,
@@ -43,6 +44,7 @@ class ImageHeader:
             saturation=self._positive("Count_cutoff", {"": 1.0, "counts": 1.0}),
             underload=underload,
             detector=named[1].strip() if named else "",
+            notes=tuple(swung(next(iter(swing), None), "Detector_2theta of the header")),
         )
 
     def _said(self, field: str, units: dict[str, float], values: str = NUMBER) -> list[float]:

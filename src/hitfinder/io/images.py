@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io.imageheader import ImageHeader
-from hitfinder.io.quantities import CAMERA_LENGTH, PIXEL_SIZE, WAVELENGTH, Kind, converted
+from hitfinder.io.quantities import CAMERA_LENGTH, PIXEL_SIZE, WAVELENGTH, Kind, converted, swung
 from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
 from hitfinder.units import energy_from_wavelength
 
@@ -30,6 +30,9 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     (CAMERA_LENGTH, ("DISTANCE", "xtal_to_detector")),
     (PIXEL_SIZE, ("PIXEL_SIZE", "pixelsize_x")),
 )
+_SWINGS = {"TWOTHETA": 1.0, "start_twotheta": 1e-3}
+"""Items for the angle of the detector's arm, and their worth in degrees."""
+
 _CENTRES = ("BEAM_CENTER_X", "BEAM_CENTER_Y")
 
 
@@ -113,7 +116,9 @@ class ImageSource(FrameSource):
         """What the header says."""
         lines = "".join(f"# {key} {value}\n" for key, value in self._header.items())
         said = ImageHeader(lines).metadata(0.0 if self.dtype.kind == "i" else None)
-        notes: list[str] = []
+        notes: list[str] = [*said.notes]
+        for name, worth in _SWINGS.items():
+            notes += swung(_number(self._header, name) * worth, f"{name} of the header")
         found = {kind.name: self._quantity(kind, names, notes) for kind, names in _KINDS}
         wavelength = found[WAVELENGTH.name]
         if any(name in self._header for name in _CENTRES):
@@ -160,8 +165,13 @@ class ImageSource(FrameSource):
 
 def _positive(header: Mapping[str, Any], name: str) -> float | None:
     """Return a number of a header that has to be positive; None if it is not."""
-    try:
-        value = float(header[name])
-    except (KeyError, TypeError, ValueError):
-        return None
+    value = _number(header, name)
     return value if 0 < value < math.inf else None
+
+
+def _number(header: Mapping[str, Any], name: str) -> float:
+    """Return a number of a header; NaN if it is none."""
+    try:
+        return float(header[name])
+    except (KeyError, TypeError, ValueError):
+        return math.nan

@@ -19,6 +19,8 @@ from hitfinder.geometry.crystfel.text import are_parallel
 from hitfinder.geometry.detector import Detector, Panel, Vector
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.nexus import Fields
+from hitfinder.io.numbers import first_values
+from hitfinder.io.quantities import swung
 from hitfinder.io.transformations import axis_at, direction, length_m, offset_m, text, to_lab
 
 MOST_MODULES = 1024
@@ -181,6 +183,10 @@ def _turned_without_modules(fields: Fields) -> list[str]:
                 f"the detector at /{path} is turned by {math.degrees(angle):.3g} degrees, but no "
                 "module tells the directions of its pixels: it is taken as across the beam"
             ]
+    for name in ("two_theta", "two_theta_start"):
+        arm = first_values(fields, (f"{{detector}}/goniometer/{name}",), least=-math.inf)
+        if arm is not None:
+            return swung(float(np.median(arm.values)), arm.place)
     return []
 
 

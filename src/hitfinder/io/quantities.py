@@ -47,6 +47,8 @@ WAVELENGTHS_A = _spelled(
         "m metre meter metres meters": 1e10,
     }
 )
+_LEAST_SWING_DEG = 0.02
+
 PIXELS = _spelled({"pixel pixels px pix": 1.0})
 """Spellings of a pixel, where that is a unit of length."""
 
@@ -146,3 +148,26 @@ def converted(
     if not kind.usual[0] <= typical <= kind.usual[1]:
         notes.append(f"{what} is {typical:g} {kind.base}: is its unit right?")
     return found, notes
+
+
+def swung(two_theta_deg: float | None, place: str) -> list[str]:
+    """Say of a detector that stands at an angle which its file does not tell the axis of.
+
+    Parameters
+    ----------
+    two_theta_deg : float or None
+        The angle.
+    place : str
+        Where it is said, for people.
+
+    Returns
+    -------
+    list of str
+        Nothing for an angle that moves no pixel.
+    """
+    if two_theta_deg is None or not _LEAST_SWING_DEG < abs(two_theta_deg) < 360:
+        return []
+    return [
+        f"the detector stands at 2θ = {two_theta_deg:.4g} degrees ({place}), but is taken as "
+        "across the beam, since the axis is not told: give a geometry file"
+    ]
