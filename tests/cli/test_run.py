@@ -308,6 +308,7 @@ def test_a_file_that_vanishes_in_mid_run(fresh_series, done, tmp_path, number):
     assert not (out / ".parts").exists()
 
 
+@pytest.mark.slow
 def test_many_files_with_few_open_at_a_time(series, hitfinder_apart, tmp_path):
     """HDF5 would keep every file open that the hits are in."""
     for number in range(90):

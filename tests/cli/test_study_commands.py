@@ -288,9 +288,8 @@ def not_stopped(work, networks, geom, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(
-    ("signal", "code"), [("SIGKILL", -9), pytest.param("SIGTERM", 0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGTERM", 0)])
 def test_a_stopped_pipeline_is_completed(work, networks, geom, not_stopped, tmp_path, signal, code):
     import pyarrow.parquet
 

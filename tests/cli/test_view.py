@@ -113,7 +113,10 @@ def test_a_sheet_shows_every_peak(series, done, capsys, tmp_path):
     assert view(capsys, series.master, "--frame", 6, "--sheet", "-o", blank)[0] == 0
 
 
-@pytest.mark.parametrize(("n", "shown"), [(0, 0), (3, 3), (MOST_PEAKS + 1, MOST_PEAKS)])
+@pytest.mark.parametrize(
+    ("n", "shown"),
+    [(0, 0), (3, 3), pytest.param(MOST_PEAKS + 1, MOST_PEAKS, marks=pytest.mark.slow)],
+)
 def test_a_sheet_shows_any_number_of_peaks(tmp_path, n, shown):
     geometry = Geometry.flat((80, 90), 75e-6, camera_length_m=0.1, photon_energy_ev=6000)
     peaks = np.full(n, 0.5, [(name, "f8") for name in ("fs", "ss", "probability")])

@@ -3,6 +3,7 @@ import pytest
 
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.support import PIXEL, SPOT, TRACK
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.finder import NetworkFinder
 
 
@@ -117,6 +118,13 @@ def test_pixels_that_are_close_together_are_one_thing(find, blank):
     blank[104, 312] += 20
     found = find(blank)
     assert (found.doubt, found.support.n_alone) == (PIXEL, 1)
+
+
+def test_spots_of_a_small_detector_are_not_put_together():
+    frame = np.random.default_rng(4).poisson(0.02, (60, 70)).astype(np.uint16)
+    frame[[8, 20, 30, 44, 50], [12, 40, 20, 50, 15]] += 25
+    flat = Geometry.flat(frame.shape, 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+    assert LikelihoodFinder(flat)(frame).support.n_alone == 5
 
 
 def test_what_looks_like_spots_is_counted_and_left_out_too(find, blank):

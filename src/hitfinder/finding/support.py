@@ -41,8 +41,9 @@ it would show light beside it, and other peaks besides."""
 _APART_PX, _BESIDE_PX = 6.0, 20.0
 """Peaks so near to one another are one thing; what is so near to a thing may be of the same ray."""
 
-_CLUSTER_PX, _WIDEST_PX = 30.0, 60.0
-"""Things so near to one another, and all within so much, are taken for what one ray leaves."""
+_CLUSTER_PX, _WIDEST_PX, _WIDEST_SHARE = 30.0, 60.0, 0.01
+"""Things so near to one another, and all within so much, are taken for what one ray leaves; on a
+small detector, where spots are near to one another too, all within that share of its pixels."""
 
 _LEAST_LOG = -1e6
 _LOG_NEEDED = math.log(0.01)
@@ -154,7 +155,7 @@ def things_in_doubt(proposed: Proposal, rings: Rings, geometry: Geometry) -> Thi
     if 0 < len(found) <= MOST_THINGS:
         chosen = _grouped(places, _APART_PX)
         shapes = [_shape_of(pixel[k], sharp[k], proposed, rings, geometry) for k in chosen]
-        chosen, kinds = _joined(chosen, shapes, places)
+        chosen, kinds = _joined(chosen, shapes, places, float(rings.n_pixels.sum()))
     alone = [k for k, kind in enumerate(kinds) if kind != SPOT]
     spots = [k for k, kind in enumerate(kinds) if kind == SPOT]
     doubted = alone or ([0] if len(kinds) == 1 else [])
@@ -199,7 +200,10 @@ class _Shape(NamedTuple):
 
 
 def _joined(
-    things: list[NDArray[np.intp]], shapes: list[_Shape], places: NDArray[np.float64]
+    things: list[NDArray[np.intp]],
+    shapes: list[_Shape],
+    places: NDArray[np.float64],
+    n_pixels: float,
 ) -> tuple[list[NDArray[np.intp]], list[str]]:
     """Put together what one ray may have left, and name the kinds of the things that there are.
 
@@ -207,8 +211,9 @@ def _joined(
     """
     n = len(things)
     one = np.zeros((n, n), bool)
-    for cluster in _grouped(places, _CLUSTER_PX):
-        if np.ptp(places[cluster], axis=0).max() <= _WIDEST_PX:
+    widest_px = min(_WIDEST_PX, math.sqrt(_WIDEST_SHARE * n_pixels))
+    for cluster in _grouped(places, _CLUSTER_PX * widest_px / _WIDEST_PX):
+        if np.ptp(places[cluster], axis=0).max() <= widest_px:
             own = [k for k in range(n) if things[k][0] in cluster]
             one[np.ix_(own, own)] = True
     for k, (kind, middle, direction) in enumerate(shapes):

@@ -145,7 +145,7 @@ def test_workers_do_not_change_the_frames(tmp_path, made_alone):
 
 @pytest.mark.parametrize(
     "delay_s",
-    [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.1, 0.3)), None],
+    [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.1, 0.3, None))],
 )
 def test_workers_that_are_killed_cost_no_file(tmp_path, made_alone, kill_workers, delay_s):
     """While they start, when their work is not sent yet, and within a file."""

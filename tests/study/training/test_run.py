@@ -85,7 +85,10 @@ def test_the_binary_network_learns_to_find_peaks(data, tmp_path):
     assert made.provenance["epoch_kept"] == int(kept["epoch"])
 
 
-@pytest.mark.parametrize("name", ["base", "binary-parameters", "dual-input", "resnet50"])
+@pytest.mark.parametrize(
+    "name",
+    ["base", "binary-parameters", "dual-input", pytest.param("resnet50", marks=pytest.mark.slow)],
+)
 def test_every_network_for_frames_trains(data, tmp_path, name):
     made = run(config(network=name, epochs=1), data, tmp_path / name, selection=ONE)
     assert trained.load(tmp_path / name).network()
