@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+from scipy import ndimage, sparse
+from scipy.sparse.csgraph import connected_components
 
+from hitfinder.finding.joined import connected, lit_pixels
 from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.poisson import critical_counts
 from hitfinder.finding.support import PIXEL, SPOT, TRACK
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.network.finder import NetworkFinder
@@ -135,3 +139,46 @@ def test_what_looks_like_spots_is_counted_and_left_out_too(find, blank):
     support = find(blank).support
     assert (support.kind, support.n_alone, support.n_spots) == (PIXEL, 1, 2)
     assert support.bare_score < 1 < 2 < support.score
+
+
+def lit_pixels_slowly(pixel, proposed, rings):
+    """Pixels that chance does not light, joined to one: every pixel around is looked at."""
+    part = tuple(slice(max(k - 24, 0), k + 25) for k in pixel)
+    work, ring = proposed.counts[part], rings.index[part]
+    counts = np.where(work < -1, -2 - work, work)
+    means = proposed.rate[np.maximum(ring, 0)] * rings.weight[part]
+    lit = (ring >= 0) & (counts > 0) & (counts >= critical_counts(means, np.log(1e-3)))
+    joined, _ = ndimage.label(ndimage.binary_dilation(lit), np.ones((3, 3)))
+    own = joined[tuple(k - s.start for k, s in zip(pixel, part, strict=True))]
+    rows, columns = np.nonzero(lit & (joined == own))
+    return np.stack([rows + part[0].start, columns + part[1].start])
+
+
+@pytest.mark.parametrize("rate", [0.02, 2.0])
+def test_the_pixels_of_a_thing_are_those_of_a_search_of_all_around(
+    small_geometry, water_like, rate
+):
+    rng = np.random.default_rng(8)
+    frame = rng.poisson(rate * water_like).astype(np.uint16)
+    for ss, fs, angle in ((1, 3, 0.0), (90, 300, 0.7), (200, 20, 2.0), (150, 150, 1.2)):
+        track(frame, ss, fs, angle, length=18, photons=6 + int(9 * rate))
+    finder = LikelihoodFinder(small_geometry)
+    proposed, sizes = finder.propose(frame), []
+    shape = np.array(frame.shape)
+    for pixel in [*np.argwhere(frame >= 6), [0, 0], shape - 1, *rng.integers(0, shape, (50, 2))]:
+        found = lit_pixels(np.asarray(pixel), proposed, finder.rings)
+        slow = lit_pixels_slowly([int(k) for k in pixel], proposed, finder.rings)
+        assert np.array_equal(np.stack(found), slow)
+        sizes.append(slow.shape[1])
+    assert max(sizes) > 15
+    assert min(sizes) == 0
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 12, 30])
+def test_things_are_connected_as_a_graph_is(n):
+    rng = np.random.default_rng(n)
+    for share in (0.0, 0.03, 0.1, 0.9):
+        one = rng.random((n, n)) < share
+        n_together, label = connected_components(sparse.coo_array(one), directed=False)
+        slow = [np.flatnonzero(label == k).tolist() for k in range(n_together)]
+        assert [k.tolist() for k in connected(one)] == slow

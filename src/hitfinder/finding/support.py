@@ -16,11 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from hitfinder.finding.poisson import critical_counts
+from hitfinder.finding.joined import connected, lit_pixels
 from hitfinder.finding.result import Proposal, Support
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.sharp import counts_at, is_sharp
@@ -50,8 +48,6 @@ _LOG_NEEDED = math.log(0.01)
 """Log of the chance peaks of a blank frame as good as one that makes a frame a hit, whatever the
 score that a user asks of hits."""
 
-_REACH = 24
-_LOG_P_LIT = math.log(1e-3)
 _LONGEST_PX, _ASIDE_PX = 60.0, 2.0
 """What is so near to the middle of a track, and so little off its line, is a piece of it."""
 
@@ -184,11 +180,8 @@ def _nearer(pixel: NDArray[np.int64], rings: Rings) -> float:
 
 def _grouped(places: NDArray[np.float64], apart_px: float) -> list[NDArray[np.intp]]:
     """Put peaks that are close to one another together: a track may be several."""
-    n = len(places)
-    pairs = cKDTree(places).query_pairs(apart_px, output_type="ndarray")
-    near = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
-    label = connected_components(near, directed=False)[1]
-    return [np.flatnonzero(label == k) for k in range(label.max(initial=-1) + 1)]
+    squared = ((places[:, None] - places[None]) ** 2).sum(2)
+    return connected(squared <= apart_px**2)
 
 
 class _Shape(NamedTuple):
@@ -225,9 +218,7 @@ def _joined(
             )
     out: list[NDArray[np.intp]] = []
     kinds: list[str] = []
-    n_together, label = connected_components(sparse.coo_array(one), directed=False)
-    for number in range(n_together):
-        parts = np.flatnonzero(label == number)
+    for parts in connected(one):
         among = {shapes[k].kind for k in parts}
         out.append(np.sort(np.concatenate([things[k] for k in parts])))
         kinds.append(TRACK if TRACK in among else SPOT if SPOT in among else PIXEL)
@@ -242,7 +233,7 @@ def _shape_of(
     geometry: Geometry,
 ) -> _Shape:
     """Name the kind of a thing, given the brightest pixels of its peaks and if these are sharp."""
-    rows, columns = _lit_pixels(pixels[0], proposed, rings)
+    rows, columns = lit_pixels(pixels[0], proposed, rings)
     if len(rows) <= _FEW_PIXELS:
         # Two peaks close together are two spots, or two pixels of one.
         is_one = sharp.all() and np.ptp(pixels, axis=0).max() <= _FEW_PIXELS
@@ -263,21 +254,6 @@ def _shape_of(
     if abs(direction @ radius) >= _RADIAL * product:
         return _Shape(SPOT)
     return _Shape(TRACK, at.mean(0) + 0.5, axes[:, 1])
-
-
-def _lit_pixels(
-    pixel: NDArray[np.int64], proposed: Proposal, rings: Rings
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the pixels that chance does not light and that are joined to one, gaps of one too."""
-    part = tuple(slice(max(int(k) - _REACH, 0), int(k) + _REACH + 1) for k in pixel)
-    work, ring = proposed.counts[part], rings.index[part]
-    counts = np.where(work < -1, -2 - work, work)
-    means = proposed.rate[np.maximum(ring, 0)] * rings.weight[part]
-    lit = (ring >= 0) & (counts > 0) & (counts >= critical_counts(means, _LOG_P_LIT))
-    joined, _ = ndimage.label(ndimage.binary_dilation(lit), np.ones((3, 3)))
-    own = joined[tuple(int(k) - s.start for k, s in zip(pixel, part, strict=True))]
-    rows, columns = np.nonzero(lit & (joined == own))
-    return rows + part[0].start, columns + part[1].start
 
 
 @njit(cache=True, nogil=True)
