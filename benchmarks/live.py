@@ -150,8 +150,12 @@ def run_live(
     rate_hz: float | None = None,
     before: Callable[[subprocess.Popen], object] = lambda process: None,
     environment: dict[str, str] | None = None,
+    page: int | None = None,
 ) -> dict[str, Any]:
-    """Run a series live; return processor time by process, memory and when frames were told."""
+    """Run a series live; return processor time by process, memory and when frames were told.
+
+    Memory is that of the main process, the worker, and the server of the page if it is given.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     detector.sent_s.clear()
     process = started(
@@ -167,7 +171,7 @@ def run_live(
     )
     sending.start()
     told_s: dict[int, float] = {}
-    memory: list[tuple[int, float, float]] = []
+    memory: list[tuple[int, float, float, float]] = []
     cpu: dict[str, float] = {}
     while _is_alive(process.pid):
         live = read(folder / "live.json")
@@ -181,7 +185,8 @@ def run_live(
             if state == "running":
                 cpu = {"main": cpu_s(process.pid), "workers": sum(map(cpu_s, team))}
                 workers = max(map(resident_mb, team), default=0.0)
-                memory.append((done["processed"], resident_mb(process.pid), workers))
+                server = 0.0 if page is None else resident_mb(page)
+                memory.append((done["processed"], resident_mb(process.pid), workers, server))
         if live.get("state", "running") != "running":
             break
         time.sleep(0.05)
@@ -203,17 +208,19 @@ class PageReader:
     ----------
     told_s : dict of int to float
         When each frame was there.
+    process : subprocess.Popen
+        The server.
     """
 
     def __init__(self, folder: Path) -> None:
         self.told_s: dict[int, float] = {}
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [*HITFINDER, "monitor", str(folder), "--wait", "--port", "0"],
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._process.stdout is not None
-        self._host = self._process.stdout.readline().split("//")[1].split("/")[0]
+        assert self.process.stdout is not None
+        self._host = self.process.stdout.readline().split("//")[1].split("/")[0]
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -238,8 +245,8 @@ class PageReader:
 
     def close(self) -> None:
         """End the server, and so the reader."""
-        self._process.terminate()
-        self._process.wait()
+        self.process.terminate()
+        self.process.wait()
         self._thread.join()
 
 
@@ -337,9 +344,13 @@ def delay(folder: Path, n: int, rate_hz: float) -> dict[str, Any]:
 
 
 def memory(folder: Path, n: int) -> dict[str, Any]:
-    """Resident memory over many small frames."""
-    detector = Detector(frames_of(SMALL))
-    out = run_live(detector, folder / "memory", n, "-j", 1, "--finder", "likelihood")
+    """Resident memory over many small frames, with a reader of the page."""
+    detector, reader = Detector(frames_of(SMALL)), PageReader(folder / "memory")
+    out = run_live(
+        *(detector, folder / "memory", n, "-j", 1, "--finder", "likelihood"),
+        page=reader.process.pid,
+    )
+    reader.close()
     rows = out["memory"]
     at = [min(rows, key=lambda row: abs(row[0] - share * n)) for share in np.linspace(0.1, 1, 10)]
     detector.close()
@@ -348,6 +359,7 @@ def memory(folder: Path, n: int) -> dict[str, Any]:
         "at_frames": [row[0] for row in at],
         "main_mb": [round(row[1]) for row in at],
         "worker_mb": [round(row[2]) for row in at],
+        "page_server_mb": [round(row[3]) for row in at],
     }
 
 
