@@ -24,10 +24,13 @@ class Chart {
     this.plot?.destroy();
     this.plot = null;
     this.figure.classList.toggle("empty", !made);
+    for (const name of ["role", "aria-label"]) this.room.removeAttribute(name);
     if (!made) { this.room.textContent = this.told.state === "complete" ? "nothing to show" : "nothing yet"; this.words.textContent = ""; return; }
     this.room.textContent = "";
     this.words.textContent = made.words;
-    this.figure.setAttribute("role", "group");
+    // A canvas says nothing to who cannot see it: the words do.
+    this.room.setAttribute("role", "img");
+    this.room.setAttribute("aria-label", `${this.figure.querySelector("h2").textContent}: ${made.words}`);
     const options = {
       width: this.width(), height: this.height, cursor: { y: false, drag: { x: true, y: false } },
       legend: { show: false }, ...made.options,
