@@ -35,7 +35,9 @@ from kills import workers_of, write_series
 from report import results_header, write_json
 
 N_FRAMES, RATE_HZ = 150, 60
-LONGEST_S = 240.0
+LONGEST_S, KEPT = 240.0, "live_faults.json"
+PLACE = ("--photon-energy-ev", 6000, "--camera-length-m", 0.03, "--pixel-size-um", 75)
+"""Given, so that a series whose header is lost can be searched."""
 
 
 def free_port() -> int:
@@ -62,16 +64,19 @@ def one_round(
     """One live process, some series with faults, some kills; then everything is checked."""
     folder.mkdir()
     log, address = folder / "log", f"tcp://127.0.0.1:{free_port()}"
-    options = ["--finder", "likelihood", "-j", 2, "--max-delay", rng.choice([1, 60])]
+    options = ["--finder", "likelihood", "-j", 2, "--max-delay", rng.choice([1, 60]), *PLACE]
     live = start("live", address, "--out", folder / "out", *options, log=log)
+    if rng.random() < 0.8:
+        _until_ready(live, log)
     number = 1
     for _ in range(rng.randint(1, 3)):
         faults = rng.sample(sorted(FAULTS), rng.randint(0, 3))
-        n_series = rng.randint(1, 2)
+        n_series, n_images = rng.randint(1, 2), rng.choice([N_FRAMES, 5 * N_FRAMES])
         given = [option for fault in faults for option in ("--fault", fault)]
         sender = start(
             *("stream-sim", master, "--bind", address, "--rate", RATE_HZ, *given),
-            *("--series", n_series, "--first-series", number, "--timeout", LONGEST_S),
+            *("--series", n_series, "--first-series", number, "--images", n_images),
+            *("--timeout", LONGEST_S),
             *("--protocol", rng.choice(["v1", "stream2"])),
             log=log,
         )
@@ -85,7 +90,8 @@ def one_round(
                 kill(rng.choice(team), counts, "killed workers")
             elif chance < 0.2:
                 kill(sender.pid, counts, "killed senders")
-            elif chance < 0.23:
+            elif chance < 0.23 and (any(folder.glob("out/*/live.json")) or chance < 0.205):
+                # Mostly when there is something to lose.
                 kill(live.pid, counts, "killed live")
             if live.poll() is not None:
                 kill(sender.pid, counts, "senders ended")
@@ -102,6 +108,13 @@ def one_round(
     for series in sorted(folder.glob("out/*/")):
         counts["series"] += 1
         problems += check(series, counts)
+
+
+def _until_ready(live: subprocess.Popen, log: Path) -> None:
+    """Wait until the workers have started; senders that come before have to wait for them."""
+    until = time.monotonic() + LONGEST_S
+    while b"are ready" not in log.read_bytes() and live.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def _end(
@@ -154,6 +167,9 @@ def check(series: Path, counts: Counter[str]) -> list[str]:
         wrong.append(f"{series}: the numbers of the rows are not 0, 1, 2, ...")
     if statuses.count("ok") != ledger["processed"]:
         wrong.append(f"{series}: {statuses.count('ok')} rows, {ledger['processed']} processed")
+    passed, left = statuses.count("passed-over"), statuses.count("pending")
+    if left or passed > ledger["passed_over"]:
+        wrong.append(f"{series}: {left} rows pending, {passed} of {ledger['passed_over']} passed")
     if ledger["waiting"]:
         wrong.append(f"{series}: frames wait for ever")
     hits = np.flatnonzero(table["hit"].to_pylist())
@@ -169,7 +185,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", action="store_true", help="keep what was counted in results/")
+    parser.add_argument(
+        "--keep", action="store_true", help="add what was counted to what results/ has of it"
+    )
     arguments = parser.parse_args()
     counts, problems = Counter[str](), list[str]()
     began, seed = time.monotonic(), arguments.seed
@@ -181,15 +199,22 @@ def main() -> None:
             counts["rounds"] += 1
             seed += 1
             print(seed, dict(counts), problems, flush=True)
+    minutes, seeds = (time.monotonic() - began) / 60, [[arguments.seed, seed - 1]]
+    kept = Path(__file__).parent / "results" / KEPT
+    if arguments.keep and kept.exists():
+        before = json.loads(kept.read_text())
+        minutes, seeds = minutes + before["minutes"], [*before["seeds"], *seeds]
+        counts.update(before["counts"])
+        problems[:0] = before["problems"]
     told = {
         **results_header([]),
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "seeds": [arguments.seed, seed - 1],
+        "minutes": round(minutes, 1),
+        "seeds": seeds,
         "counts": dict(sorted(counts.items())),
         "problems": problems,
     }
     if arguments.keep:
-        write_json("live_faults.json", told)
+        write_json(KEPT, told)
     print(json.dumps(told, indent=1))
     sys.exit(bool(problems))
 

@@ -58,6 +58,31 @@ def held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let both wait until the block is done, so that it is done whole or not at all.
+
+    Unlike `held` it needs no other thread to hold signals back: they may come to any, but what
+    Python makes of them happens in the main thread, where alone this does something.
+    """
+    came: list[int] = []
+    try:
+        before = {
+            number: signal.signal(number, lambda number, frame: came.append(number))
+            for number in _REQUESTS
+        }
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
     """Treat the signal with which batch systems end a job (SIGTERM) like Ctrl-C."""
 

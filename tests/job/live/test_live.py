@@ -21,9 +21,11 @@ import hitfinder as hf
 from hitfinder.errors import ConfigError, HitfinderError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
+from hitfinder.io.simplon.series import Series
 from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
 from hitfinder.io.write import NexusWriter
 from hitfinder.job.live.live import live
+from hitfinder.job.live.searching import Searching
 
 CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
 LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
@@ -257,6 +259,44 @@ def test_sigterm_writes_what_was_found(master, tmp_path):
     assert json.loads((out / "live.json").read_bytes())["state"] == "interrupted"
     assert (out / "report.html").exists()
     assert "Traceback" not in stderr
+
+
+def test_frames_that_are_worked_on_when_the_run_is_ended_have_their_row(
+    master, tmp_path, monkeypatch
+):
+    theirs = Searching._tasks
+
+    def two_tasks_of_which_the_second_is_in_hand(self):
+        n_taken = 0
+        for task in theirs(self):
+            n_taken += task is not None
+            if n_taken == 2:
+                raise KeyboardInterrupt
+            yield task
+
+    monkeypatch.setattr(Searching, "_tasks", two_tasks_of_which_the_second_is_in_hand)
+    detector = SimulatedDetector("stream2", 500)
+    (run,) = run_live(master, tmp_path / "out", detector, stop_at_end=True)
+    assert not run.summary.complete
+    assert {*run.summary.by_status} <= {"ok", "passed-over"}
+    ledger = json.loads((run.folder / "run.json").read_bytes())["live"]["ledger"]
+    assert open_ends(ledger) == []
+    assert run.summary.by_status["passed-over"] >= 1
+
+
+def test_what_is_on_disk_is_counted_whenever_the_run_is_ended(master, tmp_path, monkeypatch):
+    theirs = Series.settle
+
+    def settle_when_ctrl_c_comes(self, **what):
+        signal.raise_signal(signal.SIGINT)
+        theirs(self, **what)
+
+    monkeypatch.setattr(Series, "settle", settle_when_ctrl_c_comes)
+    detector = SimulatedDetector("stream2", 500)
+    (run,) = run_live(master, tmp_path / "out", detector, stop_at_end=True)
+    ledger = json.loads((run.folder / "run.json").read_bytes())["live"]["ledger"]
+    assert run.summary.by_status["ok"] == ledger["processed"] > 0
+    assert not run.summary.complete
 
 
 @pytest.mark.slow

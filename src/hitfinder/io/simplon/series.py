@@ -272,6 +272,12 @@ class Series:
             return next(whole, None)
 
     @property
+    def missing(self) -> frozenset[int]:
+        """Numbers before the last one that was taken out, of which no message came."""
+        with self._lock:
+            return frozenset(self._missing)
+
+    @property
     def n_numbered(self) -> int:
         """Numbers of which it is known what became of them, from 0 on."""
         return self._next

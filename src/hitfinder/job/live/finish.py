@@ -8,7 +8,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from hitfinder.io.ledger import FrameLedger
 from hitfinder.io.open import open_source
 from hitfinder.io.simplon.images import DAMAGED
 from hitfinder.io.simplon.series import NOT_RECEIVED, PASSED_OVER
-from hitfinder.job.live.kept import FRAMES_FILE, described, remove_shards, write_places
+from hitfinder.job.live.kept import (
+    FRAMES_FILE,
+    described,
+    fill_gaps,
+    remove_shards,
+    write_places,
+)
 from hitfinder.job.live.status import INTERRUPTED, LIVE
 from hitfinder.job.live.work import SHARDS
 from hitfinder.job.outputs.findings import Findings, FrameCounts
@@ -30,7 +36,7 @@ from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.pipeline import load_static
 from hitfinder.job.run import PreparedJob
 from hitfinder.job.settings import JobSettings, settings_of_run
-from hitfinder.results.chunk import OK, ChunkResult
+from hitfinder.results.chunk import OK
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.run import RUN, Run
 from hitfinder.results.store import PARTS, Store
@@ -94,7 +100,7 @@ def _write(out: Path, store: Store, job: dict[str, Any]) -> None:
     about = FollowedStore(out).about
     store.resume(again=False)
     settings = _settings(out, about)
-    n_frames = _fill_gaps(store)
+    n_frames = fill_gaps(store, KILLED)
     with open_source(str(out / FRAMES_FILE)) as source:
         description = described(source)
     write_places(out, description, max(n_frames, 1))
@@ -152,22 +158,6 @@ def _last_told(out: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, TypeError):
         return dict(json.loads((out / LIVE).read_bytes()))
     return {}
-
-
-def _fill_gaps(store: Store) -> int:
-    """Give a row to frames that were being worked on; return how many frames there are."""
-    at = 0
-    for first, stop in list(_extents(store)):
-        if first > at:
-            missing = ChunkResult.without_results(range(at, first), PASSED_OVER, KILLED)
-            store.add(at, missing)
-        at = stop
-    return at
-
-
-def _extents(store: Store) -> Iterator[tuple[int, int]]:
-    for chunk in store.chunks():
-        yield int(chunk.frames[0]), int(chunk.frames[-1]) + 1
 
 
 def _ledger(store: Store, last: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from hitfinder.export.cxi import DATA, MASK
 from hitfinder.export.hits import RESULT
 from hitfinder.io.handles import POOL
 from hitfinder.io.nxmx import DATA_PATH
+from hitfinder.io.simplon.series import NOT_RECEIVED, PASSED_OVER
 from hitfinder.io.source import FrameSource
 from hitfinder.io.write import new_hdf5
 from hitfinder.job.live.work import SHARDS
+from hitfinder.results.chunk import ChunkResult
+from hitfinder.results.store import Store
 from hitfinder.units import HC_EV_ANGSTROM
 
 FRAMES_FILE = "frames.h5"
@@ -104,6 +107,38 @@ def described(source: FrameSource) -> SeriesDescription:
         None if mask is None else mask.astype(np.uint32),
         said.detector,
     )
+
+
+def fill_gaps(
+    store: Store, why: str, n_frames: int = 0, missing: Collection[int] = frozenset()
+) -> int:
+    """Give a row to frames that were being worked on when a run ended: they are passed over.
+
+    Parameters
+    ----------
+    store : Store
+        Where results are kept.
+    why : str
+        Why they have no results.
+    n_frames : int
+        Frames there are at least.
+    missing : collection of int
+        Those that did not come.
+
+    Returns
+    -------
+    int
+        How many frames there are.
+    """
+    extents = [(int(chunk.frames[0]), int(chunk.frames[-1]) + 1) for chunk in store.chunks()]
+    at = 0
+    for first, stop in [*extents, (n_frames, n_frames)]:
+        if first > at:
+            gap = ChunkResult.without_results(range(at, first), PASSED_OVER, why)
+            gap.rows["status"][[k - at for k in range(at, first) if k in missing]] = NOT_RECEIVED
+            store.add(at, gap)
+        at = max(at, stop)
+    return at
 
 
 def shards(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from hitfinder.errors import SourceError
 from hitfinder.executors.contract import Done, Executor, Lost
 from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.interrupts import deferred
 from hitfinder.io.simplon.images import DAMAGED, PackedFrame
 from hitfinder.io.simplon.series import Batch, Series
 from hitfinder.job.live.follower import Followers
@@ -151,7 +152,8 @@ class Searching:
             result = chunk.without_results(FAILED, f"the worker process died: {outcome.why}")
         else:
             result = outcome.result
-        with self.settling:
+        # What is on disk is counted, whenever Ctrl-C comes.
+        with deferred(), self.settling:
             self._keep(chunk, result)
 
     def _keep(self, chunk: LiveChunk, result: ChunkResult) -> None:

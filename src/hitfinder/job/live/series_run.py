@@ -32,6 +32,7 @@ from hitfinder.job.live.index_rate import IndexPool
 from hitfinder.job.live.kept import (
     FRAMES_FILE,
     SeriesDescription,
+    fill_gaps,
     remove_shards,
     write_places,
 )
@@ -221,6 +222,8 @@ class SeriesRun:
         self, searching: Searching, n_workers: int, interrupted: bool, status: LiveStatus
     ) -> None:
         """Write what `hitfinder run` writes; then what was for the time being can go."""
+        series = self._series
+        fill_gaps(self.store, "the run was ended", series.n_numbered, series.missing)
         n_frames = max(self._series.n_numbered, 1)
         write_places(self._folder, self._description, n_frames)
         self._job = dataclasses.replace(self._job, experiment=self._experiment())
