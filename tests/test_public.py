@@ -120,6 +120,13 @@ def test_found_peaks_are_a_table(geometry, frame):
     assert likelihood["probability"].null_count == len(likelihood)
 
 
+def test_what_python_shows_is_short(geometry, frame):
+    assert repr(hf.find_peaks(frame, geometry)).startswith("<FrameResult: ")
+    assert len(repr(hf.find_peaks(frame, geometry))) < 80
+    assert repr(geometry).startswith("<Geometry: flat, ")
+    assert repr(hf.open(frame)).startswith(f"<ArraySource: 1 frames of {frame.shape[0]} x ")
+
+
 def test_finders_take_lists_and_masks_of_any_kind(geometry, frame):
     find = hf.LikelihoodFinder(geometry)
     mask = np.zeros(frame.shape, np.uint8)

@@ -12,6 +12,35 @@ AVOGADRO_PER_MOL = 6.02214076e23
 """Avogadro constant, in mol⁻¹."""
 
 
+_USUAL = {
+    "photon_energy_ev": (100.0, 1e6, "eV", (1e3,)),
+    "camera_length_m": (1e-3, 20.0, "m", (1e3,)),
+    "pixel_size_um": (1.0, 2000.0, "µm", (1e3,)),
+    "pixel_size_m": (1e-6, 2e-3, "m", (1e3, 1e6)),
+}
+"""What values are taken for: least, most, unit, and by how much other units in use differ."""
+
+
+def unusual(name: str, value: float) -> str:
+    """Ask about a value that is most likely in another unit; empty if it is not.
+
+    Parameters
+    ----------
+    name : str
+        Of the quantity, with its unit: ``photon_energy_ev``, ``camera_length_m``,
+        ``pixel_size_um``, ``pixel_size_m``. Nothing is said of others.
+    value : float
+        In that unit.
+    """
+    low, high, unit, steps = _USUAL.get(name, (0.0, math.inf, "", ()))
+    if low <= value <= high:
+        return ""
+    tried = (meant for step in steps for meant in (value / step, value * step))
+    likely = next((meant for meant in tried if low <= meant <= high), None)
+    asked = "" if likely is None else f"; did you mean {likely:g}?"
+    return f"{name} {value:g} {unit} is out of the ordinary{asked}"
+
+
 def wavelength_from_energy(photon_energy_ev: float) -> float:
     """Convert a photon energy in eV to a wavelength in Å.
 

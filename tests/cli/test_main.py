@@ -46,6 +46,30 @@ def test_a_mistyped_command_gets_a_suggestion(capsys):
 
 
 @pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["find"], "No such command 'find'. Did you mean 'run'?"),
+        (["run", "a.h5", "--distance", "1"], "'--distance'. Did you mean '--camera-length-m'?"),
+        (["run", "a.h5", "--nproc", "2"], "'--nproc'. Did you mean '--workers'?"),
+        (["info", "a.h5", "--nproc", "2"], "No such option '--nproc'."),
+        (["run", "a.h5", "--beam-center", "3,4"], "requires 2 arguments. Put spaces between"),
+    ],
+)
+def test_words_of_other_programs_get_a_suggestion(capsys, typed, said):
+    assert exit_code(*typed) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_suggestions_name_what_there_is():
+    context = click.Context(cli)
+    assert set(module.OTHER_COMMANDS.values()) <= set(COMMANDS)
+    commands = [cli.get_command(context, name) for name in ("run", "simulate", "index")]
+    options = {name for command in commands for param in command.params for name in param.opts}
+    assert set(module.OTHER_OPTIONS.values()) <= options
+    assert not options & set(module.OTHER_OPTIONS)
+
+
+@pytest.mark.parametrize(
     ("raised", "code", "said"),
     [
         (OutputError("is full", "disk", "Make room."), 2, "error: disk: is full. Make room.\n"),

@@ -39,6 +39,10 @@ def test_peaks_are_circled(series, capsys, tmp_path, monkeypatch):
     assert code == 0
     assert said.startswith("8 peaks, score ")
     assert circles("run_master_7.png")
+    assert view(capsys, series.master, 7, "-o", "number.png")[:2] == (
+        0,
+        said.replace("run_master_7", "number"),
+    )
     code, said, _ = view(capsys, series.master, "--frame", 6, "-o", "blank.png")
     assert said.startswith("0 peaks, score 0")
     assert not circles("blank.png")
@@ -52,6 +56,8 @@ def test_frame_and_peaks_come_from_a_run(series, done, capsys, tmp_path):
         f"8 peaks of the run: {out}\n",
     )
     first = out.read_bytes()
+    assert view(capsys, done, "--frame", 5, "-o", out, "--overwrite")[0] == 0
+    assert out.read_bytes() == first
     assert view(capsys, line, "--run", done, "-o", out, "--overwrite")[0] == 0
     assert out.read_bytes() == first
 

@@ -1,4 +1,5 @@
 import logging
+import re
 
 import h5py
 import numpy as np
@@ -309,6 +310,7 @@ def test_close_detectors_and_other_ways_are_named(shape, words):
             "pixel_size_um 0.075 µm is out of the ordinary; did you mean 75?",
         ),
         ({"camera_length_m": 1e9}, "is out of the ordinary"),
+        ({"beam_center": (0.08, 0.081)}, "it is counted in pixels"),
         (
             {"pixel_size_um": 75.0, "detector": "eiger-x-1m"},
             "neither a geometry file nor a detector",
@@ -322,6 +324,28 @@ def test_values_in_another_unit_are_asked_about(given, asked):
     with pytest.raises(ConfigError) as caught:
         config.override(GeometrySettings(), **given)
     assert asked in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pixel_m", "length_m", "energy_ev", "asked"),
+    [
+        (75.0, 0.1, 6000.0, "pixel_size_m 75 m is out of the ordinary; did you mean 7.5e-05?"),
+        (0.075, 0.1, 6000.0, "did you mean 7.5e-05?"),
+        (75e-6, 100.0, 6000.0, "did you mean 0.1?"),
+        (75e-6, 0.1, 6.0, "did you mean 6000?"),
+        (-75e-6, 0.1, 6000.0, "pixel size must be positive"),
+        (75e-6, -0.1, 6000.0, "camera length must be positive"),
+    ],
+)
+def test_other_units_in_python_are_asked_about(pixel_m, length_m, energy_ev, asked):
+    with pytest.raises(ValueError, match=re.escape(asked)):
+        Geometry.flat((4, 4), pixel_m, camera_length_m=length_m, photon_energy_ev=energy_ev)
+
+
+def test_a_data_file_without_its_master_is_told_of_it(master):
+    with pytest.raises(GeometryError) as caught:
+        setup(master.parent / "a_data_000001.h5", pixel_size_um=75.0)
+    assert f"Give {master}, which tells more than its data files" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,17 @@ def test_a_folder_is_searched_with_its_subfolders_in_natural_order(tmp_path):
     assert values_of(open_source(tmp_path)) == [100, 101, 200, 201, 5, 1000, 1001]
 
 
+def test_results_in_a_folder_of_frames_are_no_frames(tmp_path, caplog):
+    write_stack(tmp_path / "a.h5", 10)
+    found = tmp_path / "found"
+    write_stack(found / "hits.cxi", 10)
+    for name in ("run.json", "frames.parquet"):
+        (found / name).write_text("")
+    assert values_of(open_source(tmp_path)) == [10, 11]
+    assert f"{found}: left out, as it holds results" in caplog.text
+    assert values_of(open_source(found)) == [10, 11]  # asked for by name
+
+
 def test_natural_order_counts_numbers():
     assert natural_order(["r10/a", "r2/b", "r2/a11", "r2/a2"]) == [
         "r2/a2",

@@ -195,11 +195,13 @@ def test_a_reader_must_use_the_buffer_it_is_given(install, raw):
 def test_what_is_no_file_of_frames_is_named(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b.txt").touch()
+    (tmp_path / "d.geom").write_text("clen = 0.1")
     (tmp_path / "c.lst").write_text(f"{tmp_path}\n")
     for name, message in (
         ("a.txt", "no reader knows this kind of file. 'hitfinder plugins' lists"),
         ("b.txt", "the file is empty"),
         ("c.lst", "is a folder"),
+        ("d.geom", "give it as --geometry"),
     ):
         assert message in str(open_source(tmp_path / name).problems[0])
 

@@ -20,3 +20,8 @@ from hitfinder.report.numbers import number
 )
 def test_numbers_are_short(value, shown):
     assert number(value) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(99.6, "100"), (98.4, "98"), (9.96, "10")])
+def test_what_is_rounded_up_to_another_digit_is_no_power(value, shown):
+    assert number(value, 2) == shown

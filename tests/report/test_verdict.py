@@ -64,7 +64,7 @@ def test_where_the_false_hit_share_is_not_known_any_hit_counts():
         ({"resolution_a": 14.0}, "half of the hits do not reach 10 Å"),
         ({"index": IndexRate(150, 2, 1)}, "no more are indexed than by chance"),
         ({"index": IndexRate(150, 0, 0)}, "no more are indexed than by chance"),
-        ({"index": IndexRate(150, 12, 0)}, "indexed are less than 10 % of the hits"),
+        ({"index": IndexRate(150, 12, 0)}, "fewer than 10 % of the hits are indexed"),
     ],
 )
 def test_what_casts_doubt_has_a_person_look(changes, why):

@@ -16,6 +16,11 @@ Other detectors: --pixel-size-um for one flat panel, or a CrystFEL geometry file
 'detectors', those of pyFAI are known by pyFAI's names too.
 """
 
+OTHERS = (
+    "'hitfinder detectors' lists all. For others give --pixel-size-um for one flat panel, or "
+    "--geometry FILE.geom."
+)
+
 
 @click.command(epilog=EPILOG)
 @click.argument("word", required=False)
@@ -43,8 +48,8 @@ def detectors(word: str | None, shape: tuple[int, int] | None) -> None:
         if wanted in name and (shape is None or detector.shape == shape)
     ]
     if not found:
-        hint = "" if shape is None else f" {closest(shape)}"
-        raise click.ClickException(f"no detector is known so.{hint}")
+        hint = OTHERS if shape is None else closest(shape)
+        raise click.ClickException(f"no detector is known so. {hint}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("name", "rows x columns", "modules", "of", "gaps", "pixel"):
         table.add_column(heading)

@@ -79,6 +79,41 @@ COMMANDS = {
 }
 """Subcommand -> where it is, and its line in ``hitfinder --help``."""
 
+OTHER_COMMANDS = {
+    "check": "info",
+    "find": "run",
+    "gui": "monitor",
+    "indexamajig": "index",
+    "plot": "view",
+    "process": "run",
+    "show": "view",
+}
+"""What a subcommand is called elsewhere -> what it is called here."""
+
+OTHER_OPTIONS = {
+    "--camera-length": "--camera-length-m",
+    "--center": "--beam-center",
+    "--clen": "--camera-length-m",
+    "--clobber": "--overwrite",
+    "--cores": "--workers",
+    "--cpus": "--workers",
+    "--detector-distance": "--camera-length-m",
+    "--distance": "--camera-length-m",
+    "--energy": "--photon-energy-ev",
+    "--force": "--overwrite",
+    "--jobs": "--workers",
+    "--nproc": "--workers",
+    "--orgx": "--beam-center",
+    "--output-dir": "--out",
+    "--pdb": "--cell",
+    "--photon-energy": "--photon-energy-ev",
+    "--processes": "--workers",
+    "--threads": "--workers",
+    "--unit-cell": "--cell",
+    "--wavelength": "--photon-energy-ev",
+}
+"""What an option is called elsewhere -> what it is called here."""
+
 BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
 """Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as
 shells have it."""
@@ -108,7 +143,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the subcommand that the first argument names, or suggest the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            other = OTHER_COMMANDS.get(args[0])
+            close = [other] if other else difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
@@ -155,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
             code = cli.main(arguments, prog_name="hitfinder", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        _helped(error).show()
         code = error.exit_code
     except HitfinderError as error:
         code = _complain(str(error))
@@ -183,6 +219,17 @@ def _is_due_to_ctrl_c(error: BaseException) -> bool:
     while error.__cause__ is not None:
         error = error.__cause__
     return isinstance(error, KeyboardInterrupt)
+
+
+def _helped(error: click.ClickException) -> click.ClickException:
+    """Add to what is said of a wrong option what is most likely meant."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        meant = OTHER_OPTIONS.get(error.option_name.lower())
+        if any(meant in param.opts for param in error.ctx.command.params):
+            error.possibilities = [meant]
+    elif isinstance(error, click.BadOptionUsage) and " arguments" in error.message:
+        error.message += " Put spaces between them."
+    return error
 
 
 def _complain(text: str) -> int:

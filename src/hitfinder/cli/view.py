@@ -109,18 +109,23 @@ def view(
 
     Peaks that are likelier false than true have dotted circles.
 
-    A folder of a run is opened as a page in the browser, as `hitfinder monitor` does.
+    A folder of a run is opened as a page in the browser, as `hitfinder monitor` does; with --frame
+    it is taken for --run.
 
-    The frame is that of EVENT ('//12', as in a CrystFEL list), of --frame, or the first one.
+    The frame is that of EVENT ('//12', as in a CrystFEL list, or 12), of --frame, or the first one.
     """
     if file is not None and run_dir is None and (has_run(Path(file)) or has_begun(Path(file))):
-        refuse_all_but(ctx, ("file",), "the page of a run")
-        show_page(Path(file), HOST, 0, in_browser=True)
-        return
+        if frame is None:
+            refuse_all_but(ctx, ("file",), "the page of a run")
+            show_page(Path(file), HOST, 0, in_browser=True)
+            return
+        file, run_dir = None, Path(file)
     if file is None and (run_dir is None or frame is None):
         raise click.UsageError("name a file, or a run and a frame: --run DIR --frame N")
     if event is not None and frame is not None:
         raise click.UsageError("give an event or --frame, not both")
+    if event is not None and event.isdecimal():
+        event, frame = None, int(event)
     if zoom is not None and not zoom[2] > 0:
         raise click.BadParameter("the size must be positive", param_hint="--zoom")
     if sum((zoom is not None, zoom_peak is not None, sheet)) > 1:

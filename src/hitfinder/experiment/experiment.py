@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +40,9 @@ from hitfinder.io.open import open as open_frames
 from hitfinder.io.source import FrameSource
 
 log = logging.getLogger(__name__)
+
+_DATA_FILE = re.compile(r"_data_\d+(\.h5)$")
+"""How the data files of a detector's master end."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -380,6 +385,12 @@ def detector_of(settings: GeometrySettings, source: FrameSource) -> tuple[Detect
     return detector, GIVEN
 
 
+def _master_beside(file: str) -> str:
+    """Name the master of a detector's data file, if it is there, as the better thing to give."""
+    master = _DATA_FILE.sub(r"_master\1", file)
+    return f"{master}, which tells more than its data files, or " if os.path.isfile(master) else ""
+
+
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     """Geometry of a detector known by name or recognised, placed as its files say."""
     said = source.metadata
@@ -390,9 +401,11 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     origin["photon_energy_ev"], origin["camera_length_m"] = energy.origin, length.origin
     file = source.ref(0).file
     if energy.used is None:
-        raise GeometryError("the photon energy is not known", file, "Give --photon-energy-ev.")
+        hint = f"Give {_master_beside(file)}--photon-energy-ev."
+        raise GeometryError("the photon energy is not known", file, hint)
     if length.used is None:
-        raise GeometryError("the camera length is not known", file, "Give --camera-length-m.")
+        hint = f"Give {_master_beside(file)}--camera-length-m."
+        raise GeometryError("the camera length is not known", file, hint)
     origin["beam_center"] = "assumed"
     if settings.beam_center is None:
         check_beam_centers(source)

@@ -5,22 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-_USUAL = {
-    "photon_energy_ev": (100.0, 1e6, "eV", 1e3),
-    "camera_length_m": (1e-3, 20.0, "m", 1e3),
-    "pixel_size_um": (1.0, 2000.0, "µm", 1e3),
-}
-"""What values are taken for: least, most, unit, and how much the next unit in use differs."""
-
-
-def _doubt(name: str, value: float) -> str:
-    """Ask about a value that is most likely in another unit; empty if it is not."""
-    low, high, unit, step = _USUAL.get(name, (0.0, math.inf, "", 1.0))
-    if low <= value <= high:
-        return ""
-    meant = next((v for v in (value / step, value * step) if low <= v <= high), None)
-    asked = "" if meant is None else f"; did you mean {meant:g}?"
-    return f"{name} {value:g} {unit} is out of the ordinary{asked}"
+from hitfinder.units import unusual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +53,15 @@ class GeometrySettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {value}")
-            doubt = "" if value is None else _doubt(name, value)
+            doubt = "" if value is None else unusual(name, value)
             if doubt:
                 raise ValueError(doubt)
         if self.beam_center is not None and not all(map(math.isfinite, self.beam_center)):
             raise ValueError(f"beam_center must be finite, got {self.beam_center}")
+        if self.beam_center is not None and all(0 < value < 1 for value in self.beam_center):
+            raise ValueError(
+                f"beam_center {self.beam_center} is in the frame's first pixel; it is counted in "
+                "pixels, not in a unit of length"
+            )
         if self.polarisation is not None and not 0 <= self.polarisation <= 1:
             raise ValueError(f"polarisation must be in 0..1, got {self.polarisation}")

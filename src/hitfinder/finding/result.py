@@ -120,6 +120,11 @@ class FrameResult:
     doubt: str = ""
     support: Support | None = None
 
+    def __repr__(self) -> str:
+        """Say what was found, not all of the peaks."""
+        what = "a hit" if self.hit else "no hit"
+        return f"<FrameResult: {what}, score {self.score:.3g}, {len(self.peaks)} peaks>"
+
     def resting_on(self, support: Support, least_score: float) -> FrameResult:
         """Return the result with what its score rests on, where a hit needs a least score."""
         doubt = support.doubt(least_score) if self.hit else ""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.named import named_detector
-from hitfinder.units import wavelength_from_energy
+from hitfinder.units import unusual, wavelength_from_energy
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +45,12 @@ class Geometry:
         wavelength_from_energy(self.photon_energy_ev)
         if not 0 <= self.polarisation <= 1:
             raise ValueError(f"polarisation must be in 0..1, got {self.polarisation}")
+
+    def __repr__(self) -> str:
+        """Say the size and the beam, not every panel."""
+        pixels = " x ".join(map(str, self.shape))
+        beam = f"{self.camera_length_m:g} m, {self.photon_energy_ev:g} eV"
+        return f"<Geometry: {self.detector.name}, {pixels} pixels, {beam}>"
 
     @classmethod
     def flat(
@@ -84,7 +90,7 @@ class Geometry:
         Raises
         ------
         ValueError
-            If a value is impossible.
+            If a value is impossible, or most likely in another unit.
 
         Examples
         --------
@@ -95,6 +101,8 @@ class Geometry:
         >>> geometry.shape, round(geometry.wavelength_a, 4)
         ((512, 512), 2.0664)
         """
+        if pixel_size_m > 0 and (doubt := unusual("pixel_size_m", pixel_size_m)):
+            raise ValueError(doubt)
         detector = Detector.flat(shape, pixel_size_m, mask=mask, saturation=saturation)
         return _placed(cls, detector, beam_center, camera_length_m, photon_energy_ev, polarisation)
 
@@ -123,7 +131,7 @@ class Geometry:
         Raises
         ------
         ValueError
-            If a value is impossible.
+            If a value is impossible, or most likely in another unit.
         GeometryError
             If there is no such detector.
 
@@ -205,6 +213,10 @@ def _placed(
     polarisation: float,
 ) -> Geometry:
     """Put a detector into the beam."""
+    given = (("camera_length_m", camera_length_m), ("photon_energy_ev", photon_energy_ev))
+    for name, value in given:
+        if value > 0 and (doubt := unusual(name, value)):
+            raise ValueError(doubt)
     if beam_center is not None:
         fs, ss = beam_center
         if not np.isfinite([fs, ss]).all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.plugins import path_of
 
 log = logging.getLogger(__name__)
+
+RESULTS = {"run.json", "frames.parquet"}
+"""Files by which a folder of results is known."""
 
 Input = str | os.PathLike[str] | NDArray
 """A file, a folder, a pattern, a list (``.lst``, ``.list``, ``.txt``) or an array."""
@@ -256,7 +259,7 @@ def _expand(item: str) -> list[str]:
         If a folder or pattern has none.
     """
     if os.path.isdir(item):
-        paths = [os.path.join(f, name) for f, _, names in os.walk(item) for name in names]
+        paths = [os.path.join(f, name) for f, names in _walked(item) for name in names]
         shown = (path for path in paths if not os.path.basename(path).startswith("."))
         endings = searched_suffixes()
         files = [path for path in shown if path.lower().endswith(endings)]
@@ -269,6 +272,19 @@ def _expand(item: str) -> list[str]:
             raise SourceError("missing-file", "no file matches the pattern", item)
         return natural_order(files)
     return [item]
+
+
+def _walked(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and those below it, each with the names of its files.
+
+    Folders of results are left out: the hits in them are frames that lie elsewhere.
+    """
+    for folder, inner, names in os.walk(top):
+        if folder != top and RESULTS.issubset(names):
+            log.warning("%s: left out, as it holds results of hitfinder", folder)
+            inner.clear()
+        else:
+            yield folder, names
 
 
 def _linked(source: FrameSource) -> set[str]:

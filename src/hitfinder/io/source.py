@@ -331,10 +331,14 @@ class FrameSource(abc.ABC):
             raise ValueError(f"buffer is {is_}, frames are {must}")
         return out
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return f"<{type(self).__name__}: {len(self)} frames of {shape}, {self.dtype}>"
+
     def check(self, index: int) -> None:
         """Raise IndexError if there is no frame `index`."""
         if not 0 <= index < len(self):
-            raise IndexError(f"frame {index} of {len(self)}")
+            raise IndexError(f"there is no frame {index}: there are {len(self)}, from 0 on")
 
     def close(self) -> None:  # noqa: B027 - a source without handles has nothing to close
         """Close what is open; reading opens it again."""

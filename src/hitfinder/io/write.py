@@ -170,7 +170,7 @@ class NexusWriter:
             raise OutputError(
                 "a series of this name exists already",
                 where=str(old[0]),
-                hint="Choose another name, or allow it to be overwritten.",
+                hint="Choose another name, or allow it to be replaced (--overwrite).",
             )
         for left in self.path.parent.glob(f".{glob.escape(self._prefix)}_*.h5{PARTIAL_SUFFIX}"):
             left.unlink()  # of a process that was killed

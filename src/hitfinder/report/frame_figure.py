@@ -26,7 +26,7 @@ from hitfinder.report.figures import new_figure
 from hitfinder.report.overlay import Window, draw_peaks, draw_rings, ring_labels
 
 LONGEST_SIDE = 1050
-"""Pixels of the frame's picture along its longer side, at most: no more than are drawn."""
+"""Pixels of the frame's picture along its longer side, about: no more than are drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _draw(
     zoom: Zoom | None,
 ) -> int:
     """Draw a frame, in its own rows and columns without a geometry; return the peaks shown."""
-    pitch = 1.0 if zoom else max(1.0, max(frame.shape) / LONGEST_SIDE)
+    pitch = 1.0 if zoom else max(1.0, float(round(max(frame.shape) / LONGEST_SIDE)))
     placed = geometry or Geometry(Detector.flat(frame.shape, 1e-4), 1.0, 1e4)
     view = DetectorView.of(placed, pitch)
     window = _window(view, zoom)
@@ -225,7 +225,7 @@ def _draw_image(axes: Axes, image: NDArray, window: Window, pitch: float, whole:
     axes.set_facecolor(WITHOUT_PIXELS)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    label = "photons" if pitch == 1 else f"photons per {pitch:.2g} × {pitch:.2g} pixels"
+    label = "photons" if pitch == 1 else f"photons per {pitch:g} × {pitch:g} pixels"
     bar = axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, pad=0.02)
     mark_counts(bar, low, high, whole)
 

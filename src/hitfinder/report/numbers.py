@@ -13,7 +13,8 @@ def number(value: float, digits: int = 3) -> str:
         return "0"
     if value == round(value) and abs(value) < 1e7:
         return f"{round(value):,}".replace(",", "\u2009")
-    if 10.0**digits <= abs(value) < 1e7:
+    # 999.6 with three digits is 1000, which a format of three digits writes as a power.
+    if 10.0**digits - 0.5 <= abs(value) < 1e7:
         return f"{value:,.0f}".replace(",", "\u2009")
     if 1e-3 <= abs(value) < 10.0**digits:
         return f"{value:.{digits}g}"

@@ -192,7 +192,7 @@ def judge(evidence: Evidence) -> Verdict:
 def _about_frames(evidence: Evidence) -> Iterator[str]:
     """Yield what casts doubt on any conclusion."""
     if evidence.frames < FEW_FRAMES:
-        yield f"only {_frames(evidence.frames)} processed, and less than {FEW_FRAMES} tell little"
+        yield f"only {_frames(evidence.frames)} processed, and fewer than {FEW_FRAMES} tell little"
     if evidence.unread > UNREAD * (evidence.frames + evidence.unread):
         yield f"{_frames(evidence.unread)} could not be processed"
     yield from evidence.geometry
@@ -231,7 +231,7 @@ def _about_index(evidence: Evidence) -> Iterator[str]:
     if not index.more_than_chance:
         yield "no more are indexed than by chance: is this the right cell, and the right geometry?"
     elif index.indexed < LOW_INDEX_RATE * min(index.searched, evidence.hits):
-        yield f"indexed are less than {100 * LOW_INDEX_RATE:.3g} % of the hits"
+        yield f"fewer than {100 * LOW_INDEX_RATE:.3g} % of the hits are indexed"
 
 
 def _facts(evidence: Evidence) -> Iterator[str]:
@@ -260,7 +260,7 @@ def _hit_rate(evidence: Evidence) -> str:
     low, high = (100 * float(end) for end in wilson_interval(hits, n, 0.68))
     by_chance = "" if false is None else f"; blank frames give {100 * false:.2g} %"
     are = "is a hit" if hits == 1 else "are hits"
-    rate = f"{100 * hits / n:.3g} %, 68 % interval {low:.2g} to {high:.2g} %"
+    rate = f"{100 * hits / n:.3g} %, 68 % interval {number(low, 2)} to {number(high, 2)} %"
     return f"{number(hits)} of {_frames(n)} {are} ({rate}{by_chance})"
 
 
