@@ -122,6 +122,17 @@ def test_train_evaluate_and_describe(work):
     assert "556,032" in listed
 
 
+@pytest.mark.slow
+def test_a_cluster_evaluates_to_the_same(work):
+    train = ["--model", "base", "--data", "images", "--out", "judged", "--epochs", 1]
+    hitfinder("train", "peak", *train, "--workers", 0, cwd=work)
+    given = ["evaluate", "judged", "--data", "images", "--part", "all", "--device", "cpu"]
+    hitfinder(*given, "--out", "here", cwd=work)
+    hitfinder(*given, "--out", "there", "--cluster", "local", "--workers", 2, cwd=work)
+    here, there = ((work / name / "metrics.json").read_bytes() for name in ("here", "there"))
+    assert here == there
+
+
 def test_a_configuration_is_printed_changed_and_used(work):
     text = hitfinder("train", "photon_energy", "--show-config", cwd=work).stdout
     (work / "mine.toml").write_text(text.replace("epochs = 5", "epochs = 1"))

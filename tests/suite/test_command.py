@@ -112,3 +112,19 @@ def test_bragg_frames_of_the_wrong_shape_are_refused(tmp_path):
         file["photon_energy_ev"] = file["camera_length_m"] = [6000.0, 7000.0]
     with pytest.raises(HitfinderError, match="holds frames of shape"):
         patternsim.recipes(path)
+
+
+@pytest.mark.slow
+def test_a_cluster_judges_to_the_same(tmp_path):
+    given = ("--suite", "low-flux", "--quick", "--only", "pilatus", "--only", "far")
+    more = ("--frames", tmp_path / "frames", "--cluster", "local", "--workers", 2)
+    found = []
+    for out, how in ((tmp_path / "here", ()), (tmp_path / "there", more)):
+        done = invoke(*given, "--out", out, *how)
+        assert done.exit_code == 0, done.exception
+        results = json.loads((out / "results.json").read_text())
+        judged = [one for c in results["conditions"] for one in c["finders"].values()]
+        assert len([one.pop("ms_per_frame") for one in judged]) == 4
+        found.append({key: value for key, value in results.items() if key != "date"})
+    assert found[0] == found[1]
+    assert (tmp_path / "frames" / "far" / "frames.npy").exists()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hitfinder.cli.cluster import chosen_executor, cluster_options
 from hitfinder.cli.options import POSITIVE
 from hitfinder.cli.selection import selection_from, selection_options
+
+if TYPE_CHECKING:
+    from hitfinder.executors.contract import Executor
 
 EPILOG = """\b
 Examples:
   hitfinder evaluate peak/ --data images/
   hitfinder evaluate peak/ --data other/ --part all --out peak-on-other
+  hitfinder evaluate peak/ --data other/ --cluster slurm --cluster-option workers=16
   hitfinder evaluate --suite low-flux --quick --out judged
   hitfinder evaluate --suite low-flux --real frame.cbf --peers answers/ --out judged
   hitfinder evaluate --suite low-flux --finder mine:Finder --finder network --out judged
@@ -23,6 +29,7 @@ What is written to the folder: evaluation.html, metrics.json, and each figure as
 of a suite suite.html, results.json and its figures.
 """
 _ONLY_SUITE = ("peers", "frames", "pattern_sim", "real", "finder", "only", "quick")
+_READERS = 2
 _ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
 
 
@@ -47,7 +54,12 @@ _ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
 )
 @click.option("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--workers", type=click.IntRange(0), default=2, show_default=True, metavar="N")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Processes that read the tree; with --cluster, that do the work.  [default: 2]",
+)
 @click.option("--suite", metavar="NAME", help="Judge the finders by a suite instead: low-flux.")
 @click.option("--quick", is_flag=True, help="Fewer frames of the suite.")
 @click.option(
@@ -62,6 +74,7 @@ _ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
 @click.option("--real", multiple=True, metavar="FILE", help="Measured frame to thin.")
 @click.option("--peers", metavar="DIR", help="What other programs found in the suite's frames.")
 @click.option("--frames", metavar="DIR", help="Keep the suite's frames here, or take them from it.")
+@cluster_options
 @selection_options
 def evaluate(model: str | None, **given: Any) -> None:
     """Judge the trained network MODEL by the frames of a tree, or finders by a suite."""
@@ -85,6 +98,10 @@ def _refuse(given: dict[str, Any], names: tuple[str, ...], why: str) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} {why}.")
 
 
+def _executor(given: dict[str, Any]) -> AbstractContextManager[Executor | None]:
+    return chosen_executor(given["cluster"], given["cluster_given"], given["workers"] or None)
+
+
 def _evaluate_suite(given: dict[str, Any]) -> None:
     from hitfinder.errors import ConfigError, OutputError
     from hitfinder.progress import counting
@@ -103,10 +120,15 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     series = catalog.series(given["quick"], given["only"])
-    frames = Path(given["frames"]) if given["frames"] else None
-    peers = Path(given["peers"]) if given["peers"] else None
-    with counting("frames", run.n_frames(recipes, series, chosen)) as progress:
-        results = run.run(given["suite"], recipes, series, chosen, frames, peers, progress)
+    # A worker of a cluster need not be in this folder.
+    frames = Path(given["frames"]).absolute() if given["frames"] else None
+    peers = Path(given["peers"]).absolute() if given["peers"] else None
+    what = (given["suite"], recipes, series, chosen, frames, peers)
+    with (
+        _executor(given) as executor,
+        counting("frames", run.n_frames(recipes, series, chosen)) as progress,
+    ):
+        results = run.run(*what, progress, executor)
     results["skipped"] = catalog.skipped(given["pattern_sim"], real)
     for line in results["skipped"]:
         click.echo(f"left out: {line}")
@@ -126,15 +148,18 @@ def _evaluate_trained(model: str, given: dict[str, Any]) -> None:
     selection = selection_from(
         given["settings"], given["photon_energy_ev"], given["camera_length_m"]
     )
-    made = load(model)
-    tree = assess.open_part(made, given["data"], given["part"], selection)
+    # A worker of a cluster need not be in this folder.
+    made = load(Path(model).absolute())
+    tree = assess.open_part(made, Path(given["data"]).absolute(), given["part"], selection)
     predictor = Predictor(made, given["device"])
-    with counting("frames", len(tree)) as progress:
+    workers = given["workers"]
+    with _executor(given) as executor, counting("frames", len(tree)) as progress:
         found = assess.assess(
             predictor,
             tree,
             tolerance_px=given["tolerance_px"],
-            workers=given["workers"],
+            workers=_READERS if workers is None else workers,
+            executor=executor,
             progress=progress,
         )
     path = assess.write(found, out, overwrite=given["overwrite"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,10 @@ pytest.importorskip("lightning")
 
 from hitfinder.cli.main import main
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.inline import Inline
 from hitfinder.study.assess import assess, metrics, steps, study_page
 from hitfinder.study.assess.plan import SCALES, Effort, StudyScale, jobs, trees
-from hitfinder.study.assess.predictions import Classified, Located
+from hitfinder.study.assess.predictions import Classified, Located, classify, locate
 from hitfinder.study.assess.reproduce import Study
 from hitfinder.study.dataset.select import Selection
 from hitfinder.study.dataset.split import split
@@ -99,6 +101,34 @@ def test_peaks_are_matched_to_the_true_ones(make_tree, tmp_path):
     assert false.metrics["precision"]["value"] < 0.6
     assert len(false.worst) == 6
     assert all(picture.startswith(b"\x89PNG") for _, picture in false.worst)
+
+
+class Sent(Inline):
+    """Does the work as a worker gets it, and notes the tasks."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def run(self, work, tasks, *, ordered=False):
+        self.tasks = list(tasks)
+        return super().run(pickle.loads(pickle.dumps(work)), self.tasks, ordered=ordered)
+
+
+def test_what_workers_predict_is_the_same(make_tree, tmp_path):
+    tree = open_tree(make_tree())
+    sums = by_hand(tmp_path / "a", "peak", "linear", tree.shape, {"linear.weight": 1e-4})
+    sums = dataclasses.replace(sums, config=dataclasses.replace(sums.config, batch_size=5))
+    maps = by_hand(tmp_path / "b", "peak_location", "dncnn", tree.shape, {})
+    for predict, made, n_tasks in (
+        (classify, sums, -(-len(tree) // 5)),
+        (locate, maps, len(tree)),
+    ):
+        workers, frames = Sent(), []
+        here = predict(Predictor(made, "cpu"), tree)
+        there = predict(Predictor(made, "cpu"), tree, executor=workers, progress=frames.append)
+        for name, value in vars(here).items():
+            assert np.array_equal(vars(there)[name], value)
+        assert (len(workers.tasks), sum(frames)) == (n_tasks, len(tree))
 
 
 def test_an_evaluation_is_written_whole(make_tree, tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 import hitfinder
 from hitfinder.atomic import replacing
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.contract import Executor
 from hitfinder.report import page
 from hitfinder.report.figures import data_url
 from hitfinder.study.assess import figures, metrics
@@ -28,6 +29,7 @@ from hitfinder.study.assess.predictions import (
 )
 from hitfinder.study.dataset.select import Selection, select
 from hitfinder.study.dataset.split import SPLIT, read_split
+from hitfinder.study.dataset.torch import readers_watched
 from hitfinder.study.dataset.tree import Tree, open_tree
 from hitfinder.study.networks.trained import HISTORY, TrainedNetwork
 from hitfinder.study.pipeline import Predictor, peaks_of_heatmap
@@ -91,6 +93,7 @@ def assess(
     *,
     tolerance_px: float = 3.0,
     workers: int = 0,
+    executor: Executor | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Assessment:
     """Predict all frames of a tree and sum up.
@@ -105,6 +108,8 @@ def assess(
         For peak locations: largest distance of a found peak from the true one.
     workers : int
         Processes that read.
+    executor : Executor, optional
+        Has the frames read and predicted, instead of this process.
     progress : callable
         Told of frames done.
 
@@ -114,12 +119,14 @@ def assess(
         If network and frames do not fit.
     """
     found: Classified | Located
-    if predictor.config.attribute == "peak_location":
-        found = locate(predictor, tree, tolerance_px, workers=workers, progress=progress)
-        numbers = metrics.of_locations(found, tree.settings)
-    else:
-        found = classify(predictor, tree, workers=workers, progress=progress)
-        numbers = metrics.of_classes(predictor.config, found, tree.settings)
+    how: dict[str, Any] = {"workers": workers, "executor": executor, "progress": progress}
+    with readers_watched("Memory may be short: use fewer --workers."):
+        if predictor.config.attribute == "peak_location":
+            found = locate(predictor, tree, tolerance_px, **how)
+            numbers = metrics.of_locations(found, tree.settings)
+        else:
+            found = classify(predictor, tree, **how)
+            numbers = metrics.of_classes(predictor.config, found, tree.settings)
     numbers = {
         "attribute": predictor.config.attribute,
         "network": predictor.config.network,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError
+from hitfinder.executors.contract import Executor
 from hitfinder.metrics.matching import match_peaks
+from hitfinder.study.assess.batches import predicted
 from hitfinder.study.dataset.labels import peaks_of_map
-from hitfinder.study.dataset.torch import FRAME, FrameDataset, loader
+from hitfinder.study.dataset.torch import FRAME, FrameDataset
 from hitfinder.study.dataset.tree import Tree
 from hitfinder.study.networks.registry import network
 from hitfinder.study.pipeline import Predictor, peaks_of_heatmap
@@ -74,8 +77,17 @@ class Located:
         return (self.missed + self.false).astype(float)
 
 
+def _probabilities(predictor: Predictor, batch: Mapping[str, Any]) -> NDArray[np.float64]:
+    return predictor.to_probabilities(predictor.logits(batch)).astype(np.float64)
+
+
 def classify(
-    predictor: Predictor, tree: Tree, *, workers: int = 0, progress: Progress = lambda n: None
+    predictor: Predictor,
+    tree: Tree,
+    *,
+    workers: int = 0,
+    executor: Executor | None = None,
+    progress: Progress = lambda n: None,
 ) -> Classified:
     """Predict the class of every frame of a tree.
 
@@ -87,6 +99,8 @@ def classify(
         The frames.
     workers : int
         Processes that read.
+    executor : Executor, optional
+        Has the frames read and predicted, instead of this process.
     progress : callable
         Told of frames done.
 
@@ -102,9 +116,10 @@ def classify(
     assert truth is not None
     parts = []
     images = [name for name in network(config.network).inputs if name != "parameters"]
-    for batch in loader(FrameDataset(tree, images), config.batch_size, workers=workers):
-        parts.append(predictor.to_probabilities(predictor.logits(batch)).astype(np.float64))
-        progress(len(parts[-1]))
+    frames = FrameDataset(tree, images)
+    for part in predicted(predictor, frames, config.batch_size, _probabilities, workers, executor):
+        parts.append(part)
+        progress(len(part))
     probability = np.concatenate(parts)
     if config.is_classified:
         return Classified(truth, probability, probability.argmax(axis=1))
@@ -119,6 +134,7 @@ def locate(
     *,
     threshold: float | None = None,
     workers: int = 0,
+    executor: Executor | None = None,
     progress: Progress = lambda n: None,
 ) -> Located:
     """Find the peaks of every frame of a tree and match them to the true ones.
@@ -138,21 +154,20 @@ def locate(
         Instead of the network's own.
     workers : int
         Processes that read.
+    executor : Executor, optional
+        Has the frames read and searched, instead of this process.
     progress : callable
         Told of frames done.
     """
     predictor.check_shape(tree.shape)
     cut = predictor.threshold if threshold is None else threshold
-    spots = SpotTable(tree)
+    judge = _Judge(SpotTable(tree), cut, tolerance_px)
     rows, distances = [], []
     # One frame at a time, as a map is as large as a frame, in single precision.
-    images = [i for i in images_for(predictor.config) if i != "label"]
-    for index, batch in enumerate(loader(FrameDataset(tree, images), 1, workers=workers)):
-        heatmap = predictor.to_probabilities(predictor.logits(batch))[0]
-        found, _ = peaks_of_heatmap(heatmap, cut)
-        matches = match_peaks(found, spots.of(index), tolerance_px)
-        rows.append((len(matches.true), len(matches.missed), len(matches.false)))
-        distances.append(matches.distance)
+    frames = FrameDataset(tree, [i for i in images_for(predictor.config) if i != "label"])
+    for row, distance in predicted(predictor, frames, 1, judge, workers, executor):
+        rows.append(row)
+        distances.append(distance)
         progress(1)
     counts = np.array(rows, np.int64).reshape(-1, 3).T
     matched, missed, false = counts
@@ -192,6 +207,24 @@ class SpotTable:
         if listed_spots is None:
             return peaks_of_map(self.tree.read("labels", index))[0]
         return listed_spots[listed_spots[:, 0] == self.tree.row[index], 1:]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Judge:
+    """Finds the peaks of a batch of one frame, and matches them to the true ones."""
+
+    spots: SpotTable
+    threshold: float
+    tolerance_px: float
+
+    def __call__(
+        self, predictor: Predictor, batch: Mapping[str, Any]
+    ) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+        heatmap = predictor.to_probabilities(predictor.logits(batch))[0]
+        found, _ = peaks_of_heatmap(heatmap, self.threshold)
+        matches = match_peaks(found, self.spots.of(int(batch["index"][0])), self.tolerance_px)
+        n = (len(matches.true), len(matches.missed), len(matches.false))
+        return n, matches.distance
 
 
 def images_of(tree: Tree, index: int) -> NDArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -110,6 +111,28 @@ class FrameLoader(DataLoader[dict[str, Tensor]]):
             if isinstance(batch, HitfinderError):
                 raise batch
             yield batch
+
+
+@contextlib.contextmanager
+def readers_watched(hint: str) -> Iterator[None]:
+    """Tell in words that a loader's process died in the block, which may be noticed anywhere in it.
+
+    Parameters
+    ----------
+    hint : str
+        What to do then.
+
+    Raises
+    ------
+    HitfinderError
+        If one did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise HitfinderError("a process that reads frames died", hint=hint) from error
 
 
 class EpochSampler(Sampler[int]):
