@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 MOST_SHOWN = 400
@@ -65,6 +66,41 @@ class HitfinderError(Exception):
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.what, self.where, self.hint)
+
+
+class ShortMemoryError(HitfinderError):
+    """Memory that was asked for and not given.
+
+    Parameters
+    ----------
+    where : str, optional
+        Whose memory it is.
+    """
+
+    def __init__(self, where: str = "") -> None:
+        hint = (
+            "See the limits (`ulimit -v`, or what the batch job was given), close other programs, "
+            "or use fewer --workers."
+        )
+        super().__init__("memory is short", where, hint)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:  # type: ignore[override]
+        return type(self), (self.where,)
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or one that led to it, is for want of memory."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError):
+            return True
+        if isinstance(seen, OSError) and seen.errno == errno.ENOMEM:
+            return True
+        # A library that cannot be loaded for want of memory.
+        if isinstance(seen, ImportError) and re.search("allocate memory|map segment", str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 class ConfigError(HitfinderError):

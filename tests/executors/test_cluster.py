@@ -112,6 +112,17 @@ def test_a_task_that_ends_its_workers_is_lost_alone(scheduler, start, trial):
     assert "ended" in found[1].why
 
 
+@pytest.mark.slow
+def test_a_task_without_end_ends_its_workers(scheduler, start, trial, monkeypatch):
+    monkeypatch.setattr("hitfinder.executors.tasks.FIRST_S", 1.0)
+    monkeypatch.setattr("hitfinder.executors.tasks.LONGEST_S", 1.0)
+    for _ in range(3):
+        worker(start, scheduler)
+    with cluster_executor(scheduler) as executor:
+        found = list(executor.run(trial(), [("", 0), ("spin", 1), ("wait", 2)], ordered=True))
+    assert [type(outcome) for outcome in found] == [Done, Lost, Done]
+
+
 def test_a_lost_scheduler_ends_the_run(start, tmp_path, scheduler, trial, monkeypatch):
     monkeypatch.setattr("hitfinder.executors.cluster.CONNECT_S", 2)
     worker(start, scheduler)

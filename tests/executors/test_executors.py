@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.executors import tasks as task_module
 from hitfinder.executors.cluster import cluster_executor
 from hitfinder.executors.contract import Done, Lost, results
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import ENVIRONMENT, FAILED_STARTS, Processes
+from hitfinder.executors.tasks import TaskQueue
 
 HERE = Path(__file__).parent
 BALLAST = bytes(1 << 20)
@@ -138,6 +140,11 @@ def test_an_error_that_cannot_be_sent_is_told(trial):
         list(executor.run(trial(), [("odd", 0)]))
 
 
+def test_want_of_memory_in_a_worker_is_told(trial):
+    with Processes(1) as executor, pytest.raises(HitfinderError, match="worker process: memory is"):
+        list(executor.run(trial(), [("grow", 0)]))
+
+
 @pytest.mark.parametrize("word", ["die once", "hang once"])
 def test_a_task_whose_worker_ends_is_done_by_another(trial, word, caplog):
     with Processes(2, hung_after_s=1.0) as executor:
@@ -156,6 +163,32 @@ def test_a_task_that_ends_its_workers_is_lost_alone(trial, word, why):
     assert found[1].hung == (word == "hang")
     with pytest.raises(HitfinderError, match="so did the one that tried again"):
         list(results(found))
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Work without end is noticed after a second."""
+    monkeypatch.setattr("hitfinder.executors.tasks.LONGEST_S", 1.0)
+    monkeypatch.setattr("hitfinder.executors.tasks.TIMES_SLOWEST", 1.0)
+
+
+def test_a_task_without_end_is_done_by_another_worker_or_lost_alone(trial, soon, caplog):
+    given = [("", 0), ("spin once", 1), ("", 2), ("spin", 3), ("", 4)]
+    with Processes(2) as executor:
+        found = list(executor.run(trial(), given, ordered=True))
+    assert [outcome.result for outcome in found if isinstance(outcome, Done)] == [0, 1, 4, 16]
+    (lost,) = (outcome for outcome in found if isinstance(outcome, Lost))
+    assert (lost.task, lost.hung) == (("spin", 3), False)
+    assert "at work for" in lost.why
+    assert caplog.text.count("trying again") == 2
+
+
+def test_a_task_has_the_time_of_many_that_were_finished():
+    line = TaskQueue(range(9))
+    assert line.limit_s == task_module.FIRST_S
+    for took_s, limit_s in ((3.0, 600.0), (100.0, 2000.0), (1.0, 2000.0)):
+        line.done(line.next(), None, took_s)
+        assert line.limit_s == limit_s
 
 
 def test_workers_that_die_at_the_start_are_replaced(trial, tmp_path):

@@ -49,8 +49,14 @@ class Trial:
         if word == "hang" or (word == "hang once" and not once.exists()):
             once.touch()
             os.kill(os.getpid(), signal.SIGSTOP)
+        if word == "spin" or (word == "spin once" and not once.exists()):
+            once.touch()
+            while True:
+                pass
         if word == "fail":
             raise OutputError("has failed", "trial")
+        if word == "grow":
+            np.empty(1 << 60, np.uint8)
         if word == "odd":
             raise OddError(lambda: number)
         if word == "sleep" or (word == "sleep once" and not once.exists()):

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import pickle
 import queue
+import signal
 import threading
 import time
 import uuid
@@ -142,6 +143,7 @@ class _Submitted:
                 _do,
                 self._name,
                 pickle.dumps(ticket.task, pickle.HIGHEST_PROTOCOL),
+                line.limit_s,
                 key=f"{self._name}-{ticket.number}-{ticket.ended}",
                 pure=False,
             )
@@ -167,10 +169,10 @@ class _Submitted:
             last = getattr(error.last_worker, "address", "its worker")
             self._fail(line, ticket, f"{last} ended")
             return
-        is_result, content = future.result()
+        is_result, content, took_s = future.result()
         if not is_result:
             raise pickle.loads(content)
-        line.done(ticket, pickle.loads(content))
+        line.done(ticket, pickle.loads(content), took_s)
 
     def _fail(self, line: TaskQueue, ticket: Ticket, why: str) -> None:
         again = line.failed(ticket, why, hung=False)
@@ -240,13 +242,30 @@ class _CutShortError(Exception):
     """Leaves work that is not to be finished."""
 
 
-def _do(name: str, task: bytes) -> tuple[bool, bytes]:
-    """Do a task in a worker: whether it went well, and the result or the error."""
+def _do(name: str, task: bytes, limit_s: float) -> tuple[bool, bytes, float]:
+    """Do a task in a worker: whether it went well, the result or the error, and the time in s."""
+    worker, began = distributed.get_worker(), time.monotonic()
     try:
-        return True, _desk(distributed.get_worker(), name).do(task)
+        with _time_limit(limit_s if worker.state.nthreads == 1 else 0.0):
+            done = _desk(worker, name).do(task)
+        return True, done, time.monotonic() - began
     except Exception as error:
         log.debug("worker", exc_info=True)
-        return False, pickled_error(error)
+        return False, pickled_error(error), time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _time_limit(limit_s: float) -> Iterator[None]:
+    """Have the system end this process unless the block ends in time; 0 is no limit.
+
+    The system does so whatever the process is at, a loop in compiled code too. A process has one
+    such clock, so it serves a worker of one thread.
+    """
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def _desk(worker: distributed.Worker, name: str) -> _Desk:

@@ -51,6 +51,7 @@ FAILED_STARTS = 3
 
 _GRACE_S = 5.0
 _LOOK_AGAIN_S = 0.5
+_LONGEST_LOOK_S = 60.0
 _ASK_AGAIN_S = 0.02
 _CODE = (
     "import sys; sys.path[:] = {path!r}; from hitfinder.executors.worker import main; main({fd})"
@@ -68,7 +69,8 @@ class Processes:
     """Does the work in worker processes, one task in the hands of each.
 
     Workers are started when there are tasks for them, or before by `start`, and kept until the
-    executor is left. A task whose worker dies, or hangs, is tried once more, by another one.
+    executor is left. A task whose worker dies, hangs, or is at work without end is tried once more,
+    by another one; see `HUNG_AFTER_S` and `hitfinder.executors.tasks.LONGEST_S`.
 
     Parameters
     ----------
@@ -187,9 +189,14 @@ class Processes:
                     continue
                 for tag, told in messages:
                     self._take_in(worker, queue, tag, told)
-        for worker in [w for w in self._workers if w.hangs(self._hung_after_s)]:
-            worker.end()
-            self._bury(worker, queue, f"idle for {self._hung_after_s:g} s, so ended", hung=True)
+        for worker in list(self._workers):
+            worker.look()
+            if worker.hangs(self._hung_after_s):
+                worker.end()
+                self._bury(worker, queue, f"idle for {self._hung_after_s:g} s, so ended", hung=True)
+            elif worker.ticket is not None and worker.at_work_s > queue.limit_s:
+                worker.end()
+                self._bury(worker, queue, f"at work for {queue.limit_s:.3g} s, so ended")
         # Before the caller takes in what was done: no worker needs to wait for that.
         self._hand_out(queue, content)
 
@@ -201,7 +208,8 @@ class Processes:
         elif tag is Tag.ERROR:
             raise pickle.loads(told)
         elif worker.ticket is not None:
-            queue.done(worker.ticket, pickle.loads(told))
+            worker.look()
+            queue.done(worker.ticket, pickle.loads(told), worker.at_work_s)
             worker.ticket = None
 
     def _bury(self, worker: _Worker, queue: TaskQueue, why: str, hung: bool = False) -> None:
@@ -272,23 +280,31 @@ class _Worker:
             raise
         self.ticket: Ticket | None = None
         self.run, self.is_ready = 0, False
-        self._idle_since, self._processor_s = time.monotonic(), 0.0
+        self._looked, self.at_work_s = time.monotonic(), 0.0
+        self._idle_s, self._processor_s = 0.0, 0.0
         self.channel.put(Tag.HELLO, pickle.dumps(_hello(modules)))
 
     def take(self, ticket: Ticket) -> None:
         """Note what it is given to do."""
-        self.ticket, self._idle_since = ticket, time.monotonic()
+        self.ticket, self._looked = ticket, time.monotonic()
+        self.at_work_s = self._idle_s = 0.0
         self._processor_s = _processor_s(self.process.pid) or 0.0
+
+    def look(self) -> None:
+        """Note how long it has had its task, but not while this process itself was stopped."""
+        now = time.monotonic()
+        passed_s, self._looked = min(now - self._looked, _LONGEST_LOOK_S), now
+        self.at_work_s += passed_s
+        self._idle_s += passed_s
 
     def hangs(self, after_s: float) -> bool:
         """Whether it has a task and used no processor for so many seconds."""
-        now = time.monotonic()
-        if self.ticket is None or now - self._idle_since < after_s:
+        if self.ticket is None or self._idle_s < after_s:
             return False
         used = _processor_s(self.process.pid)
         if used == self._processor_s:
             return True
-        self._processor_s, self._idle_since = used or 0.0, now
+        self._processor_s, self._idle_s = used or 0.0, 0.0
         return False
 
     def ask_to_end(self) -> None:

@@ -12,6 +12,14 @@ from hitfinder.executors.contract import Done, Lost
 TRIES = 2
 """How many workers a task may end before it is given up."""
 
+LONGEST_S = 600.0
+"""Time that any task is given: a worker that is at one for longer, and for `TIMES_SLOWEST` times as
+long as the slowest that was finished, is taken to work without end."""
+
+TIMES_SLOWEST = 20.0
+FIRST_S = 6 * LONGEST_S
+"""Time that a task is given before any was finished."""
+
 
 @dataclasses.dataclass(eq=False)
 class Ticket:
@@ -42,11 +50,19 @@ class TaskQueue:
         self._is_exhausted = False
         self.is_waiting = False
         """Whether the tasks said that there is none at the moment."""
+        self._slowest_s: float | None = None
 
     @property
     def is_finished(self) -> bool:
         """Whether every task has its outcome, and it was given out."""
         return self._is_exhausted and self._given == self._taken
+
+    @property
+    def limit_s(self) -> float:
+        """Time after which a task is taken never to end."""
+        if self._slowest_s is None:
+            return FIRST_S
+        return max(LONGEST_S, TIMES_SLOWEST * self._slowest_s)
 
     def next(self) -> Ticket | None:
         """Return the next task to be done, if there is one now."""
@@ -71,8 +87,9 @@ class TaskQueue:
         """Put a task first in line that no worker began."""
         self._again.appendleft(ticket)
 
-    def done(self, ticket: Ticket, result: Any) -> None:
-        """Take in a result."""
+    def done(self, ticket: Ticket, result: Any, took_s: float) -> None:
+        """Take in a result, and how long it took."""
+        self._slowest_s = max(self._slowest_s or 0.0, took_s)
         self._finished[ticket.number] = Done(ticket.task, result)
 
     def failed(self, ticket: Ticket, why: str, hung: bool) -> bool:

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from hitfinder import logs
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import HitfinderError, ShortMemoryError, is_short_of_memory
 from hitfinder.executors.channel import Message, Tag, receive, send
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def pickled_error(error: Exception) -> bytes:
     """Return an error as it can be sent; one that cannot be is told in words."""
-    if not isinstance(error, HitfinderError):
+    if is_short_of_memory(error):
+        error = ShortMemoryError("worker process")
+    elif not isinstance(error, HitfinderError):
         error = HitfinderError(f"{type(error).__name__}: {error}", "worker process")
     try:
         content = pickle.dumps(error)
