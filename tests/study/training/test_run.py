@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -208,6 +210,28 @@ def test_an_interrupted_training_says_so_and_goes_on(data, tmp_path, monkeypatch
     assert signal.getsignal(signal.SIGINT) is handler
     monkeypatch.undo()
     assert weights_of(run(config(), data, tmp_path / "cut", resume=True)) == expected
+
+
+@pytest.mark.slow
+def test_a_reader_that_dies_is_told(data, tmp_path, monkeypatch):
+    from hitfinder.study.training.epochs import EpochEnd
+
+    def kill(self, trainer, module):
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+            child.join()
+        time.sleep(0.1)
+
+    monkeypatch.setattr(EpochEnd, "on_train_epoch_end", kill)
+    with pytest.raises(HitfinderError, match=r"reads frames died\. .*--resume"):
+        run(config(), data, tmp_path / "cut", workers=1)
+    monkeypatch.undo()
+    run(config(), data, tmp_path / "cut", workers=1, resume=True)
+
+
+def test_a_training_killed_before_it_began_does_not_keep_its_folder(data, tmp_path):
+    (tmp_path / "cut" / "training").mkdir(parents=True)
+    run(config(epochs=1), data, tmp_path / "cut")
 
 
 def test_resuming_something_else_is_refused(data, tmp_path):

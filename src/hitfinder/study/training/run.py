@@ -18,11 +18,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import hitfinder
-from hitfinder.atomic import replacing
+from hitfinder.atomic import clear_unfinished, replacing
 from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.network.folder import INFO
 from hitfinder.study.dataset import manifest
+from hitfinder.study.dataset.torch import readers_watched
 from hitfinder.study.networks import trained
 from hitfinder.study.networks.attribute import AttributeConfig
 from hitfinder.study.networks.trained import TrainedNetwork
@@ -158,12 +159,14 @@ def _prepare(out: Path, config: AttributeConfig, training: Training, resume: boo
             what = f"the training to go on with has another {changed[0]}"
             raise ConfigError(what, str(work / SETTINGS))
         return work
-    if out.exists() and any(out.iterdir()):
+    # What was killed before it began leaves an empty folder.
+    if out.exists() and any(path != work for path in out.iterdir()):
         raise OutputError("something else is there already", str(out), "Choose another folder.")
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot be made ({error.strerror})", str(work)) from error
+    clear_unfinished(work)
     with replacing(work / SETTINGS) as part:
         part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
     return work
@@ -209,8 +212,10 @@ def _fit(
 ) -> None:
     """Train, from a checkpoint if there is one; Ctrl-C is raised as everywhere else."""
     before = signal.getsignal(signal.SIGINT)
+    hint = "Memory may be short: use fewer --workers, and go on with --resume."
     try:
-        trainer.fit(module, data, ckpt_path=last, weights_only=True)
+        with readers_watched(hint):
+            trainer.fit(module, data, ckpt_path=last, weights_only=True)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit and goes deaf to further ones.
         if not trainer.interrupted:
