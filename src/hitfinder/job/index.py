@@ -18,7 +18,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 import hitfinder
-from hitfinder.atomic import replacing
+from hitfinder.atomic import clear_unfinished, replacing
 from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.crystal.orientation import to_columns
@@ -40,6 +40,7 @@ from hitfinder.job.index_cell import HitPeaks, fit_cell
 from hitfinder.job.index_pixels import PixelIndexed, Which, index_pixels
 from hitfinder.job.integrate import measure_reflections
 from hitfinder.job.judge_again import judge_again
+from hitfinder.locks import locked
 from hitfinder.progress import Advance, counting
 from hitfinder.report.verdict import IndexRate
 from hitfinder.results.hits import HITS_CXI, RunHits, hit_rows
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INFO, SOLUTIONS = "indexed.json", "indexed.sol"
+INFO, SOLUTIONS, LIST = "indexed.json", "indexed.sol", "indexed.lst"
+TABLES = (CRYSTALS, "indexed.csv")
 MOST_CRYSTALS = 16
 FRAMES_PER_MEASURER = 25
 """Frames that are measured while a worker process starts."""
@@ -197,7 +199,6 @@ def index(
     if not 0 < false_hits < 1:
         raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")
     factors = None
-    solved: dict[int, list[NDArray[np.float64]]]
     if structure is not None:
         factors = load_structure_factors(os.fspath(structure), space_group_name=space_group)
         own = lattice_of(factors.cell, space_group or factors.space_group_name)
@@ -209,14 +210,41 @@ def index(
     else:
         lattice = read_lattice(cell, space_group)
     run = run if isinstance(run, Run) else Run(run)
-    if (run.folder / INFO).exists() and not overwrite:
-        hint = "Use --overwrite to replace it."
-        raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+    with locked(run.folder, "indexing"):
+        clear_unfinished(run.folder)
+        if (run.folder / INFO).exists() and not overwrite:
+            hint = "Use --overwrite to replace it."
+            raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+        return _index(
+            *(run, lattice, factors, pixels, frames, false_hits, bandwidth, crystals),
+            *(least_score, intensities, workers, executor, csv, refine_cell, show),
+        )
+
+
+def _index(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    pixels: bool,
+    frames: Which,
+    false_hits: float,
+    bandwidth: float,
+    crystals: int,
+    least_score: float | None,
+    intensities: bool,
+    workers: int | None,
+    executor: Executor | None,
+    csv: bool,
+    refine_cell: bool,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> IndexedRun:
+    """Do what `index` does, in a folder that is this process' alone."""
     fit = fit_cell(run, lattice, bandwidth)
     if refine_cell and fit is not None and fit.is_given_one_wrong:
         lattice = dataclasses.replace(lattice, cell=fit.fitted)
         factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
     most = workers or available_cores()
+    solved: dict[int, list[NDArray[np.float64]]]
     if factors is not None or pixels:
         # A process of its own reads the files even if it is one alone: if it dies, it is replaced.
         with contextlib.ExitStack() as stack:
@@ -404,10 +432,11 @@ def _write(
         "crystals": n_crystals,
         "by_chance": n_by_chance,
     }
-    for old in (INFO, "indexed.csv", REFLECTIONS, "reflections.csv", STREAM):
+    # First what says that there is an indexing: a kill must not leave parts of two.
+    for old in (INFO, *TABLES, REFLECTIONS, "reflections.csv", STREAM, SOLUTIONS, LIST):
         (folder / old).unlink(missing_ok=True)
     write_solutions(folder / SOLUTIONS, lattice, given)
-    write_lst(folder / "indexed.lst", list(dict.fromkeys(ref for ref, _ in given)))
+    write_lst(folder / LIST, list(dict.fromkeys(ref for ref, _ in given)))
     tables.write_table(folder / CRYSTALS, tables.index_schema(), rows, csv=csv)
     told = {
         "hitfinder": hitfinder.__version__,
