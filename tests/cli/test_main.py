@@ -1,9 +1,11 @@
+import errno
 import os
 import shutil
 import subprocess
 import sys
 
 import click
+import numpy as np
 import pytest
 
 import hitfinder
@@ -136,6 +138,34 @@ def test_an_error_in_the_program_has_a_code_of_its_own(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "IndexError: oh" in said
     assert said.endswith("please report it\n")
+
+
+def too_large():
+    np.empty(1 << 60, np.uint8)
+
+
+def within_a_library():
+    try:
+        too_large()
+    except MemoryError as error:
+        raise RuntimeError("cannot go on") from error
+
+
+def unmapped():
+    raise ImportError("libx.so: failed to map segment from shared object")
+
+
+def no_process():
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+@pytest.mark.parametrize("fails", [too_large, within_a_library, unmapped, no_process])
+def test_want_of_memory_is_one_line(monkeypatch, capsys, fails):
+    monkeypatch.setattr(module.LazyGroup, "get_command", lambda *_: click.command("run")(fails))
+    assert exit_code("run") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("hitfinder: error: memory is short. See the limits")
+    assert said.count("\n") == 1
 
 
 def test_a_reader_that_goes_away_is_no_error():

@@ -45,6 +45,9 @@ class OddSource(FrameSource):
         if self.kind == "dies once" and index == 13 and not os.path.exists(once):
             open(once, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "large once" and index == 13 and not os.path.exists(once):
+            open(once, "w").close()
+            np.empty(1 << 60, np.uint8)
         if self.kind == "mixed" and index == 1:
             raise SourceError("truncated", "ends too early", "odd")
         if self.kind == "mixed" and index == 5:

@@ -138,6 +138,16 @@ def test_a_chunk_whose_worker_died_once_is_done_by_another(odd, alone, tmp_path,
     assert "frames 8 to 15; trying again" in caplog.text
 
 
+def test_a_frame_without_memory_is_tried_again_by_the_next_job(odd, alone, tmp_path):
+    short = Found(odd("large once"), tmp_path / "out", Inline())
+    assert [n for n, status in enumerate(short.status) if status != "ok"] == [13]
+    assert short.status[13] == "short-memory"
+    assert short.problems[13].startswith("memory is short. See the limits")
+    with Store(tmp_path / "out") as store:
+        store.resume()
+        assert [wanting.tolist() for wanting in store.wanting().values()] == [[13]]
+
+
 def test_what_no_worker_can_do_ends_the_run(odd, tmp_path, two):
     with pytest.raises(HitfinderError, match="odd: cannot be used"):
         Found(odd("cannot work"), tmp_path / "out", two)

@@ -12,7 +12,7 @@ import traceback
 import click
 
 from hitfinder import __version__, interrupts, logs
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import HitfinderError, ShortMemoryError, is_short_of_memory
 
 COMMANDS = {
     "run": (
@@ -201,11 +201,13 @@ def main(arguments: list[str] | None = None) -> None:
         # Python flushes standard output once more at exit; let that not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BROKEN_PIPE
-    except OSError as error:
-        logging.getLogger("hitfinder").debug("", exc_info=True)
-        code = _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except Exception as error:
-        if _is_due_to_ctrl_c(error):
+        logging.getLogger("hitfinder").debug("", exc_info=True)
+        if is_short_of_memory(error):
+            code = _complain(str(ShortMemoryError()))
+        elif isinstance(error, OSError):
+            code = _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        elif _is_due_to_ctrl_c(error):
             code = INTERRUPTED
         else:
             traceback.print_exc()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import SourceError
+from hitfinder.errors import ShortMemoryError, SourceError, is_short_of_memory
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate
@@ -23,7 +23,7 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.results.binned import counts_below
-from hitfinder.results.chunk import FAILED, OK, WORKER_DIED, ChunkResult, empty_rows
+from hitfinder.results.chunk import FAILED, OK, SHORT_MEMORY, WORKER_DIED, ChunkResult, empty_rows
 from hitfinder.results.totals import Totals
 
 log = logging.getLogger(__name__)
@@ -147,8 +147,12 @@ class ChunkFinder:
             except Exception as error:
                 # One frame that cannot be treated must not cost the other hundred thousand.
                 log.debug("frame %d", index, exc_info=True)
-                row[:] = empty_rows(1, FAILED)
-                problems[index] = f"{type(error).__name__}: {error}"
+                if is_short_of_memory(error):
+                    row[:] = empty_rows(1, SHORT_MEMORY)
+                    problems[index] = str(ShortMemoryError())
+                else:
+                    row[:] = empty_rows(1, FAILED)
+                    problems[index] = f"{type(error).__name__}: {error}"
             row["seconds"] = time.perf_counter() - began
         frames = np.array(chunk.frames, np.int64)
         return ChunkResult(frames, rows, np.concatenate(peaks), problems, totals)

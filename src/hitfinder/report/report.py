@@ -34,7 +34,8 @@ STATUS_MEANING = {
     "missing-filter": "a compression filter is not installed",
     "no-frames": "the file holds no frames",
     "unreadable": "the file cannot be read",
-    "worker-died": "the process that worked on it died twice",
+    "worker-died": "the process that worked on it died, or worked without end, twice",
+    "short-memory": "there was no memory for it; --resume tries it again",
     "failed": "an error inside the program; please report it",
 }
 

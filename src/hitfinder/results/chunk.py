@@ -59,9 +59,11 @@ FRAME_DTYPE = np.dtype(
 length are estimated from the frame, ``geometry`` says whether they can be."""
 
 OK, PENDING, WORKER_DIED, FAILED = "ok", "pending", "worker-died", "failed"
-"""Statuses besides those of `SourceError`: not done yet; its worker was killed; error inside."""
+SHORT_MEMORY = "short-memory"
+"""Statuses besides those of `SourceError`: not done yet; its worker was killed; error inside; no
+memory for it."""
 
-WANTING = ("missing-file", "missing-source", WORKER_DIED)
+WANTING = ("missing-file", "missing-source", WORKER_DIED, SHORT_MEMORY)
 """Statuses of frames that may well be had another time, and that a resumed job tries again."""
 
 
