@@ -1,6 +1,7 @@
 """Streams over real sockets, from a simulated detector to series."""
 
 import json
+import socket
 import threading
 import time
 import tracemalloc
@@ -313,6 +314,30 @@ def test_what_is_no_address_is_said(address):
         Receiver(address, Intake())
     with pytest.raises(ConfigError, match="is no address to listen on"):
         StreamSender(address)
+
+
+def test_what_is_wrong_with_a_connection_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with Receiver(f"tcp://127.0.0.1:{port}", Intake()) as receiver:
+        assert receiver.state == f"not connected: nothing listens at port {port}"
+    with Receiver("tcp://detector.invalid:31001", Intake()) as receiver:
+        assert receiver.state == "not connected: no host of the name detector.invalid is known"
+    sender = StreamSender("tcp://127.0.0.1:*")
+    with Receiver(sender.address, Intake()) as receiver:
+        wait_for(lambda: receiver.state == "connected")
+    sender.close(linger_ms=0)
+
+
+def test_a_port_of_another_service_is_said():
+    words = "connected to something that does not speak ZeroMQ"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Receiver(f"tcp://127.0.0.1:{server.getsockname()[1]}", Intake()) as receiver,
+        server.accept()[0] as answering,
+    ):
+        answering.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        wait_for(lambda: receiver.state == words)
 
 
 def test_a_message_that_is_too_large_is_refused_and_the_next_one_heard(monkeypatch):

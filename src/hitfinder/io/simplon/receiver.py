@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import socket
 import threading
 import time
 from types import TracebackType
@@ -24,7 +25,8 @@ QUEUED = 4
 """Messages that ZeroMQ holds for this receiver: what waits here no other one can have."""
 
 _LOOK_AGAIN_MS = 100
-_EVENTS = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+_LOOK_S = 2.0
+_EVENTS = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
 _AGAIN_AFTER_S, _AT_ONCE_S = 3.0, 0.5
 """ZeroMQ tries again sooner to connect, unless it has given the sender up for a message that is too
 large: then a new connection is made at once."""
@@ -45,6 +47,22 @@ def check_address(address: str, what: str) -> None:
         raise ConfigError(what, address, "Give tcp://HOST:PORT.")
 
 
+def _unreached(address: str) -> str:
+    """Say why nobody answers at an address, as far as a connection tells; empty if it does not."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _LOOK_S).close()
+    except socket.gaierror:
+        return f"no host of the name {host} is known"
+    except ConnectionRefusedError:
+        return f"nothing listens at port {port}"
+    except TimeoutError:
+        return f"{host} does not answer"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or ""
+    return ""
+
+
 class Receiver:
     """Pulls the messages of a detector and hands them to an `Intake`, until it is closed.
 
@@ -61,6 +79,8 @@ class Receiver:
     ----------
     connections, disconnections : int
         How often the connection was made and lost.
+    handshakes : int
+        How often it was made to something that speaks ZeroMQ.
 
     Raises
     ------
@@ -71,7 +91,7 @@ class Receiver:
     def __init__(self, address: str, intake: Intake) -> None:
         check_address(address, "is no address of a stream")
         self.address, self.intake = address, intake
-        self.connections, self.disconnections = 0, 0
+        self.connections, self.disconnections, self.handshakes = 0, 0, 0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PULL)
         for option, value in (
@@ -87,9 +107,7 @@ class Receiver:
             (zmq.TCP_KEEPALIVE_CNT, 3),
         ):
             self._socket.setsockopt(option, value)
-        self._monitor = self._socket.get_monitor_socket(
-            zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
-        )
+        self._monitor = self._socket.get_monitor_socket(_EVENTS)
         try:
             self._socket.connect(address)
         except zmq.ZMQError as error:
@@ -106,6 +124,15 @@ class Receiver:
     def is_connected(self) -> bool:
         """Whether there is a connection at the moment."""
         return self.connections > self.disconnections
+
+    @property
+    def state(self) -> str:
+        """Whether there is a connection at the moment, and what seems to be wrong, in words."""
+        if self.is_connected:
+            knows = self.handshakes or self.intake.heard_s is not None
+            return "connected" if knows else "connected to something that does not speak ZeroMQ"
+        why = _unreached(self.address)
+        return f"not connected: {why}" if why else "not connected"
 
     def close(self) -> None:
         """Stop receiving."""
@@ -146,6 +173,9 @@ class Receiver:
 
     def _note(self, event: int) -> None:
         now = time.monotonic()
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self.handshakes += 1
+            return
         if event == zmq.EVENT_DISCONNECTED:
             self.disconnections += 1
             self._lost_s = now

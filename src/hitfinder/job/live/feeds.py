@@ -118,8 +118,8 @@ class StreamFeed:
     @property
     def heard(self) -> str:
         """What came so far, in words."""
-        connected = self._receiver is not None and self._receiver.is_connected
-        return f"{'connected' if connected else 'not connected'}; {self._intake.heard}"
+        state = "not connected" if self._receiver is None else self._receiver.state
+        return f"{state}; {self._intake.heard}"
 
     @property
     def heard_s(self) -> float | None:

@@ -36,6 +36,7 @@ from hitfinder.job.live.kept import (
     remove_shards,
     write_places,
 )
+from hitfinder.job.live.remarks import remarks
 from hitfinder.job.live.searching import Searching
 from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.live.status import FINISHED, INTERRUPTED, LIVE_FILES, WRITING, LiveStatus
@@ -97,6 +98,7 @@ class SeriesRun:
     ) -> None:
         self._folder, self._source, self._feed = folder, source, feed
         self._series, self._description = series, description
+        self._messages_before = feed.messages()
         self._settings, self._live = settings, live
         self._began, self._started = time.perf_counter(), datetime.datetime.now().astimezone()
         self._print: dict[str, Any] = {
@@ -232,6 +234,12 @@ class SeriesRun:
         wrong = open_ends(found.about["live"]["ledger"])
         if wrong:
             log.error("the ledger does not close: %s", "; ".join(wrong))
+        came = {
+            kind: n - self._messages_before.get(kind, 0)
+            for kind, n in self._feed.messages().items()
+        }
+        for words in remarks(self._series.told(), self._series.ended, came):
+            log.warning("%s: %s", self._source if self._feed.one_series else series.id, words)
         self._job.write(found, interrupted)
         remove_shards(self._folder)
         if self._job.store.folder.exists():
