@@ -159,9 +159,11 @@ def test_what_became_of_hits_that_were_handed_on_is_shown(folder, serve, opened)
         **{"passed_over": 0, "failed": 2, "waiting": 0},
     }
     told = {"state": "running", "offered": offered, "published": published}
+    told |= {"source": "tcp://detector:31001", "series": 7}
     (folder / "live.json").write_text(json.dumps(told))
     with serve(folder) as served:
         page = opened(served.server.address)
+        assert page.inner_text("h1") == "detector:31001, series 7"
         told = tiles(page)
         assert told["of 30 hits fetched; 5 waiting; 4 passed over"] == "21"
         words = (

@@ -33,7 +33,7 @@ KEPT_SUMMARIES = 4
 """Of late, by different thresholds."""
 
 LIVE_TOLD = (
-    *("state", "ledger", "rates", "delays_s", "static_pixels"),
+    *("source", "series", "state", "ledger", "rates", "delays_s", "static_pixels"),
     *("energy", "camera_length", "drift", "index_rate", "offered", "published"),
 )
 """What the page shows of ``live.json``."""

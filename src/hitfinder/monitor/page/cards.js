@@ -35,7 +35,7 @@ function failures(byStatus) {
 
 export function showBest(told, now, open) {
   const items = told.best.map((best) => {
-    const reach = isNumber(best.resolution_a) ? `, ${number(best.resolution_a, 2)} Å` : "";
+    const reach = isNumber(best.resolution_a) ? `, ${number(best.resolution_a, 2)}\u00a0Å` : "";
     const button = element("button", { class: best.frame === now ? "now" : "", onclick: () => open(best.frame) },
       `${number(best.frame)}`, element("small", {}, `score ${number(best.score)}, ${counted(best.n_peaks, "peak")}${reach}`));
     return element("li", {}, button);

@@ -24,13 +24,11 @@ class Chart {
     this.plot?.destroy();
     this.plot = null;
     this.figure.classList.toggle("empty", !made);
-    for (const name of ["role", "aria-label"]) this.room.removeAttribute(name);
+    // A canvas says nothing to who cannot see it: the caption does.
+    this.room.setAttribute("aria-hidden", Boolean(made));
     if (!made) { this.room.textContent = this.told.state === "complete" ? "nothing to show" : "nothing yet"; this.words.textContent = ""; return; }
     this.room.textContent = "";
     this.words.textContent = made.words;
-    // A canvas says nothing to who cannot see it: the words do.
-    this.room.setAttribute("role", "img");
-    this.room.setAttribute("aria-label", `${this.figure.querySelector("h2").textContent}: ${made.words}`);
     const options = {
       width: this.width(), height: this.height, cursor: { y: false, drag: { x: true, y: false } },
       legend: { show: false }, ...made.options,

@@ -60,9 +60,7 @@ async function readAbout() {
   const about = page.about = await ask("/api/about");
   if (about.waiting) { wait(about.folder); return false; }
   showRun(true);
-  const names = about.inputs.map((name) => name.split("/").pop());
-  const more = about.n_inputs > 1 ? ` and ${about.n_inputs - 1} more` : "";
-  const title = (names[0] ?? "run") + more;
+  const title = titleOf(about);
   document.title = `${title} – hitfinder`;
   byId("title").textContent = title;
   const { geometry } = about;
@@ -71,6 +69,13 @@ async function readAbout() {
   showDetails(about);
   await readDetector(about.layout);
   return true;
+}
+
+/** Names what was measured: the stream and its series, or the files. */
+function titleOf({ inputs, n_inputs: n, live }) {
+  const last = (path) => path.split("/").pop();
+  if (live.source) return `${last(live.source)}${isNumber(live.series) ? `, series ${live.series}` : ""}`;
+  return last(inputs[0] ?? "run") + (n > 1 ? ` and ${n - 1} more` : "");
 }
 
 async function readDetector(layout) {

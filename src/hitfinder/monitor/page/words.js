@@ -45,5 +45,5 @@ export function element(tag, attributes = {}, ...children) {
 export function tile(value, label, { unit = "", kind = "" } = {}) {
   const big = element("b", {}, value);
   if (unit && value !== NONE) big.append(element("small", {}, unit));
-  return element("div", { class: `tile ${kind}` }, big, element("span", {}, label));
+  return element("div", { class: `tile ${kind}`, role: "listitem" }, big, element("span", {}, label));
 }
