@@ -85,7 +85,7 @@ def test_the_same_as_by_all_pixels(by_all_pixels, kind):
             used += 1
             of_lit, of_all = ImageSum(), ImageSum()
             limit = kind(np.iinfo(kind).max)
-            of_lit.add(frame, place.detector.full_mask, limit, found.lit.at)
+            of_lit.add(frame, place.detector.full_mask, limit, found.lit)
             of_all.add(frame, place.detector.full_mask, limit)
             assert np.array_equal(of_lit.image, of_all.image)
     assert used > 15

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hitfinder.finding.lit import Lit
 from hitfinder.results.binned import (
     PER_COUNT,
     ImageMaximum,
@@ -57,6 +58,14 @@ def test_counts_that_are_no_whole_numbers_are_added_up_in_fractions(kind):
     )
 
 
+def lit_pixels(frame, mask, limit):
+    at = np.flatnonzero((frame > 0) & ~mask).astype(np.int32)
+    counts = frame.ravel()[at].astype(np.int32)
+    none = np.empty(0, np.int32)
+    cut = bool((counts >= limit).any())
+    return Lit(at, np.minimum(counts, limit), none.astype(np.int16), none.astype(int), none, cut)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64, np.float32])
 def test_the_maximum_is_that_of_each_pixel(kind):
     """Frames of more than 800 pixels a side are in bins of several."""
@@ -69,18 +78,22 @@ def test_the_maximum_is_that_of_each_pixel(kind):
     mask[7, 9], mask[8, 8] = True, False
     limit = counts_below(frames.dtype, 100)
     whole, listed = ImageMaximum(), ImageMaximum()
+    total, listed_total = ImageSum(), ImageSum()
     for number, frame in enumerate(frames):
         part = ImageMaximum()
         part.add(frame, mask, limit)
         whole.merge(part)
-        at = np.flatnonzero((frame > 0) & ~mask).astype(np.int32) if number else None
-        listed.add(frame, mask, limit, at if kind != np.float32 else None)
+        lit = lit_pixels(frame, mask, 100) if number and kind != np.float32 else None
+        listed.add(frame, mask, limit, lit)
+        total.add(frame, mask, limit)
+        listed_total.add(frame, mask, limit, lit)
     good = np.where(mask | (frames >= 100), 0, frames).max(axis=0)
     expected = np.zeros((30, 567))
     for (ss, fs), value in np.ndenumerate(good):
         expected[ss // 3, fs // 3] = max(expected[ss // 3, fs // 3], value)
     assert np.array_equal(whole.image, expected)
     assert np.array_equal(listed.image, expected)
+    assert np.array_equal(listed_total.image, total.image)
     assert np.array_equal(ImageMaximum.from_array(whole.to_array()).image, expected)
 
 

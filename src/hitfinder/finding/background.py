@@ -125,17 +125,18 @@ def fill_histograms(work, ring, rows, histogram, sums):
 
 
 @njit(cache=True, nogil=True)
-def fill_lit_histograms(at, counts, ring, histogram, sums):
+def fill_lit_histograms(rings, counts, histogram, sums):
     """Do what `fill_histograms` does for all rows, from the pixels that hold photons.
 
     Parameters
     ----------
-    at, counts : ndarray of int32, shape (n,)
+    rings, counts : ndarray, shape (n,)
         See `hitfinder.finding.lit.Lit`.
+    histogram, sums
+        As for `fill_histograms`.
     """
-    rings = ring.ravel()
-    for p in range(at.size):
-        r, level = rings[at[p]], _level(counts[p])
+    for p in range(rings.size):
+        r, level = rings[p], _level(counts[p])
         histogram[r, level] += 1
         if level >= EXACT_LEVELS:
             sums[r, level] += counts[p]

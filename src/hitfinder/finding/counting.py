@@ -27,9 +27,9 @@ class FrameCounter:
         self._rings = rings
         self._reader, self._rates = FrameReader(rings, detector), RingRates(rings)
 
-    def note(self, candidates: NDArray[np.int32]) -> None:
-        """Take note of the candidates of the last frame; see `FrameReader.note`."""
-        self._reader.note(candidates)
+    def note(self, boxes: NDArray[np.int64]) -> None:
+        """Take note of where the boxes of peaks are to be; see `FrameReader.note`."""
+        self._reader.note(boxes)
 
     def count(
         self, frame: NDArray, mask: NDArray[np.bool_] | None = None

@@ -231,7 +231,6 @@ class LikelihoodFinder:
         rings, maps = self.rings, (self.rings.position, self.rings.weight)
         weight_range, counts = rings.weight_range, read.counts
         found, dropped = self._search.find(counts, rate, read.lit)
-        self._counter.note(found)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
         variance = local.texture_variance(self._points, counts, *self._patches, rate, bright)
@@ -241,6 +240,7 @@ class LikelihoodFinder:
         order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
         most = min(len(order), MOST_PEAKS)
         measures, boxes = np.zeros((most, peaks.N_MEASURES)), np.zeros((most, 4), np.int64)
+        self._counter.note(boxes)
         n = peaks.collect_peaks(
             found[order],
             log_p_max,
@@ -259,7 +259,7 @@ class LikelihoodFinder:
         # Pieces crowd a ring; what they are pieces of may not.
         crowded = crowded_rings(self._ring_of(*measures[:n, :2].T), rings.q.size)
         pieces, piece_of = _as_peaks(measures[:n], read), np.empty(n, np.int64)
-        left = unite(measures[:n], boxes[:n], self._owner, counts, *maps, rate, piece_of)
+        left = unite(measures[:n], boxes[:n].copy(), self._owner, counts, *maps, rate, piece_of)
         together = _as_peaks(measures[:left], read)
         order = np.argsort(together["log_p"], kind="stable")
         several = np.flatnonzero(np.bincount(piece_of, minlength=left)[piece_of] > 1)

@@ -33,16 +33,23 @@ class Lit:
         Their numbers in reading order, rising.
     counts : ndarray of int32, shape (n,)
         Their counts.
+    rings : ndarray of int16, shape (n,)
+        Their rings.
     rows : ndarray of int64, shape (n_ss + 1,)
         Where each row begins among them.
     lost : ndarray of int32, shape (m,)
         Unmasked pixels without a reading.
+    cut : bool
+        Whether a pixel held as many counts as are told apart, or more: those of the frame may then
+        be more than `counts`.
     """
 
     at: NDArray[np.int32]
     counts: NDArray[np.int32]
+    rings: NDArray[np.int16]
     rows: NDArray[np.int64]
     lost: NDArray[np.int32]
+    cut: bool
 
 
 def masked_blocks(ring: NDArray[np.int16], itemsize: int) -> NDArray[np.bool_]:
@@ -61,8 +68,8 @@ def masked_blocks(ring: NDArray[np.int16], itemsize: int) -> NDArray[np.bool_]:
 
 
 @njit(cache=True, nogil=True)
-def list_lit(values, words, skip, at):
-    """List the pixels of a frame that are not 0.
+def list_lit(values, words, skip, at, taken):
+    """List the pixels of a frame that are not 0, and their values.
 
     Parameters
     ----------
@@ -74,6 +81,8 @@ def list_lit(values, words, skip, at):
         From `masked_blocks`; their pixels are left out.
     at : ndarray of int32
         Written: the numbers of the pixels, rising.
+    taken : ndarray of the type of `values`
+        Written: their values.
 
     Returns
     -------
@@ -92,13 +101,13 @@ def list_lit(values, words, skip, at):
                 return -1
             for p in range(word * per_word, (word + 1) * per_word):
                 if values[p] != 0:
-                    at[n] = p
+                    at[n], taken[n] = p, values[p]
                     n += 1
     for p in range(skip.size * WORDS * per_word, values.size):
         if values[p] != 0:
             if n >= at.size:
                 return -1
-            at[n] = p
+            at[n], taken[n] = p, values[p]
             n += 1
     return n
 
@@ -113,22 +122,20 @@ def _is_dark(words):
 
 
 @njit(cache=True, nogil=True)
-def load_lit(values, listed, ring, bad_value, limit, work, at, counts, lost):
+def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, lost):
     """Enter the counts of listed pixels into a `work` that holds none.
 
     Parameters
     ----------
-    values : ndarray of an integer type, shape (n_pixels,)
-        The frame.
-    listed : ndarray of int32
-        From `list_lit`.
+    listed, taken : ndarray
+        Pixels and their values, from `list_lit`.
     ring : ndarray of int16, shape (n_pixels,)
         Ring of each pixel, -1 where masked.
-    bad_value, limit : scalar of the type of `values`
+    bad_value, limit : scalar of the type of `taken`
         As for `hitfinder.finding.background.load_frame`.
     work : ndarray of int32, shape (n_pixels,)
         0, and -1 where masked; written where there is a count or no reading.
-    at, counts, lost : ndarray
+    at, counts, rings, lost : ndarray
         Written: see `Lit`.
 
     Returns
@@ -138,9 +145,9 @@ def load_lit(values, listed, ring, bad_value, limit, work, at, counts, lost):
         above; n is -1 if there are more than there is room for.
     """
     n = n_lost = photons = n_full = 0
-    for p in listed:
-        value = values[p]
-        if ring[p] < 0:
+    for k in range(listed.size):
+        p, value, own = listed[k], taken[k], ring[listed[k]]
+        if own < 0:
             continue
         if n >= at.size or n_lost >= lost.size:
             return -1, 0, 0, 0
@@ -149,7 +156,7 @@ def load_lit(values, listed, ring, bad_value, limit, work, at, counts, lost):
             n_lost += 1
             continue
         count = np.int32(min(value, limit))
-        work[p], at[n], counts[n] = count, p, count
+        work[p], at[n], counts[n], rings[n] = count, p, count, own
         n += 1
         photons += int(count)
         n_full += value >= limit
@@ -157,11 +164,10 @@ def load_lit(values, listed, ring, bad_value, limit, work, at, counts, lost):
 
 
 @njit(cache=True, nogil=True)
-def clear(work, at, lost, candidates):
+def clear(work, at, lost, boxes):
     """Take the counts of a frame out of `work` again, and the marks of the peaks found in it.
 
-    Peaks are grown from windows around candidates over pixels with counts, and mark these pixels
-    and their neighbours (`hitfinder.finding.peaks.collect_peaks`).
+    Peaks mark their pixels and the neighbours of these (`hitfinder.finding.extent.claim`).
 
     Parameters
     ----------
@@ -169,24 +175,19 @@ def clear(work, at, lost, candidates):
         Counts; written.
     at, lost : ndarray of int32
         See `Lit`.
-    candidates : ndarray of int32, shape (n, 2)
-        (ss, fs) of the candidates that peaks were grown from.
+    boxes : ndarray of int64, shape (n, 4)
+        First and last row, first and last column of the pixels of each peak.
     """
-    n_fs = work.shape[1]
+    pixels = work.ravel()
     for p in at:
-        _clear_around(work, p // n_fs, p % n_fs, 1)
-    for c in range(candidates.shape[0]):
-        _clear_around(work, candidates[c, 0], candidates[c, 1], 3)
+        pixels[p] = 0
+    for b in range(boxes.shape[0]):
+        for i in range(max(boxes[b, 0] - 1, 0), min(boxes[b, 1] + 2, work.shape[0])):
+            for j in range(max(boxes[b, 2] - 1, 0), min(boxes[b, 3] + 2, work.shape[1])):
+                if work[i, j] != -1:
+                    work[i, j] = 0
     for p in lost:
-        work[p // n_fs, p % n_fs] = 0
-
-
-@njit(cache=True, nogil=True)
-def _clear_around(work, i, j, reach):
-    for k in range(max(i - reach, 0), min(i + reach + 1, work.shape[0])):
-        for m in range(max(j - reach, 0), min(j + reach + 1, work.shape[1])):
-            if work[k, m] != -1:
-                work[k, m] = 0
+        pixels[p] = 0
 
 
 def ring_spans(

@@ -54,7 +54,7 @@ class RingRates:
         self._sums[:] = 0
         room = self._histogram, self._sums
         if read.lit is not None:
-            background.fill_lit_histograms(read.lit.at, read.lit.counts, rings.index, *room)
+            background.fill_lit_histograms(read.lit.rings, read.lit.counts, *room)
         else:
             background.fill_histograms(read.counts, rings.index, rows, *room)
         counts, exposure, rate = np.empty((3, n_pixels.size))

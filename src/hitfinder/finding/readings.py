@@ -107,16 +107,23 @@ class FrameReader:
         self._counts = np.empty(rings.index.shape, np.int32)
         room = int(MOST_LIT * self._n_good) + _ROOM
         self._at, self._lit_counts, self._lost = np.empty((3, room), np.int32)
+        self._lit_rings = np.empty(room, np.int16)
         self._row_starts = np.arange(rings.index.shape[0] + 1) * rings.index.shape[1]
-        self._rooms: dict[int, tuple[NDArray[np.bool_], NDArray[np.int32]]] = {}
+        self._rooms: dict[np.dtype, tuple[NDArray[np.bool_], NDArray[np.int32], NDArray]] = {}
         self._before: Lit | None = None
-        self._marked = np.empty((0, 2), np.int32)
+        self._marked = np.empty((0, 4), np.int64)
         self._is_dark = True
         self._values: NDArray[np.float32] | None = None
 
-    def note(self, candidates: NDArray[np.int32]) -> None:
-        """Take note of the candidates from which peaks are grown, whose pixels get marks."""
-        self._marked = candidates
+    def note(self, boxes: NDArray[np.int64]) -> None:
+        """Take note of where the boxes of the peaks of the last frame are to be, which get marks.
+
+        Parameters
+        ----------
+        boxes : ndarray of int64, shape (n, 4)
+            Written by `hitfinder.finding.peaks.collect_peaks`, 0 before.
+        """
+        self._marked = boxes
 
     def read(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Readings:
         """Turn a frame into counts; see `hitfinder.finding.likelihood.LikelihoodFinder`.
@@ -186,33 +193,37 @@ class FrameReader:
         else:
             clear(counts, before.at, before.lost, self._marked)
         self._before, self._marked = None, self._marked[:0]
-        skip, listed = self._room_for(frame.itemsize)
+        skip, listed, taken = self._room_for(frame.dtype)
         values = frame.ravel()
         words = values[: values.nbytes // 8 * 8 // values.itemsize].view(np.uint64)
-        n = list_lit(values, words, skip, listed)
+        n = list_lit(values, words, skip, listed, taken)
         if n < 0:
             return None
         n, n_lost, photons, n_full = load_lit(
-            *(values, listed[:n], self._ring.ravel(), kind(bad), kind(min(self.limit, bad))),
-            *(counts.ravel(), self._at, self._lit_counts, self._lost),
+            *(listed[:n], taken[:n], self._ring.ravel(), kind(bad), kind(min(self.limit, bad))),
+            *(counts.ravel(), self._at, self._lit_counts, self._lit_rings, self._lost),
         )
         if n < 0 or n_full > _SATURATED * max(self._n_good, 1):
             return None
         at = self._at[:n]
         rows = np.searchsorted(at, self._row_starts)
-        self._before = Lit(at, self._lit_counts[:n], rows, self._lost[:n_lost])
+        of_pixels = self._lit_counts[:n], self._lit_rings[:n]
+        self._before = Lit(at, *of_pixels, rows, self._lost[:n_lost], n_full > 0)
         return Readings(counts, photons, self._n_good - n_lost, n_lost, n, self._before)
 
-    def _room_for(self, itemsize: int) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-        """Return what `list_lit` skips of frames of so many bytes a pixel, and room for its list.
+    def _room_for(
+        self, dtype: np.dtype
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.integer]]:
+        """Return what `list_lit` skips of frames of a type, and room for its lists.
 
         Masked pixels that are not skipped may all be listed.
         """
-        if itemsize not in self._rooms:
-            skip = masked_blocks(self._ring, itemsize)
-            n_masked = self._ring.size - self._n_good - skip.sum() * WORDS * 8 // itemsize
-            self._rooms[itemsize] = skip, np.empty(self._at.size + n_masked, np.int32)
-        return self._rooms[itemsize]
+        if dtype not in self._rooms:
+            skip = masked_blocks(self._ring, dtype.itemsize)
+            n_masked = self._ring.size - self._n_good - skip.sum() * WORDS * 8 // dtype.itemsize
+            room = self._at.size + n_masked
+            self._rooms[dtype] = skip, np.empty(room, np.int32), np.empty(room, dtype)
+        return self._rooms[dtype]
 
     def _read_where(self, mask: NDArray[np.bool_] | None) -> NDArray[np.int16]:
         """Return the rings of the pixels, -1 where the geometry or a mask has none."""

@@ -187,9 +187,8 @@ class ChunkFinder:
         if estimated is not None and own.geometry is not None:
             own.geometry.add(index, *estimated)
         totals.merge(own)
-        at = None if result.lit is None else result.lit.at
-        totals.image.add(frame, self._mask, self._limit, at)
-        totals.maximum.add(frame, self._mask, self._limit, at)
+        totals.image.add(frame, self._mask, self._limit, result.lit)
+        totals.maximum.add(frame, self._mask, self._limit, result.lit)
         return result.peaks
 
     def _estimated(

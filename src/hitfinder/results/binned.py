@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.finding.background import compilable
+from hitfinder.finding.lit import Lit
 
 LONGEST_SIDE = 800
 """Bins along the longer side of a summed image, at most."""
@@ -121,7 +122,7 @@ class ImageSum(_BinnedImage):
         frame: NDArray,
         mask: NDArray[np.bool_],
         limit: np.generic,
-        at: NDArray[np.int32] | None = None,
+        lit: Lit | None = None,
     ) -> None:
         """Add the positive counts of a frame.
 
@@ -133,15 +134,14 @@ class ImageSum(_BinnedImage):
             True where a pixel is ignored.
         limit : scalar of the frame's type
             Counts at and above which a pixel is ignored, see `counts_below`.
-        at : ndarray of int32, optional
-            Numbers, in reading order, of the unmasked pixels with positive counts, if they are
-            known; only of frames of whole numbers.
+        lit : Lit, optional
+            The unmasked pixels with positive counts, if they are few.
         """
         bins, size = self._bins_for(frame), bin_size(frame.shape)
-        if at is None:
+        if lit is None or lit.cut:
             add_binned(frame, mask, limit, size, bins)
         else:
-            _add_pixels(frame, at, frame.dtype.type(limit), size, bins)
+            _add_pixels(lit.at, lit.counts, frame.shape[1], size, bins)
 
     def _join(self, bins: NDArray[np.int64]) -> None:
         self._bins += bins
@@ -155,15 +155,16 @@ class ImageMaximum(_BinnedImage):
         frame: NDArray,
         mask: NDArray[np.bool_],
         limit: np.generic,
-        at: NDArray[np.int32] | None = None,
+        lit: Lit | None = None,
     ) -> None:
         """Take in a frame; parameters as of `ImageSum.add`."""
         bins, size = self._bins_for(frame), bin_size(frame.shape)
+        if lit is not None and not lit.cut:
+            _raise_pixels(lit.at, lit.counts, frame.shape[1], size, bins)
+            return
         frame = compilable(frame)
         limit = frame.dtype.type(limit)
-        if at is not None:
-            _raise_pixels(frame, at, limit, size, bins)
-        elif frame.dtype.kind in "iu" and frame.itemsize <= 4:
+        if frame.dtype.kind in "iu" and frame.itemsize <= 4:
             _raise_rows(frame, mask, limit, size, np.empty(frame.shape[1], frame.dtype), bins)
         else:
             _raise_bins(frame, mask, limit, size, float(self._per_count), bins)
@@ -203,14 +204,12 @@ def add_binned(
 
 @numba.njit(cache=True, nogil=True)
 def _add_pixels(
-    frame: NDArray, at: NDArray[np.int32], limit: np.generic, size: int, total: NDArray[np.int64]
+    at: NDArray[np.int32], counts: NDArray[np.int32], n_fs: int, size: int, total: NDArray[np.int64]
 ) -> None:
     """Do what `add_binned` does for the pixels listed, whose counts are positive."""
-    n_fs = frame.shape[1]
-    for p in at:
-        i, j = p // n_fs, p % n_fs
-        if frame[i, j] < limit:
-            total[i // size, j // size] += np.int64(frame[i, j])
+    for k in range(at.size):
+        i, j = at[k] // n_fs, at[k] % n_fs
+        total[i // size, j // size] += counts[k]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -256,14 +255,12 @@ def _add_rows(
 
 @numba.njit(cache=True, nogil=True)
 def _raise_pixels(
-    frame: NDArray, at: NDArray[np.int32], limit: np.generic, size: int, most: NDArray[np.int64]
+    at: NDArray[np.int32], counts: NDArray[np.int32], n_fs: int, size: int, most: NDArray[np.int64]
 ) -> None:
-    """Raise bins to the counts of the pixels listed, which are positive whole numbers."""
-    n_fs = frame.shape[1]
-    for p in at:
-        i, j = p // n_fs, p % n_fs
-        if frame[i, j] < limit:
-            most[i // size, j // size] = max(most[i // size, j // size], np.int64(frame[i, j]))
+    """Raise bins to the counts of the pixels listed, which are positive."""
+    for k in range(at.size):
+        i, j = at[k] // n_fs, at[k] % n_fs
+        most[i // size, j // size] = max(most[i // size, j // size], np.int64(counts[k]))
 
 
 @numba.njit(cache=True, nogil=True)
