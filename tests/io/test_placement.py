@@ -119,7 +119,7 @@ def test_modules_kept_apart_make_one_frame(tmp_path):
         for n in range(3):
             corner = (-2e-3, 5e-3 * n - 6e-3, LENGTH + 1e-3 * n)
             turned = {"fast": (1, 0.01, 0), "slow": (-0.01, 1, 0)}
-            module(detector, f"m{n}", (n, 0, 0), (1, ROWS, COLUMNS), ".", corner, **turned)
+            module(detector, f"bad {n}", (n, 0, 0), (1, ROWS, COLUMNS), ".", corner, **turned)
         mask = np.zeros((3, ROWS, COLUMNS), np.uint32)
         mask[1, 2, 3] = 1
         detector["pixel_mask"] = mask
@@ -130,6 +130,7 @@ def test_modules_kept_apart_make_one_frame(tmp_path):
     experiment = open_experiment(path)
     geometry, frame = experiment.geometry, experiment.source[0]
     assert geometry.shape == frame.shape == (3 * ROWS, COLUMNS)
+    assert [panel.name for panel in geometry.detector] == ["m_bad_0", "m_bad_1", "m_bad_2"]
     np.testing.assert_array_equal(frame[:, 0], np.repeat(np.arange(3), ROWS))
     assert np.argwhere(geometry.detector.mask).tolist() == [[ROWS + 2, 3]]
     step = PIXEL / math.hypot(1, 0.01)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import h5py
 import numpy as np
@@ -206,7 +207,9 @@ def _module(group: h5py.Group, master: h5py.File) -> PlacedModule:
         corner = to_lab(group["module_offset"], master)[:3, 3]
     else:
         corner = (_frame(fast, master) @ [*offset_m(fast), 1.0])[:3]
-    name = group.name.rpartition("/")[2]
+    name = re.sub(r"[^\w.-]", "_", group.name.rpartition("/")[2])
+    # CrystFEL takes lines that begin so for something else than a panel.
+    name = f"m_{name}" if re.match("bad|group|rigid_group", name) else name
     return PlacedModule(name, origin[-3:], size[-3:], corner, *steps)
 
 
