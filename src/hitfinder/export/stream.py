@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -73,10 +74,15 @@ class StreamWriter:
     """Takes the frames of a stream one by one; `stream_writer` makes one."""
 
     def __init__(
-        self, file: TextIO, lattice: Lattice, geometry: Geometry, bandwidth: float
+        self,
+        file: TextIO,
+        lattice: Lattice,
+        geometry: Geometry,
+        bandwidth: float,
+        mosaicity_rad: float,
     ) -> None:
         self._file, self._lattice = file, lattice
-        self._bandwidth = bandwidth
+        self._bandwidth, self._mosaicity_rad = bandwidth, mosaicity_rad
         self._panels = panel_numbers(geometry)
         self._names = [panel.name for panel in geometry.detector]
 
@@ -132,10 +138,11 @@ class StreamWriter:
         self._file.write("\n".join(lines))
 
     def _profile_radius(self, crystal: StreamCrystal, photon_energy_ev: float) -> float:
-        """How far from Ewald's sphere of the mean energy the band's edge reaches, in nm⁻¹."""
+        """How far from Ewald's sphere of the mean energy spots are excited, in nm⁻¹."""
         longest = np.linalg.norm(crystal.hkl @ crystal.axes.T, axis=1).max(initial=0.05)
         wavelength_a = 12398.42 / photon_energy_ev
-        return float(_PER_NM * 0.25 * self._bandwidth * wavelength_a * longest**2)
+        reach = 0.25 * self._bandwidth * wavelength_a * longest**2
+        return float(_PER_NM * math.hypot(reach, self._mosaicity_rad * longest))
 
     def _panel_names(self, fs: NDArray[np.float64], ss: NDArray[np.float64]) -> list[str]:
         numbers = self._panels[
@@ -160,6 +167,7 @@ def stream_writer(
     geometry: Geometry,
     geom: str,
     bandwidth: float,
+    mosaicity_rad: float = 0.0,
 ) -> Iterator[StreamWriter]:
     """Open a CrystFEL stream that appears under its name, whole, when the block ends well.
 
@@ -175,6 +183,8 @@ def stream_writer(
         The geometry file that belongs to the frames.
     bandwidth : float
         Relative bandwidth of the beam, full width.
+    mosaicity_rad : float
+        Standard deviation of the turns of mosaic blocks, in rad.
 
     Raises
     ------
@@ -204,7 +214,7 @@ def stream_writer(
             "",
         ]
         file.write("\n".join(lines))
-        yield StreamWriter(file, lattice, geometry, bandwidth)
+        yield StreamWriter(file, lattice, geometry, bandwidth, mosaicity_rad)
 
 
 def _lattice_lines(lattice: Lattice) -> list[str]:

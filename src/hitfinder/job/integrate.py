@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,14 @@ log = logging.getLogger(__name__)
 SPREADS_PX = (0.15, 0.25, 0.4, 0.6, 0.9, 1.3)
 """Of spots about where they are predicted, to choose from for a run (standard deviation)."""
 
-SPREAD_FRAMES = 30
-"""Frames that it is chosen by, those with the most peaks."""
+MOSAICITIES_DEG = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Standard deviations of the turns of mosaic blocks, to choose from for a run."""
+
+SPREAD_FRAMES, MOSAIC_FRAMES = 30, 10
+"""Frames that they are chosen by, those with the most peaks."""
+
+_USUAL_SPREAD_PX = 0.4
+"""Spread by which the mosaicity is chosen."""
 
 SEEN_SIGMAS, SEEN_SHARE = 3.0, 0.95
 """A crystal diffracts to where this share of its reflections above so many sigmas lie."""
@@ -76,15 +83,18 @@ class CrystalsTask:
 class MeasuringWork(CrystalWork[CrystalsTask, ReflectionModel, Any]):
     """The work of measuring any frame.
 
-    Its result is, for each crystal, the table and scale of `measure`; or, while the spread is to
-    be chosen, the evidence for each of `SPREADS_PX`.
+    Its result is, for each crystal, the table and scale of `measure`; or, while mosaicity or spread
+    are to be chosen, the evidence for each of `MOSAICITIES_DEG` or `SPREADS_PX`.
 
     Attributes
     ----------
+    mosaicity_deg : float or None
+        Standard deviation of the turns of mosaic blocks, in degrees; None to choose one.
     spread_px : float or None
         Standard deviation of spots about where they are predicted; None to choose one.
     """
 
+    mosaicity_deg: float | None = None
     spread_px: float | None = None
 
     def model(self, geometry: Geometry) -> ReflectionModel:
@@ -103,13 +113,21 @@ class MeasuringWork(CrystalWork[CrystalsTask, ReflectionModel, Any]):
     ) -> list[Any]:
         """Measure the crystals of a frame."""
         background = background_image(counts, finder.rings, rate)
-        if self.spread_px is None:
+        if self.mosaicity_deg is None or self.spread_px is None:
             return [
-                spread_evidence(model.predict(task.axes[0], spread), counts, background)
-                for spread in SPREADS_PX
+                spread_evidence(model.predict(task.axes[0], *tried), counts, background)
+                for tried in self._tried
             ]
-        predicted = [model.predict(axes, self.spread_px) for axes in task.axes]
+        mosaicity = math.radians(self.mosaicity_deg)
+        predicted = [model.predict(axes, self.spread_px, mosaicity) for axes in task.axes]
         return measure(predicted, counts, background)
+
+    @property
+    def _tried(self) -> list[tuple[float, float]]:
+        """Spreads and mosaicities, in rad, between which is to be chosen."""
+        if self.mosaicity_deg is None:
+            return [(_USUAL_SPREAD_PX, math.radians(deg)) for deg in MOSAICITIES_DEG]
+        return [(spread, math.radians(self.mosaicity_deg)) for spread in SPREADS_PX]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +140,15 @@ class MeasuredRun:
         How many.
     spread_px : float
         Standard deviation of spots about where they are predicted, by which it was done.
+    mosaicity_deg : float
+        That of the turns of mosaic blocks, in degrees.
     """
 
     frames: int
     crystals: int
     reflections: int
     spread_px: float
+    mosaicity_deg: float
 
 
 def measure_reflections(
@@ -173,14 +194,19 @@ def measure_reflections(
         CrystalsTask(frame, *experiment.of_frame(frame), tuple(solved[frame]))
         for frame in sorted(solved)
     ]
-    spread = _chosen_spread(run, work, tasks, executor)
+    best = _best(run, tasks)
+    mosaicity = MOSAICITIES_DEG[_likeliest(work, best[:MOSAIC_FRAMES], executor)]
+    work = dataclasses.replace(work, mosaicity_deg=mosaicity)
+    spread = SPREADS_PX[_likeliest(work, best, executor)]
     work = dataclasses.replace(work, spread_px=spread)
     output = _Outputs(run, lattice, geometry, experiment)
     geom = (run.folder / HITS_GEOM).read_text(encoding="utf-8")
     n_frames = n_crystals = 0
     with (
         tables.table_writer(run.folder / REFLECTIONS, tables.reflection_schema(), csv=csv) as table,
-        stream_writer(run.folder / STREAM, lattice, geometry, geom, bandwidth) as stream,
+        stream_writer(
+            run.folder / STREAM, lattice, geometry, geom, bandwidth, math.radians(mosaicity)
+        ) as stream,
         show("intensities", len(tasks)) as advance,
     ):
         for outcome in executor.run(work, tasks, ordered=True):
@@ -192,7 +218,7 @@ def measure_reflections(
                 stream.add(output.frame(outcome.task, [one for one, _ in found], n_frames))
             advance(1)
     _report(run, lattice, n_frames)
-    return MeasuredRun(n_frames, n_crystals, table.rows, spread)
+    return MeasuredRun(n_frames, n_crystals, table.rows, spread, mosaicity)
 
 
 def _report(run: Run, lattice: Lattice, n_frames: int) -> None:
@@ -209,17 +235,19 @@ def _report(run: Run, lattice: Lattice, n_frames: int) -> None:
         part_file.write_text(renewed(page, part), encoding="utf-8")
 
 
-def _chosen_spread(
-    run: Run, work: MeasuringWork, tasks: list[CrystalsTask], executor: Executor
-) -> float:
-    """Return the spread that makes the counts of the run's best frames likeliest."""
+def _best(run: Run, tasks: list[CrystalsTask]) -> list[CrystalsTask]:
+    """Return the frames with the most peaks."""
     n_peaks = run.frames["n_peaks"].to_numpy()
-    best = sorted(tasks, key=lambda task: (-n_peaks[task.frame], task.frame))[:SPREAD_FRAMES]
-    total = np.zeros(len(SPREADS_PX))
-    for outcome in executor.run(work, best):
+    return sorted(tasks, key=lambda task: (-n_peaks[task.frame], task.frame))[:SPREAD_FRAMES]
+
+
+def _likeliest(work: MeasuringWork, tasks: list[CrystalsTask], executor: Executor) -> int:
+    """Return which of the values that `work` tries makes the counts of frames likeliest."""
+    total = np.zeros(1)
+    for outcome in executor.run(work, tasks):
         if isinstance(outcome, Done) and outcome.result:
-            total += outcome.result
-    return SPREADS_PX[int(np.argmax(total))]
+            total = total + outcome.result
+    return int(np.argmax(total))
 
 
 class _Outputs:

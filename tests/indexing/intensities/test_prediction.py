@@ -7,9 +7,10 @@ import pytest
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.lattice import lattice_of
 from hitfinder.finding.likelihood import LikelihoodFinder
-from hitfinder.indexing.intensities.measure import measure
+from hitfinder.indexing.intensities.measure import measure, spread_evidence
 from hitfinder.indexing.intensities.prediction import ReflectionModel, half_space
 from hitfinder.indexing.known.background import background_image
+from hitfinder.job.integrate import MOSAICITIES_DEG
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
@@ -126,3 +127,32 @@ def test_what_cannot_be_predicted_is_refused(simulator, factors):
         ReflectionModel.of(lattice, simulator.geometry, bandwidth=0)
     with pytest.raises(ValueError, match="no reflection of the crystal reaches"):
         ReflectionModel.of(lattice_of(Cell(1, 1, 1)), simulator.geometry)
+
+
+@pytest.mark.parametrize(("mosaicity_deg", "bandwidth"), [(0.0, 0.01), (0.2, 0.002)])
+def test_the_mosaicity_of_a_crystal_shows_in_the_counts(mosaicity_deg, bandwidth):
+    """Reflections that only mosaic blocks bring into a narrow band are predicted and measured."""
+    changes = {"crystal.mosaicity_deg": mosaicity_deg, "beam.bandwidth": bandwidth}
+    simulator = Simulator.of(settings(bragg_scale=0.1, **changes))
+    factors = structure_factors(settings())
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    model = ReflectionModel.of(lattice, simulator.geometry, bandwidth=bandwidth)
+    finder = LikelihoodFinder(simulator.geometry)
+    total, measured, bright = np.zeros(len(MOSAICITIES_DEG)), 0, 0
+    for number in range(2):
+        counts, rate = finder.counts_and_background(simulator.frame(number).counts)
+        background = background_image(counts, finder.rings, rate)
+        axes = simulator.shot(number).crystals[0].axes
+        tried = [model.predict(axes, 0.1, np.radians(deg)) for deg in MOSAICITIES_DEG]
+        total += [spread_evidence(one, counts, background) for one in tried]
+        (spots,) = simulator.expose(number).spots
+        table = spots.spots.table
+        chosen = tried[MOSAICITIES_DEG.index(mosaicity_deg)]
+        (found, _) = measure([chosen], counts, background)[0]
+        true = table[table["photons"] > np.median(table["photons"])]
+        theirs = {tuple(hkl) for hkl in found[["h", "k", "l"]].tolist()}
+        measured += sum(tuple(int(s[n]) for n in "hkl") in theirs for s in true)
+        bright += len(true)
+    assert MOSAICITIES_DEG[int(np.argmax(total))] == mosaicity_deg
+    assert bright > 5
+    assert measured >= 0.7 * bright

@@ -38,7 +38,8 @@ REFLECTION_DTYPE = np.dtype(
 """A measured reflection; `hitfinder.export.tables.REFLECTION_COLUMNS` says what its fields are."""
 
 LEAST_COVERED = 0.3
-"""Share of a reflection, on pixels that are read and inside the band, that is worth a value."""
+"""Share of a reflection, on pixels that are read and inside the band, that is worth a value; where
+mosaic spread is wider than the band, of what is inside it at most."""
 
 MOST_INFLATED = 5.0
 """Factor by which overlap may enlarge a standard deviation: beyond, nothing tells two apart."""
@@ -155,7 +156,7 @@ def _table(
     for column, name in enumerate(("covered", "counted", "background", "n_pixels", "maximum")):
         table[name] = sums[:, column]
     keep = np.isfinite(found.sigma) & (found.sigma <= MOST_INFLATED * found.alone)
-    keep &= table["covered"] * table["partiality"] >= LEAST_COVERED
+    keep &= table["covered"] * predicted.partiality >= LEAST_COVERED * predicted.attainable
     scale = found.scale
     table["expected"] = scale * predicted.weight * predicted.mean_f_squared
     known = keep & np.isfinite(predicted.f_squared)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import scipy.special
 from numpy.typing import NDArray
 
 from hitfinder.crystal.lattice import Lattice
@@ -32,6 +33,9 @@ MOST_REFLECTIONS = 6_000_000
 _UNIT = 100.0
 """Photons that a reflection of weight 1 is painted with: shares down to 1e-8 are kept."""
 
+_POINT_A = 0.4
+"""Standard deviation of a lattice point, times the crystal's edge."""
+
 _LEAST_WEIGHT = 0.005
 _LEAST_SHARE = 2e-4
 
@@ -55,6 +59,8 @@ class PredictedReflections:
         The factor of polarisation in it.
     partiality : ndarray, shape (n,)
         Share of what the reflection would give if all of it lay inside the band.
+    attainable : ndarray, shape (n,)
+        The same in the middle of the band: less than 1 where mosaic spread is wider than it.
     mean_f_squared : ndarray, shape (n,)
         |F|² of an average protein in the cell, in e².
     f_squared : ndarray, shape (n,)
@@ -75,6 +81,7 @@ class PredictedReflections:
     weight: Floats
     polarisation: Floats
     partiality: Floats
+    attainable: Floats
     mean_f_squared: Floats
     f_squared: Floats
     first: NDArray[np.int64]
@@ -183,13 +190,14 @@ class ReflectionModel:
             Standard deviation of the turns of mosaic blocks, in rad.
         """
         crystal = Crystal(axes, (SIZE_A,) * 3, mosaicity_rad=mosaicity_rad)
+        least = np.array(0.5 * self._longest)
         rows, values, first, pixels, photons = paint_reflections(
             self.unit,
             self.geometry,
             self.beam,
             crystal,
             psf_px=spread_px,
-            min_photons=_LEAST_WEIGHT * _UNIT,
+            min_photons=_LEAST_WEIGHT * _UNIT * float(self._attainable(least, mosaicity_rad)),
             panels=self.panels,
             active=self.active,
         )
@@ -212,6 +220,7 @@ class ReflectionModel:
             total / _UNIT,
             polarisation,
             total / whole,
+            self._attainable(np.sqrt(inv_d2), mosaicity_rad),
             self.mean_f_squared[rows // 2],
             self.f_squared[rows // 2, rows % 2],
             first,
@@ -221,8 +230,24 @@ class ReflectionModel:
 
     def _whole(self, inv_d2: Floats) -> Floats:
         """Photons that are painted of wholly excited reflections, polarisation apart."""
-        longest = 2 * self.beam.spectrum.k_high * self.panels.largest_t() * 1.005
-        return _UNIT * (0.5 * longest) ** 2 / inv_d2
+        return _UNIT * (0.5 * self._longest) ** 2 / inv_d2
+
+    @property
+    def _longest(self) -> float:
+        """Length of the longest reciprocal lattice vector that reaches the detector, in Å⁻¹."""
+        return 2 * self.beam.spectrum.k_high * self.panels.largest_t() * 1.005
+
+    def _attainable(self, inv_d: Floats, mosaicity_rad: float) -> Floats:
+        """Share of a reflection in the middle of the band that lies inside it.
+
+        The band is a shell between two of Ewald's spheres, |q|²/2 (1/k_low - 1/k_high) thick;
+        turns of mosaic blocks move a lattice point through it by |q| cos θ.
+        """
+        spectrum = self.beam.spectrum
+        thick = 0.5 * inv_d**2 * (1 / spectrum.k_low - 1 / spectrum.k_high)
+        sine = np.minimum(0.5 * inv_d / spectrum.k_high, 1.0)
+        width = np.hypot(mosaicity_rad * inv_d * np.sqrt(1 - sine**2), _POINT_A / SIZE_A)
+        return np.asarray(scipy.special.erf(thick / (math.sqrt(8) * width)))
 
     def _polarisation(self, axes: Floats, hkl: NDArray[np.int32], k: Floats) -> Floats:
         """Polarisation factor of the directions in which reflections go."""
