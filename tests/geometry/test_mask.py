@@ -42,6 +42,20 @@ def test_ones_may_be_good(mask_file):
     np.testing.assert_array_equal(read_mask(mask_file, SHAPE, ones_are_good=True), ~MASK)
 
 
+def test_a_mask_of_good_pixels_is_named_so(mask_file, caplog):
+    np.testing.assert_array_equal(read_mask(f"good:{mask_file}", SHAPE), ~MASK)
+    assert not caplog.records
+    read_mask(mask_file, SHAPE)
+    assert not caplog.records
+
+
+def test_a_mask_that_leaves_little_is_asked_about(tmp_path, caplog):
+    np.save(tmp_path / "m.npy", ~MASK)
+    read_mask(tmp_path / "m.npy", SHAPE)
+    assert "masks 87.5 % of the pixels; if other values than 0 stand for good" in caplog.text
+    assert f"give it as good:{tmp_path}/m.npy" in caplog.text
+
+
 def test_wrong_shape_names_both(mask_file):
     with pytest.raises(GeometryError, match=r"mask shape \(5, 8\) is not the frame shape \(6, 8\)"):
         read_mask(mask_file, (6, 8))

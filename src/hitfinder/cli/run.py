@@ -79,7 +79,10 @@ def geometry_options(command: Any) -> Any:
                 help="Stored value of one photon.",
             ),
             click.option(
-                "--mask", metavar="FILE", help="Pixels to ignore (non-zero), besides others."
+                "--mask",
+                metavar="FILE",
+                help="Pixels to ignore (non-zero), besides others; good:FILE if these are the "
+                "good ones.",
             ),
         )
     ):

@@ -31,7 +31,7 @@ from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of, read_geom
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.geometry.mask import read_mask
+from hitfinder.geometry.mask import MOST_MASKED, read_mask
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.frame_choice import FrameChoice, choice_text, choose_frames
 from hitfinder.io.framemasks import FrameMasks
@@ -249,6 +249,13 @@ def _with_masks(
     detector, names = experiment.geometry.detector, []
     masks = masks_of(source, geom)
     if masks.common is not None:
+        share = float(masks.common.mean())
+        if share > MOST_MASKED:
+            log.warning(
+                "the mask in %s leaves out %.3g %% of the pixels; if other values than 0 stand for "
+                "good pixels there, name it in a geometry file, with mask_good = 0x1",
+                *(FROM_FILE, 100 * share),
+            )
         detector = detector.with_mask(masks.common)
         names.append(f"{FROM_FILE}, each frame's own" if masks.vary else FROM_FILE)
     if masks.vary:

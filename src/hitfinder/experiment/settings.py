@@ -31,7 +31,7 @@ class GeometrySettings:
     adu_per_photon : float, optional
         Stored value of one photon.
     mask : str, optional
-        File of a mask to add.
+        File of a mask to add; ``good:`` and the file if values other than 0 are good there.
     """
 
     file: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError
 from hitfinder.geometry.crystfel import read_geom
+
+log = logging.getLogger(__name__)
+
+_GOOD = "good:"
+"""What stands before the name of a mask of which values other than 0 are good."""
+
+MOST_MASKED = 0.5
+"""Share of pixels that a mask may leave out without a word."""
 
 _HDF5_ENDINGS = {".h5", ".hdf5", ".cxi", ".nxs"}
 
@@ -29,7 +38,8 @@ def read_mask(
     path : path-like
         ``.npy``; HDF5 (``.h5``, ``.hdf5``, ``.cxi``, ``.nxs``), the dataset after ``//`` or found
         by looking; a CrystFEL ``.geom``, for its bad regions and the pixels on no panel; or any
-        image that fabio reads (``.tif``, ``.edf``, ``.cbf``, ``.msk``).
+        image that fabio reads (``.tif``, ``.edf``, ``.cbf``, ``.msk``). With ``good:`` before it,
+        as `ones_are_good`.
     shape : tuple of int
         Rows and columns that a frame has.
     dataset : str, optional
@@ -49,7 +59,8 @@ def read_mask(
         If the file cannot be read, holds no mask or several, its shape is not that of the frames,
         or no pixel is left.
     """
-    name, _, inside = str(path).partition("//") if "//" in str(path) else (str(path), "", "")
+    given, ones_are_good = _sense(str(path), ones_are_good)
+    name, _, inside = given.partition("//")
     file, dataset = Path(name), dataset or (f"/{inside}" if inside else None)
     if not file.is_file():
         raise GeometryError("there is no such mask file", name)
@@ -69,7 +80,25 @@ def read_mask(
     if stored.dtype.kind == "f":
         bad |= np.isnan(stored)
     _check(bad, shape, where)
+    if bad.mean() > MOST_MASKED and not ones_are_good:
+        log.warning(
+            "%s masks %.3g %% of the pixels; if other values than 0 stand for good pixels there, "
+            "give it as %s%s",
+            *(where, 100 * bad.mean(), _GOOD, given),
+        )
     return bad
+
+
+def mask_file(path: str) -> str:
+    """Return the file of what `read_mask` takes for a mask."""
+    return _sense(path)[0].partition("//")[0]
+
+
+def _sense(path: str, ones_are_good: bool = False) -> tuple[str, bool]:
+    """Take away what says that a mask marks good pixels; a file may be called so too."""
+    if path.startswith(_GOOD) and not Path(path.partition("//")[0]).is_file():
+        return path.removeprefix(_GOOD), True
+    return path, ones_are_good
 
 
 def _check_shape(mask: NDArray[Any], shape: tuple[int, int], where: str) -> None:
@@ -80,7 +109,7 @@ def _check_shape(mask: NDArray[Any], shape: tuple[int, int], where: str) -> None
 def _check(bad: NDArray[np.bool_], shape: tuple[int, int], where: str) -> None:
     _check_shape(bad, shape, where)
     if bad.all():
-        hint = "if 1 stands for a good pixel in this file, say so"
+        hint = f"if 1 stands for a good pixel in this file, give it as {_GOOD}FILE"
         raise GeometryError("the mask leaves no pixel", where, hint)
 
 

@@ -9,7 +9,7 @@ from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.crystfel import read_geom
-from hitfinder.geometry.mask import read_mask
+from hitfinder.geometry.mask import mask_file, read_mask
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.readers import READERS
 from hitfinder.job.outputs.registry import make_outputs
@@ -53,7 +53,7 @@ def _check_geometry(settings: GeometrySettings) -> None:
         shape = named_detector(settings.detector).shape
         if settings.mask is not None:
             read_mask(settings.mask, shape)
-    elif settings.mask is not None and not Path(settings.mask.partition("//")[0]).is_file():
+    elif settings.mask is not None and not Path(mask_file(settings.mask)).is_file():
         raise GeometryError("there is no such mask file", settings.mask)
 
 
