@@ -195,9 +195,11 @@ def measure_reflections(
         for frame in sorted(solved)
     ]
     best = _best(run, tasks)
-    mosaicity = MOSAICITIES_DEG[_likeliest(work, best[:MOSAIC_FRAMES], executor)]
+    evidence = _evidence(work, best[:MOSAIC_FRAMES], executor)
+    # Where an orientation is not quite right, mosaicity makes up for it: the median leaves it out.
+    mosaicity = MOSAICITIES_DEG[int(np.median(evidence.argmax(1)))]
     work = dataclasses.replace(work, mosaicity_deg=mosaicity)
-    spread = SPREADS_PX[_likeliest(work, best, executor)]
+    spread = SPREADS_PX[int(_evidence(work, best, executor).sum(0).argmax())]
     work = dataclasses.replace(work, spread_px=spread)
     output = _Outputs(run, lattice, geometry, experiment)
     geom = (run.folder / HITS_GEOM).read_text(encoding="utf-8")
@@ -241,13 +243,11 @@ def _best(run: Run, tasks: list[CrystalsTask]) -> list[CrystalsTask]:
     return sorted(tasks, key=lambda task: (-n_peaks[task.frame], task.frame))[:SPREAD_FRAMES]
 
 
-def _likeliest(work: MeasuringWork, tasks: list[CrystalsTask], executor: Executor) -> int:
-    """Return which of the values that `work` tries makes the counts of frames likeliest."""
-    total = np.zeros(1)
-    for outcome in executor.run(work, tasks):
-        if isinstance(outcome, Done) and outcome.result:
-            total = total + outcome.result
-    return int(np.argmax(total))
+def _evidence(work: MeasuringWork, tasks: list[CrystalsTask], executor: Executor) -> Floats:
+    """Return the evidence of each frame for each of the values that `work` tries."""
+    outcomes = executor.run(work, tasks)
+    found = [o.result for o in outcomes if isinstance(o, Done) and o.result]
+    return np.array(found or [[1.0]])
 
 
 class _Outputs:

@@ -33,6 +33,7 @@ def predicted(places, spread=0.6, shares=None, model=1.0):
         ones,
         ones,
         ones,
+        ones,
         model * ones,
         np.nan * ones,
         np.array(first),
@@ -196,7 +197,7 @@ def test_what_is_expected_is_learnt_from_the_frame():
 def test_a_frame_without_reflections_has_an_empty_table():
     none = predicted([(20.2, 20.4)])
     none = PredictedReflections(
-        *(getattr(none, name)[:0] for name in list(none.__dataclass_fields__)[:9]),
+        *(getattr(none, name)[:0] for name in list(none.__dataclass_fields__)[:10]),
         np.zeros(1, np.int64), none.pixels[:0], none.shares[:0],
     )  # fmt: skip
     table, scale = measure([none], np.zeros(SHAPE, np.int32), np.ones(SHAPE, np.float32))[0]

@@ -33,9 +33,6 @@ MOST_REFLECTIONS = 6_000_000
 _UNIT = 100.0
 """Photons that a reflection of weight 1 is painted with: shares down to 1e-8 are kept."""
 
-_POINT_A = 0.4
-"""Standard deviation of a lattice point, times the crystal's edge."""
-
 _LEAST_WEIGHT = 0.005
 _LEAST_SHARE = 2e-4
 
@@ -243,10 +240,12 @@ class ReflectionModel:
         The band is a shell between two of Ewald's spheres, |q|²/2 (1/k_low - 1/k_high) thick;
         turns of mosaic blocks move a lattice point through it by |q| cos θ.
         """
+        if mosaicity_rad == 0:
+            return np.ones_like(inv_d)
         spectrum = self.beam.spectrum
         thick = 0.5 * inv_d**2 * (1 / spectrum.k_low - 1 / spectrum.k_high)
         sine = np.minimum(0.5 * inv_d / spectrum.k_high, 1.0)
-        width = np.hypot(mosaicity_rad * inv_d * np.sqrt(1 - sine**2), _POINT_A / SIZE_A)
+        width = mosaicity_rad * inv_d * np.sqrt(1 - sine**2)
         return np.asarray(scipy.special.erf(thick / (math.sqrt(8) * width)))
 
     def _polarisation(self, axes: Floats, hkl: NDArray[np.int32], k: Floats) -> Floats:
