@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import hitfinder as hf
+from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.static.visits import BRIGHT, LIT, PEAK, Visits
 from hitfinder.io.open import open_source
 from hitfinder.job.static import learn_static
 
@@ -90,6 +92,27 @@ def test_a_scratch_that_never_moves_is_masked(small_geometry, frames):
     assert (place["kind"], place["n_frames"]) == ("line", 40)
     assert 100 <= place["ss"] < 140
     assert 200 <= place["fs"] < 203
+
+
+def test_frames_without_a_place_in_common_have_none(small_geometry, water_like):
+    frames = np.random.default_rng(9).poisson(water_like * 0.02, (20, *water_like.shape))
+    places = learn_static(open_source(frames.astype(np.uint16)), small_geometry)
+    assert (places.n_looked, len(places.table), places.mask.any()) == (20, 0, False)
+
+
+def test_what_is_bright_is_the_same_by_the_pixels_that_hold_photons(small_geometry, water_like):
+    rng, finder = np.random.default_rng(9), LikelihoodFinder(small_geometry)
+    frame = rng.poisson(water_like * 0.002).astype(np.uint16)
+    frame[[50, 60, 120], [70, 300, 20]] += 12
+    frame[200:202, 100:102] += 4
+    frame[300:330:3, 300] = 2
+    proposed = finder.propose(frame)
+    assert proposed.lit is not None
+    by_all = dataclasses.replace(proposed, lit=None)
+    found, known = (Visits.of(3, one, finder.rings) for one in (proposed, by_all))
+    assert found.table.tobytes() == known.table.tobytes()
+    assert {*found.table["level"]} == {LIT, BRIGHT, PEAK}
+    assert found.table["sharp"].any()
 
 
 def test_too_few_frames_teach_nothing(small_geometry, frames):

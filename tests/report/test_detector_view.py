@@ -50,6 +50,27 @@ def test_pixels_without_a_reading_are_left_out(single, dtype, marker):
     assert np.nansum(image) == 3 * (36 * 50 - 3)
 
 
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f2"])
+def test_the_mean_is_that_of_each_pixel_one_after_the_other(turned, dtype):
+    rng = np.random.default_rng(4)
+    frame = rng.poisson(3, (20, 20)).astype(dtype)
+    frame[3, 4] = np.nan if frame.dtype.kind == "f" else np.iinfo(frame.dtype).max
+    mask = rng.random((20, 20)) < 0.2
+    view = DetectorView.of(turned, 1.7)
+    good = ~mask
+    good[3, 4] = False
+    cells, n = view.cells[good], view.shape[0] * view.shape[1]
+    total, count = np.bincount(cells, frame[good], n), np.bincount(cells, minlength=n)
+    slow = np.divide(total, count, out=np.full(n, np.nan), where=count > 0)
+    np.testing.assert_array_equal(view.mean_image(frame, mask).ravel(), slow)
+
+
+def test_the_cells_of_some_pixels_are_those_of_all(turned):
+    view, ss, fs = DetectorView.of(turned, 1.7), *np.indices((20, 20)).reshape(2, -1)
+    assert np.array_equal(view.cells_at(fs, ss), view.cells.ravel())
+    assert view.cells_at(np.array([25]), np.array([3])).tolist() == [-1]
+
+
 def test_one_panel_is_shown_as_it_is_stored_whatever_its_direction(single):
     panel = dataclasses.replace(
         single.detector.panels[0],

@@ -7,8 +7,11 @@ import functools
 import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from hitfinder.finding.background import compilable
+from hitfinder.geometry.detector import Panel
 from hitfinder.geometry.geometry import Geometry
 
 Points = NDArray[np.float64]
@@ -63,15 +66,35 @@ class DetectorView:
         cells = np.full(self.geometry.shape, -1, np.int32)
         for panel in self.geometry.detector:
             rows, columns = panel.slices
-            ss = np.arange(rows.start, rows.stop)[:, None] + 0.5
-            fs = np.arange(columns.start, columns.stop)[None, :] + 0.5
-            x, y, _ = panel.positions(fs, ss, self.geometry.camera_length_m)
-            column, row = (
-                np.clip(((a[0] * x + a[1] * y - o) / self.pitch_m).astype(np.int32), 0, n - 1)
-                for a, o, n in zip(self.axes, self.origin, self.shape[::-1], strict=True)
-            )
-            cells[panel.slices] = row * self.shape[1] + column
+            ss = np.arange(rows.start, rows.stop)[:, None]
+            fs = np.arange(columns.start, columns.stop)[None, :]
+            cells[panel.slices] = self._cells_on(panel, fs, ss)
         return cells
+
+    def cells_at(self, fs: NDArray[np.intp], ss: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Return what `cells` has at some pixels, without computing it for all.
+
+        Parameters
+        ----------
+        fs, ss : ndarray of int, shape (n,)
+            Columns and rows of the pixels.
+        """
+        cells = np.full(len(fs), -1, np.int32)
+        for panel in self.geometry.detector:
+            rows, columns = panel.slices
+            on = (rows.start <= ss) & (ss < rows.stop)
+            on &= (columns.start <= fs) & (fs < columns.stop)
+            cells[on] = self._cells_on(panel, fs[on], ss[on])
+        return cells
+
+    def _cells_on(self, panel: Panel, fs: NDArray[np.intp], ss: NDArray[np.intp]) -> NDArray:
+        """Return the picture's pixels on which pixels of a panel fall."""
+        x, y, _ = panel.positions(fs + 0.5, ss + 0.5, self.geometry.camera_length_m)
+        column, row = (
+            np.clip(((a[0] * x + a[1] * y - o) / self.pitch_m).astype(np.int32), 0, n - 1)
+            for a, o, n in zip(self.axes, self.origin, self.shape[::-1], strict=True)
+        )
+        return np.asarray(row * self.shape[1] + column)
 
     @property
     def pitch_m(self) -> float:
@@ -111,12 +134,11 @@ class DetectorView:
             NaN where there are no pixels.
         """
         mask = self.geometry.detector.full_mask if mask is None else mask
-        use = ~mask & (self.cells >= 0)
-        # Values that mark a pixel without a reading, as the finder has them.
-        use &= frame >= 0
-        if frame.dtype.kind in "iu":
-            use &= frame != np.iinfo(frame.dtype).max
-        return self._mean(self.cells[use], frame[use])
+        frame = compilable(frame)
+        bad = np.iinfo(frame.dtype).max if frame.dtype.kind in "iu" else np.nan
+        count, total = np.zeros((2, self.shape[0] * self.shape[1]))
+        _add_readings(frame, mask, self.cells, frame.dtype.type(bad), count, total)
+        return self._divided(total, count)
 
     def unbin(
         self, binned: NDArray, size: int, mask: NDArray[np.bool_], *, maxima: bool = False
@@ -145,7 +167,7 @@ class DetectorView:
         row, column = np.nonzero(n_good)
         ss = np.minimum(row * size + size // 2, good.shape[0] - 1)
         fs = np.minimum(column * size + size // 2, good.shape[1] - 1)
-        at = self.cells[ss, fs]
+        at = self.cells_at(fs, ss)
         if maxima:
             most = np.full(self.shape[0] * self.shape[1], np.nan)
             np.fmax.at(most, at[at >= 0], binned[row, column][at >= 0])
@@ -185,8 +207,23 @@ class DetectorView:
         n_cells = self.shape[0] * self.shape[1]
         count = np.bincount(at, minlength=n_cells)
         total = np.bincount(at, weights=values, minlength=n_cells)
+        return self._divided(total, count)
+
+    def _divided(self, total: NDArray[np.float64], count: NDArray) -> Points:
         with np.errstate(invalid="ignore"):
             return np.where(count, total / count, np.nan).reshape(self.shape)
+
+
+@njit(cache=True, nogil=True)
+def _add_readings(frame, mask, cells, bad, count, total):  # type: ignore[no-untyped-def]
+    """Add the values of a frame to the cells of their pixels; `bad` marks what is no reading."""
+    for i in range(frame.shape[0]):
+        for j in range(frame.shape[1]):
+            cell, value = cells[i, j], frame[i, j]
+            # Values that mark a pixel without a reading, as the finder has them.
+            if cell >= 0 and not mask[i, j] and value >= 0 and value != bad:
+                count[cell] += 1.0
+                total[cell] += value
 
 
 def _axes(geometry: Geometry) -> NDArray[np.float64]:

@@ -151,6 +151,8 @@ def find_places(visits: Visits, geometry: Geometry, rings: Rings) -> Places:
     if n_looked < LEAST_FRAMES:
         return dataclasses.replace(Places.none(geometry.shape), n_looked=n_looked)
     seen = SeenPlaces.of(visits, rings)
+    if not seen.at:
+        return dataclasses.replace(Places.none(geometry.shape), n_looked=n_looked)
     near_mask = beside(geometry.detector.full_mask)
     kinds = np.array(
         [kind_of(*at, seen.alone[k], near_mask, geometry, rings) for k, at in enumerate(seen.at)],

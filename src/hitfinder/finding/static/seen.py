@@ -65,6 +65,13 @@ class SeenPlaces:
         return np.diff(self.shown.indptr).astype(np.int64)
 
     @staticmethod
+    def none(n_frames: int) -> SeenPlaces:
+        """Return what frames show that have no place in common."""
+        nothing = sparse.csc_array((n_frames, 0))
+        no, none = np.zeros(0, bool), np.zeros(0, np.int64)
+        return SeenPlaces([], nothing, none, np.zeros(0), no, none, nothing)
+
+    @staticmethod
     def of(visits: Visits, rings: Rings) -> SeenPlaces:
         """Join persistent pixels to places."""
         persistent = PersistentPixels(rings)
@@ -73,6 +80,8 @@ class SeenPlaces:
         strong = np.minimum(bright, persistent.find(visits, PEAK))
         lit = persistent.find(visits, LIT)
         usual = np.where(np.isfinite(strong), strong, lit)
+        if not np.isfinite(usual).any():
+            return SeenPlaces.none(len(visits.frames))
         near, n = ndimage.label(ndimage.binary_dilation(np.isfinite(usual), _EIGHT), _EIGHT)
         inside = np.where(np.isfinite(usual), near, 0)
         at, exact = [], np.isfinite(np.minimum(bright, lit))

@@ -77,10 +77,13 @@ class Visits:
             return Visits(frames, np.empty(0, VISIT_DTYPE))
         means = proposed.rate * rings.weight_range[1]
         found = np.empty((_MOST, 4), np.int32)
-        n = _lit_pixels(
-            proposed.counts, rings.index, rings.position, rings.weight, proposed.rate,
-            critical_counts(means, _LOG_P_LIT), critical_counts(means, _LOG_P_BRIGHT), found,
-        )  # fmt: skip
+        limits = critical_counts(means, _LOG_P_LIT), critical_counts(means, _LOG_P_BRIGHT)
+        maps = rings.index, rings.position, rings.weight
+        if proposed.lit is None:
+            n = _lit_pixels(proposed.counts, *maps, proposed.rate, *limits, found)
+        else:
+            at = proposed.lit.at
+            n = _listed_pixels(at, proposed.counts, *maps, proposed.rate, *limits, found)
         lit = np.zeros(n, VISIT_DTYPE) if n < _MOST else np.zeros(0, VISIT_DTYPE)
         lit["pixel"], lit["level"], lit["sharp"], lit["photons"] = found[: len(lit)].T
         at, log_expected = _in_pieces(proposed, rings)
@@ -147,8 +150,28 @@ def _lit_pixels(work, ring, position, weight, rate, lit, bright, found):  # type
             own = counts[j] if counts[j] >= -1 else -2 - counts[j]
             if own <= 0 or own < lit[rings[j]] or n >= found.shape[0]:
                 continue
-            found[n, 0], found[n, 3] = i * n_fs + j, own
-            found[n, 1] = own >= bright[rings[j]]
-            found[n, 2] = found[n, 1] and is_sharp(i, j, work, position, weight, rate)
+            is_bright = own >= bright[rings[j]]
+            _enter(i, j, own, is_bright, work, position, weight, rate, found[n])
             n += 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def _listed_pixels(at, work, ring, position, weight, rate, lit, bright, found):  # type: ignore[no-untyped-def]
+    """Do what `_lit_pixels` does, given the numbers of the pixels that hold photons."""
+    n, n_fs = 0, work.shape[1]
+    for p in at:
+        i, j = p // n_fs, p % n_fs
+        own = work[i, j] if work[i, j] >= -1 else -2 - work[i, j]
+        if own < lit[ring[i, j]] or n >= found.shape[0]:
+            continue
+        is_bright = own >= bright[ring[i, j]]
+        _enter(i, j, own, is_bright, work, position, weight, rate, found[n])
+        n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _enter(i, j, own, is_bright, work, position, weight, rate, found):  # type: ignore[no-untyped-def]
+    found[0], found[1], found[3] = i * work.shape[1] + j, is_bright, own
+    found[2] = is_bright and is_sharp(i, j, work, position, weight, rate)
