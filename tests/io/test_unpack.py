@@ -47,6 +47,21 @@ def of_all_kinds(dtype, size, seed):
     return values.view(dtype)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "u8"])
+@pytest.mark.parametrize("share", [0.0003, 0.003, 0.03])
+def test_frames_of_few_photons_are_unpacked_to_the_last_bit(dtype, share):
+    """Some blocks have groups enough that hold photons to unpack all, some have few."""
+    rng = np.random.default_rng(5)
+    values = np.zeros(40_011, dtype)
+    lit = rng.random(values.size) < share * np.linspace(0, 2, values.size)
+    values[lit] = rng.integers(0, np.iinfo(dtype).max, lit.sum(), dtype, endpoint=True)
+    values[rng.random(values.size) < share] = 1
+    for option in ({}, {"nelems": 64}, {"nelems": 72}):
+        out = np.full(values.size, 77, dtype)
+        unpack(packed(values, "bslz4", **option), "bslz4", out)
+        assert np.array_equal(out, values)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "u4", "f4", "u8"])
 @pytest.mark.parametrize("packing", ["bslz4", "lz4"])
 def test_what_hdf5_packs_is_unpacked_to_the_last_byte(packing, dtype):

@@ -21,6 +21,9 @@ _HEAD = struct.Struct(">QI")
 _TOGETHER = 8
 """Values whose bits are shuffled together; what is left of a frame is stored as it is."""
 
+_FEW_LIT = 3
+"""Words of eight groups for each that is not 0 from which on these are entered one by one."""
+
 _LEAST_MATCH = 4
 _LONG = 15
 """A length that goes on in the next bytes."""
@@ -128,7 +131,8 @@ def _unshuffle(packed, out, raw, block):
     itemsize = out.itemsize
     end = raw.size - raw.size % (_TOGETHER * itemsize)
     planes = np.empty(block, np.uint8)
-    turned = np.empty(block // (_TOGETHER * itemsize), np.uint64)
+    n_groups = block // (_TOGETHER * itemsize)
+    turned, lit = np.empty(n_groups, np.uint64), np.empty((n_groups + 7) // 8 * 8, np.uint8)
     at, to = HEAD_BYTES, 0
     while to < end:
         length = _length(packed, at)
@@ -138,7 +142,7 @@ def _unshuffle(packed, out, raw, block):
             return False
         if not _decode(packed, at, at + length, planes, 0, size):
             return False
-        _turn(planes, turned, out, to // itemsize, size // itemsize)
+        _turn(planes, turned, lit, out, to // itemsize, size // itemsize)
         at, to = at + length, to + size
     if raw.size - to > packed.size - at:
         return False
@@ -147,33 +151,67 @@ def _unshuffle(packed, out, raw, block):
 
 
 @numba.njit(cache=True, nogil=True)
-def _turn(planes, turned, out, first, n_values):
-    """Put the values of a block together from its planes, one for each of their bits."""
+def _turn(planes, turned, lit, out, first, n_values):
+    """Put the values of a block together from its planes, one for each of their bits.
+
+    `turned` and `lit` are room for a number and a byte for each group of values; `lit` ends on a
+    whole word.
+    """
     n_groups = n_values // _TOGETHER
     values = out[first : first + n_values]
     for i in range(n_values):
         values[i] = 0
+    lit[n_groups:] = 0
+    words = lit.view(np.uint64)
     for byte in range(out.itemsize):
-        rows = planes[byte * n_values : (byte + 1) * n_values]
-        lit = np.uint8(0)
-        for i in range(n_values):
-            lit |= rows[i]
-        if lit == 0:  # the upper bytes of counts are, nearly always
-            continue
-        rows = rows.reshape(8, n_groups)
+        rows = planes[byte * n_values : (byte + 1) * n_values].reshape(8, n_groups)
         for group in range(n_groups):
-            bits = np.uint64(rows[0, group])
-            bits |= np.uint64(rows[1, group]) << np.uint64(8)
-            bits |= np.uint64(rows[2, group]) << np.uint64(16)
-            bits |= np.uint64(rows[3, group]) << np.uint64(24)
-            bits |= np.uint64(rows[4, group]) << np.uint64(32)
-            bits |= np.uint64(rows[5, group]) << np.uint64(40)
-            bits |= np.uint64(rows[6, group]) << np.uint64(48)
-            bits |= np.uint64(rows[7, group]) << np.uint64(56)
-            turned[group] = _transposed(bits)
+            upper = rows[0, group] | rows[1, group] | rows[2, group] | rows[3, group]
+            lower = rows[4, group] | rows[5, group] | rows[6, group] | rows[7, group]
+            lit[group] = upper | lower
+        n_lit = 0
+        for word in range(words.size):
+            n_lit += words[word] != np.uint64(0)
+        if n_lit == 0:  # the upper bytes of counts are, nearly always
+            continue
+        if _FEW_LIT * n_lit < words.size:
+            _enter_few(rows, lit, words, byte, values)
+            continue
+        for group in range(n_groups):
+            turned[group] = _turned(rows, group)
         ordered = turned.view(np.uint8)
         for i in range(n_values):
             values[i] |= out.dtype.type(ordered[i]) << out.dtype.type(8 * byte)
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter_few(rows, lit, words, byte, values):
+    """Enter one byte of the values of the groups that are not all 0, where these are few."""
+    kind = values.dtype.type
+    for word in range(words.size):
+        if words[word] == np.uint64(0):
+            continue
+        for group in range(8 * word, min(8 * word + 8, rows.shape[1])):
+            if lit[group] == 0:
+                continue
+            bits = _turned(rows, group)
+            for k in range(_TOGETHER):
+                part = (bits >> np.uint64(8 * k)) & np.uint64(255)
+                values[_TOGETHER * group + k] |= kind(part) << kind(8 * byte)
+
+
+@numba.njit(cache=True, nogil=True)
+def _turned(rows, group):
+    """Return one byte of each of the values of a group, the first in the lowest bits."""
+    bits = np.uint64(rows[0, group])
+    bits |= np.uint64(rows[1, group]) << np.uint64(8)
+    bits |= np.uint64(rows[2, group]) << np.uint64(16)
+    bits |= np.uint64(rows[3, group]) << np.uint64(24)
+    bits |= np.uint64(rows[4, group]) << np.uint64(32)
+    bits |= np.uint64(rows[5, group]) << np.uint64(40)
+    bits |= np.uint64(rows[6, group]) << np.uint64(48)
+    bits |= np.uint64(rows[7, group]) << np.uint64(56)
+    return _transposed(bits)
 
 
 @numba.njit(cache=True, nogil=True)
