@@ -1,12 +1,17 @@
 """The documentation as a site: it is whole, and fetches nothing from elsewhere."""
 
+import base64
+import importlib.util
+import io
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import hitfinder as hf
 
@@ -65,6 +70,32 @@ def test_the_site_is_searched_from_disk(site):
         page.goto(found.get_attribute("href"))
         assert "indexamajig" in page.inner_text("article")
         browser.close()
+
+
+@pytest.mark.slow
+def test_a_sample_of_a_report_is_published(site):
+    page = site / "samples" / "report.html"
+    assert "Verdict: keep" in page.read_text(encoding="utf-8")
+    assert page.stat().st_size < 2_000_000
+    assert 'href="samples/report.html"' in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_pictures_of_the_sample_get_lighter():
+    pytest.importorskip("mkdocs")
+    place = ROOT / "docs" / "hooks" / "samples.py"
+    spec = importlib.util.spec_from_file_location("samples_hook", place)
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG")
+    page = f'<img src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}" alt="x">'
+    light = hook.lighter(page)
+    picture = base64.b64decode(hook.PICTURE.search(light)[1])
+    assert len(picture) < len(out.getvalue()) / 2
+    with Image.open(io.BytesIO(picture)) as shown:
+        assert shown.size == (80, 60)
+    assert light.endswith('" alt="x">')
 
 
 LINK = re.compile(r"\]\(([^)#\s]+\.(?:md|ipynb))(?:#[^)]*)?\)")

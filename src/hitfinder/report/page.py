@@ -31,8 +31,8 @@ p.alert { border-left:4px solid var(--warn); background:var(--card); padding:10p
 nav { display:flex; flex-wrap:wrap; gap:2px 16px; margin:14px 0 0; font-size:13.5px }
 nav a { color:var(--accent); text-decoration:none } nav a:hover { text-decoration:underline }
 .cards { display:flex; flex-wrap:wrap; gap:12px; margin:20px 0 }
-.card { flex:1 1 190px; background:var(--card); border:1px solid var(--line); border-radius:8px;
-  padding:11px 14px }
+.card { flex:1 1 190px; max-width:280px; background:var(--card); border:1px solid var(--line);
+  border-radius:8px; padding:11px 14px }
 .card b { display:block; font-size:25px; line-height:1.25; font-weight:600; white-space:nowrap }
 .card span { color:var(--soft); font-size:13px; display:block; text-wrap:balance }
 .card.good b { color:var(--good) } .card.warn b { color:var(--warn) }
