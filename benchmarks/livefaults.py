@@ -36,6 +36,12 @@ from report import results_header, write_json
 
 N_FRAMES, RATE_HZ = 150, 60
 LONGEST_S, KEPT = 240.0, "live_faults.json"
+ALARMS = (
+    "Traceback",
+    "ledger does not close",
+    "status cannot be",
+    "tables of the run so far cannot",
+)
 PLACE = ("--photon-energy-ev", 6000, "--camera-length-m", 0.03, "--pixel-size-um", 75)
 """Given, so that a series whose header is lost can be searched."""
 
@@ -103,8 +109,9 @@ def one_round(
             break
     _end(live, folder, rng, counts, problems)
     said = log.read_text(errors="replace")
-    if "Traceback" in said:
-        problems.append(f"{folder}: a traceback: {said[said.index('Traceback') :][:4000]}")
+    problems += [
+        f"{folder}: {said[said.index(alarm) :][:4000]}" for alarm in ALARMS if alarm in said
+    ]
     for series in sorted(folder.glob("out/*/")):
         counts["series"] += 1
         problems += check(series, counts)

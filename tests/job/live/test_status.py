@@ -37,3 +37,16 @@ def test_hits_are_those_of_the_second_look_so_far(tmp_path):
     last = json.loads((tmp_path / "live-frames.json").read_bytes())
     assert not any(last["hit"])
     assert last["doubt"] == 40 * ["", "one-pixel"]
+
+
+def test_what_cannot_be_told_does_not_end_the_telling(tmp_path, caplog):
+    ledger = {"received": 80, "processed": 80, "passed_over": 0, "waiting": 0}
+    about = {"hits_from": {"score": 2.0, "false_hits": 0.01}}
+    told = [{"x": float("nan")}, {"x": 1.0}]
+    followers = Followers()
+    followers.told = lambda: told[0]
+    with LiveStatus(tmp_path, about, lambda: ledger, dict, followers):
+        assert "the status cannot be written" in caplog.text
+        assert not (tmp_path / "live.json").exists()
+        told.pop(0)
+    assert json.loads((tmp_path / "live.json").read_bytes())["x"] == 1.0

@@ -108,14 +108,22 @@ class BeamWatch:
     def __exit__(self, *exc_info: object) -> None:
         self._stopping.set()
         self._thread.join()
-        self.look()
+        self._try_to_look()
 
     def _keep_looking(self) -> None:
         wait_s = EVERY_S
         while not self._stopping.wait(wait_s):
             began = time.monotonic()
-            self.look()
+            self._try_to_look()
             wait_s = max(EVERY_S, SHARE * (time.monotonic() - began))
+
+    def _try_to_look(self) -> None:
+        try:
+            self.look()
+        except Exception as error:
+            # What cannot be estimated must not end what can be measured.
+            log.debug("beam", exc_info=True)
+            log.warning("photon energy and camera length cannot be estimated: %s", error)
 
     def look(self) -> None:
         """Make the estimates anew, if there are more frames."""

@@ -177,7 +177,11 @@ class HitSender(abc.ABC):
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._attend()
+            try:
+                self._attend()
+            except zmq.ZMQError as error:
+                # One message that cannot be sent must not cost those after it.
+                log.debug("handing on: %s", error)
 
     def __enter__(self) -> Self:
         self._thread.start()

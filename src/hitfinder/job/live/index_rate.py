@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 
 from hitfinder.crystal.lattice import Lattice
-from hitfinder.errors import HitfinderError
 from hitfinder.executors.contract import Done
 from hitfinder.executors.processes import Processes
 from hitfinder.geometry.geometry import Geometry
@@ -140,7 +139,9 @@ class IndexPool:
                     self._note(outcome.result if isinstance(outcome, Done) else None)
         except _OutOfTimeError:
             pass
-        except HitfinderError as error:
+        except Exception as error:
+            # The index rate is told beside what a run is for.
+            log.debug("indexing", exc_info=True)
             log.warning("hits are not indexed any more: %s", error)
         with self._lock:
             # What is left was never tried.

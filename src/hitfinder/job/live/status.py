@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
-from hitfinder.errors import HitfinderError
 from hitfinder.job.live.follower import Followers
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
 from hitfinder.results.doubts import Doubts
@@ -153,6 +152,14 @@ class LiveStatus:
             self._write()
 
     def _write(self) -> None:
+        try:
+            self._write_files()
+        except Exception as error:
+            # What cannot be told must not end what can be measured.
+            log.debug("status", exc_info=True)
+            log.warning("the status cannot be written: %s", error)
+
+    def _write_files(self) -> None:
         with self._lock:
             now, ledger = time.time(), self._ledger()
             told = self._told(now, ledger)
@@ -160,16 +167,12 @@ class LiveStatus:
             line = ""
             if now - self._history_at >= HISTORY_EVERY_S or self._stopping.is_set():
                 line, self._history_at = self._line(now, ledger), now
-        try:
-            for name, content in ((LIVE, told), (LIVE_FRAMES, frames)):
-                with replacing(self._folder / name) as part:
-                    part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
-            if line:
-                with open(self._folder / LIVE_HISTORY, "a", encoding="utf-8") as file:
-                    file.write(line)
-        except (OSError, HitfinderError) as error:
-            # What cannot be told must not end what can be measured.
-            log.warning("the status cannot be written: %s", error)
+        for name, content in ((LIVE, told), (LIVE_FRAMES, frames)):
+            with replacing(self._folder / name) as part:
+                part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+        if line:
+            with open(self._folder / LIVE_HISTORY, "a", encoding="utf-8") as file:
+                file.write(line)
 
     def _last_rows(self) -> NDArray[np.void]:
         """Return the rows of the last frames, doubtful hits decided."""
