@@ -11,7 +11,7 @@ import click
 
 from hitfinder.cli.monitor import HOST
 from hitfinder.cli.optional import require_live_extra, require_monitor_extra
-from hitfinder.cli.options import POSITIVE, bandwidth_option, reader_option
+from hitfinder.cli.options import POSITIVE, bandwidth_option, reader_option, refuse
 from hitfinder.cli.run import exit_code, finder_options, geometry_options, settings_of, tell
 
 _LAST_PORT = 65535
@@ -156,6 +156,8 @@ def live(
     SOURCE is the address of a DECTRIS detector's stream, tcp://HOST:PORT, a folder into which files
     are written, or a master that is still being written. Each series gets a folder of its own.
     """
+    if cell is None:
+        refuse(ctx, ("space_group", "bandwidth", "index_workers"), "a live run without --cell")
     require_live_extra()
     if page is not None:
         require_monitor_extra()

@@ -109,7 +109,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         where = f"{host}:{port}"
         if error.errno == errno.EADDRINUSE:
-            hint = "Choose another with --port, or any free one with --port 0."
+            hint = "Choose another one, or 0 for any that is free."
             raise ConfigError(f"port {port} is in use", where, hint) from error
         raise ConfigError(f"cannot listen here ({error.strerror})", where) from error
 
