@@ -97,7 +97,8 @@ def is_short_of_memory(error: BaseException) -> bool:
         if isinstance(seen, OSError) and seen.errno == errno.ENOMEM:
             return True
         # A library that cannot be loaded for want of memory.
-        if isinstance(seen, ImportError) and re.search("allocate memory|map segment", str(seen)):
+        is_of_library = isinstance(seen, (ImportError, OSError))
+        if is_of_library and re.search("allocate memory|map segment", str(seen)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

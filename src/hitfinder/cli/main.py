@@ -6,6 +6,7 @@ import difflib
 import importlib
 import logging
 import os
+import resource
 import sys
 import traceback
 
@@ -118,6 +119,9 @@ BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
 """Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as
 shells have it."""
 
+LEAST_MEMORY = 1500 << 20
+"""Bytes of address space below which it is said beforehand that they may not be enough."""
+
 
 class ReaderGoneError(Exception):
     """What was to read the standard output has closed it."""
@@ -182,6 +186,13 @@ bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 def cli(verbose: int, quiet: int) -> None:
     """Find hits and Bragg peaks in serial crystallography frames, also very weak ones."""
     logs.configure(verbose - quiet)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+        # A compiler that gets no memory ends the process without a word of ours.
+        logging.getLogger("hitfinder").warning(
+            "memory is limited to %d MB (`ulimit -v`), and less than %d MB may not be enough",
+            *(limit >> 20, LEAST_MEMORY >> 20),
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:

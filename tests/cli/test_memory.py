@@ -1,0 +1,96 @@
+"""Commands whose address space is limited, as by `ulimit -v` or a batch job."""
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.geometry.named import named_detector
+from hitfinder.io.write import NexusWriter
+
+CODES = (0, 2, -signal.SIGABRT)
+"""Done; an error that is told; ended by a compiler that got no memory."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, hitfinder):
+    """A simulation, and the run over it."""
+    folder = tmp_path_factory.mktemp("place")
+    few = ("--n", 4, "--detector", "eiger2-x-500k", "--seed", 1, "-j", 1)
+    hitfinder("simulate", "--out", folder / "sim", *few)
+    hitfinder("run", folder / "sim" / "frames_master.h5", "--out", folder / "run", "-j", 1)
+    return folder
+
+
+def limited(megabytes, cwd, *words):
+    limit = (megabytes << 20, megabytes << 20)
+    return subprocess.run(
+        [sys.executable, "-m", "hitfinder", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit),
+    )
+
+
+def test_want_of_memory_is_told(tmp_path_factory, tmp_path):
+    master = tmp_path_factory.mktemp("series") / "one_master.h5"
+    geometry = Geometry(named_detector("pilatus-100k"), 0.1, 8000.0)
+    with NexusWriter(master, geometry, np.uint16) as writer:
+        writer.write(np.zeros(geometry.shape, np.uint16))
+    done = limited(500, tmp_path, "view", master, "//0", "--out", "v.png")
+    warning, error = done.stderr.splitlines()
+    assert "memory is limited to 500 MB (`ulimit -v`)" in warning
+    assert error.startswith("hitfinder: error: memory is short. See the limits")
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [450, 600, 750, 900, 1050, 1200, 1500])
+def test_nothing_is_half_done_whatever_the_limit(place, tmp_path, megabytes):
+    """No command leaves a file that opens and is not what it should be, nor a traceback."""
+    frames, run = place / "sim/frames_master.h5", tmp_path / "indexed"
+    shutil.copytree(place / "run", run)
+    given = {
+        "view": ("view", frames, "//0", "--out", "v.png"),
+        "run": ("run", frames, "--out", "run", "-j", 2),
+        "simulate": (
+            *("simulate", "--out", "sim", "--n", 4, "--detector", "eiger2-x-500k"),
+            *("--seed", 1, "-j", 2),
+        ),
+        "index": ("index", run, "--cell", "60,60,90", "--space-group", "P43212", "-j", 2),
+    }
+    codes = {}
+    for name, words in given.items():
+        done = limited(megabytes, tmp_path, *words)
+        codes[name] = done.returncode
+        assert "Traceback" not in done.stderr
+        assert done.returncode in CODES
+        assert done.returncode == 0 or "memory is " in done.stderr
+        assert not list(tmp_path.glob("**/*.part"))
+    assert (tmp_path / "v.png").exists() == (codes["view"] == 0)
+    assert (tmp_path / "run/run.json").exists() == (codes["run"] == 0)
+    if codes["run"] == 0:
+        told = json.loads((tmp_path / "run/run.json").read_text())
+        assert told["complete"]
+        assert pq.read_table(tmp_path / "run/peaks.parquet").equals(
+            pq.read_table(place / "run/peaks.parquet")
+        )
+    master = tmp_path / "sim/frames_master.h5"
+    assert master.exists() == (codes["simulate"] == 0)
+    if master.exists():
+        with h5py.File(master) as one, h5py.File(frames) as other:
+            assert (one["entry/data/data"][()] == other["entry/data/data"][()]).all()
+    assert (run / "indexed.json").exists() or codes["index"] != 0
+    if megabytes == 1500:
+        assert set(codes.values()) == {0}
