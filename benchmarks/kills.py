@@ -148,7 +148,7 @@ def built(out: Path) -> dict[str, Any]:
     for path in out.glob("manifest.json"):
         told = json.loads(path.read_text())
         if told["files"]:
-            found["manifest"] = sorted(record["path"] for record in told["files"])
+            found["manifest"] = sorted(told["files"])
     return found
 
 
@@ -271,12 +271,12 @@ def attack(
             counts["wrong files"] += len(wrong)
             if wrong:
                 print("wrong:", wrong, flush=True)
-            if process.returncode == 0:
+            if found.keys() == expected.keys():
                 break
             counts["not finished"] += 1
             if process.returncode > 0:
                 print(f"exit code {process.returncode}:", words[-400:], flush=True)
-        counts["different"] += found.keys() != expected.keys() or process.returncode != 0
+        counts["different"] += found.keys() != expected.keys()
         shutil.rmtree(out)
         print(how, dict(counts), flush=True)
     return dict(counts)

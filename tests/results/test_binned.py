@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,20 @@ def test_the_maximum_is_that_of_each_pixel(kind):
     assert np.array_equal(listed.image, expected)
     assert np.array_equal(listed_total.image, total.image)
     assert np.array_equal(ImageMaximum.from_array(whole.to_array()).image, expected)
+
+
+@pytest.mark.parametrize("kind", [ImageSum, ImageMaximum])
+def test_what_travels_between_processes_is_small_and_the_same(kind):
+    frame = np.random.default_rng(1).poisson(0.1, (900, 1000)).astype(np.uint16)
+    made = kind()
+    made.add(frame, np.zeros(frame.shape, bool), np.uint16(60_000))
+    sent = pickle.dumps(made)
+    assert len(sent) < made.image.size + 1000
+    back = pickle.loads(sent)
+    back.merge(made)
+    made.merge(pickle.loads(sent))
+    assert np.array_equal(back.image, made.image)
+    assert pickle.loads(pickle.dumps(kind())).image is None
 
 
 def test_sums_of_other_frames_are_not_added():

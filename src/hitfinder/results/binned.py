@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Self
 
 import numba
@@ -104,6 +105,10 @@ class _BinnedImage:
         table = np.vstack([np.zeros((1, self._bins.shape[1]), np.int64), self._bins])
         table[0, :1] = self._per_count
         return table.astype(np.min_scalar_type(int(table.max(initial=0))))
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[NDArray[np.int64]]]:
+        # Every chunk of a run sends one to the process that adds them up.
+        return type(self).from_array, (self.to_array(),)
 
     @classmethod
     def from_array(cls, table: NDArray[np.integer]) -> Self:
