@@ -219,7 +219,11 @@ def workers_of(process: int) -> list[int]:
 def disturb(
     process: subprocess.Popen, rng: random.Random, within_s: float, counts: dict[str, int]
 ) -> None:
-    """Kill some workers and then, half of the time, the main process; wait for the end."""
+    """Kill some workers and then, half of the time, the main process; wait for the end.
+
+    Without workers it is always the main process.
+    """
+    killed = False
     for _ in range(rng.randint(1, 3)):
         time.sleep(rng.uniform(0, within_s))
         if process.poll() is not None:
@@ -228,7 +232,8 @@ def disturb(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(team), signal.SIGKILL)
                 counts["workers"] += 1
-    if rng.random() < 0.5:
+                killed = True
+    if not killed or rng.random() < 0.5:
         time.sleep(rng.uniform(0, within_s))
         if process.poll() is None:
             how = signal.SIGTERM if rng.random() < 0.2 else signal.SIGKILL
