@@ -121,3 +121,19 @@ def test_frames_that_are_no_plain_arrays(by_all_pixels):
     odd = np.asfortranarray(frame), wide[:, ::2], frame.astype(">u2"), frame.astype(np.float32)
     for one in odd:
         assert_same(finder(one), other(frame))
+
+
+@pytest.mark.parametrize("rate", [0.0005, 0.002, 0.006])
+def test_the_candidates_are_those_of_all_pixels(rate):
+    """Most of them are two or three photons that are close together."""
+    place = geometry()
+    finder, rng = LikelihoodFinder(place), np.random.default_rng(11)
+    for n_spots in (0, 4, 30):
+        read, rates = finder._counter.count(frame_of(rng, np.uint16, rate, n_spots, bright=6))
+        assert read.lit is not None
+        near, dropped = finder._search.find(read.counts, rates, read.lit)
+        near = near.copy()
+        everywhere, _ = finder._search.find(read.counts, rates)
+        assert not dropped
+        assert np.array_equal(near, everywhere)
+        assert n_spots < 30 or len(near) > 100

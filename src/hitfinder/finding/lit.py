@@ -248,9 +248,9 @@ def strong_neighbourhoods(
     cells = _sum_cells(at, counts, rows, n_fs, largest)
     lows = np.empty((3, *first_ring.shape), np.int32)
     lows[:] = -1
-    least = largest + 1
-    for k in range(3):
-        least = min(least, _least(thresholds[k], 0, thresholds.shape[1]))
+    n_rings = thresholds.shape[1]
+    least_one = _least(thresholds[0], 0, n_rings)
+    least_sum = min(_least(thresholds[1], 0, n_rings), _least(thresholds[2], 0, n_rings))
     n = 0
     for i in range(n_ss):
         for p in range(rows[i], rows[i + 1]):
@@ -258,7 +258,8 @@ def strong_neighbourhoods(
             one = min(counts[p], largest)
             # Cells begin _FAR before the first pixel.
             c, d = i // _CELL, j // _CELL
-            if cells[c, d] + cells[c + 1, d] + cells[c, d + 1] + cells[c + 1, d + 1] < least:
+            around = cells[c, d] + cells[c + 1, d] + cells[c, d + 1] + cells[c + 1, d + 1]
+            if one < least_one and around < least_sum:
                 continue
             b, s = i // band, j // strip
             if lows[0, b, s] < 0:

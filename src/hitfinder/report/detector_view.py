@@ -209,7 +209,7 @@ class DetectorView:
         total = np.bincount(at, weights=values, minlength=n_cells)
         return self._divided(total, count)
 
-    def _divided(self, total: NDArray[np.float64], count: NDArray) -> Points:
+    def _divided(self, total: NDArray, count: NDArray) -> Points:
         with np.errstate(invalid="ignore"):
             return np.where(count, total / count, np.nan).reshape(self.shape)
 

@@ -82,8 +82,8 @@ class Visits:
         if proposed.lit is None:
             n = _lit_pixels(proposed.counts, *maps, proposed.rate, *limits, found)
         else:
-            at = proposed.lit.at
-            n = _listed_pixels(at, proposed.counts, *maps, proposed.rate, *limits, found)
+            listed = proposed.lit.at, proposed.counts
+            n = _listed_pixels(*listed, *maps, proposed.rate, *limits, found)
         lit = np.zeros(n, VISIT_DTYPE) if n < _MOST else np.zeros(0, VISIT_DTYPE)
         lit["pixel"], lit["level"], lit["sharp"], lit["photons"] = found[: len(lit)].T
         at, log_expected = _in_pieces(proposed, rings)
