@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hitfinder.experiment.experiment import open_experiment
+from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.open import open_source
@@ -216,6 +217,18 @@ def test_pixels_that_are_not_square(tmp_path):
     assert geometry.detector.beam_center == pytest.approx(CENTER)
     expected = [-32.5 * PIXEL, -2 * 20.25 * PIXEL, LENGTH]
     np.testing.assert_allclose(position(geometry, 0.0, 0.0), expected, 1e-9)
+
+
+def test_pixels_that_are_not_square_are_written_so(tmp_path):
+    detector = Detector.flat((ROWS, COLUMNS), (2 * PIXEL, PIXEL)).with_beam_center(*CENTER)
+    geometry = Geometry(detector, LENGTH, 9000.0)
+    with NexusWriter(tmp_path / "w_master.h5", geometry, "uint16") as series:
+        series.write(np.ones(geometry.shape, np.uint16))
+    found = open_experiment(tmp_path / "w_master.h5").geometry
+    for fs, ss in ((0.0, 0.0), (50.0, 30.0)):
+        np.testing.assert_allclose(position(found, fs, ss), position(geometry, fs, ss), atol=1e-9)
+    with h5py.File(tmp_path / "w_master.h5") as file:
+        assert file[f"{DETECTOR}/y_pixel_size"][()] == pytest.approx(2 * PIXEL)
 
 
 def test_a_beam_centre_that_moves_is_told(tmp_path, caplog):

@@ -37,7 +37,7 @@ Merge the intensities with CrystFEL:
 \b
 Or have it integrate, from the orientations:
   indexamajig -i run7/indexed.lst -g run7/hits.geom --peaks=cxi -p proteinase.cell \\
-      --indexing=file --fromfile-input-file=run7/indexed.sol \\
+      --indexing=file --fromfile-input-file=$PWD/run7/indexed.sol \\
       --no-check-peaks --no-retry -o run7.stream
 """
 

@@ -300,8 +300,8 @@ def _write_rest(h5file: h5py.File, geometry: Geometry) -> None:
     h5file["/cxi_version"] = CXI_VERSION
     detector = h5file["/entry_1/instrument_1/detector_1"]
     detector["data"], detector["mask"] = h5py.SoftLink(DATA), h5py.SoftLink(MASK)
-    pixel = geometry.detector.panels[0].pixel_size_m
-    detector["x_pixel_size"] = detector["y_pixel_size"] = pixel
+    edges = geometry.detector.panels[0].pixel_edges_m
+    detector["x_pixel_size"], detector["y_pixel_size"] = edges
     data = h5file["/entry_1/data_1"]
     data["experiment_identifier"] = h5py.SoftLink(ORIGIN)
     units = {ENERGY_EV: "eV", ENERGY_J: "J", DISTANCE: "m", DISTANCE_MM: "mm"}

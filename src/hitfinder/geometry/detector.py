@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from collections.abc import Iterator
 
@@ -61,6 +62,12 @@ class Panel:
             raise ValueError(f"panel {self.name!r} has no pixels ({self.n_ss} x {self.n_fs})")
         if not self.pixel_size_m > 0:
             raise ValueError(f"panel {self.name!r}: pixel size must be positive")
+
+    @property
+    def pixel_edges_m(self) -> tuple[float, float]:
+        """Edges of a pixel along fs and ss, in m."""
+        p = self.pixel_size_m
+        return p * math.hypot(*self.fs_vector), p * math.hypot(*self.ss_vector)
 
     @property
     def slices(self) -> tuple[slice, slice]:

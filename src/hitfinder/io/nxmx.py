@@ -128,15 +128,15 @@ def _write_detector(instrument: h5py.Group, geometry: Geometry, series: DataFile
     """Write NXdetector with its modules, the mask and the maker's own fields."""
     detector = geometry.detector
     group = _group(instrument, "detector", "NXdetector")
-    pixel = detector.panels[0].pixel_size_m
+    edges = detector.panels[0].pixel_edges_m
     bits = 8 * series.dtype.itemsize
     _put(group, "description", detector.name)
     _put(group, "detector_distance", geometry.camera_length_m, "m")
     _put(group, "distance", geometry.camera_length_m, "m")
     for axis, place in zip("xy", detector.beam_center or (), strict=False):
         _put(group, f"beam_center_{axis}", place, "pixel")
-    _put(group, "x_pixel_size", pixel, "m")
-    _put(group, "y_pixel_size", pixel, "m")
+    for axis, edge in zip("xy", edges, strict=True):
+        _put(group, f"{axis}_pixel_size", edge, "m")
     _put(group, "bit_depth_image", np.int32(bits))
     _put(group, "bit_depth_readout", np.int32(bits))
     _put(group, "frame_time", series.frame_time_s, "s")
