@@ -415,7 +415,7 @@ def test_bad_input_is_one_clear_line(series, capsys, tmp_path, monkeypatch):
     Path("file").write_text("not a folder")
     cases = {
         ("no.h5",): "no.h5: there is no such file",
-        (master, "--detector", "eigr2-x-4m"): "no detector is called 'eigr2-x-4m'. close names",
+        (master, "--detector", "eigr2-x-4m"): "no detector is called 'eigr2-x-4m'. Close names",
         (master, "--detector", "eiger2-x-4m"): "frames are 200 x 220 pixels, detector",
         (master, "--detector", "x", "--geometry", "y"): "a geometry file or a detector's name",
         (master, "--geometry", "no.geom"): "no.geom: cannot be read",

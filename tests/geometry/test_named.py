@@ -124,6 +124,6 @@ def test_names_with_all_the_letters_are_suggested_first(name, first, among, monk
     monkeypatch.setattr("hitfinder.geometry.named._pyfai_names", dict)
     with pytest.raises(GeometryError) as caught:
         named_detector(name)
-    close = str(caught.value).partition("close names: ")[2].partition(";")[0].split(", ")
+    close = str(caught.value).partition("Close names: ")[2].partition(";")[0].split(", ")
     assert set(close[: len(first)]) == first
     assert among in close

@@ -22,6 +22,16 @@ def test_numbers_are_short(value, shown):
     assert number(value) == shown
 
 
-@pytest.mark.parametrize(("value", "shown"), [(99.6, "100"), (98.4, "98"), (9.96, "10")])
-def test_what_is_rounded_up_to_another_digit_is_no_power(value, shown):
-    assert number(value, 2) == shown
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (99.6, 2, "100"),
+        (98.4, 2, "98"),
+        (9.96, 2, "10"),
+        (12.3, 1, "12"),
+        (9.7, 1, "10"),
+        (0.0961, 1, "0.1"),
+    ],
+)
+def test_what_is_rounded_up_to_another_digit_is_no_power(value, digits, shown):
+    assert number(value, digits) == shown

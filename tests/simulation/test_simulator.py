@@ -259,6 +259,7 @@ def test_settings_survive_toml(tmp_path):
     [
         ("beam.flux", -1, "flux.*-1"),
         ("detector.camera_length_m", 0, "camera_length_m.*0"),
+        ("detector.camera_length_m", 80, "camera_length_m must be in 0.001 to 20, got 80"),
         ("beam.bandwidth", 2, "bandwidth.*2"),
         ("beam.bandwidth", "0.5..3", "bandwidth"),
         ("beam.photon_energy_ev", "x", "photon_energy_ev.*x"),

@@ -109,7 +109,7 @@ def _check_shape(mask: NDArray[Any], shape: tuple[int, int], where: str) -> None
 def _check(bad: NDArray[np.bool_], shape: tuple[int, int], where: str) -> None:
     _check_shape(bad, shape, where)
     if bad.all():
-        hint = f"if 1 stands for a good pixel in this file, give it as {_GOOD}FILE"
+        hint = f"If 1 stands for a good pixel in this file, give it as {_GOOD}FILE"
         raise GeometryError("the mask leaves no pixel", where, hint)
 
 

@@ -157,7 +157,7 @@ def named_detector(name: str) -> Detector:
         return _from_pyfai(others[key])
     near = _closest(key, {**others, **own})
     if near:
-        hint = f"close names: {', '.join(near)}; 'hitfinder detectors' lists all"
+        hint = f"Close names: {', '.join(near)}; 'hitfinder detectors' lists all"
     else:
         hint = f"known: {', '.join(own.values())}"
     raise GeometryError(f"no detector is called {name!r}", hint=hint)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from hitfinder.report.numbers import number
 from hitfinder.report.verdict import SUSPECT, Evidence, IndexRate
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
 
@@ -207,7 +208,7 @@ def contradictions(
             source = origin.get(f"{name}_{in_json}", "")
             by = f" ({source})" if source else ""
             said.append(
-                f"the water says {one.name} {one.value:.4g} ± {one.sigma:.1g} {one.unit}, "
+                f"the water says {one.name} {one.value:.4g} ± {number(one.sigma, 1)} {one.unit}, "
                 f"{one.used:.5g} {one.unit} was used{by}"
             )
     if estimate and (estimate.get("drift") or {}).get("drifts"):

@@ -136,7 +136,7 @@ def _estimates(run: Mapping[str, Any]) -> list[str]:
     told = run.get("estimated_geometry")
     drawn = [
         card(
-            f"{one.value:.4g} ± {one.sigma:.1g} {one.unit}",
+            f"{one.value:.4g} ± {number(one.sigma, 1)} {one.unit}",
             f"{one.name} by the water ({one.used:.5g} {one.unit} used)",
             "warn" if one.far else "",
         )

@@ -290,7 +290,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "background.ice_um": (0, math.inf),
     "background.uniform": (0, math.inf),
     "background.shots": (0, math.inf),
-    "detector.camera_length_m": (1e-3, 1e3),
+    "detector.camera_length_m": (1e-3, 20),
     "detector.shift_fs_px": (-math.inf, math.inf),
     "detector.shift_ss_px": (-math.inf, math.inf),
     "detector.psf_px": (0, 20),

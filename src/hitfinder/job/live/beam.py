@@ -19,6 +19,7 @@ from hitfinder.estimate.run import RunSums
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.job.live.work import LiveChunk
 from hitfinder.report.evidence import contradictions
+from hitfinder.report.numbers import number
 from hitfinder.results.chunk import ChunkResult
 
 log = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ def drift_words(first: GeometryEstimate, change: Change) -> list[str]:
     matters = [abs(by) > RELEVANT * value for by, _, value in both]
     sure = [abs(by) > CLEAR_SIGMAS * sigma for by, sigma, _ in both]
     said = [
-        f"{name} {scale * by:+.3g} ± {scale * sigma:.1g} {unit} (from {scale * value:.5g} {unit})"
+        f"{name} {scale * by:+.3g} ± {number(scale * sigma, 1)} {unit} (from {scale * value:.5g} {unit})"
         for (by, sigma, value), (name, scale, unit) in zip(both, names, strict=True)
     ]
     since = "since the start of the run"
