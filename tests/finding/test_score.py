@@ -63,3 +63,19 @@ def test_surprise_is_that_of_the_least_likely_number_of_peaks(n):
     least = stats.poisson.sf(np.arange(n), expected).min()
     found = score.frame_score(np.log(expected))
     assert found == pytest.approx(score.calibrated(-np.log10(least)), rel=1e-6)
+
+
+def test_chance_peaks_are_spread_over_places_as_is_said(small_geometry, water_like):
+    """The share of chance inside is uniform for chance, whatever the background's shape."""
+    finder, rng = LikelihoodFinder(small_geometry), np.random.default_rng(5)
+    proposed = [finder.propose(rng.poisson(water_like)) for _ in range(30)]
+    inside = np.concatenate([one.inside for one in proposed])
+    assert len(inside) == sum(len(one.peaks) for one in proposed) > 300
+    assert np.abs(np.quantile(inside, (0.25, 0.5, 0.75)) - (0.25, 0.5, 0.75)).max() < 0.08
+
+
+def test_half_of_a_ring_s_own_chance_is_inside():
+    even = np.full(3, 0.2)
+    inside = score.chance_inside(even, np.array([100, 200, 100]), -12.0)
+    assert inside == pytest.approx([0.125, 0.5, 0.875])
+    assert score.chance_inside(even, np.zeros(3, int), -12.0).tolist() == [0, 0, 0]

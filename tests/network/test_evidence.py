@@ -5,8 +5,9 @@ from hitfinder.metrics.calibration import reliability
 from hitfinder.network.calibration import STRENGTHS
 from hitfinder.network.evidence import (
     PEAKS,
+    Chance,
     _given_hit,
-    chance_candidates,
+    doubts,
     frame_evidence,
     log_evidence,
     peak_probabilities,
@@ -14,13 +15,21 @@ from hitfinder.network.evidence import (
 )
 
 CHANCE = 10.0
+AS_USUAL = Chance(CHANCE, CHANCE)
 EVEN = np.full(STRENGTHS.size, -np.log(STRENGTHS.size))
 
 
 def usual_probabilities(ratio, chance, odds):
     """Of candidates whose strengths tell nothing: a peak is of any, and these are of all."""
     strength = np.arange(len(ratio)) % STRENGTHS.size
-    return peak_probabilities(ratio, chance, odds, strength, EVEN)
+    return peak_probabilities(
+        ratio, Chance(chance, chance), odds, strength, EVEN, all_over(len(ratio))
+    )
+
+
+def all_over(n):
+    """Places of candidates that are spread as chance is."""
+    return (np.arange(n) + 0.5) / max(n, 1)
 
 
 def mixture(rng, n_peaks, shift=2.0):
@@ -81,13 +90,13 @@ def test_probabilities_follow_the_strengths_of_a_frame(low, high, most):
         n_peaks = 0 if k % 2 else rng.choice(PEAKS[(PEAKS > 10) & (PEAKS < 50)])
         ratio, strength, is_peak = drawn_frame(rng, n_peaks, low, high)
         odds = frame_evidence(ratio, CHANCE)
-        probability.append(peak_probabilities(ratio, CHANCE, odds, strength, EVEN))
+        inside = rng.random(len(ratio))
+        probability.append(peak_probabilities(ratio, AS_USUAL, odds, strength, EVEN, inside))
         unaware.append(_given_hit(ratio, CHANCE) / (1 + np.exp(-odds)))
         true.append(is_peak)
     error, before = (
         reliability(np.concatenate(p), np.concatenate(true)).error for p in (probability, unaware)
     )
-    assert (np.concatenate(probability) <= np.concatenate(unaware) + 1e-12).all()
     assert error < most
     assert low == 2 or error < 0.7 * before
 
@@ -97,11 +106,48 @@ def test_a_weak_candidate_beside_bright_peaks_is_doubted():
     ratio = np.append(np.full(12, 9.0), 1.5)
     odds = 20.0
     weak, bright = (strength_bins(-np.exp(np.array([x]))) for x in (3.5, 8.0))
+    strengths = {"bright": bright, "weak": weak}
     beside = {
-        name: peak_probabilities(ratio, CHANCE, odds, np.append(np.repeat(s, 12), weak), EVEN)[-1]
-        for name, s in (("bright", bright), ("weak", weak))
+        name: peak_probabilities(
+            ratio, AS_USUAL, odds, np.append(np.repeat(s, 12), weak), EVEN, all_over(13)
+        )[-1]
+        for name, s in strengths.items()
     }
     assert beside["bright"] < 0.6 < 0.8 < beside["weak"]
+
+
+def placed_frame(rng, n_peaks):
+    """Candidates of a frame whose peaks lie near the beam: ratios, places, truth."""
+    ratio, true = mixture(rng, n_peaks)
+    inside = np.where(true, rng.beta(2, 6, len(true)), rng.random(len(true)))
+    return ratio, inside, true
+
+
+def test_probabilities_follow_the_places_of_a_frame_s_peaks():
+    """Where the sure peaks are, a doubtful one is likelier than where there are none."""
+    rng = np.random.default_rng(3)
+    log_loss, error = np.zeros((2, 400)), []
+    for k in range(400):
+        ratio, inside, true = placed_frame(rng, 20)
+        strength, odds = np.arange(len(ratio)) % STRENGTHS.size, frame_evidence(ratio, CHANCE)
+        told = peak_probabilities(ratio, AS_USUAL, odds, strength, EVEN, inside)
+        anywhere = rng.permutation(all_over(len(ratio)))
+        untold = peak_probabilities(ratio, AS_USUAL, odds, strength, EVEN, anywhere)
+        for row, p in zip(log_loss, (told, untold), strict=True):
+            row[k] = -np.log(np.where(true, p, 1 - p)).sum()
+        error.append((told, true))
+    assert log_loss[0].mean() < 0.85 * log_loss[1].mean()
+    assert reliability(*(np.concatenate(part) for part in zip(*error, strict=True))).error < 0.03
+
+
+def test_peaks_that_are_spread_as_chance_is_say_nothing_of_places():
+    ratio, odds = np.append(np.full(200, 9.0), 1.5), 20.0
+    inside = np.append(all_over(200), 0.5)
+    given = [
+        peak_probabilities(ratio, AS_USUAL, odds, np.full(201, 8), EVEN, places)[-1]
+        for places in (inside, np.append(all_over(200), 0.99))
+    ]
+    assert given[0] == pytest.approx(given[1], abs=0.02)
 
 
 def test_strengths_are_binned_and_what_was_not_proposed_is_weak():
@@ -110,8 +156,24 @@ def test_strengths_are_binned_and_what_was_not_proposed_is_weak():
 
 
 def test_candidates_that_the_locator_doubts_count_as_chance():
-    assert chance_candidates(70.0, 20.0, np.array([5.0, -1.0])) == 70.0
+    assert Chance(70.0, 20.0, doubts(np.array([5.0, -1.0]))).n == 70.0
     many = np.full(500, -2.0)
     doubted = 500 / (1 + np.exp(-2))
-    assert chance_candidates(70.0, 20.0, many) == pytest.approx(70 * doubted / 20, rel=1e-6)
-    assert chance_candidates(0.0, 0.0, np.empty(0)) > 0
+    assert Chance(70.0, 20.0, doubts(many)).n == pytest.approx(70 * doubted / 20, rel=1e-6)
+    assert Chance(0.0, 0.0, doubts(np.empty(0))).n > 0
+
+
+def test_doubts_about_many_peaks_of_one_frame_are_no_chance():
+    """Of 800 weak peaks the locator, which sees one at a time, doubts 240: more than chance gives.
+
+    The frame is full of them all the same, so that each is nearly sure.
+    """
+    ratio = np.append(np.full(800, np.log(0.7 / 0.3)), np.full(20, -3.0))
+    chance = Chance(20.0, 20.0, doubts(ratio))
+    assert chance.n > 200
+    strength, inside = np.arange(820) % STRENGTHS.size, np.random.default_rng(4).random(820)
+    told = peak_probabilities(ratio, chance, 20.0, strength, EVEN, inside)
+    assert told[:800].mean() > 0.95
+    assert 0.1 < told[800:].mean() < 0.8
+    held = peak_probabilities(ratio, Chance(chance.n, 20.0), 20.0, strength, EVEN, inside)
+    assert held[:800].mean() < 0.9

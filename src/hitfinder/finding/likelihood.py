@@ -139,6 +139,7 @@ class LikelihoodFinder:
         found, of_kept = every.peaks[keep], keep[every.piece_of]
         log_expected = score.expected_beyond(found["log_p"].astype(float), chance)
         n_chance = min(score.CHANCE_LIMIT, float(chance[0]))
+        inside = score.chance_inside(means, self.rings.n_pixels, _least_significance(chance))
         return Proposal(
             peaks=found,
             log_expected=log_expected,
@@ -147,6 +148,7 @@ class LikelihoodFinder:
             profile=means,
             counts=read.counts,
             n_chance=n_chance,
+            inside=inside[ring[keep]],
             crowded=every.crowded,
             texture=every.texture,
             n_read=read.n_read,
@@ -167,6 +169,7 @@ class LikelihoodFinder:
             profile=unknown,
             counts=read.counts,
             n_chance=0.0,
+            inside=np.empty(0),
             crowded=np.zeros(self.rings.q.size, bool),
             texture=0.0,
             n_read=0,
@@ -234,7 +237,7 @@ class LikelihoodFinder:
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
         variance = local.texture_variance(self._points, counts, *self._patches, rate, bright)
-        log_p_max = float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
+        log_p_max = _least_significance(chance)
         tested = np.empty(len(found))
         peaks.test_candidates(found, log_p_max + _SLACK, counts, *maps, rate, tested)
         order = np.argsort(tested, kind="stable")[: np.count_nonzero(tested)]
@@ -275,6 +278,11 @@ class LikelihoodFinder:
     def _ring_of(self, fs: NDArray[np.floating], ss: NDArray[np.floating]) -> NDArray[np.int16]:
         """Ring of each position, -1 where masked."""
         return self.rings.index[ss.astype(int), fs.astype(int)]
+
+
+def _least_significance(chance: NDArray[np.float64]) -> float:
+    """Log probability that peaks which take part in the score have at most."""
+    return float(np.interp(-score.CHANCE_LIMIT, -chance, score.LEVELS))
 
 
 def _as_peaks(measures: NDArray[np.float64], read: Readings) -> NDArray[np.void]:

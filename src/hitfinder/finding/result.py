@@ -171,6 +171,8 @@ class Proposal:
         Overwritten by the next frame.
     n_chance : float
         Peaks expected by chance among those proposed.
+    inside : ndarray of float64
+        Share of these that lie nearer to the beam than each peak.
     crowded : ndarray of bool, shape (n_rings,)
         Rings that hold no peaks, as they hold too many (`hitfinder.finding.crowded`).
     texture : float
@@ -194,6 +196,7 @@ class Proposal:
     profile: NDArray[np.float64]
     counts: NDArray[np.int32]
     n_chance: float
+    inside: NDArray[np.float64]
     crowded: NDArray[np.bool_]
     texture: float
     n_read: int

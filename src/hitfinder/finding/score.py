@@ -79,9 +79,37 @@ def chance_peaks(means: NDArray[np.float64], n_pixels: NDArray[np.int64]) -> NDA
     ndarray, shape of `LEVELS`
         Expected number of peaks, falling with the level.
     """
-    place = np.interp(np.log(np.maximum(means, MEANS[0])), np.log(MEANS), np.arange(MEANS.size))
-    spread = np.bincount(np.rint(place).astype(np.intp), weights=n_pixels, minlength=MEANS.size)
+    spread = np.bincount(_places(means), weights=n_pixels, minlength=MEANS.size)
     return chance_table() @ spread
+
+
+def chance_inside(
+    means: NDArray[np.float64], n_pixels: NDArray[np.int64], log_p: float
+) -> NDArray[np.float64]:
+    """Share of the chance peaks of a blank frame that lie nearer to the beam than each ring.
+
+    Parameters
+    ----------
+    means, n_pixels
+        As for `chance_peaks`.
+    log_p : float
+        Log probability at or beyond which chance peaks are counted.
+
+    Returns
+    -------
+    ndarray, shape (n_rings,)
+        From 0 to 1; a half of a ring's own are inside.
+    """
+    level = int(np.abs(LEVELS - log_p).argmin())
+    chance = chance_table()[level, _places(means)] * n_pixels
+    inside = np.cumsum(chance)
+    return np.asarray((inside - chance / 2) / max(inside[-1], 1e-300))
+
+
+def _places(means: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Place in `MEANS` that each mean is nearest to."""
+    place = np.interp(np.log(np.maximum(means, MEANS[0])), np.log(MEANS), np.arange(MEANS.size))
+    return np.rint(place).astype(np.intp)
 
 
 def expected_beyond(

@@ -10,6 +10,8 @@ Processes, 2nd ed., section 7.1). Weak candidates count with the strong ones.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +20,16 @@ from hitfinder.network.calibration import STRENGTHS, Calibration
 PEAKS = np.exp(np.linspace(np.log(0.5), np.log(500.0), 25))
 """Expected numbers of peaks in a frame that a hit may have, each as likely beforehand."""
 
+_ANY_PEAKS = PEAKS[0] * (PEAKS[1] / PEAKS[0]) ** np.arange(36)
+"""The same for a frame that is a hit, up to as many as the finder looks at."""
+
+_NO_WEIGHT = 1e-9
 _WIDTH = 0.7
 _AS_GOOD_AS = 3.0
 """Peaks of the frame that tell as much of its strengths as all other frames do."""
+
+_N_PLACES, _NEAR = 50, 0.2
+"""Bins of the share of chance candidates inside, and the distance over which peaks tell of it."""
 
 _FEWEST = 1e-3
 _ROUNDS = 3
@@ -28,8 +37,20 @@ _SPREAD = np.exp(-0.5 * ((STRENGTHS[:, None] - STRENGTHS[None, :]) / _WIDTH) ** 
 _SPREAD /= _SPREAD.sum(axis=0)
 
 
-def chance_candidates(usual: float, proposed: float, logit: NDArray[np.floating]) -> float:
-    """Return how many chance candidates to take a frame to have.
+def _around() -> NDArray[np.float64]:
+    """Density of peaks in each bin of places around a peak in another; reflected at the ends."""
+    at = (np.arange(_N_PLACES) + 0.5) / _N_PLACES
+    images = (at, -at, 2 - at)
+    density = sum(np.exp(-0.5 * ((at[:, None] - x[None, :]) / _NEAR) ** 2) for x in images)
+    return np.asarray(density / density.mean(axis=0))
+
+
+_AROUND = _around()
+
+
+@dataclasses.dataclass(frozen=True)
+class Chance:
+    """How many chance candidates to take a frame to have.
 
     Parameters
     ----------
@@ -38,12 +59,29 @@ def chance_candidates(usual: float, proposed: float, logit: NDArray[np.floating]
         `hitfinder.network.calibration.Calibration.chance_count`.
     proposed : float
         Expected from the background alone among those that the finder proposes.
-    logit : ndarray
-        What the locator says of these. Where its own odds add up to more false ones than expected,
-        the background is not what it is taken to be, and chance is more by as much.
+    doubted : float
+        False ones among these, as far as is known. Where they are more than expected, the
+        background is not what it is taken to be, and chance is more by as much.
     """
-    doubted = float((1 / (1 + np.exp(np.asarray(logit, float)))).sum())
-    return max(usual * max(doubted / max(proposed, _FEWEST), 1.0), _FEWEST)
+
+    usual: float
+    proposed: float
+    doubted: float = 0.0
+
+    @property
+    def n(self) -> float:
+        """The number."""
+        more = max(self.doubted / max(self.proposed, _FEWEST), 1.0)
+        return max(self.usual * more, _FEWEST)
+
+    def but(self, doubted: float) -> Chance:
+        """Return it with no more false ones than these."""
+        return dataclasses.replace(self, doubted=min(doubted, self.doubted))
+
+
+def doubts(logit: NDArray[np.floating]) -> float:
+    """Return how many candidates the locator takes to be false, by its own odds."""
+    return float((1 / (1 + np.exp(np.asarray(logit, float)))).sum())
 
 
 def ratios_and_chance(
@@ -53,21 +91,23 @@ def ratios_and_chance(
     texture: float,
     n_pixels: int,
     proposed: float,
-) -> tuple[NDArray[np.float64], float]:
-    """Return log likelihood ratios of a frame's candidates, and its number of chance candidates.
+) -> tuple[NDArray[np.float64], Chance]:
+    """Return log likelihood ratios of a frame's candidates, and its chance candidates.
 
     Parameters
     ----------
     calibration : Calibration
         Of the locator.
-    logit, proposed
-        As for `chance_candidates`.
+    logit : ndarray
+        What the locator says of the candidates.
+    proposed : float
+        As for `Chance`.
     background, texture, n_pixels
         As for `hitfinder.network.calibration.Calibration.chance_count`.
     """
     usual = calibration.chance_count(background, texture, n_pixels)
     ratio = calibration.log_ratio(logit, background)
-    return ratio, chance_candidates(usual, proposed, logit)
+    return ratio, Chance(usual, proposed, doubts(logit))
 
 
 def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:
@@ -78,18 +118,22 @@ def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np
     log_ratio : ndarray, shape (n,)
         Natural log of the likelihood ratio of each candidate.
     n_chance : float
-        Chance candidates of the frame, from `chance_candidates`.
+        Chance candidates of the frame, see `Chance`.
     """
-    return _log_evidence(_log_odds(log_ratio, n_chance))
+    return _log_evidence(_log_odds(log_ratio, n_chance, PEAKS), PEAKS)
 
 
-def _log_odds(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:
-    """Log odds of each candidate to be a peak, for each number of `PEAKS`."""
-    return np.asarray(np.log(PEAKS / n_chance)[:, None] + np.asarray(log_ratio, float)[None, :])
+def _log_odds(
+    log_ratio: NDArray[np.floating], n_chance: float, n_peaks: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log odds of each candidate to be a peak, for each number of peaks."""
+    return np.asarray(np.log(n_peaks / n_chance)[:, None] + np.asarray(log_ratio, float)[None, :])
 
 
-def _log_evidence(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.logaddexp(0.0, log_odds).sum(axis=1) - PEAKS)
+def _log_evidence(
+    log_odds: NDArray[np.float64], n_peaks: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.asarray(np.logaddexp(0.0, log_odds).sum(axis=1) - n_peaks)
 
 
 def frame_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> float:
@@ -113,45 +157,68 @@ def strength_bins(log_p: NDArray[np.floating]) -> NDArray[np.intp]:
 
 def peak_probabilities(
     log_ratio: NDArray[np.floating],
-    n_chance: float,
+    chance: Chance,
     log_odds: float,
     strength: NDArray[np.intp],
     log_usual: NDArray[np.float64],
+    inside: NDArray[np.floating],
 ) -> NDArray[np.float64]:
     """Probability of each candidate to be a Bragg peak, given the whole frame.
 
     Parameters
     ----------
-    log_ratio, n_chance
+    log_ratio
         As for `log_evidence`.
+    chance : Chance
+        Chance candidates of the frame.
     log_odds : float
         Log odds of the frame being a hit, its own evidence included.
     strength : ndarray of int, shape (n,)
         From `strength_bins`.
     log_usual : ndarray, shape of `STRENGTHS`
         Log of the share of peaks in each bin over all frames, which `log_ratio` supposes.
+    inside : ndarray, shape (n,)
+        Share of the chance candidates that lie nearer to the beam than each candidate.
     """
     ratio = np.asarray(log_ratio, np.float64)
     if not len(ratio):
         return np.empty(0)
     hit = 1 / (1 + np.exp(-log_odds))
     usual = np.exp(log_usual)
-    probability = hit * _given_hit(ratio, n_chance)
+    place = np.clip((inside * _N_PLACES).astype(np.intp), 0, _N_PLACES - 1)
+    probability = hit * _given_hit(ratio, chance.n)
     for _ in range(_ROUNDS):
-        # Of the other candidates, each for as much as it is a peak; the usual ones besides.
-        seen = _SPREAD @ np.bincount(strength, probability, STRENGTHS.size)
-        others = seen[strength] - probability * _SPREAD[strength, strength]
-        weight = _AS_GOOD_AS + probability.sum() - probability
-        share = (_AS_GOOD_AS * usual[strength] + others) / weight
+        # Many weak peaks are doubted by so much in all, while the locator sees one at a time.
+        chance = chance.but((1 - probability).sum())
+        share = _share(probability, strength, usual, _SPREAD)
         # Many weak candidates may be a rough background as well: they never raise each other.
         change = np.minimum(np.log(share) - log_usual[strength], 0.0)
-        probability = hit * _given_hit(ratio + change, n_chance)
+        change += np.log(_share(probability, place, np.ones(_N_PLACES), _AROUND))
+        probability = hit * _given_hit(ratio + change, chance.n)
     return probability
+
+
+def _share(
+    probability: NDArray[np.float64],
+    which: NDArray[np.intp],
+    usual: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Share of peaks in the bin of each candidate, as the others tell it, the usual ones besides.
+
+    Each of the others counts for as much as it is a peak.
+    """
+    seen = spread @ np.bincount(which, probability, usual.size)
+    others = seen[which] - probability * spread[which, which]
+    weight = _AS_GOOD_AS + probability.sum() - probability
+    return np.asarray((_AS_GOOD_AS * usual[which] + others) / weight)
 
 
 def _given_hit(log_ratio: NDArray[np.float64], n_chance: float) -> NDArray[np.float64]:
     """Probability of each candidate to be a peak of a hit, over all numbers of peaks."""
-    log_odds = _log_odds(log_ratio, n_chance)
-    evidence = _log_evidence(log_odds)
+    log_odds = _log_odds(log_ratio, n_chance, _ANY_PEAKS)
+    evidence = _log_evidence(log_odds, _ANY_PEAKS)
     weight = np.exp(evidence - np.logaddexp.reduce(evidence))
-    return np.asarray(weight @ (1 / (1 + np.exp(-log_odds))))
+    # Most numbers of peaks are far from those that the candidates allow.
+    likely = weight > _NO_WEIGHT
+    return np.asarray(weight[likely] @ (1 / (1 + np.exp(-log_odds[likely]))))

@@ -27,6 +27,7 @@ from hitfinder.network.channels import (
 )
 from hitfinder.network.crops import crops_of
 from hitfinder.network.evidence import (
+    Chance,
     frame_evidence,
     peak_probabilities,
     ratios_and_chance,
@@ -116,16 +117,18 @@ class NetworkFinder:
             return self.finder.result(proposed, proposed.peaks, 0.0)
         background = self.finder.rings.mean(proposed.profile)
         calibration = self.model.calibration
-        peaks, logit = distinct(*self._judged(proposed))
-        ratio, n_chance = self._ratios(proposed, logit)
-        evidence = frame_evidence(ratio, n_chance)
+        peaks, logit, inside = self._judged(proposed)
+        keep = distinct(peaks)
+        peaks, logit, inside = peaks[keep], logit[keep], inside[keep]
+        ratio, chance = self._ratios(proposed, logit)
+        evidence = frame_evidence(ratio, chance.n)
         log_odds = calibration.hit_log_odds(evidence)
         usual = calibration.log_usual_strengths(background)
         strength = strength_bins(peaks["log_p"])
-        probability = peak_probabilities(ratio, n_chance, log_odds, strength, usual)
+        probability = peak_probabilities(ratio, chance, log_odds, strength, usual, inside)
         peaks["probability"] = calibration.peak_probability(probability)
         value = -calibration.log_blank_share(evidence, background) / math.log(10)
-        expected = calibration.log_chance(logit, background, n_chance)
+        expected = calibration.log_chance(logit, background, chance.n)
         is_hit = value >= self.settings.least_score
         kept = select_by_probability(
             peaks["probability"].astype(float), expected, is_hit, self.settings
@@ -137,14 +140,15 @@ class NetworkFinder:
         things = self.finder.things(proposed)
 
         def score(some: NDArray[np.bool_]) -> float:
-            left = frame_evidence(*self._ratios(proposed, logit[some]))
+            ratio, chance = self._ratios(proposed, logit[some])
+            left = frame_evidence(ratio, chance.n)
             return -calibration.log_blank_share(left, background) / math.log(10)
 
         return result.resting_on(things.support(peaks, score), self.settings.least_score)
 
     def _ratios(
         self, proposed: Proposal, logit: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], float]:
+    ) -> tuple[NDArray[np.float64], Chance]:
         """Return log likelihood ratios of candidates of a frame, and its chance candidates."""
         return ratios_and_chance(
             self.model.calibration,
@@ -155,8 +159,20 @@ class NetworkFinder:
             proposed.n_chance,
         )
 
-    def _judged(self, proposed: Proposal) -> tuple[NDArray[np.void], NDArray[np.float32]]:
-        """Return the candidates as the network sees them, likeliest first, and their logits."""
+    def _judged(
+        self, proposed: Proposal
+    ) -> tuple[NDArray[np.void], NDArray[np.float32], NDArray[np.float64]]:
+        """Return the candidates as the network sees them, likeliest first.
+
+        Returns
+        -------
+        peaks : ndarray of PEAK_DTYPE
+            The candidates.
+        logit : ndarray
+            What the network says of each.
+        inside : ndarray
+            Of each, see `Proposal.inside`.
+        """
         peaks = proposed.peaks.copy()
         logit, d_fs, d_ss, _, root, log_sigma = self._answers(proposed)
         if len(proposed.pieces):
@@ -171,7 +187,7 @@ class NetworkFinder:
         peaks["photons"] = root**2
         peaks["photons_sigma"] = 2 * root * np.exp(log_sigma)
         order = np.argsort(-logit, kind="stable")
-        return peaks[order], logit[order]
+        return peaks[order], logit[order], proposed.inside[order]
 
     def _answers(self, proposed: Proposal) -> NDArray[np.float32]:
         """Return what the network says of each candidate: `OUTPUTS`, the root being of photons."""
@@ -192,22 +208,22 @@ class NetworkFinder:
         return np.stack([logit, d_fs, d_ss, log_px, root, log_sigma])
 
 
-def distinct(
-    peaks: NDArray[np.void], logit: NDArray[np.float32]
-) -> tuple[NDArray[np.void], NDArray[np.float32]]:
-    """Drop every peak that the network has put where a likelier one is.
+def distinct(peaks: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say which peaks are not where the network has put a likelier one.
 
     Parameters
     ----------
     peaks : ndarray of PEAK_DTYPE
         Likeliest first.
-    logit : ndarray, shape of `peaks`
-        Their log odds.
+
+    Returns
+    -------
+    ndarray of bool, shape of `peaks`
     """
-    if len(peaks) < 2:
-        return peaks, logit
-    pairs = cKDTree(np.stack([peaks["fs"], peaks["ss"]], 1)).query_pairs(_SAME_PX)
     keep = np.ones(len(peaks), bool)
+    if len(peaks) < 2:
+        return keep
+    pairs = cKDTree(np.stack([peaks["fs"], peaks["ss"]], 1)).query_pairs(_SAME_PX)
     for one, other in sorted(pairs):
         keep[other] &= not keep[one]
-    return peaks[keep], logit[keep]
+    return keep

@@ -11,6 +11,7 @@ from scipy.optimize import brentq, minimize
 
 from hitfinder.network.calibration import MEGAPIXEL, STRENGTHS, Calibration, log_odds_of, roughness
 from hitfinder.network.evidence import (
+    Chance,
     frame_evidence,
     peak_probabilities,
     ratios_and_chance,
@@ -105,7 +106,8 @@ def evidence_of(
     """Return the evidence of each frame, see `hitfinder.network.evidence.frame_evidence`."""
     out = np.empty(len(examples.frames))
     for k, own in enumerate(rows_of(examples)):
-        out[k] = frame_evidence(*_ratio(calibration, logit[own], examples.frames[k]))
+        ratio, chance = _ratio(calibration, logit[own], examples.frames[k])
+        out[k] = frame_evidence(ratio, chance.n)
     return out
 
 
@@ -120,9 +122,10 @@ def probabilities(
     strength = strength_bins(examples.labels["log_p"])
     for k, own in enumerate(rows_of(examples)):
         odds = calibration.hit_log_odds(evidence[k])
-        ratio = _ratio(calibration, logit[own], examples.frames[k])
+        ratio, chance = _ratio(calibration, logit[own], examples.frames[k])
         usual = calibration.log_usual_strengths(float(examples.frames["background"][k]))
-        out[own] = peak_probabilities(*ratio, odds, strength[own], usual)
+        inside = examples.labels["inside"][own]
+        out[own] = peak_probabilities(ratio, chance, odds, strength[own], usual, inside)
     return calibration.peak_probability(out)
 
 
@@ -135,7 +138,7 @@ def rows_of(examples: Examples) -> Iterator[slice]:
 
 def _ratio(
     calibration: Calibration, logit: NDArray[np.floating], about: np.void
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[NDArray[np.float64], Chance]:
     """Take what `ratios_and_chance` needs from the record of a frame."""
     background, texture = float(about["background"]), float(about["texture"])
     n_pixels, proposed = int(about["n_read"]), float(about["n_chance"])

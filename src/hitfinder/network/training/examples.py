@@ -31,10 +31,12 @@ LABEL_DTYPE = np.dtype(
         ("found_photons", "f4"),
         ("log_p", "f4"),
         ("texture", "f4"),
+        ("inside", "f4"),
     ]
 )
 """Whether a candidate is a Bragg peak; where the spot is from the middle of the crop's middle
-pixel (pixels) and its photons; what the finder says of it; the texture of its frame."""
+pixel (pixels) and its photons; what the finder says of it; the texture of its frame; see
+`hitfinder.finding.result.Proposal.inside`."""
 
 FRAME_DTYPE = np.dtype(
     [
@@ -138,7 +140,7 @@ def _of_frame(
         keep = np.sort(rng.choice(keep, most, replace=False))
     peaks = peaks[keep]
     labels = label(peaks, frame)
-    labels["texture"] = proposed.texture
+    labels["texture"], labels["inside"] = proposed.texture, proposed.inside[keep]
     found = finder.result(proposed, peaks[:0], 0.0)
     about = (found.background_per_pixel, proposed.n_chance, proposed.n_read, proposed.texture,
              frame.bragg.any(), len(keep))  # fmt: skip
