@@ -68,7 +68,7 @@ def test_surprise_is_that_of_the_least_likely_number_of_peaks(n):
 def test_chance_peaks_are_spread_over_places_as_is_said(small_geometry, water_like):
     """The share of chance inside is uniform for chance, whatever the background's shape."""
     finder, rng = LikelihoodFinder(small_geometry), np.random.default_rng(5)
-    proposed = [finder.propose(rng.poisson(water_like)) for _ in range(30)]
+    proposed = [finder.propose(rng.poisson(water_like)) for _ in range(60)]
     inside = np.concatenate([one.inside for one in proposed])
     assert len(inside) == sum(len(one.peaks) for one in proposed) > 300
     assert np.abs(np.quantile(inside, (0.25, 0.5, 0.75)) - (0.25, 0.5, 0.75)).max() < 0.08
