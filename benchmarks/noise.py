@@ -8,6 +8,8 @@ Beside it stands the likelihood ratio of one spot whose place, width and photons
 the background alone, at a chance of 1 in 10⁸: Σ ln(P(x | b + s) / P(x | b)) over its pixels, P
 being Poisson's law folded with the noise. By how much its power falls with the noise
 is what any finder must lose. The distribution of the sum is found by folding those of its pixels.
+The same ratio of the whole counts that the finder takes values for is what a finder of counts must
+lose.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from scipy.stats import norm, poisson
 
 from hitfinder.experiment.photons import in_photons
 from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.noisy import LEVELS_PER_OCTAVE, LOWEST_MEAN, noise_step, thresholds
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.memory import ArraySource
@@ -110,13 +113,21 @@ def measured(sigma: float, gain: int, shared: float) -> dict[str, Any]:
     }
 
 
-def likelihood_ratio(photons: float, sigma: float, gain: int) -> float:
-    """Power of the likelihood ratio of a spot in the middle of a pixel, everything known."""
+def likelihood_ratio(photons: float, sigma: float, gain: int, *, counted: bool = False) -> float:
+    """Power of the likelihood ratio of a spot in the middle of a pixel, everything known.
+
+    That of the values, or of the counts that the finder takes them for.
+    """
     if sigma and gain > 1:
         sigma = float(np.hypot(sigma, 1 / gain / np.sqrt(12)))
     blank, lit = np.ones(1), np.ones(1)
     for signal in photons * spot(0.5, 0.5, _HALF).ravel():
         values, chances = law(BACKGROUND, signal, sigma)
+        if counted and sigma:
+            level = round(np.log2(BACKGROUND / LOWEST_MEAN) * LEVELS_PER_OCTAVE)
+            row = thresholds(noise_step(sigma))[level]
+            count = np.searchsorted(row, -6 * sigma + _GRID * np.arange(values.size), "right")
+            values, chances = np.bincount(count, values), np.bincount(count, chances)
         ratio = np.clip(np.log(np.maximum(values, 1e-300) / np.maximum(chances, 1e-300)), -20, 60)
         step = np.rint(ratio / _LOG_STEP).astype(int)
         place, size = step - step.min(), int(np.ptp(step)) + 1
@@ -124,6 +135,14 @@ def likelihood_ratio(photons: float, sigma: float, gain: int) -> float:
         lit = fftconvolve(lit, np.bincount(place, values, size))
     above = np.cumsum(np.maximum(blank, 0)[::-1])[::-1]
     return float(lit[np.flatnonzero(above <= CHANCE)[0] :].sum())
+
+
+def ratios(sigma: float, gain: int) -> dict[str, dict[str, float]]:
+    """Power by photons, of values and of counts."""
+    return {
+        name: {str(n): round(likelihood_ratio(n, sigma, gain, counted=counted), 4) for n in PHOTONS}
+        for name, counted in (("likelihood_ratio", False), ("likelihood_ratio_of_counts", True))
+    }
 
 
 def law(
@@ -148,9 +167,7 @@ def main() -> None:
             for shared in SHARED if gain == 1 and sigma else (0.0,):
                 row = measured(sigma, gain, shared)
                 if not shared:
-                    row["likelihood_ratio"] = {
-                        str(n): round(likelihood_ratio(n, sigma, gain), 4) for n in PHOTONS
-                    }
+                    row |= ratios(sigma, gain)
                 rows.append(row)
                 print(row, flush=True)
     settings = {

@@ -40,8 +40,8 @@ _SPREAD /= _SPREAD.sum(axis=0)
 def _around() -> NDArray[np.float64]:
     """Density of peaks in each bin of places around a peak in another; reflected at the ends."""
     at = (np.arange(_N_PLACES) + 0.5) / _N_PLACES
-    images = (at, -at, 2 - at)
-    density = sum(np.exp(-0.5 * ((at[:, None] - x[None, :]) / _NEAR) ** 2) for x in images)
+    images = np.stack([at, -at, 2 - at])
+    density = np.exp(-0.5 * ((at[None, :, None] - images[:, None, :]) / _NEAR) ** 2).sum(axis=0)
     return np.asarray(density / density.mean(axis=0))
 
 
