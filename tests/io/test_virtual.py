@@ -217,6 +217,27 @@ def test_frames_joined_from_modules_are_read_through_hdf5_once_checked(tmp_path)
     assert statuses(open_source(tmp_path / "v.h5")) == ["missing-source"] * 3 + ["ok"]
 
 
+@pytest.mark.parametrize(("fill", "told"), [(0, True), (65535, False)])
+def test_pixels_that_no_source_holds_are_told(tmp_path, fill, told):
+    """Gaps between modules in every frame, and a module that is missing in one."""
+    left, right = counts(3, seed=1), counts(3, seed=2)
+    write(tmp_path / "l.h5", left)
+    write(tmp_path / "r.h5", right)
+    rows, columns = SHAPE
+    layout = h5py.VirtualLayout((3, rows, 2 * columns + 4), np.uint16)
+    layout[:, :, :columns] = h5py.VirtualSource("l.h5", "data", (3, *SHAPE))
+    layout[:2, :, columns + 4 :] = h5py.VirtualSource("r.h5", "data", (3, *SHAPE))[:2]
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("entry/data/data", layout, fillvalue=fill)
+    source = open_source(tmp_path / "v.h5")
+    np.testing.assert_array_equal(source[1][:, columns + 4 :], right[1])
+    assert statuses(source) == ["ok"] * 3
+    assert len(source.remarks) == told
+    if told:
+        assert f"{4 * rows} pixels of a frame are in no source: mask them" in source.remarks[0]
+        assert "1 of 3 frames lack modules that others have" in source.remarks[0]
+
+
 def test_virtual_datasets_of_virtual_datasets_are_followed_to_the_end(joined, tmp_path):
     path, stack = joined
     inner = h5py.VirtualSource("v.h5", "entry/data/data", (5, *SHAPE))

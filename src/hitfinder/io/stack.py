@@ -246,8 +246,10 @@ class Hdf5Source(FrameSource):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is odd about the mask, and whether the file is being written."""
-        return tuple(self._mask[1])
+        """What is odd about mask and virtual datasets, and whether the file is being written."""
+        parts = (part for plane in self._planes for part in plane.table.parts if part.remark)
+        odd = dict.fromkeys(f"{part.file}{part.path}: {part.remark}" for part in parts)
+        return (*self._mask[1], *odd)
 
     @functools.cached_property
     def _series(self) -> dict[str, NDArray[np.float64]]:

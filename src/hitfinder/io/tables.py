@@ -49,6 +49,8 @@ class Part:
         The dataset's filters, for people to read.
     error : SourceError, optional
         Why none of these frames can be read.
+    remark : str
+        What is odd about them, though they can be read.
     """
 
     file: str
@@ -59,6 +61,7 @@ class Part:
     algorithm: str = ""
     compression: str = ""
     error: SourceError | None = None
+    remark: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
