@@ -5,7 +5,7 @@ from hitfinder.metrics.calibration import reliability
 from hitfinder.network.calibration import STRENGTHS
 from hitfinder.network.evidence import (
     PEAKS,
-    Chance,
+    ChanceCandidates,
     _given_hit,
     doubts,
     frame_evidence,
@@ -15,7 +15,7 @@ from hitfinder.network.evidence import (
 )
 
 CHANCE = 10.0
-AS_USUAL = Chance(CHANCE, CHANCE)
+AS_USUAL = ChanceCandidates(CHANCE, CHANCE)
 EVEN = np.full(STRENGTHS.size, -np.log(STRENGTHS.size))
 
 
@@ -23,7 +23,7 @@ def usual_probabilities(ratio, chance, odds):
     """Of candidates whose strengths tell nothing: a peak is of any, and these are of all."""
     strength = np.arange(len(ratio)) % STRENGTHS.size
     return peak_probabilities(
-        ratio, Chance(chance, chance), odds, strength, EVEN, all_over(len(ratio))
+        ratio, ChanceCandidates(chance, chance), odds, strength, EVEN, all_over(len(ratio))
     )
 
 
@@ -156,11 +156,13 @@ def test_strengths_are_binned_and_what_was_not_proposed_is_weak():
 
 
 def test_candidates_that_the_locator_doubts_count_as_chance():
-    assert Chance(70.0, 20.0, doubts(np.array([5.0, -1.0]))).n == 70.0
+    assert ChanceCandidates(70.0, 20.0, doubts(np.array([5.0, -1.0]))).n == 70.0
     many = np.full(500, -2.0)
     doubted = 500 / (1 + np.exp(-2))
-    assert Chance(70.0, 20.0, doubts(many)).n == pytest.approx(70 * doubted / 20, rel=1e-6)
-    assert Chance(0.0, 0.0, doubts(np.empty(0))).n > 0
+    assert ChanceCandidates(70.0, 20.0, doubts(many)).n == pytest.approx(
+        70 * doubted / 20, rel=1e-6
+    )
+    assert ChanceCandidates(0.0, 0.0, doubts(np.empty(0))).n > 0
 
 
 def test_doubts_about_many_peaks_of_one_frame_are_no_chance():
@@ -169,11 +171,11 @@ def test_doubts_about_many_peaks_of_one_frame_are_no_chance():
     The frame is full of them all the same, so that each is nearly sure.
     """
     ratio = np.append(np.full(800, np.log(0.7 / 0.3)), np.full(20, -3.0))
-    chance = Chance(20.0, 20.0, doubts(ratio))
+    chance = ChanceCandidates(20.0, 20.0, doubts(ratio))
     assert chance.n > 200
     strength, inside = np.arange(820) % STRENGTHS.size, np.random.default_rng(4).random(820)
     told = peak_probabilities(ratio, chance, 20.0, strength, EVEN, inside)
     assert told[:800].mean() > 0.95
     assert 0.1 < told[800:].mean() < 0.8
-    held = peak_probabilities(ratio, Chance(chance.n, 20.0), 20.0, strength, EVEN, inside)
+    held = peak_probabilities(ratio, ChanceCandidates(chance.n, 20.0), 20.0, strength, EVEN, inside)
     assert held[:800].mean() < 0.9

@@ -110,7 +110,7 @@ class Calibration:
         logit, background
             As for `log_ratio`.
         n_chance : float
-            Chance candidates of the frame, see `hitfinder.network.evidence.Chance`.
+            Chance candidates of the frame, see `hitfinder.network.evidence.ChanceCandidates`.
         """
         row = _between(self.log_background, self.log_share, _log(background))
         return np.log(max(n_chance, 1e-9)) + _tail(np.asarray(logit, float), self.logits, row)

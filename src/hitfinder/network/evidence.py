@@ -49,7 +49,7 @@ _AROUND = _around()
 
 
 @dataclasses.dataclass(frozen=True)
-class Chance:
+class ChanceCandidates:
     """How many chance candidates to take a frame to have.
 
     Parameters
@@ -74,7 +74,7 @@ class Chance:
         more = max(self.doubted / max(self.proposed, _FEWEST), 1.0)
         return max(self.usual * more, _FEWEST)
 
-    def but(self, doubted: float) -> Chance:
+    def but(self, doubted: float) -> ChanceCandidates:
         """Return it with no more false ones than these."""
         return dataclasses.replace(self, doubted=min(doubted, self.doubted))
 
@@ -91,7 +91,7 @@ def ratios_and_chance(
     texture: float,
     n_pixels: int,
     proposed: float,
-) -> tuple[NDArray[np.float64], Chance]:
+) -> tuple[NDArray[np.float64], ChanceCandidates]:
     """Return log likelihood ratios of a frame's candidates, and its chance candidates.
 
     Parameters
@@ -101,13 +101,13 @@ def ratios_and_chance(
     logit : ndarray
         What the locator says of the candidates.
     proposed : float
-        As for `Chance`.
+        As for `ChanceCandidates`.
     background, texture, n_pixels
         As for `hitfinder.network.calibration.Calibration.chance_count`.
     """
     usual = calibration.chance_count(background, texture, n_pixels)
     ratio = calibration.log_ratio(logit, background)
-    return ratio, Chance(usual, proposed, doubts(logit))
+    return ratio, ChanceCandidates(usual, proposed, doubts(logit))
 
 
 def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np.float64]:
@@ -118,7 +118,7 @@ def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np
     log_ratio : ndarray, shape (n,)
         Natural log of the likelihood ratio of each candidate.
     n_chance : float
-        Chance candidates of the frame, see `Chance`.
+        Chance candidates of the frame, see `ChanceCandidates`.
     """
     return _log_evidence(_log_odds(log_ratio, n_chance, PEAKS), PEAKS)
 
@@ -157,7 +157,7 @@ def strength_bins(log_p: NDArray[np.floating]) -> NDArray[np.intp]:
 
 def peak_probabilities(
     log_ratio: NDArray[np.floating],
-    chance: Chance,
+    chance: ChanceCandidates,
     log_odds: float,
     strength: NDArray[np.intp],
     log_usual: NDArray[np.float64],
@@ -169,7 +169,7 @@ def peak_probabilities(
     ----------
     log_ratio
         As for `log_evidence`.
-    chance : Chance
+    chance : ChanceCandidates
         Chance candidates of the frame.
     log_odds : float
         Log odds of the frame being a hit, its own evidence included.

@@ -27,7 +27,7 @@ from hitfinder.network.channels import (
 )
 from hitfinder.network.crops import crops_of
 from hitfinder.network.evidence import (
-    Chance,
+    ChanceCandidates,
     frame_evidence,
     peak_probabilities,
     ratios_and_chance,
@@ -148,7 +148,7 @@ class NetworkFinder:
 
     def _ratios(
         self, proposed: Proposal, logit: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], Chance]:
+    ) -> tuple[NDArray[np.float64], ChanceCandidates]:
         """Return log likelihood ratios of candidates of a frame, and its chance candidates."""
         return ratios_and_chance(
             self.model.calibration,

@@ -11,7 +11,7 @@ from scipy.optimize import brentq, minimize
 
 from hitfinder.network.calibration import MEGAPIXEL, STRENGTHS, Calibration, log_odds_of, roughness
 from hitfinder.network.evidence import (
-    Chance,
+    ChanceCandidates,
     frame_evidence,
     peak_probabilities,
     ratios_and_chance,
@@ -138,7 +138,7 @@ def rows_of(examples: Examples) -> Iterator[slice]:
 
 def _ratio(
     calibration: Calibration, logit: NDArray[np.floating], about: np.void
-) -> tuple[NDArray[np.float64], Chance]:
+) -> tuple[NDArray[np.float64], ChanceCandidates]:
     """Take what `ratios_and_chance` needs from the record of a frame."""
     background, texture = float(about["background"]), float(about["texture"])
     n_pixels, proposed = int(about["n_read"]), float(about["n_chance"])
