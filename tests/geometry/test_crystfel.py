@@ -50,6 +50,14 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     assert read(tmp_path, BASE, base="\ufeffmax_adu = 7\n").panels[0].max_adu == 7
 
 
+def test_a_bad_region_that_is_the_wrong_way_round_is_told(tmp_path):
+    bounds = {"min_fs": 7, "max_fs": 2, "min_ss": 0, "max_ss": 3}
+    text = "".join(f"bad1/{name} = {value}\n" for name, value in bounds.items())
+    geom = read(tmp_path, f"{text}bad1/panel = p\n")
+    assert len(geom.warnings) == 1
+    assert "bad region 'bad1' ends before it begins: it masks nothing" in geom.warnings[0]
+
+
 @pytest.mark.parametrize("name", ["asics", "modules"])
 def test_agrees_with_an_independent_reader(name):
     geom = read_geom(DATA / f"{name}.geom")

@@ -55,6 +55,23 @@ def test_a_detector_of_another_name_is_found_by_its_class(tmp_path):
     np.testing.assert_array_equal(found.mask, mask != 0)
 
 
+def test_two_camera_lengths_and_a_flat_field_that_is_left_out_are_told(tmp_path):
+    fields = {
+        f"{DETECTOR}/detector_distance": (0.2, "m"),
+        f"{DETECTOR}/distance": (150.0, "mm"),
+        f"{DETECTOR}/flatfield": np.ones(SHAPE, np.float32),
+        f"{DETECTOR}/flatfield_applied": 0,
+    }
+    found = said(write(tmp_path / "two.h5", fields))
+    assert found.camera_length_m == 0.2
+    length, flat = found.notes
+    assert "is 200 mm at /entry/instrument/detector/detector_distance, which is used" in length
+    assert "but 150 mm at /entry/instrument/detector/distance" in length
+    assert "flat field that was not applied" in flat
+    fields |= {f"{DETECTOR}/distance": (200.0, "mm"), f"{DETECTOR}/flatfield_applied": 1}
+    assert said(write(tmp_path / "one.h5", fields)).notes == ()
+
+
 def test_the_usual_group_goes_before_others_of_its_class(tmp_path):
     fields = {f"{DETECTOR}/distance": (0.2, "m"), "entry/instrument/a/distance": (0.1, "m")}
     found = said(write(tmp_path / "e.h5", fields, {"entry/instrument/a": "NXdetector"}))

@@ -49,6 +49,8 @@ DISTANCES = (
     "entry/data/clen",
 )
 
+_FLATFIELD = "{detector}/flatfield"
+
 _SQUARE = 1e-4
 """Relative difference of its edges up to which a pixel is square."""
 
@@ -79,7 +81,7 @@ def read_metadata(
     lengths, length_notes = _lengths(fields)
     edges, pixel_notes = read_pixel_edges(fields)
     center, center_notes = read_beam_center(fields, edges)
-    notes = [*energy_notes, *length_notes, *pixel_notes, *center_notes]
+    notes = [*energy_notes, *length_notes, *pixel_notes, *center_notes, *_left_to_do(fields)]
     said = Metadata(
         photon_energy_ev=None if energies is None else float(np.median(energies.values)),
         camera_length_m=None if lengths is None else float(np.median(lengths.values)),
@@ -132,6 +134,14 @@ def _placed(said: Metadata, placement: DetectorPlacement) -> Metadata:
 
 def _place(center: tuple[float, float], length: float) -> str:
     return f"fs {center[0]:.1f}, ss {center[1]:.1f}, {1e3 * length:.5g} mm from the sample"
+
+
+def _left_to_do(fields: Fields) -> list[str]:
+    """Say of a correction that the detector kept, but did not make."""
+    given = any(fields.dataset(path) is not None for path in fields.places((_FLATFIELD,)))
+    if not given or first_number(fields, f"{_FLATFIELD}_applied") != 0:
+        return []
+    return ["the file has a flat field that was not applied to the frames; it is not applied here"]
 
 
 def _oddities(energies: Values | None, lengths: Values | None, n_frames: int) -> tuple[str, ...]:
@@ -203,9 +213,18 @@ def _as_spectrum(fields: Fields, found: Values | None) -> Values | None:
 
 
 def _lengths(fields: Fields) -> Read:
-    """Find the camera length, and turn it to m."""
+    """Find the camera length, and turn it to m; say if the detector has another one besides."""
     found = first_values(fields, DISTANCES) or attribute_values(fields, "clen")
-    return _in_base_unit(quantities.CAMERA_LENGTH, found)
+    used, notes = _in_base_unit(quantities.CAMERA_LENGTH, found)
+    other, _ = _in_base_unit(quantities.CAMERA_LENGTH, first_values(fields, DISTANCES[1:2]))
+    if used is not None and other is not None:
+        here, there = (float(np.median(one.values)) for one in (used, other))
+        if abs(here - there) > _LENGTH * here:
+            notes.append(
+                f"the camera length is {1e3 * here:.5g} mm at {used.place}, which is used, but "
+                f"{1e3 * there:.5g} mm at {other.place}"
+            )
+    return used, notes
 
 
 def _in_base_unit(kind: Kind, found: Values | None) -> Read:

@@ -194,9 +194,11 @@ class _Statements:
         bounds[None] = _bounds(panels)
         several = len({p.slab_key for p in panels}) > 1
         for region in regions:
+            where, name = self.first[region.name].where, f"bad region {region.name!r}"
+            if any(low > high for low, high in zip(region.low, region.high, strict=True)):
+                self.warnings.append(f"{where}: {name} ends before it begins: it masks nothing")
             if region.in_lab:
                 continue
-            where, name = self.first[region.name].where, f"bad region {region.name!r}"
             if region.panel is None and several:
                 raise GeometryError(f"{name} does not say on which panel", where)
             if region.panel not in bounds:
