@@ -57,6 +57,7 @@ class CandidateSearch:
         width = n_strips * STRIP + 2 * _REACH
         self._room = [np.empty((_ROWS + 2, width), kind) for kind in (np.int16, np.int32)]
         self._spans_around = ring_spans(*self._spans[:2])
+        self._has_pixels = rings.n_pixels > 0
         # Memory that is never written is never taken.
         self._near = np.empty(2 * most, np.int32)
         self._found, self._strength = np.empty((2 * most, 2), np.int32), np.empty(2 * most, "f4")
@@ -115,8 +116,10 @@ class CandidateSearch:
     ) -> int:
         """Find the same near the pixels that hold photons; return -1 for want of room."""
         rings = self._rings
+        lowest = thresholds[0]
+        least = np.min(lowest, axis=1, initial=largest + 1, where=self._has_pixels)
         n = strong_neighbourhoods(
-            *(lit.at, lit.counts, lit.rows, work.shape[1], thresholds[0]),
+            *(lit.at, lit.counts, lit.rows, work.shape[1], lowest, least),
             *(*self._spans_around, STRIP, BAND, largest, self._near),
         )
         if n < 0:

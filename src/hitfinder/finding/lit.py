@@ -217,7 +217,7 @@ def ring_spans(
 
 @njit(cache=True, nogil=True)
 def strong_neighbourhoods(
-    at, counts, rows, n_fs, thresholds, first_ring, last_ring, strip, band, largest, near
+    at, counts, rows, n_fs, thresholds, least, first_ring, last_ring, strip, band, largest, near
 ):
     """List the pixels that may be the middle of a window that reaches its threshold.
 
@@ -232,6 +232,8 @@ def strong_neighbourhoods(
         Pixels in a row.
     thresholds : ndarray of int32, shape (3, n_rings)
         Lowest thresholds of the 1-, 9- and 25-pixel windows in each ring.
+    least : ndarray of int32, shape (3,)
+        The lowest of them in the rings that have pixels.
     first_ring, last_ring : ndarray of int16, shape (n_bands, n_strips)
         From `ring_spans`, for strips of `strip` pixels in `band` rows.
     largest : int
@@ -248,9 +250,6 @@ def strong_neighbourhoods(
     cells = _sum_cells(at, counts, rows, n_fs, largest)
     lows = np.empty((3, *first_ring.shape), np.int32)
     lows[:] = -1
-    n_rings = thresholds.shape[1]
-    least_one = _least(thresholds[0], 0, n_rings)
-    least_sum = min(_least(thresholds[1], 0, n_rings), _least(thresholds[2], 0, n_rings))
     n = 0
     for i in range(n_ss):
         for p in range(rows[i], rows[i + 1]):
@@ -259,7 +258,7 @@ def strong_neighbourhoods(
             # Cells begin _FAR before the first pixel.
             c, d = i // _CELL, j // _CELL
             around = cells[c, d] + cells[c + 1, d] + cells[c, d + 1] + cells[c + 1, d + 1]
-            if one < least_one and around < least_sum:
+            if one < least[0] and around < min(least[1], least[2]):
                 continue
             b, s = i // band, j // strip
             if lows[0, b, s] < 0:
