@@ -81,8 +81,8 @@ class PolarBins:
             raise ValueError("every pixel of the detector is masked")
         pixel = geometry.detector.panels[0].pixel_size_m
         size = max((s for s in _BLOCK_SIZES if s * pixel <= _BLOCK_M * 1.01), default=4)
-        n_good, longest = block_sum(good, size), _longest(geometry, good)
-        sums = _block_sums(geometry, good, size)
+        n_good = block_sum(good, size)
+        sums, longest = _block_sums(geometry, good, size)
         middle = np.maximum(n_good, 1)
         width = max(min(_BIN_M, longest / _BINS_AT_LEAST), size * pixel)
         ring = (sums["rho"] / middle / width).astype(np.int32)
@@ -106,32 +106,43 @@ def block_sum(values: NDArray, size: int) -> NDArray:
     return np.add.reduceat(rows, starts[1], axis=1, dtype=kind)
 
 
-def _longest(geometry: Geometry, good: NDArray[np.bool_]) -> float:
-    """Return the largest distance of an unmasked pixel from the beam axis, in m."""
-    maps = geometry.pixels
-    return float(np.max(np.hypot(maps.x, maps.y), where=good, initial=0))
-
-
 def _block_sums(
-    geometry: Geometry, good: NDArray[np.bool_], size: int
-) -> dict[str, NDArray[np.float64]]:
+    geometry: Geometry,
+    good: NDArray[np.bool_],
+    size: int,
+) -> tuple[dict[str, NDArray[np.float64]], float]:
     """Sum what describes the unmasked pixels over blocks, some rows at a time.
 
     Whole maps of a large detector would take hundreds of megabytes.
+
+    Returns
+    -------
+    sums : dict of ndarray, shape of the blocks
+        See `_pixels_of`.
+    longest : float
+        Largest distance of an unmasked pixel from the beam axis, in m.
     """
-    z, step = geometry.pixels.z, size * _BLOCKS_AT_A_TIME
-    bands = [
-        {
-            name: block_sum(np.where(good[rows], values, 0.0), size)
-            for name, values in _pixels_of(geometry, good, z, rows).items()
-        }
-        for rows in (slice(k, min(k + step, len(good))) for k in range(0, len(good), step))
-    ]
-    return {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}
+    step, bands, longest = size * _BLOCKS_AT_A_TIME, [], 0.0
+    for start in range(0, len(good), step):
+        rows = slice(start, min(start + step, len(good)))
+        places = geometry.pixels.in_rows(rows)
+        from_axis = np.hypot(places[0], places[1])
+        longest = max(longest, float(np.max(from_axis, where=good[rows], initial=0)))
+        described = _pixels_of(geometry, good, places, rows)
+        bands.append(
+            {
+                name: block_sum(np.where(good[rows], values, 0.0), size)
+                for name, values in described.items()
+            }
+        )
+    return {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}, longest
 
 
 def _pixels_of(
-    geometry: Geometry, good: NDArray[np.bool_], z: NDArray[np.float32], rows: slice
+    geometry: Geometry,
+    good: NDArray[np.bool_],
+    places: NDArray[np.float32],
+    rows: slice,
 ) -> dict[str, NDArray]:
     """Return what describes the pixels of some rows, in m and powers of it.
 
@@ -140,7 +151,7 @@ def _pixels_of(
     p² n·r / R, and n·r, the distance of the panel's plane, grows with the camera length by the
     component of its normal n along the beam.
     """
-    x, y = (np.where(good[rows], one[rows], 0.0) for one in (geometry.pixels.x, geometry.pixels.y))
+    x, y = (np.where(good[rows], one, 0.0) for one in places[:2])
     squares, f = x * x + y * y, geometry.polarisation
     polarised = np.divide(
         f * x * x + (1 - f) * y * y, squares, out=np.zeros_like(squares), where=squares > 0
@@ -164,7 +175,7 @@ def _pixels_of(
         "radius": np.sqrt(squares),
         "radius2": squares,
         "polarised": polarised,
-        "depth": z[rows] - geometry.camera_length_m,
+        "depth": places[2] - geometry.camera_length_m,
         "area": area,
         "area_depth": area_depth,
     }

@@ -247,8 +247,7 @@ def _shape_of(
     if length < _LONG_PX or variances[0] > _THIN_PX**2:
         return _Shape(SPOT)
     ends = [int(np.argmin(along)), int(np.argmax(along))]
-    maps = geometry.pixels
-    first, last = (np.array([m[rows[e], columns[e]] for m in (maps.x, maps.y)]) for e in ends)
+    first, last = np.stack(geometry.pixels.at(rows[ends], columns[ends]), 1)
     direction, radius = last - first, (first + last) / 2
     product = np.linalg.norm(direction) * np.linalg.norm(radius)
     if abs(direction @ radius) >= _RADIAL * product:

@@ -228,8 +228,8 @@ def _placed(
 class PixelMaps:
     """Maps over the stored frame, float32, shape of the frame; NaN on no panel.
 
-    Only `x` and `y`, which are asked for frame by frame, are kept; the others are computed each
-    time, since a map of a large detector takes tens of megabytes in every process.
+    They are computed each time they are asked for: a map of a large detector takes tens of
+    megabytes in every process. Of a few pixels `at` tells the places.
 
     Parameters
     ----------
@@ -240,12 +240,12 @@ class PixelMaps:
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
 
-    @functools.cached_property
+    @property
     def x(self) -> NDArray[np.float32]:
         """Lab position of the pixel centre, to the left looking from the source, in m."""
         return self._map(lambda panel, x, y, z: x)
 
-    @functools.cached_property
+    @property
     def y(self) -> NDArray[np.float32]:
         """Lab position of the pixel centre, upwards, in m."""
         return self._map(lambda panel, x, y, z: y)
@@ -254,6 +254,56 @@ class PixelMaps:
     def z(self) -> NDArray[np.float32]:
         """Lab position of the pixel centre along the beam, in m."""
         return self._map(lambda panel, x, y, z: z)
+
+    def at(
+        self, ss: NDArray[np.integer], fs: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `x` and `y` have at some pixels, in m; NaN on no panel.
+
+        Parameters
+        ----------
+        ss, fs : ndarray of int, shape (n,)
+            Rows and columns of the pixels.
+        """
+        x, y = np.full((2, len(ss)), np.nan, np.float32)
+        first_ss, end_ss, first_fs, end_fs = self._bounds
+        inside = (first_ss <= ss) & (ss < end_ss) & (first_fs <= fs) & (fs < end_fs)
+        panel, pixel = np.nonzero(inside)
+        for number in np.unique(panel):
+            on = pixel[panel == number]
+            place = self._geometry.detector.panels[number].positions(
+                fs[on] + 0.5, ss[on] + 0.5, self._geometry.camera_length_m
+            )
+            x[on], y[on] = place[:2]
+        return x, y
+
+    def in_rows(self, rows: slice) -> NDArray[np.float32]:
+        """Return `x`, `y` and `z` of some rows, shape (3, n_rows, fs), in m.
+
+        Parameters
+        ----------
+        rows : slice
+            Without a step, within the frame.
+        """
+        geometry = self._geometry
+        out = np.full((3, rows.stop - rows.start, geometry.shape[1]), np.nan, np.float32)
+        for panel in geometry.detector:
+            its_rows, columns = panel.slices
+            first, end = max(its_rows.start, rows.start), min(its_rows.stop, rows.stop)
+            if first >= end:
+                continue
+            ss, fs = np.arange(first, end), np.arange(columns.start, columns.stop)
+            place = panel.positions(fs[None, :] + 0.5, ss[:, None] + 0.5, geometry.camera_length_m)
+            for one, values in zip(out, place, strict=True):
+                one[first - rows.start : end - rows.start, columns] = values
+        return out
+
+    @functools.cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """First and end row, first and end column of the panels, shape (4, n_panels, 1)."""
+        slices = [panel.slices for panel in self._geometry.detector]
+        bounds = [(ss.start, ss.stop, fs.start, fs.stop) for ss, fs in slices]
+        return np.array(bounds, np.int64).T[:, :, None]
 
     @property
     def two_theta(self) -> NDArray[np.float32]:

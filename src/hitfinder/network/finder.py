@@ -194,8 +194,7 @@ class NetworkFinder:
         peaks = proposed.peaks
         counts, background = crops_of(proposed, self.finder.rings)
         i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
-        pixels = self.geometry.pixels
-        direction = radial_direction(pixels.x[i, j], pixels.y[i, j])
+        direction = radial_direction(*self.geometry.pixels.at(i, j))
         texture = np.full(len(peaks), proposed.texture, np.float32)
         answers = [np.empty((0, len(OUTPUTS)), np.float32)]
         for start in range(0, len(peaks), _BATCH):

@@ -50,8 +50,8 @@ def kind_of(
         Geometry of the frames and its rings.
     """
     ring = rings.position[rows, columns].astype(float)
-    maps = geometry.pixels
-    place = maps.x[rows, columns] + 1j * maps.y[rows, columns]
+    x, y = geometry.pixels.at(rows, columns)
+    place = x + 1j * y
     angle = np.angle(place * np.conj(place[0]))
     beside_mask = near_mask[rows, columns].mean()
     if beside_mask >= _PART_OF_EDGE:

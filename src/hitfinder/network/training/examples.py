@@ -145,11 +145,10 @@ def _of_frame(
     about = (found.background_per_pixel, proposed.n_chance, proposed.n_read, proposed.texture,
              frame.bragg.any(), len(keep))  # fmt: skip
     i, j = peaks["ss"].astype(int), peaks["fs"].astype(int)
-    maps = finder.geometry.pixels
     return Examples(
         np.minimum(counts[keep], np.iinfo(np.int16).max).astype(np.int16),
         background[keep],
-        radial_direction(maps.x[i, j], maps.y[i, j]),
+        radial_direction(*finder.geometry.pixels.at(i, j)),
         labels,
         np.array([about], FRAME_DTYPE),
     )
