@@ -211,8 +211,10 @@ def start(words: Iterable[object], said: Any) -> subprocess.Popen:
 
 
 def workers_of(process: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True)
-    children = [int(pid) for pid in found.stdout.split()]
+    """Return the processes below one, but for Python's own that cleans up after all of them."""
+    found = subprocess.run(["pgrep", "-a", "-P", str(process)], capture_output=True, text=True)
+    lines = [line.split(maxsplit=1) for line in found.stdout.splitlines()]
+    children = [int(pid) for pid, what in lines if "resource_tracker" not in what]
     return children + [one for child in children for one in workers_of(child)]
 
 

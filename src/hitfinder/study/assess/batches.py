@@ -16,7 +16,7 @@ MadeT = TypeVar("MadeT")
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
+class FrameBatch:
     """Some of the frames that are predicted: a task.
 
     Attributes
@@ -54,11 +54,11 @@ class PredictionWork(Generic[MadeT]):
     make: Callable[[Predictor, Mapping[str, Any]], MadeT]
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[Batch], MadeT]]:
+    def opened(self) -> Iterator[Callable[[FrameBatch], MadeT]]:
         """Load the network, and return a function that predicts a batch."""
         predictor = Predictor(self.trained, self.device)
 
-        def predict(batch: Batch) -> MadeT:
+        def predict(batch: FrameBatch) -> MadeT:
             return self.make(predictor, self.frames.batch([*range(batch.start, batch.stop)]))
 
         yield predict
@@ -99,6 +99,6 @@ def predicted(
             yield make(predictor, batch)
         return
     n = len(frames)
-    tasks = (Batch(start, min(start + batch_size, n)) for start in range(0, n, batch_size))
+    tasks = (FrameBatch(start, min(start + batch_size, n)) for start in range(0, n, batch_size))
     work = PredictionWork(predictor.trained, str(predictor.device), frames, make)
     yield from results(executor.run(work, tasks, ordered=True))
