@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
-from report import results_header, write_json
+from report import RESULTS, results_header, write_json
 
 SHAPE = (200, 220)
 SIMULATED = ("--preset", "single-shot", "--set", "detector.name=eiger2-x-500k", "--n", 120)
@@ -320,13 +320,16 @@ def main() -> None:
                 print(name, flush=True)
                 counts = attack(command, folder, how, given.kills, rng)
                 found.setdefault(name, {})[how] = counts
+    if (there := RESULTS / "kills.json").exists():
+        # What is not tried this time stays.
+        before = json.loads(there.read_text())["commands"]
+        found = before | {name: before.get(name, {}) | one for name, one in found.items()}
     every = [counts for one in found.values() for counts in one.values()]
     kills = sum(c.get(k, 0) for c in every for k in ("workers", "main", "terminated"))
     faults = {name: sum(counts.get(name, 0) for counts in every) for name in FAULTS}
     result = results_header([]) | {"kills": kills, "faults": faults, "commands": found}
     print(json.dumps(result, indent=1))
-    if not given.only and not given.by:
-        write_json("kills.json", result)
+    write_json("kills.json", result)
     sys.exit(any(faults.values()))
 
 

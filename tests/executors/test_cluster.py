@@ -1,5 +1,6 @@
 """Dask clusters: those of this machine, and a scheduler that others have started."""
 
+import contextlib
 import json
 import os
 import signal
@@ -80,6 +81,33 @@ def worker(start, address, *options):
 @pytest.mark.slow
 def test_the_local_cluster_keeps_the_contract():
     check_executor(lambda: cluster_executor("local", workers=2))
+
+
+@pytest.mark.parametrize("n_failures", [1, 9])
+def test_a_local_cluster_whose_workers_die_at_the_start(monkeypatch, n_failures):
+    """Dask gives up a cluster as a whole then."""
+    begun = []
+
+    class Cluster(contextlib.nullcontext):
+        def __init__(self, **options):
+            begun.append(options)
+            if len(begun) <= n_failures:
+                raise RuntimeError("Nanny failed to start.")
+
+    class Client:
+        def __init__(self, cluster, **options):
+            self.close = begun.clear
+
+    monkeypatch.setattr("distributed.LocalCluster", Cluster)
+    monkeypatch.setattr("distributed.Client", Client)
+    if n_failures > 1:
+        with pytest.raises(HitfinderError, match=r"end while they start\. Memory"):
+            cluster_executor("local", workers=2)
+        assert len(begun) == 3
+        return
+    with cluster_executor("local", workers=2):
+        assert len(begun) == 2
+    assert not begun
 
 
 def test_a_lost_worker_costs_nothing_and_others_may_come(scheduler, start, trial, caplog):

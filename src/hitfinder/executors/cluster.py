@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from hitfinder import config, interrupts
 from hitfinder.errors import ConfigError, HitfinderError
-from hitfinder.executors.processes import ENVIRONMENT, available_cores
+from hitfinder.executors.processes import ENVIRONMENT, FAILED_STARTS, available_cores
 
 if TYPE_CHECKING:
     from hitfinder.executors.dask import Dask
+
+log = logging.getLogger(__name__)
 
 LOCAL, SLURM = "local", "slurm"
 
@@ -143,14 +145,22 @@ def _local(workers: int) -> Dask:
     resource_tracker.ensure_running()
     # Ctrl-C in a terminal goes to the workers too, but the parent decides what it means.
     with interrupts.held():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            env=dict(ENVIRONMENT),
-        )
-        return Dask(Client(cluster, set_as_default=False), cluster=cluster)
+        for _ in range(FAILED_STARTS):
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                    env=dict(ENVIRONMENT),
+                )
+            except RuntimeError:
+                # It ends as a whole if one of its workers dies while it starts.
+                log.debug("the cluster has not started", exc_info=True)
+                continue
+            return Dask(Client(cluster, set_as_default=False), cluster=cluster)
+    hint = "Memory or processes may be short: see `ulimit -a`, or use fewer --workers."
+    raise HitfinderError("workers of the cluster end while they start", hint=hint)
 
 
 def _connected(address: str) -> Dask:
