@@ -5,7 +5,9 @@ import math
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from hitfinder.cli.info import info
 from hitfinder.experiment.experiment import open_experiment
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
@@ -83,6 +85,14 @@ def test_a_detector_on_an_arm_is_turned_about_the_sample(tmp_path):
     cos, sin = math.cos(math.radians(20)), math.sin(math.radians(20))
     np.testing.assert_allclose(found, [x * cos + LENGTH * sin, y, LENGTH * cos - x * sin], 1e-9)
     assert "transformations" in experiment.origin["detector"]
+
+
+def test_info_tells_of_panels_that_are_placed(tmp_path):
+    file = str(master(tmp_path / "arm.h5", arm(20.0)))
+    told = CliRunner().invoke(info, [file]).output
+    assert "1, placed by the file's transformations" in told
+    flat = CliRunner().invoke(info, [str(master(tmp_path / "flat.h5", arm(0.0)))]).output
+    assert "transformations" not in flat
 
 
 def test_a_flat_detector_is_taken_from_its_fields_and_differences_are_told(tmp_path, caplog):

@@ -200,6 +200,8 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("masked pixels", "mask", _mask_text(entry["mask"])),
     ):
         rows.append((name, f"{text} [{origin[field]}]" if field in origin else text))
+    if said["panels_placed"]:
+        rows.append(("panels", f"{said['panels_placed']}, placed by the file's transformations"))
     if gain is not None:
         rows.append(("a photon is", f"{gain:g} of the stored units"))
     if entry["noise"]:

@@ -53,6 +53,7 @@ def told_by(geom: GeomFile | None, source: FrameSource) -> Told:
         camera_length_m=beam["camera_length_m"].used,
         beam_center=detector.beam_center,
         pixel_size_m=detector.panels[0].pixel_size_m,
+        panels=(),
         mask=detector.full_mask,
         detector=detector.name,
     )

@@ -205,6 +205,7 @@ def summarise(
             "camera_length_m": said.camera_length_m,
             "beam_center": said.beam_center,
             "pixel_size_m": said.pixel_size_m,
+            "panels_placed": len(said.panels),
             "saturation": said.saturation,
             "underload": said.underload,
             "adu_per_photon": told.adu_per_photon,
