@@ -31,6 +31,8 @@ def test_numbers_are_short(value, shown):
         (12.3, 1, "12"),
         (9.7, 1, "10"),
         (0.0961, 1, "0.1"),
+        (12398.4, 4, "12\u2009398"),
+        (-170.3, 2, "-170"),
     ],
 )
 def test_what_is_rounded_up_to_another_digit_is_no_power(value, digits, shown):

@@ -10,6 +10,7 @@ import click
 from hitfinder.cli.cluster import chosen_executor, cluster_options
 from hitfinder.cli.options import POSITIVE, FiniteRange, bandwidth_option
 from hitfinder.errors import harmless
+from hitfinder.report.numbers import number
 
 if TYPE_CHECKING:
     from hitfinder.job.index import IndexedRun
@@ -162,8 +163,9 @@ def _told(found: IndexedRun, by_pixels: bool, false_hits: float) -> str:
     n, total = found.n_indexed, found.n_hits
     if by_pixels:
         return (
-            f"{n} of {total} frames indexed; of as many without a crystal {false_hits * total:.2g} "
-            f"would be\nfor CrystFEL, those that are hits: {found.solutions}"
+            f"{n} of {total} frames indexed; of as many without a crystal "
+            f"{number(false_hits * total, 2)} would be\n"
+            f"for CrystFEL, those that are hits: {found.solutions}"
         )
     more = f", {found.n_crystals} crystals" if found.n_crystals > n else ""
     return (

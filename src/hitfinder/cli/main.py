@@ -238,10 +238,11 @@ def _helped(error: click.ClickException) -> click.ClickException:
     """Add to what is said of a wrong option what is most likely meant."""
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         meant = OTHER_OPTIONS.get(error.option_name.lower())
-        if any(meant in param.opts for param in error.ctx.command.params):
-            error.possibilities = [meant]
+        if meant and any(meant in param.opts for param in error.ctx.command.params):
+            return click.UsageError(f"{error.message} Did you mean {meant!r}?", error.ctx)
     elif isinstance(error, click.BadOptionUsage) and " arguments" in error.message:
-        error.message += " Put spaces between them."
+        text = f"{error.message} Put spaces between them."
+        return click.BadOptionUsage(error.option_name, text, error.ctx)
     return error
 
 

@@ -119,13 +119,15 @@ def view(
             refuse_all_but(ctx, ("file",), "the page of a run")
             show_page(Path(file), HOST, 0, in_browser=True)
             return
-        file, run_dir = None, Path(file)
+        run_dir = Path(file)
+        file = None
     if file is None and (run_dir is None or frame is None):
         raise click.UsageError("name a file, or a run and a frame: --run DIR --frame N")
     if event is not None and frame is not None:
         raise click.UsageError("give an event or --frame, not both")
     if event is not None and event.isdecimal():
-        event, frame = None, int(event)
+        frame = int(event)
+        event = None
     if zoom is not None and not zoom[2] > 0:
         raise click.BadParameter("the size must be positive", param_hint="--zoom")
     if sum((zoom is not None, zoom_peak is not None, sheet)) > 1:

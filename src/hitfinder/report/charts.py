@@ -169,7 +169,8 @@ def resolution(collected: Collector) -> str:
     if not counts.any():
         return EMPTY
     farthest = float(edges[np.flatnonzero(counts)[-1] + 1])
-    told = f"Histogram of the resolution of the peaks in hits, which reach to {1 / farthest:.2g} Å"
+    reach = number(1 / farthest, 2)
+    told = f"Histogram of the resolution of the peaks in hits, which reach to {reach} Å"
     return Chart(
         "resolution-of-peaks",
         told,

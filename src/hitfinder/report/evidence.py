@@ -208,8 +208,8 @@ def contradictions(
             source = origin.get(f"{name}_{in_json}", "")
             by = f" ({source})" if source else ""
             said.append(
-                f"the water says {one.name} {one.value:.4g} ± {number(one.sigma, 1)} {one.unit}, "
-                f"{one.used:.5g} {one.unit} was used{by}"
+                f"the water says {one.name} {number(one.value, 4)} ± {number(one.sigma, 1)} "
+                f"{one.unit}, {one.used:.5g} {one.unit} was used{by}"
             )
     if estimate and (estimate.get("drift") or {}).get("drifts"):
         said.append("photon energy or camera length drifts in the run")

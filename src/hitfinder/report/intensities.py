@@ -39,9 +39,9 @@ def intensities_part(shells: Sequence[ShellStatistics] = (), frames: int = 0) ->
             f"{shell.d_max_a:.2f} – {shell.d_min_a:.2f}",
             number(shell.measured),
             f"{100 * shell.completeness:.3g} %",
-            f"{shell.multiplicity:.2g}",
-            f"{shell.i_over_sigma:.2g}",
-            f"{shell.merged_i_over_sigma:.2g}",
+            number(shell.multiplicity, 2),
+            number(shell.i_over_sigma, 2),
+            number(shell.merged_i_over_sigma, 2),
             f"{shell.correlation:.2f}" if math.isfinite(shell.correlation) else "–",
             number(math.ceil(shell.frames_needed(frames))),
         )
@@ -65,14 +65,14 @@ def _wilson_plot(shells: Sequence[ShellStatistics]) -> str:
     if good.sum() < 2:
         return ""
     x, y = x[good], y[good]
-    b_factor = -float(np.polyfit(x, y, 1)[0]) / 2
+    b_factor = number(-float(np.polyfit(x, y, 1)[0]) / 2, 2)
     doubt = "" if shells[-1].d_min_a <= WILSON_TO_A else f", doubtful short of {WILSON_TO_A:g} Å"
     return Chart(
         "wilson",
-        f"Wilson plot of the measured intensities, with an overall B factor of {b_factor:.2g} Å²",
+        f"Wilson plot of the measured intensities, with an overall B factor of {b_factor} Å²",
         lambda axes: axes.plot(x, y, **mark("line")),
         (0.0, float(x.max()) * 1.05),
         (float(y.min()) - 0.3, float(y.max()) + 0.3),
-        f"sin²θ/λ² (Å⁻²); the slope is a B factor of {b_factor:.2g} Å²{doubt}",
+        f"sin²θ/λ² (Å⁻²); the slope is a B factor of {b_factor} Å²{doubt}",
         "ln(mean I / protein at rest)",
     ).html()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.report.colours import PEAK, RING
+from hitfinder.report.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def ring_labels(
         column, row, radius = (scale * value for value in ring)
         x, y = column + _DIAGONAL * radius, row - _DIAGONAL * radius
         if left < x < right and top < y < bottom:
-            yield f"{resolution:.2g} Å", x, y
+            yield f"{number(resolution, 2)} Å", x, y
 
 
 def draw_peaks(

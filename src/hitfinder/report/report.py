@@ -130,7 +130,9 @@ class Report:
     def _overview(self) -> str:
         c = self.collected
         false_hits = self.run["hits_from"]["false_hits"]
-        stated = f" Of frames without a crystal, {false_hits:.2g} reach it." if false_hits else ""
+        stated = (
+            f" Of frames without a crystal, {number(false_hits, 2)} reach it." if false_hits else ""
+        )
         time = section("time", "Hit rate over the run", charts.hit_rate(c), "Band: 68 % interval.")
         return time + side_by_side(
             section("peaks", "Peaks per hit", charts.peaks_per_hit(c), "All frames that are hits."),

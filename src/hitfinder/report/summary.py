@@ -136,7 +136,7 @@ def _estimates(run: Mapping[str, Any]) -> list[str]:
     told = run.get("estimated_geometry")
     drawn = [
         card(
-            f"{one.value:.4g} ± {number(one.sigma, 1)} {one.unit}",
+            f"{number(one.value, 4)} ± {number(one.sigma, 1)} {one.unit}",
             f"{one.name} by the water ({one.used:.5g} {one.unit} used)",
             "warn" if one.far else "",
         )

@@ -244,7 +244,7 @@ def _facts(evidence: Evidence) -> Iterator[str]:
         yield "which is no more than frames without a crystal give"
     if evidence.peaks_per_hit is not None:
         reach = evidence.resolution_a
-        to = f", to {reach:.2g} Å" if reach is not None else ""
+        to = f", to {number(reach, 2)} Å" if reach is not None else ""
         yield f"{number(evidence.peaks_per_hit)} peaks in the median hit{to}"
     if (index := evidence.index) is not None and index.searched:
         share = 100 * index.indexed / index.searched
@@ -258,7 +258,7 @@ def _hit_rate(evidence: Evidence) -> str:
     """Hits, their share with its counting error, and the share that blank frames give."""
     n, hits, false = evidence.frames, evidence.hits, evidence.false_hits
     low, high = (100 * float(end) for end in wilson_interval(hits, n, 0.68))
-    by_chance = "" if false is None else f"; blank frames give {100 * false:.2g} %"
+    by_chance = "" if false is None else f"; blank frames give {number(100 * false, 2)} %"
     are = "is a hit" if hits == 1 else "are hits"
     rate = f"{100 * hits / n:.3g} %, 68 % interval {number(low, 2)} to {number(high, 2)} %"
     return f"{number(hits)} of {_frames(n)} {are} ({rate}{by_chance})"

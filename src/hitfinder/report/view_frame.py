@@ -17,6 +17,7 @@ from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.registry import find_peaks
 from hitfinder.io.lst import parse_line
 from hitfinder.io.source import FrameRef, FrameSource
+from hitfinder.report import numbers
 from hitfinder.report.frame_figure import Zoom, draw_frame
 from hitfinder.report.peak_sheet import draw_sheet
 from hitfinder.report.report import STATUS_MEANING
@@ -111,7 +112,8 @@ def view_frame(
         peaks, found = past.peaks_of(row), _of(past, row)
     else:
         result = find_peaks(counts, experiment.geometry)
-        peaks, found = result.peaks, f"{_counted(len(result.peaks))}, score {result.score:.3g}"
+        peaks, score = result.peaks, numbers.number(result.score)
+        found = f"{_counted(len(peaks))}, score {score}"
     title = f"{ref.file} {ref.event}".rstrip() + f"\n{found}"
     if zoom_peak is not None:
         zoom = _around(peaks, *zoom_peak)

@@ -222,7 +222,8 @@ def drift_words(first: GeometryEstimate, change: Change) -> list[str]:
     matters = [abs(by) > RELEVANT * value for by, _, value in both]
     sure = [abs(by) > CLEAR_SIGMAS * sigma for by, sigma, _ in both]
     said = [
-        f"{name} {scale * by:+.3g} ± {number(scale * sigma, 1)} {unit} (from {scale * value:.5g} {unit})"
+        f"{name} {scale * by:+.3g} ± {number(scale * sigma, 1)} {unit} "
+        f"(from {scale * value:.5g} {unit})"
         for (by, sigma, value), (name, scale, unit) in zip(both, names, strict=True)
     ]
     since = "since the start of the run"
