@@ -161,7 +161,7 @@ def locate(
     """
     predictor.check_shape(tree.shape)
     cut = predictor.threshold if threshold is None else threshold
-    judge = _Judge(SpotTable(tree), cut, tolerance_px)
+    judge = _PlacesJudge(SpotTable(tree), cut, tolerance_px)
     rows, distances = [], []
     # One frame at a time, as a map is as large as a frame, in single precision.
     frames = FrameDataset(tree, [i for i in images_for(predictor.config) if i != "label"])
@@ -210,7 +210,7 @@ class SpotTable:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Judge:
+class _PlacesJudge:
     """Finds the peaks of a batch of one frame, and matches them to the true ones."""
 
     spots: SpotTable
