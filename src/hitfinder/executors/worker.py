@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import dataclasses
@@ -14,6 +15,8 @@ import runpy
 import signal
 import socket
 import sys
+import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -29,6 +32,7 @@ MAIN_AGAIN = "__mp_main__"
 """What a worker calls the script that its parent runs, as `multiprocessing` does; a script tells
 the two apart by ``if __name__ == "__main__"``."""
 
+_ASK_AGAIN_S = 0.01
 _PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux' prctl(2)."""
 
@@ -80,7 +84,7 @@ def main(descriptor: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     end = socket.socket(fileno=descriptor)
     try:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with _asked_again(), contextlib.suppress(BrokenPipeError, ConnectionResetError):
             message = receive(end)
             if message is not None:
                 _begin(pickle.loads(message[1]))
@@ -144,6 +148,37 @@ def _stop(number: int, frame: FrameType | None) -> None:
     # Whatever cleans up must not be stopped by a second request.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Stopped
+
+
+@contextlib.contextmanager
+def _asked_again() -> Iterator[None]:
+    """Ask for an end once more, for the time of the block, when what it stops ignores it.
+
+    Python reports what a finaliser or the callback of a weak reference raises to
+    `sys.unraisablehook` and goes on, so that the request would be lost there.
+    """
+    before = sys.unraisablehook
+
+    def report(ignored: sys.UnraisableHookArgs) -> None:
+        if not issubclass(ignored.exc_type, Stopped):
+            before(ignored)
+        elif signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, _stop)
+            # Only later: this runs within that which ignores it.
+            _thread.start_new_thread(_ask_main_thread, ())
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _ask_main_thread() -> None:
+    time.sleep(_ASK_AGAIN_S)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGTERM)
 
 
 def pickled_error(error: Exception) -> bytes:
