@@ -1,7 +1,8 @@
 """A known crystal, searched in all pixels: hits and orientations against Bragg scale.
 
 The suite's frames of proteinase K (flux-1, -100, -2000) are searched for it: with its structure,
-with the cell alone, and with the structure of another crystal in the same cell. The background is
+with the cell alone, with the structure of another crystal in the same cell, and with its own
+structure in a cell that is 1.5 % too long along each edge. The background is
 the one that the frames themselves tell. A frame counts as a hit if its best orientation is likelier
 than that of all but 1 % of the blanks, by Gumbel's distribution fitted to the blanks. It is right
 if it is within 0.5° of the truth, up to the lattice's symmetry.
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.crystal.lattice import lattice_of
 from hitfinder.finding.likelihood import LikelihoodFinder
@@ -27,6 +29,8 @@ from hitfinder.suite import simulated
 from hitfinder.suite.hits import half_point
 from report import results_header, write_json
 
+KINDS = ("structure", "cell", "wrong structure", "wrong cell")
+WRONG_CELL = 1.015
 SCALES = {1: (0.001, 0.0003, 0.0001), 100: (0.003, 0.001), 2000: (0.01, 0.003)}
 FALSE_HITS, RIGHT_DEG = 0.01, 0.5
 
@@ -38,7 +42,13 @@ def crystals(maker: simulated.SimulatedCondition, kinds: list[str]) -> dict[str,
     rng = np.random.default_rng(1)
     other = random_structure_factors(factors.cell, factors.space_group_name, rng, factors.d_min_a)
     known = {"structure": factors, "cell": None, "wrong structure": other}
-    return {kind: KnownCrystal.of(lattice, geometry, factors=known[kind]) for kind in kinds}
+    out = {k: KnownCrystal.of(lattice, geometry, factors=f) for k, f in known.items() if k in kinds}
+    if "wrong cell" in kinds:
+        c = factors.cell
+        long = Cell(*(WRONG_CELL * edge for edge in (c.a, c.b, c.c)), c.alpha, c.beta, c.gamma)
+        off = lattice_of(long, factors.space_group_name)
+        out["wrong cell"] = KnownCrystal.of(off, geometry, factors=factors.with_cell(long))
+    return out
 
 
 def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shots", type=int, nargs="+", default=list(SCALES))
-    parser.add_argument("--kinds", nargs="+", default=["structure", "cell", "wrong structure"])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--hits", type=int, default=16, help="frames of each Bragg scale")
     parser.add_argument("--blanks", type=int, default=30)
     parser.add_argument("--out", default="known.json")

@@ -31,6 +31,9 @@ FRAME_COLUMNS = [
     "background_per_pixel",
     "resolution_a",
     "hit_probability",
+    "crystal_score",
+    "joint_score",
+    "joint_probability",
     "photon_energy_ev",
     "photon_energy_sigma_ev",
     "photon_energy_low_ev",
@@ -593,3 +596,12 @@ def test_the_run_tells_the_geometry_that_its_water_says(hitfinder, tmp_path):
     assert set(frames["geometry"].to_pylist()) == {"ok"}
     sigma = frames["photon_energy_sigma_ev"].to_numpy()
     assert (sigma > 2 * told["photon_energy_sigma_ev"]).all()
+
+
+def test_a_structure_that_cannot_be_used_is_refused_before_the_frames_are_read(
+    series, hitfinder, tmp_path
+):
+    made = hitfinder("run", series.master, "-o", tmp_path / "out", "--structure", "none.pdb")
+    assert made.returncode == 2
+    assert "none.pdb" in made.stderr
+    assert not (tmp_path / "out").exists()

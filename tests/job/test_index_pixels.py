@@ -1,15 +1,21 @@
 """Indexing a run's frames by all their pixels, from files to tables."""
 
+import dataclasses
 import json
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 
 import hitfinder as hf
 from hitfinder.crystal.orientation import COLUMNS, from_columns
+from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.indexing.known import search
+from hitfinder.job import index as job
 from hitfinder.job import index_pixels
+from hitfinder.job.rehit import rehit
 from hitfinder.simulation.presets import load_settings
 
 N_FRAMES = 9
@@ -32,7 +38,7 @@ def run(tmp_path_factory):
     done = hf.run(
         folder / "sim" / "frames_master.h5", folder / "out", finder="likelihood", workers=1
     )
-    return folder, done
+    return folder, done, done.frames.to_pydict()
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,38 @@ def test_orientations_are_those_simulated(run, indexed):
     assert right == good.sum() >= 4
 
 
+def test_hits_are_those_by_peaks_and_crystal_together(run, indexed):
+    done = hf.open_run(run[1].folder)
+    frames = done.frames.to_pydict()
+    hit, score = np.array(frames["hit"]), np.array(frames["score"])
+    joint, crystal = (np.array(frames[f"{name}_score"], float) for name in ("joint", "crystal"))
+    # The likelihoods are averaged, a blank frame's being 1.
+    np.testing.assert_allclose(10**joint, (10 ** np.maximum(score, 0) + 10**crystal) / 2)
+    np.testing.assert_array_equal(hit, joint >= 2)
+    by_peaks = score >= 2
+    told = json.loads((done.folder / "run.json").read_text())
+    assert told["counts"]["hits"] == hit.sum()
+    assert told["crystal_hits"]["more"] == (hit & ~by_peaks).sum() == indexed.joint_hits.more
+    assert told["crystal_hits"]["fewer"] == (by_peaks & ~hit).sum() == indexed.joint_hits.fewer
+    assert set(indexed.table["frame"].filter(indexed.table["indexed"]).to_pylist()) <= set(
+        np.flatnonzero(hit)
+    )
+    with h5py.File(done.folder / "hits.cxi") as file:
+        np.testing.assert_array_equal(file["entry_1/result_1/frame"], np.flatnonzero(hit))
+    assert len((done.folder / "hits.lst").read_text().split("\n")) - 1 == hit.sum()
+    n_indexed = indexed.table["indexed"].to_numpy(zero_copy_only=False).sum()
+    assert len((done.folder / "indexed.lst").read_text().split("\n")) - 1 == n_indexed
+
+
+def test_deciding_by_peaks_alone_takes_the_crystal_back(run, indexed, tmp_path):
+    shutil.copytree(run[1].folder, tmp_path / "copy")
+    again = rehit(tmp_path / "copy", false_hits=0.01).frames.to_pydict()
+    np.testing.assert_array_equal(again["hit"], np.array(again["score"]) >= 2)
+    assert set(again["joint_score"]) == {None}
+    np.testing.assert_array_equal(again["n_peaks"], run[2]["n_peaks"])
+    assert "crystal_hits" not in json.loads((tmp_path / "copy" / "run.json").read_text())
+
+
 def test_what_chance_reaches_is_said(run, indexed):
     told = json.loads((run[1].folder / "indexed.json").read_text())
     least = told["settings"]["least_score"]
@@ -85,3 +123,19 @@ def test_bad_requests_are_refused(run, tmp_path):
         hf.index(run[1], structure=tmp_path / "none.pdb", overwrite=True)
     with pytest.raises(ConfigError, match="holds no results"):
         hf.index(tmp_path, structure="1ic6")
+
+
+def test_a_structure_beyond_the_detector_is_refused(run, monkeypatch):
+    known = load_structure_factors("1ic6")
+    far = known.cell.inv_d_squared(known.hkl) > 0.25
+    fine = dataclasses.replace(known, hkl=known.hkl[far], f_squared=known.f_squared[far])
+    monkeypatch.setattr(job, "load_structure_factors", lambda *a, **k: fine)
+    with pytest.raises(ConfigError, match="no reflection of the crystal reaches the detector"):
+        hf.index(run[1], structure="1ic6", overwrite=True)
+
+
+def test_a_space_group_that_contradicts_the_cell_is_refused(run):
+    with pytest.raises(ConfigError, match="P 43 21 2"):
+        hf.index(run[1], "60,61,90", structure="1ic6", space_group="P 43 21 2", overwrite=True)
+    with pytest.raises(ConfigError, match="does not fit space group P 43 21 2"):
+        hf.index(run[1], "60,61,90", structure="1ic6", overwrite=True)

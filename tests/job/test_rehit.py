@@ -13,8 +13,11 @@ from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 from hitfinder.job import rehit as job
+from hitfinder.job.crystalhits import decide_by_crystal
 from hitfinder.job.rehit import rehit
 from hitfinder.locks import Lock
+from hitfinder.progress import counting
+from hitfinder.results.crystalhits import CrystalEvidence
 
 SHAPE, N_FRAMES = (160, 180), 40
 OPTIONS = {"workers": 1, "hot_pixel_frames": 12}
@@ -113,6 +116,41 @@ def test_a_decision_that_was_cut_short_is_made_again(place, copied, tmp_path, mo
     rehit(copied, false_hits=0.2)
     hf.run(place / "run_master.h5", tmp_path / "other", false_hits=0.2, **OPTIONS)
     assert_same(copied, tmp_path / "other")
+
+
+def by_crystal(folder, scores):
+    """Decide on a run's hits with what a crystal says of some frames."""
+
+    def evidence(least_score, min_peaks):
+        told = np.array([*scores.values()], float)
+        return CrystalEvidence(np.array([*scores]), told, 2 * told, least_score, min_peaks)
+
+    return decide_by_crystal(hf.open_run(folder), evidence, {"cell": "made up"}, counting)
+
+
+def test_a_known_crystal_makes_hits_of_frames_and_unmakes_others(place, copied):
+    plain = pq.read_table(copied / "frames.parquet").to_pydict()
+    before = np.array(plain["hit"])
+    some = np.flatnonzero(~before & (np.array(plain["n_peaks"]) == 0))[[0, 3]]
+    found = by_crystal(copied, {int(some[0]): 6.0, int(some[1]): 1.0})
+    after = pq.read_table(copied / "frames.parquet").to_pydict()
+    hit, joint = np.array(after["hit"]), np.array(after["joint_score"])
+    assert hit[some].tolist() == [True, False]
+    np.testing.assert_array_equal(hit, joint >= 2)
+    assert (found.by_peaks, found.more) == (before.sum(), (hit & ~before).sum())
+    assert found.fewer == (before & ~hit).sum()
+    with h5py.File(copied / "hits.cxi") as file:
+        np.testing.assert_array_equal(file["entry_1/result_1/frame"], np.flatnonzero(hit))
+    # Its peaks are kept as those of a hit are.
+    hf.run(place / "run_master.h5", copied.parent / "all", hit_threshold=-1.0, **OPTIONS)
+    all_hits = pq.read_table(copied.parent / "all" / "frames.parquet").to_pydict()
+    assert after["n_peaks"][some[0]] == all_hits["n_peaks"][some[0]]
+    assert after["n_peaks"][some[1]] == plain["n_peaks"][some[1]]
+    assert json.loads((copied / "run.json").read_text())["crystal_hits"]["cell"] == "made up"
+    again = by_crystal(copied, {})
+    assert (again.by_peaks, again.more) == (before.sum(), 0)
+    rehit(copied, false_hits=0.01)
+    assert_same(copied, place / "run")
 
 
 def contents(folder):

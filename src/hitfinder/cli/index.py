@@ -151,21 +151,33 @@ def index(
             csv=csv,
             overwrite=overwrite,
         )
-    click.echo(f"{found.lattice}\n{_told(found, structure is not None or pixels, false_hits)}")
-    if found.n_reflections:
-        click.echo(f"{found.n_reflections} reflections measured, to be merged: {found.stream}")
+    tell_indexed(found, structure is not None or pixels, false_hits)
     if verdict := Run(run).verdict:
         click.echo(harmless(verdict))
+
+
+def tell_indexed(found: IndexedRun, by_pixels: bool, false_hits: float) -> None:
+    """Print what indexing has found."""
+    click.echo(f"{found.lattice}\n{_told(found, by_pixels, false_hits)}")
+    if found.n_reflections:
+        click.echo(f"{found.n_reflections} reflections measured, to be merged: {found.stream}")
 
 
 def _told(found: IndexedRun, by_pixels: bool, false_hits: float) -> str:
     """Say how many frames are indexed, and how many would be by chance."""
     n, total = found.n_indexed, found.n_hits
     if by_pixels:
+        hits = ""
+        if joint := found.joint_hits:
+            hits = (
+                f"\nhits by peaks and crystal: {joint.by_peaks + joint.more - joint.fewer}, "
+                f"{joint.more} more and {joint.fewer} fewer than by peaks alone; of frames without "
+                f"a crystal {number(joint.false_hits, 2)} would be"
+            )
         return (
             f"{n} of {total} frames indexed; of as many without a crystal "
-            f"{number(false_hits * total, 2)} would be\n"
-            f"for CrystFEL, those that are hits: {found.solutions}"
+            f"{number(false_hits * total, 2)} would be{hits}\n"
+            f"for CrystFEL: {found.solutions}"
         )
     more = f", {found.n_crystals} crystals" if found.n_crystals > n else ""
     return (

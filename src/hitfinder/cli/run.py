@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hitfinder.cli.cluster import chosen_executor, cluster_options, options_of
+from hitfinder.cli.index import tell_indexed
 from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, reader_option, refuse
 from hitfinder.errors import harmless
 
 if TYPE_CHECKING:
+    from hitfinder.executors.contract import Executor
+    from hitfinder.job.index import IndexedRun
     from hitfinder.results.run import Run
 
 EPILOG = """\b
@@ -22,6 +25,7 @@ Examples:
   hitfinder run frames.lst --detector eiger2-x-4m --photon-energy-ev 6000 \\
       --camera-length-m 0.15 --beam-center 1034.5 1081 --out frames
   hitfinder run run7_master.h5 --frames ::100 --out look
+  hitfinder run run7_master.h5 --structure 1ic6.pdb --out run7
 
 \b
 What is written to the folder:
@@ -192,6 +196,27 @@ def exit_code(run: Run) -> int:
     return 1 if run.summary.unreadable and not run.was_complete else 0
 
 
+def _searched(
+    run: Run, executor: Executor | None, given: dict[str, Any], crystal: dict[str, Any]
+) -> tuple[Run, IndexedRun | None, int]:
+    """Search a run that is done for a known crystal; return what it is then, and an exit code."""
+    from hitfinder.errors import HitfinderError
+    from hitfinder.job.index import index
+    from hitfinder.results.run import CRYSTALS
+    from hitfinder.results.run import Run as FinishedRun
+
+    before = run.was_complete and (run.folder / CRYSTALS).exists()
+    if before or not run.summary.complete:
+        return run, None, 0
+    more = {"workers": given["workers"], "csv": given["csv"], "executor": executor}
+    try:
+        found = index(run, pixels=True, overwrite=True, **crystal, **more)
+    except HitfinderError as error:
+        click.echo(f"not searched for the crystal: {error}", err=True)
+        return run, None, 1
+    return FinishedRun(run.folder), found, 0
+
+
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     """Return settings of a job as options of the command line say them."""
     options = {name: value for name, value in given.items() if name != "no_estimate"}
@@ -237,6 +262,25 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     help="Write this: a name of 'hitfinder plugins', or your own as module:Class; once for each."
     " The tables are written always.  [default: usual, which are tables, lst, cxi and report]",
 )
+@click.option(
+    "--structure",
+    metavar="FILE",
+    help="PDB, mmCIF, MTZ or .hkl file of the crystal: search hits and near misses for it in all"
+    " pixels, and let both looks decide on hits. See 'hitfinder index'.",
+)
+@click.option(
+    "--cell",
+    metavar="CELL",
+    help="Its unit cell, as for 'hitfinder index'; enough without --structure.",
+)
+@click.option(
+    "--bandwidth",
+    type=FiniteRange(0, 0.2, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="SHARE",
+    help="Relative bandwidth of the beam, full width, for that search.",
+)
 @click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
 @click.option("--copy-frames", is_flag=True, help="Copy the hits into hits.cxi, do not link them.")
 @click.option("--all-peaks", is_flag=True, help="Put doubtful peaks into hits.cxi too.")
@@ -259,6 +303,9 @@ def run(
     resume: bool,
     overwrite: bool,
     pipeline: tuple[str, ...],
+    structure: str | None,
+    cell: str | None,
+    bandwidth: float,
     cluster: str | None,
     cluster_given: tuple[str, ...],
     **given: Any,
@@ -277,7 +324,13 @@ def run(
         given["finder"], given["finder_options"] = "study", (*named, *given["finder_options"])
     from hitfinder.job.run import run as run_job
 
+    known = structure is not None or cell is not None
+    if known:
+        from hitfinder.job.index import known_of
+
+        known_of(cell, structure)  # an error of theirs comes before the frames are read
     options = settings_of(given)
+    code, found = 0, None
     with chosen_executor(cluster, cluster_given, given["workers"]) as executor:
         result = run_job(
             *(inputs, out, config_file),
@@ -286,5 +339,10 @@ def run(
             executor=executor,
             **options,
         )
+        if known:
+            crystal = {"cell": cell, "structure": structure, "bandwidth": bandwidth}
+            result, found, code = _searched(result, executor, given, crystal)
     tell(result)
-    ctx.exit(exit_code(result))
+    if found is not None:
+        tell_indexed(found, True, 0.01)
+    ctx.exit(code or exit_code(result))

@@ -42,6 +42,9 @@ FRAME_COLUMNS = {
     "background_per_pixel": ("float64", "photon/pixel", "mean expected background"),
     "resolution_a": ("float32", "angstrom", "resolution within which 95 % of the peaks lie"),
     "hit_probability": ("float32", "1", "probability of a hit, were half of the frames hits"),
+    "crystal_score": ("float64", "", "-log10 of the share of blank frames a known crystal fits so"),
+    "joint_score": ("float64", "", "the same of peaks and the known crystal together"),
+    "joint_probability": ("float32", "1", "hit_probability with what the known crystal says"),
     "photon_energy_ev": ("float32", "eV", "photon energy, estimated from the frame"),
     "photon_energy_sigma_ev": ("float32", "eV", "its standard deviation"),
     "photon_energy_low_ev": ("float32", "eV", "lower end of its 68 % interval"),
@@ -70,6 +73,9 @@ PEAK_COLUMNS = {
 }
 """Columns of the peak table, a row per peak in frame order: type, unit, meaning."""
 
+TURN_SIGMAS = tuple(f"turn_sigma_{axis}_deg" for axis in "xyz")
+"""Columns that say how surely an orientation is known, about the laboratory's axes."""
+
 INDEX_COLUMNS = {
     "frame": ("int64", "1", "row of the frame table, from 0"),
     "crystal": ("int32", "1", "crystal of the frame, from 0"),
@@ -84,6 +90,11 @@ INDEX_COLUMNS = {
         "photon",
         "Bragg photons of such a frame, over orientations",
     ),
+    "probability": ("float32", "1", "probability of the orientation, were half of the frames hits"),
+    **{
+        name: ("float32", "degree", f"standard deviation of a further turn about {name[-5]}")
+        for name in TURN_SIGMAS
+    },
     **{name: ("float64", "1/m", f"component of {name[0]}*") for name in COLUMNS},
 }
 """Columns of the table of crystals, a row per crystal in frame order: type, unit, meaning."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
+from scipy.special import expit
 
 import hitfinder
 from hitfinder.atomic import clear_unfinished, replacing
@@ -34,15 +35,19 @@ from hitfinder.indexing.batch import LEAST_SCORE, IndexedFrame, index_frames
 from hitfinder.indexing.cellfit import FittedCell
 from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
 from hitfinder.indexing.known.chance import Chance
+from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
+from hitfinder.job.crystalhits import JointHits, decide_by_crystal
 from hitfinder.job.index_cell import HitPeaks, fit_cell
 from hitfinder.job.index_pixels import PixelIndexed, Which, index_pixels
 from hitfinder.job.integrate import measure_reflections
 from hitfinder.job.judge_again import judge_again
+from hitfinder.job.rehit import restore
 from hitfinder.locks import locked
 from hitfinder.progress import Advance, counting
 from hitfinder.report.verdict import IndexRate
+from hitfinder.results.crystalhits import CrystalEvidence
 from hitfinder.results.hits import HITS_CXI, RunHits, hit_rows
 from hitfinder.results.run import CRYSTALS, REFLECTIONS, STREAM, Run
 
@@ -78,6 +83,8 @@ class IndexedRun:
         by the stated share of frames without a crystal where pixels were searched.
     n_reflections : int
         Reflections measured; 0 where intensities are not wanted or the frames are gone.
+    joint_hits : JointHits, optional
+        The hits by peaks and crystal together, where pixels were searched.
     cell_fit : FittedCell, optional
         The cell that the peaks fit best, if they fit any near the given one.
     """
@@ -89,6 +96,7 @@ class IndexedRun:
     n_crystals: int
     n_by_chance: float
     n_reflections: int = 0
+    joint_hits: JointHits | None = None
     cell_fit: FittedCell | None = None
 
     @property
@@ -198,23 +206,15 @@ def index(
     _check(bandwidth, crystals, least_score, workers)
     if not 0 < false_hits < 1:
         raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")
-    factors = None
-    if structure is not None:
-        factors = load_structure_factors(os.fspath(structure), space_group_name=space_group)
-        own = lattice_of(factors.cell, space_group or factors.space_group_name)
-        lattice = own if cell is None else read_lattice(cell, space_group)
-        factors = factors.with_cell(lattice.cell)
-    elif cell is None:
-        hint = "Give --cell or --structure."
-        raise ConfigError("neither a cell nor a structure is given", hint=hint)
-    else:
-        lattice = read_lattice(cell, space_group)
-    run = run if isinstance(run, Run) else Run(run)
-    with locked(run.folder, "indexing"):
-        clear_unfinished(run.folder)
-        if (run.folder / INFO).exists() and not overwrite:
+    lattice, factors = known_of(cell, structure, space_group)
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    restore(folder)
+    run = Run(folder)
+    with locked(folder, "indexing"):
+        clear_unfinished(folder)
+        if (folder / INFO).exists() and not overwrite:
             hint = "Use --overwrite to replace it."
-            raise OutputError("the run has been indexed before", str(run.folder / INFO), hint)
+            raise OutputError("the run has been indexed before", str(folder / INFO), hint)
         return _index(
             *(run, lattice, factors, pixels, frames, false_hits, bandwidth, crystals),
             *(least_score, intensities, workers, executor, csv, refine_cell, show),
@@ -254,7 +254,9 @@ def _index(
             )
             if not intensities:
                 return done
-            return _with_intensities(run, done, factors, solved, bandwidth, chosen, csv, show)
+            return _with_intensities(
+                Run(run.folder), done, factors, solved, bandwidth, chosen, csv, show
+            )
     hits = run.hits()
     least = LEAST_SCORE if least_score is None else least_score
     peaks = HitPeaks.of(hits)
@@ -284,6 +286,40 @@ def _index(
         useful = max(1, min(most, len(solved) // FRAMES_PER_MEASURER))
         chosen = executor or stack.enter_context(executor_for(useful))
         return _with_intensities(run, done, None, solved, bandwidth, chosen, csv, show)
+
+
+def known_of(
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice | None,
+    structure: str | os.PathLike[str] | None,
+    space_group: str | None = None,
+) -> tuple[Lattice, StructureFactors | None]:
+    """Return what is known of a crystal: its lattice, and |F|² if the structure is given.
+
+    Parameters
+    ----------
+    cell, structure, space_group
+        As for `index`.
+
+    Raises
+    ------
+    ConfigError
+        If neither is given, or one cannot be used.
+    """
+    if structure is None:
+        if cell is None:
+            hint = "Give --cell or --structure."
+            raise ConfigError("neither a cell nor a structure is given", hint=hint)
+        return read_lattice(cell, space_group), None
+    given = None if cell is None else read_lattice(cell, space_group)
+    path = os.fspath(structure)
+    try:
+        factors = load_structure_factors(
+            path, cell=None if given is None else given.cell, space_group_name=space_group
+        )
+    except ValueError as error:
+        raise ConfigError(str(error), path, "Leave out --cell to take the structure's.") from error
+    lattice = given or lattice_of(factors.cell, space_group or factors.space_group_name)
+    return lattice, factors
 
 
 def _with_intensities(
@@ -348,6 +384,14 @@ def _by_pixels(
     found, chance = index_pixels(
         run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
     )
+    joint = _joint_hits(run, lattice, factors, found, chance, show)
+    run = Run(run.folder)
+    hit = run.frames["hit"].to_numpy(zero_copy_only=False)
+    solved = {
+        one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
+        for one in found
+        if one.false_share <= false_hits and (joint is None or hit[one.frame])
+    }
     settings = {
         "bandwidth": bandwidth,
         "frames": frames,
@@ -355,19 +399,75 @@ def _by_pixels(
         "structure": factors.source if factors else None,
         "least_score": chance.least(false_hits),
     }
-    rows = _pixel_rows(run, lattice, found, chance, false_hits)
-    solved = {
-        one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
-        for one in found
-        if one.false_share <= false_hits
-    }
+    rows = _pixel_rows(run, lattice, found, chance, solved)
     by_chance = false_hits * len(found)
     done = _write(run.folder, lattice, fit, solved, rows, len(found), by_chance, settings, csv)
-    return done, solved
+    return dataclasses.replace(done, joint_hits=joint), solved
+
+
+def _joint_hits(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    found: list[PixelIndexed],
+    chance: Chance,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> JointHits | None:
+    """Decide on the run's hits by peaks and crystal together, if the run can be decided on."""
+    best = [one.orientations[0].log_ratio if one.orientations else -math.inf for one in found]
+
+    def evidence(least_score: float, min_peaks: int) -> CrystalEvidence:
+        return CrystalEvidence(
+            np.array([one.frame for one in found], np.int64),
+            np.array([chance.score(ratio) for ratio in best]),
+            np.array([chance.log_odds(ratio) for ratio in best]),
+            least_score,
+            min_peaks,
+        )
+
+    crystal = {
+        "lattice": lattice.code,
+        "cell": str(lattice.cell),
+        "structure": factors.source if factors else None,
+        "searched": len(found),
+        "chance": dataclasses.asdict(chance),
+    }
+    try:
+        return decide_by_crystal(run, evidence, crystal, show)
+    except OutputError:
+        raise
+    except HitfinderError as error:
+        log.warning("the hits stay those by their peaks alone: %s", error)
+        return None
+
+
+def orientation_probability(chance: Chance, found: Sequence[Hypothesis]) -> float:
+    """Return the probability of the best orientation, were half of the frames hits.
+
+    Parameters
+    ----------
+    chance : Chance
+        What frames without a crystal reach.
+    found : sequence of Hypothesis
+        Orientations, the best first.
+    """
+    ratios = np.array([one.log_ratio for one in found])
+    share = 1 / np.exp(ratios - ratios[0]).sum()
+    return float(share * expit(chance.log_odds(ratios[0])))
+
+
+def turn_sigmas(covariance: NDArray[np.float64] | None) -> dict[str, float]:
+    """Return the columns that say how surely an orientation is known, in degrees."""
+    square = np.full(3, np.nan) if covariance is None else np.diag(covariance)
+    return dict(zip(tables.TURN_SIGMAS, np.degrees(np.sqrt(square)).tolist(), strict=True))
 
 
 def _pixel_rows(
-    run: Run, lattice: Lattice, found: list[PixelIndexed], chance: Chance, false_hits: float
+    run: Run,
+    lattice: Lattice,
+    found: list[PixelIndexed],
+    chance: Chance,
+    solved: Mapping[int, Any],
 ) -> Iterator[dict[str, Any]]:
     """Columns of the table of crystals, a frame at a time."""
     n_peaks = run.frames["n_peaks"].to_numpy()
@@ -376,14 +476,15 @@ def _pixel_rows(
             row = {
                 "frame": one.frame,
                 "crystal": 0,
-                "indexed": one.false_share <= false_hits,
+                "indexed": one.frame in solved,
                 "score": best.log_ratio,
                 "chance": chance.mode,
                 "n_peaks": n_peaks[one.frame],
                 "n_indexed": math.nan,
                 "false_share": one.false_share,
                 "photons": best.photons,
-            }
+                "probability": orientation_probability(chance, one.orientations),
+            } | turn_sigmas(best.covariance)
             axes = best.turn @ lattice.cell.reciprocal
             yield {name: [value] for name, value in (row | to_columns(axes)).items()}
 
@@ -473,5 +574,6 @@ def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[di
                 "n_indexed": crystal.belongs.sum(),
                 "false_share": math.nan,
                 "photons": math.nan,
-            }
+                "probability": math.nan,
+            } | turn_sigmas(None)
             yield {name: [value] for name, value in (row | to_columns(crystal.axes)).items()}

@@ -21,6 +21,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.search import Hypothesis, search
 from hitfinder.job.crystalwork import CrystalWork
 from hitfinder.progress import Advance
@@ -77,7 +78,13 @@ class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
         """Search a frame for the crystal."""
         if task.scramble:
             counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
-        return search(model, counts, background_image(counts, finder.rings, rate))
+        background = background_image(counts, finder.rings, rate)
+        found = search(model, counts, background)
+        if found and not task.scramble:
+            best = found[0]
+            known = posterior(model, counts, background, best.turn, best.photons)
+            found[0] = dataclasses.replace(best, turn=known.turn, covariance=known.covariance)
+        return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,11 +145,18 @@ def index_pixels(
     Raises
     ------
     ConfigError
-        If no frame is to be searched, or the run's frames cannot be found any more.
+        If no frame is to be searched, the run's frames cannot be found any more, or no reflection
+        of the crystal is at their resolution.
     """
     rows = _rows(run, which)
     experiment, geometry = frames_of(run)
     work = PixelWork(experiment.source, geometry, lattice, factors, bandwidth)
+    try:
+        work.model(geometry)
+    except ValueError as error:
+        hint = "Does the structure reach the resolution of the detector?"
+        where = factors.source if factors else str(lattice)
+        raise ConfigError(str(error), where, hint) from error
     blanks = _blankest(run)
     tasks = [PixelTask(int(row), *experiment.of_frame(int(row))) for row in rows]
     mixed = [PixelTask(int(row), *experiment.of_frame(int(row)), True) for row in blanks]

@@ -25,6 +25,7 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.job.chunks import Chunk, ChunkWork
 from hitfinder.job.folder import compare_jobs, fingerprint
+from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
@@ -79,49 +80,94 @@ def rehit(
         its finder decides on hits by itself. Nothing is written then.
     """
     out = Path(folder)
-    _restore(out)
+    restore(out)
     run = Run(out)
     about = json.loads((out / RUN).read_bytes())
-    _check(run, about)
-    before = _settings(run)
+    check_decidable(run, about)
+    before = settings_as_run(run)
     after = _changed(before, false_hits, hit_threshold, min_peaks)
-    experiment = _opened(run)
-    description = _described(experiment, before, about, out)
+    experiment = opened(run)
+    description = described(experiment, before, about, out)
     settings = dataclasses.replace(before, finder=after)
     outputs = make_outputs(settings.output)
     with Store(out) as store:
-        geometry = _masked(experiment, before)
+        geometry = masked(experiment, before)
         frames = _on_another_side(out, before.finder.least_score, after.least_score)
-        again = _searched(experiment, geometry, after, frames, show)
-        results = FinishedResults(
-            out,
-            after.least_score,
-            after.min_peaks,
-            again,
-            read_totals(out),
-            read_support(out),
-            maxima_of_hits(out),
-        )
+        again = searched_again(experiment, geometry, after, frames, show)
+        results = finished(out, after, again)
         told = {
-            **{
-                k: v for k, v in about.items() if k not in ("counts", "verdict", "files", "wanting")
-            },
+            **kept_of(about),
             "settings": config.flatten(settings),
             "hits_from": {"score": after.least_score, "false_hits": 10**-after.least_score},
             "fingerprint": description | config.flatten(after, "finder."),
             "decided_again": [*about.get("decided_again", []), _note(about, len(frames))],
         }
-        with atomic.replacing(store.folder / BEFORE) as part:
-            part.write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         found = Findings(experiment, geometry, results, told, run.summary.frames)
-        write_outputs(outputs, found, out, estimate=settings.estimate)
-        store.remove()
+        write_anew(store, outputs, found, about, estimate=settings.estimate)
     if (out / CRYSTALS).exists():
         log.warning("%s is of the hits before: index the run again", out / CRYSTALS)
     return Run(out)
 
 
-def _restore(out: Path) -> None:
+def kept_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``run.json`` says that does not follow from which frames are hits."""
+    gone = ("counts", "verdict", "files", "wanting", "crystal_hits")
+    return {key: value for key, value in about.items() if key not in gone}
+
+
+def finished(out: Path, settings: FinderSettings, again: ChunkResult) -> FinishedResults:
+    """Return the results of a run, decided by other settings of its finder.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    settings : FinderSettings
+        What a hit needs.
+    again : ChunkResult
+        Frames that were searched again.
+    """
+    return FinishedResults(
+        out,
+        settings.least_score,
+        settings.min_peaks,
+        again,
+        read_totals(out),
+        read_support(out),
+        maxima_of_hits(out),
+    )
+
+
+def write_anew(
+    store: Store,
+    outputs: Mapping[str, Output],
+    found: Findings,
+    about: Mapping[str, Any],
+    *,
+    estimate: bool,
+) -> None:
+    """Write the outputs of a finished run anew, so that it can be done again if it is cut short.
+
+    Parameters
+    ----------
+    store : Store
+        That of the run's folder; it is removed.
+    outputs : mapping of str to Output
+        The run's.
+    found : Findings
+        What to write.
+    about : mapping
+        ``run.json`` as it was.
+    estimate : bool
+        As for `hitfinder.job.outputs.write.write_outputs`.
+    """
+    with atomic.replacing(store.folder / BEFORE) as part:
+        part.write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    write_outputs(outputs, found, store.folder.parent, estimate=estimate)
+    store.remove()
+
+
+def restore(out: Path) -> None:
     """Undo what a decision that was cut short has done to ``run.json``."""
     kept = out / PARTS / BEFORE
     if not kept.exists():
@@ -133,7 +179,7 @@ def _restore(out: Path) -> None:
     shutil.rmtree(out / PARTS)
 
 
-def _check(run: Run, about: Mapping[str, Any]) -> None:
+def check_decidable(run: Run, about: Mapping[str, Any]) -> None:
     """Refuse runs that cannot be decided on again."""
     where = str(run.folder)
     if "live" in about:
@@ -146,7 +192,7 @@ def _check(run: Run, about: Mapping[str, Any]) -> None:
         raise ConfigError(f"finder {name!r} decides on hits by itself", where, "Run it again.")
 
 
-def _settings(run: Run) -> JobSettings:
+def settings_as_run(run: Run) -> JobSettings:
     """Return the settings of a run, its files as they are reached from here."""
     settings = settings_of_run(run.settings, str(run.folder / RUN))
     return dataclasses.replace(settings, geometry=run.geometry_settings())
@@ -165,12 +211,13 @@ def _changed(
     return config.override(finder, hit_threshold=threshold, min_peaks=least)
 
 
-def _opened(run: Run) -> Experiment:
+def opened(run: Run) -> Experiment:
+    """Open the frames of a run."""
     geometry = run.geometry if run.has_given_geometry else None
     return run.open_experiment(geometry)
 
 
-def _described(
+def described(
     experiment: Experiment, settings: JobSettings, about: Mapping[str, Any], out: Path
 ) -> dict[str, Any]:
     """Return the fingerprint of the run, which must be what it was."""
@@ -182,7 +229,7 @@ def _described(
     return now
 
 
-def _masked(experiment: Experiment, settings: JobSettings) -> Geometry:
+def masked(experiment: Experiment, settings: JobSettings) -> Geometry:
     """Return the geometry with what does not move masked, learnt as the run has learnt it."""
     geometry = experiment.geometry
     if not settings.hot_pixel_frames:
@@ -193,15 +240,34 @@ def _masked(experiment: Experiment, settings: JobSettings) -> Geometry:
     return dataclasses.replace(geometry, detector=detector)
 
 
-def _on_another_side(out: Path, before: float, after: float) -> NDArray[np.int64]:
-    """Return the frames whose score is enough by one threshold and not by the other."""
-    table = pyarrow.parquet.read_table(out / FRAMES, columns=["status", "score"])
-    score = table["score"].to_numpy()
+def kept_as_hits(out: Path, least_score: float) -> tuple[NDArray[np.bool_], ...]:
+    """Return which frames of a run have results, and whose peaks are those of hits.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    least_score : float
+        Score of a hit of the run.
+    """
+    table = pyarrow.parquet.read_table(out / FRAMES)
     ok = table["status"].to_numpy() == OK
-    return np.flatnonzero(ok & ((score >= before) != (score >= after)))
+    as_hit = table["score"].to_numpy() >= least_score
+    joint = table["joint_score"] if "joint_score" in table.column_names else None
+    if joint is not None and joint.null_count < len(joint):
+        as_hit &= table["doubt"].to_numpy() != ""
+        as_hit |= table["hit"].to_numpy()
+    return ok, as_hit
 
 
-def _searched(
+def _on_another_side(out: Path, before: float, after: float) -> NDArray[np.int64]:
+    """Return the frames whose peaks are kept as of a hit by one threshold and not by the other."""
+    ok, as_hit = kept_as_hits(out, before)
+    score = pyarrow.parquet.read_table(out / FRAMES, columns=["score"])["score"].to_numpy()
+    return np.flatnonzero(ok & (as_hit != (score >= after)))
+
+
+def searched_again(
     experiment: Experiment,
     geometry: Geometry,
     settings: FinderSettings,

@@ -42,6 +42,9 @@ FRAME_DTYPE = np.dtype(
         ("background_per_pixel", "f8"),
         ("resolution_a", "f4"),
         ("hit_probability", "f4"),
+        ("crystal_score", "f8"),
+        ("joint_score", "f8"),
+        ("joint_probability", "f4"),
         ("photon_energy_ev", "f4"),
         ("photon_energy_sigma_ev", "f4"),
         ("photon_energy_low_ev", "f4"),
@@ -56,7 +59,8 @@ FRAME_DTYPE = np.dtype(
     ]
 )
 """One frame's results; ``status`` is ``ok`` or says why there are none. Photon energy and camera
-length are estimated from the frame, ``geometry`` says whether they can be."""
+length are estimated from the frame, ``geometry`` says whether they can be. What a known crystal
+says of the frame is told by `hitfinder.results.crystalhits`."""
 
 OK, PENDING, WORKER_DIED, FAILED = "ok", "pending", "worker-died", "failed"
 SHORT_MEMORY = "short-memory"

@@ -19,6 +19,7 @@ from hitfinder.errors import ConfigError
 from hitfinder.export.hits import RESULT
 from hitfinder.finding.peaks import PEAK_DTYPE, doubtful
 from hitfinder.results.chunk import FRAME_DTYPE, SUPPORT_DTYPE, ChunkResult, Counts
+from hitfinder.results.crystalhits import CRYSTAL_FIELDS
 from hitfinder.results.doubts import decide_by_score
 from hitfinder.results.hits import AGAIN, FRAMES, HITS_CXI, PEAKS
 from hitfinder.results.totals import Totals
@@ -148,9 +149,11 @@ class FinishedResults:
 
     def _chunk(self, batch: pyarrow.RecordBatch, frames: NDArray[np.int64]) -> ChunkResult:
         rows = np.zeros(len(frames), FRAME_DTYPE)
-        names = [name for name in FRAME_DTYPE.names or () if name != "support"]
-        for name in names:
-            rows[name] = batch.column(name).to_numpy(zero_copy_only=False)
+        for name in FRAME_DTYPE.names or ():
+            if name in CRYSTAL_FIELDS:
+                rows[name] = np.nan
+            elif name != "support":
+                rows[name] = batch.column(name).to_numpy(zero_copy_only=False)
         known = np.isin(self.support[0], frames)
         rows["support"][self.support[0][known] - frames[0]] = self.support[1][known]
         within = [("frame", ">=", frames[0]), ("frame", "<=", frames[-1])]

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from hitfinder.finding.rings import Rings
 
+HITS_LOST, HITS_BEYOND = 0.3, 30.0
+"""Share of hits whose best orientation is one by chance, and how much better that of the others is
+than chance, on average, in units of the log likelihood ratio."""
+
 _EULER = 0.5772156649015329
 
 
@@ -53,6 +57,25 @@ class Chance:
     def false_share(self, log_ratio: float) -> float:
         """Return the share of frames without a crystal that reach a log likelihood ratio."""
         return float(-np.expm1(-np.exp(-(log_ratio - self.mode) / self.width)))
+
+    def score(self, log_ratio: float) -> float:
+        """Return minus log10 of `false_share`, also where that is too small for a number."""
+        rare = (log_ratio - self.mode) / self.width
+        if rare > 30:
+            return rare / math.log(10)
+        return 0.0 if rare < -30 else -math.log10(self.false_share(log_ratio))
+
+    def log_odds(self, log_ratio: float) -> float:
+        """Return the natural logarithm of the odds of a crystal, were half of the frames hits.
+
+        Hits are taken to be lost in what chance gives, or to be better by an exponentially
+        distributed amount, whose mean is `HITS_BEYOND` and share 1 - `HITS_LOST`.
+        """
+        beyond = max(log_ratio - self.mode, 0.0)
+        z = beyond / self.width
+        log_blank = -z - math.exp(-z) - math.log(self.width)
+        log_better = math.log((1 - HITS_LOST) / HITS_BEYOND) - beyond / HITS_BEYOND
+        return float(np.logaddexp(math.log(HITS_LOST), log_better - log_blank))
 
     def least(self, false_share: float) -> float:
         """Return the log likelihood ratio that a share of frames without a crystal reaches."""

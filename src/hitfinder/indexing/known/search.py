@@ -56,11 +56,14 @@ class Hypothesis:
         Log likelihood ratio of the frame with the crystal so turned to one without a crystal.
     photons : float
         Bragg photons of the frame, on average over orientations, at which it is largest.
+    covariance : ndarray, shape (3, 3), optional
+        How surely it is known: see `hitfinder.indexing.known.posterior.Posterior`.
     """
 
     turn: Floats
     log_ratio: float
     photons: float
+    covariance: Floats | None = None
 
 
 def search(

@@ -18,6 +18,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef
 from hitfinder.report.evidence import HitEvidence
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
+from hitfinder.results.crystalhits import CrystalEvidence
 from hitfinder.results.doubts import Doubts
 from hitfinder.results.finished import FinishedResults
 from hitfinder.results.store import Store
@@ -42,6 +43,8 @@ class Findings:
         What ``run.json`` will say of the run.
     n_frames : int or None
         Frames of the run; None if nobody knows how many there are.
+    crystal : CrystalEvidence, optional
+        What a known crystal says of the frames, where they were searched for it.
     lost : dict
         Hits whose frames could not be read again when they were to be handed on, and why; outputs
         add to it.
@@ -52,6 +55,7 @@ class Findings:
     store: Store | FinishedResults
     about: Mapping[str, Any]
     n_frames: int | None = None
+    crystal: CrystalEvidence | None = None
     lost: dict[int, SourceError] = dataclasses.field(default_factory=dict)
 
     @property
@@ -82,9 +86,12 @@ class Findings:
         return Doubts.of(self.store.chunks, hits_from["score"], n_pixels)
 
     def _decided(self) -> Iterator[ChunkResult]:
-        """Yield the results of the store, doubtful hits decided."""
+        """Yield the results of the store, doubtful hits and those by the crystal decided."""
         for chunk in self.store.chunks():
-            yield self.doubts.decided(chunk)
+            decided = self.doubts.decided(chunk)
+            if self.crystal is not None:
+                decided = self.crystal.decided(decided)
+            yield decided
 
     def chunks(self) -> Iterator[ChunkResult]:
         """Yield the results chunk by chunk; frames that are not done yet are ``pending``."""
