@@ -303,3 +303,14 @@ def test_peaks_of_no_crystal_fit_no_cell():
     stray = [FramePeaks(k, anywhere(rng, 12), np.full(12, 0.8)) for k in range(4)]
     assert fitted(lattice, stray) is None
     assert fitted(lattice, []) is None
+
+
+@pytest.mark.parametrize("seed", [37, 42, 85])
+def test_an_orientation_that_explains_half_of_the_peaks_is_not_the_last_tried(seed):
+    """Turned by half about a row of lattice points, many of a monoclinic lattice's points agree."""
+    lattice = read_lattice("45,52,63,90,104,90", "P 1 21 1")
+    rng = np.random.default_rng(seed)
+    turn = random_rotation(rng)
+    q = diffracted(lattice, turn, rng, 100, bandwidth=0.02)
+    found = Indexer(lattice, LONGEST, PIXEL, 0.02).index(q, np.full(len(q), 0.95))
+    assert off_by_deg(lattice, found.axes, turn) < 1

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.indexing.kernels import fit, log_likelihood, refine, search
@@ -29,6 +30,12 @@ _SEARCHED = 60
 
 _ENOUGH, _ENOUGH_SHARE = 40.0, 0.5
 """Log likelihood, and share of that of peaks which all fit, at which nothing more is tried."""
+
+_TWIN_ANGLES_DEG = (180.0, 120.0, -120.0, 90.0, -90.0, 60.0, -60.0)
+_TWINS_KEPT = 5
+"""Turns about rows of lattice points that leave many of them in place, and how many of the
+orientations that they lead to are refined."""
+
 _ROUNDS = 4
 _SURE = 0.999
 _MOST_POINTS = 2_000_000
@@ -93,6 +100,7 @@ class Indexer:
         self._reach = 0.6 * bandwidth + 2e-3, 2 * pixel
         self._points, self._lengths = self._lattice_points(longest)
         self._is_unique = self._unique()
+        self._twinned = self._twins()
 
     def _lattice_points(self, longest: float) -> tuple[Floats, Floats]:
         """Lattice points within reach, by length; peaks beyond very many of them are no seeds."""
@@ -151,17 +159,52 @@ class Indexer:
             max(_ENOUGH - base, _ENOUGH_SHARE * self._attainable(vectors[some], odds)), best, turns,
         )  # fmt: skip
         odds, _ = _odds(p, _USUAL_STRAY)
-        score, turn, stray, gain = -np.inf, None, _USUAL_STRAY, np.empty(len(vectors))
+        score, turn, stray = self._best(turns[np.isfinite(best)], vectors, p, odds)
+        if turn is not None and score > _ENOUGH:
+            # The search may have ended at one that explains half of the peaks.
+            others = self._likely(turn @ self._twinned, vectors, odds)
+            again = self._best(others, vectors, p, odds)
+            score, turn, stray = max((score, turn, stray), again, key=lambda found: found[0])
+        return None if turn is None else self._told(score, turn, stray, vectors, p)
+
+    def _best(
+        self, turns: Floats, q: Floats, p: Floats, odds: Floats
+    ) -> tuple[float, Floats | None, float]:
+        """Refine orientations; return the score of the likeliest, it, and the share of strays."""
+        score, best, stray, gain = -np.inf, None, _USUAL_STRAY, np.empty(len(q))
+        lattice = self._reciprocal, self._inverse
         tried = [(share, *_odds(p, share)) for share in _STRAY]
-        for k in np.flatnonzero(np.isfinite(best)):
-            refined = turns[k]
+        for refined in turns:
             for spread in (self._wide, self._narrow):
-                refined = refine(refined, vectors, odds, *lattice, spread, _ROUNDS)
-            fit(refined, vectors, *lattice, self._narrow, gain)
+                refined = refine(refined, q, odds, *lattice, spread, _ROUNDS)
+            fit(refined, q, *lattice, self._narrow, gain)
             value, share = max((b + log_likelihood(gain, o), share) for share, o, b in tried)
             if value > score:
-                score, turn, stray = value, refined, share
-        return None if turn is None else self._told(score, turn, stray, vectors, p)
+                score, best, stray = value, refined, share
+        return score, best, stray
+
+    def _likely(self, turns: Floats, q: Floats, odds: Floats) -> Floats:
+        """Return the likeliest of many orientations, before they are refined."""
+        gain, values = np.empty(len(q)), np.empty(len(turns))
+        for number, turn in enumerate(turns):
+            fit(np.ascontiguousarray(turn), q, self._reciprocal, self._inverse, self._wide, gain)
+            values[number] = log_likelihood(gain, odds)
+        return np.ascontiguousarray(turns[np.argsort(-values, kind="stable")[:_TWINS_KEPT]])
+
+    def _twins(self) -> Floats:
+        """Rotations by which orientations with many peaks in common differ, shape (n, 3, 3).
+
+        About rows of lattice points of the crystal and of its reciprocal lattice.
+        """
+        steps = np.arange(-2, 3)
+        rows = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+        rows = rows[[tuple(row) > (0, 0, 0) for row in rows]]
+        both = (self.lattice.cell.direct, self.lattice.cell.reciprocal)
+        axes = np.concatenate([rows @ lattice.T for lattice in both])
+        axes /= np.linalg.norm(axes, axis=1)[:, None]
+        angles = np.radians(_TWIN_ANGLES_DEG)
+        vectors = (axes[:, None] * angles[:, None]).reshape(-1, 3)
+        return np.asarray(Rotation.from_rotvec(vectors).as_matrix())
 
     def _pairs(
         self, q: Floats, probability: Floats
