@@ -119,8 +119,9 @@ BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
 """Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as
 shells have it."""
 
-LEAST_MEMORY = 1500 << 20
-"""Bytes of address space below which it is said beforehand that they may not be enough."""
+TOO_LITTLE_MEMORY, LEAST_MEMORY = 600 << 20, 1500 << 20
+"""Bytes of address space with fewer of which nothing can be done; and below which it is said
+beforehand that they may not be enough."""
 
 
 class ReaderGoneError(Exception):
@@ -187,7 +188,15 @@ def cli(verbose: int, quiet: int) -> None:
     """Find hits and Bragg peaks in serial crystallography frames, also very weak ones."""
     logs.configure(verbose - quiet)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+    if limit == resource.RLIM_INFINITY:
+        return
+    if limit < TOO_LITTLE_MEMORY:
+        # OpenBLAS would ask for memory without end while it is loaded.
+        raise HitfinderError(
+            f"memory is limited to {limit >> 20} MB (`ulimit -v`): "
+            f"{LEAST_MEMORY >> 20} MB or more are needed"
+        )
+    if limit < LEAST_MEMORY:
         # A compiler that gets no memory ends the process without a word of ours.
         logging.getLogger("hitfinder").warning(
             "memory is limited to %d MB (`ulimit -v`), and less than %d MB may not be enough",
