@@ -40,8 +40,11 @@ LARGE, SMALL = (2167, 2070), (96, 128)
 PHOTONS = 0.0022
 """Photons a pixel of one shot: 10⁴ on an EIGER 4M (6 keV, 0.15 m, 10 µm of water)."""
 
-N_FRAMES = 20
-SHORT, LONG = 200, 450
+N_WARM, MOST_DISTINCT = 20, 1000
+"""Frames of a job that only compiles; frames that share nothing, before they come again. What came
+again sooner would be learnt as static."""
+
+SHORT, LONG = 500, 1000
 """Frames of the jobs whose difference is taken: by the first, most that is static is learnt."""
 
 AHEAD = 200
@@ -49,36 +52,39 @@ HITFINDER = (sys.executable, "-m", "hitfinder")
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def frames_of(shape: tuple[int, int]) -> np.ndarray:
-    """Return single-shot frames, every fifth with Bragg peaks."""
+def frames_of(shape: tuple[int, int], n: int) -> Iterator[np.ndarray]:
+    """Yield single-shot frames, every fifth with Bragg peaks."""
     rng = np.random.default_rng(7)
-    frames = rng.poisson(PHOTONS if shape == LARGE else 0.05, (N_FRAMES, *shape)).astype(np.uint16)
-    for frame in frames[::5]:
-        frame[rng.integers(2, shape[0], 30), rng.integers(2, shape[1], 30)] += 20
-    return frames
+    mean = (PHOTONS if shape == LARGE else 0.05) * shape[0] * shape[1]
+    for number in range(n):
+        frame = np.zeros(shape, np.uint16)
+        np.add.at(frame.reshape(-1), rng.integers(0, frame.size, rng.poisson(mean)), 1)
+        if number % 5 == 0:
+            frame[rng.integers(2, shape[0], 30), rng.integers(2, shape[1], 30)] += 20
+        yield frame
 
 
 class Detector:
-    """Sends packed frames over and over, as fast as it may."""
+    """Sends packed frames, over and over if they are many, as fast as it may."""
 
-    def __init__(self, frames: np.ndarray) -> None:
-        self.frames, self.shape = frames, frames.shape[1:]
-        packer = FramePacker(self.shape, frames.dtype)
-        self.packed = [packer.pack(frame) for frame in frames]
+    def __init__(self, shape: tuple[int, int], n: int) -> None:
+        self.like, self.shape = np.zeros(shape, np.uint16), shape
+        packer = FramePacker(shape, self.like.dtype)
+        self.packed = [packer.pack(frame) for frame in frames_of(shape, min(n, MOST_DISTINCT))]
         self.sender = StreamSender("tcp://127.0.0.1:*")
         self.sent_s: dict[int, float] = {}
 
     def messages(self, n: int, series: int = 1) -> Iterator[list[bytes]]:
         """Compose a series."""
         composer = COMPOSERS["stream2"](0.001)
-        said = announcement(ArraySource(self.frames), n, 0.001)
+        said = announcement(ArraySource(self.like[None]), n, 0.001)
         place = {"photon_energy_ev": 6000.0, "camera_length_m": 0.15}
         center = self.shape[1] / 2, self.shape[0] / 2
         said = type(said)(**{**vars(said), **place, "beam_center": center})
         yield composer.start(series, said, "all", "")
         for number in range(n):
-            kind = number % len(self.frames)
-            yield composer.image(series, number, self.frames[kind], self.packed[kind])
+            packed = self.packed[number % len(self.packed)]
+            yield composer.image(series, number, self.like, packed)
         yield composer.end(series)
 
     def send(self, n: int, may_go: Callable[[int], bool], rate_hz: float | None) -> None:
@@ -258,16 +264,15 @@ def run_files(master: Path, folder: Path, n: int, workers: int) -> float:
 
 def cost(folder: Path, turns: int) -> dict[str, Any]:
     """Processor time of a frame, of `run` and `live` in turn."""
-    frames = frames_of(LARGE)
     geometry = Geometry.flat(LARGE, 75e-6, camera_length_m=0.15, photon_energy_ev=6000.0)
     master = folder / "frames_master.h5"
     with NexusWriter(master, geometry, np.uint16) as writer:
-        for number in range(LONG):
-            writer.write(frames[number % N_FRAMES])
-    detector, found = Detector(frames), dict[str, Any]()
+        for frame in frames_of(LARGE, LONG):
+            writer.write(frame)
+    detector, found = Detector(LARGE, LONG), dict[str, Any]()
     # What is compiled once is no part of the cost.
-    run_files(master, folder / "run", N_FRAMES, 1)
-    run_live(detector, folder / "live", N_FRAMES, "-j", 1)
+    run_files(master, folder / "run", N_WARM, 1)
+    run_live(detector, folder / "live", N_WARM, "-j", 1)
     for workers in (1, 2):
         rows: dict[str, list[float]] = {"run": [], "live": [], "main": [], "workers": []}
         for _ in range(turns):
@@ -290,7 +295,7 @@ def cost(folder: Path, turns: int) -> dict[str, Any]:
 
 def pieces(n: int = 40) -> dict[str, float]:
     """Processor time of the steps of a frame by themselves, in ms."""
-    detector = Detector(frames_of(LARGE))
+    detector = Detector(LARGE, n)
     messages = list(detector.messages(n))[:-1]
     intake, found = Intake("stream2"), dict[str, float]()
     for parts in messages[:2]:
@@ -317,7 +322,7 @@ def pieces(n: int = 40) -> dict[str, float]:
 
 def delay(folder: Path, n: int, rate_hz: float) -> dict[str, Any]:
     """Time from sending a frame until the status, and the page, tell of it."""
-    detector, reader = Detector(frames_of(LARGE)), PageReader(folder / "delay")
+    detector, reader = Detector(LARGE, n), PageReader(folder / "delay")
     out = run_live(
         *(detector, folder / "delay", n, "-j", 1),
         rate_hz=rate_hz,
@@ -345,7 +350,7 @@ def delay(folder: Path, n: int, rate_hz: float) -> dict[str, Any]:
 
 def memory(folder: Path, n: int) -> dict[str, Any]:
     """Resident memory over many small frames, with a reader of the page."""
-    detector, reader = Detector(frames_of(SMALL)), PageReader(folder / "memory")
+    detector, reader = Detector(SMALL, n), PageReader(folder / "memory")
     out = run_live(
         *(detector, folder / "memory", n, "-j", 1, "--finder", "likelihood"),
         page=reader.process.pid,
@@ -365,7 +370,7 @@ def memory(folder: Path, n: int) -> dict[str, Any]:
 
 def first(folder: Path) -> dict[str, Any]:
     """Wall time until the first frame has a result: sent at once, and when workers are ready."""
-    detector, found = Detector(frames_of(LARGE)), dict[str, Any]()
+    detector, found = Detector(LARGE, 30), dict[str, Any]()
     for cold in (False, True):
         with tempfile.TemporaryDirectory() as empty:
             more = {"NUMBA_CACHE_DIR": empty} if cold else {}

@@ -8,6 +8,14 @@ import pytest
 from hitfinder.interrupts import deferred, terminate_as_interrupt
 
 
+@pytest.fixture(autouse=True)
+def pythons_own_handler():
+    """Other tests, and what started them, may have left another."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_request_to_end_waits_until_the_block_is_done(number):
     done = []

@@ -119,7 +119,7 @@ BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
 """Exit codes: 70 as in sysexits.h; 128 + the signal's number where a signal ended the command, as
 shells have it."""
 
-TOO_LITTLE_MEMORY, LEAST_MEMORY = 600 << 20, 1500 << 20
+TOO_LITTLE_MEMORY, LEAST_MEMORY = 1000 << 20, 1500 << 20
 """Bytes of address space with fewer of which nothing can be done; and below which it is said
 beforehand that they may not be enough."""
 
@@ -191,7 +191,7 @@ def cli(verbose: int, quiet: int) -> None:
     if limit == resource.RLIM_INFINITY:
         return
     if limit < TOO_LITTLE_MEMORY:
-        # OpenBLAS would ask for memory without end while it is loaded.
+        # Libraries ask for memory without end, or crash, while they are loaded.
         raise HitfinderError(
             f"memory is limited to {limit >> 20} MB (`ulimit -v`): "
             f"{LEAST_MEMORY >> 20} MB or more are needed"
