@@ -220,9 +220,15 @@ def join_shards(paths: Sequence[Path]) -> None:
     with POOL.lock, replacing(paths[0]) as part:
         shutil.copyfile(paths[0], part)
         with h5py.File(part, "r+") as whole:
+            growing, masks = _growing(whole), {_stored(whole[MASK])}
             for path in paths[1:]:
                 with h5py.File(path, "r") as file:
-                    _append(whole, file)
+                    for name in growing:
+                        _append(whole[name], file[name], packed=name == DATA[1:])
+                    # What was static by then is masked for all; mostly nothing was added.
+                    if (mask := _stored(file[MASK])) not in masks:
+                        whole[MASK][...] = whole[MASK][()] | file[MASK][()]
+                        masks.add(mask)
     for path in paths[1:]:
         path.unlink()
 
@@ -232,33 +238,37 @@ def _n_hits(path: Path) -> int:
         return len(file[DATA])
 
 
-def _append(whole: h5py.File, more: h5py.File) -> None:
-    """Append the hits of a shard: every dataset that can grow has a row for each."""
+def _growing(file: h5py.File) -> list[str]:
+    """Return the names of the datasets that have a row for each hit."""
     names: list[str] = []
-    whole.visit(names.append)
-    for name in names:
-        here, there = whole[name], more[name]
-        if (
-            not isinstance(here, h5py.Dataset)
-            or here.maxshape is None
-            or here.maxshape[:1] != (None,)
-        ):
-            continue
-        n, wide = len(here), here.shape[1:]
-        if name == DATA[1:]:
-            here.resize(n + len(there), axis=0)
-            for row in range(len(there)):
-                packed = there.id.read_direct_chunk((row, 0, 0))[1]
-                here.id.write_direct_chunk((n + row, 0, 0), packed)
-            continue
-        if wide:
-            here.resize((n + len(there), max(wide[0], there.shape[1])))
-            here[n:, : there.shape[1]] = there[()]
-        else:
-            here.resize((n + len(there),))
-            here[n:] = there[()]
-    # What was static by then is masked for all.
-    whole[MASK][...] = whole[MASK][()] | more[MASK][()]
+    file.visit(names.append)
+    found = ((name, file[name]) for name in names)
+    return [
+        name
+        for name, item in found
+        if isinstance(item, h5py.Dataset) and (item.maxshape or (0,))[:1] == (None,)
+    ]
+
+
+def _append(here: h5py.Dataset, there: h5py.Dataset, packed: bool) -> None:
+    """Append the rows of a shard's dataset, as they are packed if they are frames."""
+    (n, *wide), n_more = here.shape, len(there)
+    if packed:
+        here.resize(n + n_more, axis=0)
+        for row in range(n_more):
+            here.id.write_direct_chunk((n + row, 0, 0), there.id.read_direct_chunk((row, 0, 0))[1])
+    elif wide:
+        here.resize((n + n_more, max(wide[0], there.shape[1])))
+        here[n:, : there.shape[1]] = there[()]
+    else:
+        here.resize((n + n_more,))
+        here[n:] = there[()]
+
+
+def _stored(dataset: h5py.Dataset) -> tuple[bytes, ...]:
+    """Return the chunks of a dataset as they are in its file: to unpack them takes long."""
+    places = (tuple(part.start for part in parts) for parts in dataset.iter_chunks())
+    return tuple(dataset.id.read_direct_chunk(place)[1] for place in places)
 
 
 def _describe(file: h5py.File, series: SeriesDescription) -> None:

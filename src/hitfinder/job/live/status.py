@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
 from hitfinder.job.live.follower import Followers
-from hitfinder.results.chunk import OK, ChunkResult, empty_rows
+from hitfinder.results.chunk import FRAME_DTYPE, ChunkResult
 from hitfinder.results.doubts import Doubts
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,9 @@ class LiveStatus:
     def _write_files(self) -> None:
         with self._lock:
             now, ledger = time.time(), self._ledger()
-            told = self._told(now, ledger)
-            frames = self._told_frames()
+            rows = self._last_rows()
+            told = self._told(now, ledger, rows)
+            frames = self._told_frames(rows)
             line = ""
             if now - self._history_at >= HISTORY_EVERY_S or self._stopping.is_set():
                 line, self._history_at = self._line(now, ledger), now
@@ -176,12 +177,12 @@ class LiveStatus:
 
     def _last_rows(self) -> NDArray[np.void]:
         """Return the rows of the last frames, doubtful hits decided."""
-        rows = np.concatenate([empty_rows(0, OK), *(one.row for one in self._last)])
+        packed = bytearray().join(one.row.tobytes() for one in self._last)
+        rows = np.frombuffer(packed, FRAME_DTYPE)
         frames = np.array([one.number for one in self._last], np.int64)
         return self._doubts.decided(ChunkResult(frames, rows)).rows
 
-    def _told_frames(self) -> dict[str, list[Any]]:
-        rows = self._last_rows()
+    def _told_frames(self, rows: NDArray[np.void]) -> dict[str, list[Any]]:
         return {
             "number": [one.number for one in self._last],
             "time": [one.time for one in self._last],
@@ -190,13 +191,15 @@ class LiveStatus:
             "delay_s": [round(one.delay_s, 3) for one in self._last],
         }
 
-    def _told(self, now: float, ledger: Mapping[str, Any]) -> dict[str, Any]:
+    def _told(
+        self, now: float, ledger: Mapping[str, Any], rows: NDArray[np.void]
+    ) -> dict[str, Any]:
         self._rates.append((now, ledger["received"], ledger["processed"]))
         while now - self._rates[0][0] > RATE_OVER_S:
             self._rates.popleft()
         then = self._rates[0]
         seconds = max(now - then[0], EVERY_S)
-        hits, delays = self._last_rows()["hit"].tolist(), [one.delay_s for one in self._last]
+        hits, delays = rows["hit"].tolist(), [one.delay_s for one in self._last]
         middle, most = np.percentile(delays, [50, 99]) if delays else (None, None)
         return {
             "version": 1,
