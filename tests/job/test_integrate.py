@@ -192,3 +192,11 @@ def test_frames_that_are_gone_cost_the_intensities_alone(run, found, tmp_path, m
     again = hf.index(folder, CELL, space_group=GROUP, overwrite=True, bandwidth=0)
     assert "that takes the bandwidth of the beam" in caplog.text
     assert again.n_reflections == 0
+
+
+def test_what_comes_after_a_maximum_is_not_worked_out():
+    """Of mosaicities: wide ones make thousands of reflections overlap."""
+    values = iter([3.0, 2.0, 5.0, 7.0, 6.0, 4.0, 9.0, 8.0])
+    assert integrate.until_they_fall(values, 8) == [3, 2, 5, 7, 6, 4, -np.inf, -np.inf]
+    assert next(values) == 9
+    assert integrate.until_they_fall([1.0, 2.0], 2) == [1, 2]

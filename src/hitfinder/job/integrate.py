@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +114,14 @@ class MeasuringWork(CrystalWork[CrystalsTask, ReflectionModel, Any]):
         """Measure the crystals of a frame."""
         background = background_image(counts, finder.rings, rate)
         if self.mosaicity_deg is None or self.spread_px is None:
-            return [
+            evidence = (
                 spread_evidence(model.predict(task.axes[0], *tried), counts, background)
                 for tried in self._tried
-            ]
+            )
+            if self.mosaicity_deg is None:
+                # With more mosaicity far more reflections overlap, which takes minutes to solve.
+                return until_they_fall(evidence, len(self._tried))
+            return list(evidence)
         mosaicity = math.radians(self.mosaicity_deg)
         predicted = [model.predict(axes, self.spread_px, mosaicity) for axes in task.axes]
         return measure(predicted, counts, background)
@@ -128,6 +132,24 @@ class MeasuringWork(CrystalWork[CrystalsTask, ReflectionModel, Any]):
         if self.mosaicity_deg is None:
             return [(_USUAL_SPREAD_PX, math.radians(deg)) for deg in MOSAICITIES_DEG]
         return [(spread, math.radians(self.mosaicity_deg)) for spread in SPREADS_PX]
+
+
+def until_they_fall(values: Iterable[float], n: int) -> list[float]:
+    """Return so many values, those after two that fall in a row not worked out: -inf.
+
+    Parameters
+    ----------
+    values : iterable of float
+        Where a maximum is sought.
+    n : int
+        How many there would be.
+    """
+    found: list[float] = []
+    for value in values:
+        found.append(value)
+        if len(found) > 2 and found[-1] < found[-2] < found[-3]:
+            break
+    return found + [-math.inf] * (n - len(found))
 
 
 @dataclasses.dataclass(frozen=True)
