@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 _REQUESTS = {signal.SIGINT, signal.SIGTERM}
@@ -65,19 +65,8 @@ def deferred() -> Iterator[None]:
     Python makes of them happens in the main thread, where alone this does something.
     """
     came: list[int] = []
-    try:
-        before = {
-            number: signal.signal(number, lambda number, frame: came.append(number))
-            for number in _REQUESTS
-        }
-    except ValueError:  # not in the main thread
+    with _handled(_REQUESTS, lambda number, frame: came.append(number)):
         yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     for first in came[:1]:
         signal.raise_signal(first)
 
@@ -89,12 +78,22 @@ def terminate_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    with _handled({signal.SIGTERM}, interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(
+    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Have signals handled so for the time of the block, if this is the main thread."""
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        before = {number: signal.signal(number, handler) for number in numbers}
     except ValueError:  # not in the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, own in before.items():
+            signal.signal(number, own)

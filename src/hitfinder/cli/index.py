@@ -72,7 +72,7 @@ Or have it integrate, from the orientations:
     help="Share of frames without a crystal that may count as indexed, by their pixels.",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
-@bandwidth_option
+@bandwidth_option()
 @click.option(
     "--crystals",
     type=click.IntRange(1, 16),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -43,16 +43,16 @@ def reader_option(command: Any) -> Any:
     )(command)
 
 
-def bandwidth_option(command: Any) -> Any:
-    """Add the option that says how wide the spectrum of the beam is."""
+def bandwidth_option(use: str = "", *, may_be_zero: bool = True) -> Callable[[Any], Any]:
+    """Make the option that says how wide the spectrum of the beam is, and what for."""
     return click.option(
         "--bandwidth",
-        type=FiniteRange(0, 0.2),
+        type=FiniteRange(0, 0.2, min_open=not may_be_zero),
         default=0.01,
         show_default=True,
         metavar="SHARE",
-        help="Relative bandwidth of the beam, full width.",
-    )(command)
+        help=f"Relative bandwidth of the beam, full width{use}.",
+    )
 
 
 FINITE = Finite()

@@ -10,7 +10,14 @@ import click
 
 from hitfinder.cli.cluster import chosen_executor, cluster_options, options_of
 from hitfinder.cli.index import tell_indexed
-from hitfinder.cli.options import FINITE, POSITIVE, FiniteRange, reader_option, refuse
+from hitfinder.cli.options import (
+    FINITE,
+    POSITIVE,
+    FiniteRange,
+    bandwidth_option,
+    reader_option,
+    refuse,
+)
 from hitfinder.errors import harmless
 
 if TYPE_CHECKING:
@@ -273,14 +280,7 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     metavar="CELL",
     help="Its unit cell, as for 'hitfinder index'; enough without --structure.",
 )
-@click.option(
-    "--bandwidth",
-    type=FiniteRange(0, 0.2, min_open=True),
-    default=0.01,
-    show_default=True,
-    metavar="SHARE",
-    help="Relative bandwidth of the beam, full width, for that search.",
-)
+@bandwidth_option(", for that search", may_be_zero=False)
 @click.option("--csv", is_flag=True, help="Write the tables as CSV too.")
 @click.option("--copy-frames", is_flag=True, help="Copy the hits into hits.cxi, do not link them.")
 @click.option("--all-peaks", is_flag=True, help="Put doubtful peaks into hits.cxi too.")

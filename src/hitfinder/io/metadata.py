@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io import quantities
-from hitfinder.io.nexus import Fields
+from hitfinder.io.nexus import Fields, as_text
 from hitfinder.io.numbers import Values, attribute_values, first_number, first_values
 from hitfinder.io.placement import DetectorPlacement, read_placement
 from hitfinder.io.quantities import Kind, converted, normal
@@ -323,10 +323,9 @@ def read_text(fields: Fields, path: str) -> str:
         if dataset.dtype.itemsize > MOST_TEXT:
             continue
         try:
-            value = np.asarray(dataset[()]).ravel()[0]
+            return as_text(np.asarray(dataset[()]))
         except (OSError, RuntimeError, ValueError):
             continue
-        return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return ""
 
 

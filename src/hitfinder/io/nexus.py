@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator
 
 import h5py
+import numpy as np
 
 from hitfinder.errors import SourceError
 from hitfinder.hdf5loops import is_endless
@@ -136,7 +137,7 @@ class Fields:
             if key in seen:
                 continue
             seen.add(key)
-            found[path.lstrip("/")] = _text(group.attrs.get("NX_class", ""))
+            found[path.lstrip("/")] = as_text(group.attrs.get("NX_class", ""))
             if depth < MOST_DEEP:
                 names = (f"{path}/{name}" for name in group if _is_own_group(group, name))
                 waiting.extend((name, self.file[name], depth + 1) for name in names)
@@ -181,6 +182,14 @@ def identity(found: h5py.Group | h5py.Dataset) -> tuple[object, object]:
     return info.fileno, info.objno
 
 
-def _text(value: object) -> str:
-    """Return an attribute as text; empty if it is none."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def as_text(value: object) -> str:
+    """Return an attribute or a stored text; empty if there is none.
+
+    Parameters
+    ----------
+    value : object
+        As h5py returns it, or None.
+    """
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.ravel()[0]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")

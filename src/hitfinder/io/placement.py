@@ -19,10 +19,10 @@ from hitfinder.errors import SourceError
 from hitfinder.geometry.crystfel.text import are_parallel
 from hitfinder.geometry.detector import Detector, Panel, Vector
 from hitfinder.io.links import NOT_THERE
-from hitfinder.io.nexus import Fields
+from hitfinder.io.nexus import Fields, as_text
 from hitfinder.io.numbers import first_values
 from hitfinder.io.quantities import swung
-from hitfinder.io.transformations import axis_at, direction, length_m, offset_m, text, to_lab
+from hitfinder.io.transformations import axis_at, direction, length_m, offset_m, to_lab
 
 MOST_MODULES = 1024
 """Modules that a detector may have."""
@@ -174,7 +174,7 @@ def _turned_without_modules(fields: Fields) -> list[str]:
     for path in fields.places(("{detector}",)):
         try:
             detector = fields.file[path]
-            axis = axis_at(detector, text(detector["depends_on"][()]), fields.file)
+            axis = axis_at(detector, as_text(detector["depends_on"][()]), fields.file)
             turned = to_lab(axis, fields.file)[:3, :3]
         except (ValueError, *NOT_THERE):
             continue
@@ -215,7 +215,7 @@ def _module(group: h5py.Group, master: h5py.File) -> PlacedModule:
 
 def _frame(axis: h5py.Dataset, master: h5py.File) -> NDArray[np.float64]:
     """Return what takes a point of the frame that an axis is given in to the lab."""
-    return to_lab(axis_at(axis, text(axis.attrs.get("depends_on")), master), master)
+    return to_lab(axis_at(axis, as_text(axis.attrs.get("depends_on")), master), master)
 
 
 def _vector(values: NDArray[np.float64]) -> Vector:

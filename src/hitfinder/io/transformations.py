@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.io.links import NOT_THERE
+from hitfinder.io.nexus import as_text
 from hitfinder.io.quantities import LENGTHS_M, normal
 
 Matrix = NDArray[np.float64]
@@ -57,7 +58,7 @@ def to_lab(axis: h5py.Dataset | None, master: h5py.File) -> Matrix:
         if step is None:
             return matrix
         matrix = _step(step) @ matrix
-        step = axis_at(step, text(step.attrs.get("depends_on")), master)
+        step = axis_at(step, as_text(step.attrs.get("depends_on")), master)
     raise ValueError(f"there are more than {MOST_STEPS} transformations one upon the other")
 
 
@@ -132,7 +133,7 @@ def offset_m(axis: h5py.Dataset) -> NDArray[np.float64]:
     offset = _vector(axis, "offset")
     if not offset.any():
         return offset
-    if "offset_units" not in axis.attrs and text(axis.attrs.get("transformation_type")) == (
+    if "offset_units" not in axis.attrs and as_text(axis.attrs.get("transformation_type")) == (
         "translation"
     ):
         return offset * _worth(axis, "units", LENGTHS_M)
@@ -142,7 +143,7 @@ def offset_m(axis: h5py.Dataset) -> NDArray[np.float64]:
 def _step(axis: h5py.Dataset) -> Matrix:
     matrix = np.eye(4)
     matrix[:3, 3] = offset_m(axis)
-    kind = text(axis.attrs.get("transformation_type")).strip().lower()
+    kind = as_text(axis.attrs.get("transformation_type")).strip().lower()
     if kind == "rotation":
         matrix[:3, :3] = _turn(direction(axis), _value(axis) * _worth(axis, "units", _ANGLES))
     elif kind == "translation":
@@ -182,15 +183,8 @@ def _vector(axis: h5py.Dataset, name: str) -> NDArray[np.float64]:
 
 
 def _worth(axis: h5py.Dataset, name: str, units: dict[str, float]) -> float:
-    unit = normal(text(axis.attrs.get(name)))
+    unit = normal(as_text(axis.attrs.get(name)))
     if unit not in units:
         what = f"is in {unit!r}, which is not known" if unit else "has no unit"
         raise ValueError(f"{axis.name} {what} ({name})")
     return units[unit]
-
-
-def text(value: object) -> str:
-    """Return an attribute or a stored text; empty if there is none."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.ravel()[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")

@@ -215,77 +215,54 @@ def index(
         if (folder / INFO).exists() and not overwrite:
             hint = "Use --overwrite to replace it."
             raise OutputError("the run has been indexed before", str(folder / INFO), hint)
-        return _index(
-            *(run, lattice, factors, pixels, frames, false_hits, bandwidth, crystals),
-            *(least_score, intensities, workers, executor, csv, refine_cell, show),
-        )
-
-
-def _index(
-    run: Run,
-    lattice: Lattice,
-    factors: StructureFactors | None,
-    pixels: bool,
-    frames: Which,
-    false_hits: float,
-    bandwidth: float,
-    crystals: int,
-    least_score: float | None,
-    intensities: bool,
-    workers: int | None,
-    executor: Executor | None,
-    csv: bool,
-    refine_cell: bool,
-    show: Callable[[str, int], AbstractContextManager[Advance]],
-) -> IndexedRun:
-    """Do what `index` does, in a folder that is this process' alone."""
-    fit = fit_cell(run, lattice, bandwidth)
-    if refine_cell and fit is not None and fit.is_given_one_wrong:
-        lattice = dataclasses.replace(lattice, cell=fit.fitted)
-        factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
-    most = workers or available_cores()
-    solved: dict[int, list[NDArray[np.float64]]]
-    if factors is not None or pixels:
-        # A process of its own reads the files even if it is one alone: if it dies, it is replaced.
+        fit = fit_cell(run, lattice, bandwidth)
+        if refine_cell and fit is not None and fit.is_given_one_wrong:
+            lattice = dataclasses.replace(lattice, cell=fit.fitted)
+            factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
+        most = workers or available_cores()
+        solved: dict[int, list[NDArray[np.float64]]]
+        if factors is not None or pixels:
+            # A process of its own reads the files even if it is one alone: one that dies is
+            # replaced.
+            with contextlib.ExitStack() as stack:
+                chosen = executor or stack.enter_context(Processes(most))
+                done, solved = _by_pixels(
+                    run, lattice, fit, factors, frames, false_hits, bandwidth, chosen, csv, show
+                )
+                if not intensities:
+                    return done
+                return _with_intensities(
+                    Run(run.folder), done, factors, solved, bandwidth, chosen, csv, show
+                )
+        hits = run.hits()
+        least = LEAST_SCORE if least_score is None else least_score
+        peaks = HitPeaks.of(hits)
+        indexer = peaks.indexer(lattice, bandwidth)
+        found = []
         with contextlib.ExitStack() as stack:
-            chosen = executor or stack.enter_context(Processes(most))
-            done, solved = _by_pixels(
-                run, lattice, fit, factors, frames, false_hits, bandwidth, chosen, csv, show
-            )
-            if not intensities:
-                return done
-            return _with_intensities(
-                Run(run.folder), done, factors, solved, bandwidth, chosen, csv, show
-            )
-    hits = run.hits()
-    least = LEAST_SCORE if least_score is None else least_score
-    peaks = HitPeaks.of(hits)
-    indexer = peaks.indexer(lattice, bandwidth)
-    found = []
-    with contextlib.ExitStack() as stack:
-        useful = max(1, min(most, len(hits) // FRAMES_PER_WORKER))
-        chosen = executor or stack.enter_context(executor_for(useful))
-        advance = stack.enter_context(show("indexing", len(hits)))
-        for one in index_frames(
-            indexer, peaks.frames, chosen, least_score=least, most_crystals=crystals
-        ):
-            found.append(one)
-            advance(1)
-    settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
-    solved = {}
-    for frame in found:
-        for crystal in frame.crystals:
-            if crystal.score >= least:
-                solved.setdefault(frame.frame, []).append(crystal.axes)
-    by_chance = sum(bool(frame.chance >= least) for frame in found)
-    rows = _rows(hits, found, least)
-    done = _write(run.folder, lattice, fit, solved, rows, len(found), by_chance, settings, csv)
-    if not intensities:
-        return done
-    with contextlib.ExitStack() as stack:
-        useful = max(1, min(most, len(solved) // FRAMES_PER_MEASURER))
-        chosen = executor or stack.enter_context(executor_for(useful))
-        return _with_intensities(run, done, None, solved, bandwidth, chosen, csv, show)
+            useful = max(1, min(most, len(hits) // FRAMES_PER_WORKER))
+            chosen = executor or stack.enter_context(executor_for(useful))
+            advance = stack.enter_context(show("indexing", len(hits)))
+            for one in index_frames(
+                indexer, peaks.frames, chosen, least_score=least, most_crystals=crystals
+            ):
+                found.append(one)
+                advance(1)
+        settings = {"bandwidth": bandwidth, "crystals": crystals, "least_score": least}
+        solved = {}
+        for frame in found:
+            for crystal in frame.crystals:
+                if crystal.score >= least:
+                    solved.setdefault(frame.frame, []).append(crystal.axes)
+        by_chance = sum(bool(frame.chance >= least) for frame in found)
+        rows = _rows(hits, found, least)
+        done = _write(run.folder, lattice, fit, solved, rows, len(found), by_chance, settings, csv)
+        if not intensities:
+            return done
+        with contextlib.ExitStack() as stack:
+            useful = max(1, min(most, len(solved) // FRAMES_PER_MEASURER))
+            chosen = executor or stack.enter_context(executor_for(useful))
+            return _with_intensities(run, done, None, solved, bandwidth, chosen, csv, show)
 
 
 def known_of(

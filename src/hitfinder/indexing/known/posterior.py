@@ -8,29 +8,29 @@ import math
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.predict import (
+    BLUR_PX,
     FS,
+    MOST_PREDICTED,
     N_COLUMNS,
     PHOTONS,
     ROW,
     SIDE,
     SS,
+    WIDE_BLUR_PX,
+    fill_shares,
     on_frame,
     predict,
 )
 
 Floats = NDArray[np.float64]
 
-BLURS_PX = (0.8, 0.45)
-"""Standard deviation of spots about where they are predicted: far from the likeliest orientation,
-and near it."""
-
 OFF_PX = 0.3
 """How far spots lie from where they are predicted, for what is not known of their shape."""
 
-_MOST_PREDICTED = 4000
 _STEP = 1e-5
 _ROUNDS = 8
 _SHARES_OF_STEP = (1.0, 0.5, 0.2)
@@ -85,7 +85,7 @@ def posterior(
     photons : float
         Bragg photons of the frame, on average over orientations.
     """
-    for blur in BLURS_PX:
+    for blur in (WIDE_BLUR_PX, BLUR_PX):
         slopes = _Slopes(crystal, counts, background, photons, blur)
         found = _climbed(slopes, turn)
         if found is None:
@@ -102,7 +102,7 @@ def _climbed(slopes: _Slopes, turn: Floats) -> Floats | None:
         if step is None:
             return None
         for share in _SHARES_OF_STEP:
-            there = _rotation(share * step) @ turn
+            there = Rotation.from_rotvec(share * step).as_matrix() @ turn
             better, *rest = slopes.at(there)
             if better > value:
                 break
@@ -128,7 +128,7 @@ class _Slopes:
     def at(self, turn: Floats) -> tuple[float, Floats, Floats, Floats]:
         """Return these; the spread is the variance that the gradient has."""
         one = self.crystal
-        found = np.empty((_MOST_PREDICTED, N_COLUMNS))
+        found = np.empty((MOST_PREDICTED, N_COLUMNS))
         n = predict(turn, one.judging, one.geometry.polarisation, one.detector, found)
         gradient, information, spread = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
         value = _derivatives(turn, found, n, self.photons, self.counts, self.background,
@@ -165,7 +165,9 @@ def _covariance(slopes: _Slopes, turn: Floats) -> Floats:
         for axis in range(3):
             move = np.zeros(3)
             move[axis] = step[axis]
-            ahead, behind = (slopes.at(_rotation(s * move) @ turn)[1] for s in (1.0, -1.0))
+            ahead, behind = (
+                slopes.at(Rotation.from_rotvec(s * move).as_matrix() @ turn)[1] for s in (1.0, -1.0)
+            )
             curvature[axis] = (behind - ahead) / (2 * step[axis])
         curvature = 0.5 * (curvature + curvature.T)
         if np.linalg.eigvalsh(curvature)[0] > 0:
@@ -173,16 +175,6 @@ def _covariance(slopes: _Slopes, turn: Floats) -> Floats:
     except np.linalg.LinAlgError:
         return np.full((3, 3), np.nan)
     return np.asarray(inverse @ spread @ inverse, np.float64)
-
-
-def _rotation(vector: Floats) -> Floats:
-    """Return the rotation about a vector by its length, in rad."""
-    angle = float(np.linalg.norm(vector))
-    if angle == 0:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
 
 
 @numba.njit(cache=True, nogil=True)
@@ -270,9 +262,9 @@ def _moves(turn, g, lookup, inverse, extent, moved):  # type: ignore[no-untyped-
 @numba.njit(cache=True, nogil=True)
 def _shares_and_slopes(place, blur, share, slope):  # type: ignore[no-untyped-def]
     """Share of a spot at `place` (0 to 1 in the middle pixel) of three pixels each, and slope."""
+    fill_shares(place, blur, share)
     for k in range(SIDE):
         low, high = (k - 1.0 - place) / blur, (k - place) / blur
-        share[k] = 0.5 * (math.erf(high / math.sqrt(2.0)) - math.erf(low / math.sqrt(2.0)))
         slope[k] = math.exp(-0.5 * low * low) - math.exp(-0.5 * high * high)
         slope[k] /= blur * math.sqrt(2.0 * math.pi)
 

@@ -22,6 +22,13 @@ photons of `ExpectedReflections` with polarisation, row of the reflection."""
 SIDE = 3
 """A footprint's pixels along a side."""
 
+MOST_PREDICTED = 4000
+"""Reflections of one orientation for which there is room."""
+
+WIDE_BLUR_PX, BLUR_PX = 0.8, 0.45
+"""Standard deviation of spots about where they are predicted: far from the likeliest orientation,
+and near it."""
+
 MOST_GAIN = 14.0
 """What a single reflection may add to the log likelihood ratio: one bright pixel alone, which may
 be a cosmic ray or a hot pixel as well, is no evidence of a lattice."""
@@ -153,8 +160,8 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
     for j in range(n):
         fs, ss = found[j, FS], found[j, SS]
         column, row = int(fs), int(ss)
-        _shares(fs - column, blur, across)
-        _shares(ss - row, blur, down)
+        fill_shares(fs - column, blur, across)
+        fill_shares(ss - row, blur, down)
         lit, seen = 0, 0.0
         for y in range(SIDE):
             for x in range(SIDE):
@@ -251,7 +258,7 @@ def nine_ratio(found, n, sums, background, scales, nodes, weights, total):  # ty
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _shares(place, blur, out):  # type: ignore[no-untyped-def]
+def fill_shares(place, blur, out):  # type: ignore[no-untyped-def]
     """Share of a Gaussian at `place` (0 to 1 in the middle pixel) in each of three pixels."""
     scale = 1.0 / (blur * math.sqrt(2.0))
     lower = math.erf((-1.0 - place) * scale)

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from hitfinder.indexing.known import families as voting
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.predict import (
+    BLUR_PX,
     MOST_GAIN,
+    MOST_PREDICTED,
     N_COLUMNS,
+    WIDE_BLUR_PX,
     footprint_ratio,
     nine_ratio,
     predict,
@@ -38,10 +41,8 @@ _SHARE = 0.6
 
 _SCALES = np.geomspace(0.3, 4000.0, 16)
 _FEW_SCALES = _SCALES[[0, 2, 4, 7, 11]]
-_BLUR, _REACH = 0.45, (1.2, 0.8, 0.6)
-_WIDE_BLUR = 0.8
+_REACH = (1.2, 0.8, 0.6)
 _SAME_DEG = 0.2
-_MOST_PREDICTED = 4000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -241,7 +242,7 @@ def _turns(chosen, pairs, g, q, n_angles, out):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def _judge(turns, table, polarised, detector, sums, background, scales, nodes, weights, ratios, at):  # type: ignore[no-untyped-def]
     """Fill in the best log ratio of each rotation and its scale, its place known to a pixel."""
-    found = np.empty((_MOST_PREDICTED, N_COLUMNS))
+    found = np.empty((MOST_PREDICTED, N_COLUMNS))
     total = np.empty(len(scales))
     for t in range(len(turns)):
         n = predict(turns[t], table, polarised, detector, found)
@@ -256,14 +257,14 @@ def _refine(  # type: ignore[no-untyped-def]
     weights, out, ratios, at,
 ):  # fmt: skip
     """Turn each crystal onto the photons near its reflections; keep the best of each's rounds."""
-    found = np.empty((_MOST_PREDICTED, N_COLUMNS))
+    found = np.empty((MOST_PREDICTED, N_COLUMNS))
     total = np.empty(len(scales))
     for t in range(len(turns)):
         turn, scale = turns[t].copy(), start[t]
         ratios[t] = -np.inf
         for k in range(rounds):
             n = predict(turn, table, polarised, detector, found)
-            blur = _WIDE_BLUR if k == 0 else _BLUR
+            blur = WIDE_BLUR_PX if k == 0 else BLUR_PX
             footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, total)
             best = np.argmax(total)
             if k > 0 and total[best] > ratios[t]:
