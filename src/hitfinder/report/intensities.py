@@ -67,12 +67,14 @@ def _wilson_plot(shells: Sequence[ShellStatistics]) -> str:
     x, y = x[good], y[good]
     b_factor = number(-float(np.polyfit(x, y, 1)[0]) / 2, 2)
     doubt = "" if shells[-1].d_min_a <= WILSON_TO_A else f", doubtful short of {WILSON_TO_A:g} Å"
-    return Chart(
+    chart = Chart(
         "wilson",
         f"Wilson plot of the measured intensities, with an overall B factor of {b_factor} Å²",
         lambda axes: axes.plot(x, y, **mark("line")),
         (0.0, float(x.max()) * 1.05),
         (float(y.min()) - 0.3, float(y.max()) + 0.3),
-        f"sin²θ/λ² (Å⁻²); the slope is a B factor of {b_factor} Å²{doubt}",
+        "sin²θ/λ² (Å⁻²)",
         "ln(mean I / protein at rest)",
-    ).html()
+    )
+    told = f"Wilson plot: the slope is a B factor of {b_factor} Å²{doubt}."
+    return f'<p class="note">{told}</p>{chart.html()}'
