@@ -36,7 +36,7 @@ def one_worker_is_this_process():
     Tests of processes name their number, or make them themselves.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("hitfinder.job.run", "hitfinder.job.index"):
+        for name in ("hitfinder.job.run", "hitfinder.job.indexing.index"):
             module = importlib.import_module(name)
             patch.setattr(module, "Processes", executor_for)
             patch.setattr(module, "available_cores", lambda: 1)

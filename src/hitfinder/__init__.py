@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from hitfinder.io.open import open as open
     from hitfinder.io.readers import readers as readers
     from hitfinder.io.source import FrameSource as FrameSource
-    from hitfinder.job.index import IndexedRun as IndexedRun
-    from hitfinder.job.index import index as index
+    from hitfinder.job.indexing.index import index as index
+    from hitfinder.job.indexing.indexed import IndexedRun as IndexedRun
     from hitfinder.job.outputs.registry import outputs as outputs
     from hitfinder.job.run import run as run
     from hitfinder.job.settings import JobSettings as JobSettings
@@ -53,7 +53,7 @@ __version__ = "0.2.0"
 PUBLIC = {
     "Comparison": "hitfinder.metrics.comparison",
     "ConfigError": "hitfinder.errors",
-    "IndexedRun": "hitfinder.job.index",
+    "IndexedRun": "hitfinder.job.indexing.indexed",
     "Detector": "hitfinder.geometry.detector",
     "Experiment": "hitfinder.experiment.experiment",
     "Finder": "hitfinder.finding.contract",
@@ -82,7 +82,7 @@ PUBLIC = {
     "detectors": "hitfinder.geometry.named",
     "find_peaks": "hitfinder.finding.registry",
     "finders": "hitfinder.finding.registry",
-    "index": "hitfinder.job.index",
+    "index": "hitfinder.job.indexing.index",
     "open": "hitfinder.io.open",
     "open_experiment": "hitfinder.experiment.experiment",
     "open_run": "hitfinder.results.run",

@@ -20,7 +20,7 @@ for command in {commands!r}:
             main(command)
         except SystemExit as stop:
             said[" ".join(command)] = stop.code, err.getvalue()
-import hitfinder.job.run, hitfinder.job.index, hitfinder.report.page
+import hitfinder.job.run, hitfinder.job.indexing.index, hitfinder.report.page
 print(json.dumps(said))
 """
 

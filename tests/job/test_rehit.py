@@ -13,7 +13,7 @@ from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 from hitfinder.job import rehit as job
-from hitfinder.job.crystalhits import decide_by_crystal
+from hitfinder.job.indexing.joint_hits import decide_by_crystal
 from hitfinder.job.rehit import rehit
 from hitfinder.locks import Lock
 from hitfinder.progress import counting

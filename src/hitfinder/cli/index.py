@@ -13,7 +13,7 @@ from hitfinder.errors import harmless
 from hitfinder.report.numbers import number
 
 if TYPE_CHECKING:
-    from hitfinder.job.index import IndexedRun
+    from hitfinder.job.indexing.indexed import IndexedRun
 
 EPILOG = """\b
 Examples:
@@ -129,7 +129,7 @@ def index(
     With --structure all pixels of a frame are searched instead of its peaks, also in frames that
     show no peak.
     """
-    from hitfinder.job import index as indexing
+    from hitfinder.job.indexing import index as indexing
     from hitfinder.results.run import Run
 
     with chosen_executor(cluster, cluster_given, workers) as executor:

@@ -22,7 +22,7 @@ from hitfinder.errors import harmless
 
 if TYPE_CHECKING:
     from hitfinder.executors.contract import Executor
-    from hitfinder.job.index import IndexedRun
+    from hitfinder.job.indexing.indexed import IndexedRun
     from hitfinder.results.run import Run
 
 EPILOG = """\b
@@ -208,7 +208,7 @@ def _searched(
 ) -> tuple[Run, IndexedRun | None, int]:
     """Search a run that is done for a known crystal; return what it is then, and an exit code."""
     from hitfinder.errors import HitfinderError
-    from hitfinder.job.index import index
+    from hitfinder.job.indexing.index import index
     from hitfinder.results.run import CRYSTALS
     from hitfinder.results.run import Run as FinishedRun
 
@@ -326,7 +326,7 @@ def run(
 
     known = structure is not None or cell is not None
     if known:
-        from hitfinder.job.index import known_of
+        from hitfinder.job.indexing.index import known_of
 
         known_of(cell, structure)  # an error of theirs comes before the frames are read
     options = settings_of(given)

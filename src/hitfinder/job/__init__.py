@@ -1,1 +1,1 @@
-"""A job: settings, chunks, what is static, outputs."""
+"""A job: settings, chunks, what is static, outputs, live runs, and indexing."""

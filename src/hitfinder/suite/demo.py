@@ -15,7 +15,8 @@ from hitfinder.crystal.cellfiles import write_cell_file
 from hitfinder.crystal.lattice import Lattice, lattice_of
 from hitfinder.crystal.orientation import from_columns
 from hitfinder.crystal.tables import packaged_structure_factors
-from hitfinder.job.index import IndexedRun, index
+from hitfinder.job.indexing.index import index
+from hitfinder.job.indexing.indexed import IndexedRun
 from hitfinder.job.run import run
 from hitfinder.metrics.comparison import compare
 from hitfinder.results.run import Run

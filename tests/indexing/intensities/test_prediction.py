@@ -10,7 +10,7 @@ from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.indexing.intensities.measure import measure, spread_evidence
 from hitfinder.indexing.intensities.prediction import ReflectionModel, half_space
 from hitfinder.indexing.known.background import background_image
-from hitfinder.job.integrate import MOSAICITIES_DEG
+from hitfinder.job.indexing.integrate import MOSAICITIES_DEG
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator

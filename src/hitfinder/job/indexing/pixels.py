@@ -23,7 +23,7 @@ from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.search import Hypothesis, search
-from hitfinder.job.crystalwork import CrystalWork
+from hitfinder.job.indexing.work import CrystalWork
 from hitfinder.progress import Advance
 from hitfinder.results.run import Run
 

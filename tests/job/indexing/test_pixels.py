@@ -13,8 +13,8 @@ from hitfinder.crystal.orientation import COLUMNS, from_columns
 from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.indexing.known import search
-from hitfinder.job import index as job
-from hitfinder.job import index_pixels
+from hitfinder.job.indexing import index as job
+from hitfinder.job.indexing import pixels
 from hitfinder.job.rehit import rehit
 from hitfinder.simulation.presets import load_settings
 
@@ -44,7 +44,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def indexed(run):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_pixels, "CHANCE_FRAMES", 5)
+        patch.setattr(pixels, "CHANCE_FRAMES", 5)
         # Fewer orientations are enough for crystals that are twice as strong as need be.
         patch.setattr(search, "FAMILIES", 200)
         patch.setattr(search, "_JUDGED", 300)

@@ -14,7 +14,7 @@ import hitfinder as hf
 from hitfinder.crystal.orientation import from_columns
 from hitfinder.crystal.tables import write_mtz
 from hitfinder.errors import ConfigError
-from hitfinder.job import index_pixels, integrate
+from hitfinder.job.indexing import integrate, pixels
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
 
@@ -161,7 +161,7 @@ def test_intensities_can_be_left_off(run, found):
 def test_with_a_structure_what_is_expected_is_told(run, found, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(run.folder, folder)
-    monkeypatch.setattr(index_pixels, "CHANCE_FRAMES", 5)
+    monkeypatch.setattr(pixels, "CHANCE_FRAMES", 5)
     structure = run.folder.parent / "crystal.mtz"
     again = hf.index(folder, structure=structure, overwrite=True, frames="hits", workers=1)
     table = again.reflections

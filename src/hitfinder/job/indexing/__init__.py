@@ -1,0 +1,1 @@
+"""A run's crystals: orientations, intensities, and hits that they decide."""

@@ -1,0 +1,169 @@
+"""Index the frames of a run by all their pixels, and decide on its hits by what is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from hitfinder.crystal.lattice import Lattice
+from hitfinder.crystal.orientation import to_columns
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.executors.contract import Executor
+from hitfinder.export.tables import TURN_SIGMAS
+from hitfinder.indexing.known.chance import Chance
+from hitfinder.indexing.known.search import Hypothesis
+from hitfinder.job.indexing.indexed import Solved
+from hitfinder.job.indexing.joint_hits import JointHits, decide_by_crystal
+from hitfinder.job.indexing.pixels import PixelIndexed, Which, index_pixels
+from hitfinder.progress import Advance
+from hitfinder.results.crystalhits import CrystalEvidence
+from hitfinder.results.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def solve_by_pixels(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    *,
+    frames: Which,
+    false_hits: float,
+    bandwidth: float,
+    executor: Executor,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> Solved:
+    """Find the crystal in frames of a run, and decide on the run's hits by it.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    lattice : Lattice
+        Of the crystal.
+    factors : StructureFactors, optional
+        Its |F|², if known.
+    frames, false_hits, bandwidth, executor, show
+        As for `hitfinder.index`.
+
+    Raises
+    ------
+    ValueError
+        If the bandwidth is 0.
+    ConfigError
+        As `hitfinder.job.indexing.pixels.index_pixels`.
+    """
+    if bandwidth == 0:
+        raise ValueError("the pixels of a beam without bandwidth cannot be searched: give its own")
+    found, chance = index_pixels(
+        run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
+    )
+    joint = _joint_hits(run, lattice, factors, found, chance, show)
+    run = Run(run.folder)
+    hit = run.frames["hit"].to_numpy(zero_copy_only=False)
+    solved = {
+        one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
+        for one in found
+        if one.false_share <= false_hits and (joint is None or hit[one.frame])
+    }
+    settings = {
+        "bandwidth": bandwidth,
+        "frames": frames,
+        "false_hits": false_hits,
+        "structure": factors.source if factors else None,
+        "least_score": chance.least(false_hits),
+    }
+    rows = _rows(run, lattice, found, chance, solved)
+    return Solved(solved, rows, len(found), false_hits * len(found), settings, joint)
+
+
+def _joint_hits(
+    run: Run,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    found: list[PixelIndexed],
+    chance: Chance,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> JointHits | None:
+    """Decide on the run's hits by peaks and crystal together, if the run can be decided on."""
+    best = [one.orientations[0].log_ratio if one.orientations else -math.inf for one in found]
+
+    def evidence(least_score: float, min_peaks: int) -> CrystalEvidence:
+        return CrystalEvidence(
+            np.array([one.frame for one in found], np.int64),
+            np.array([chance.score(ratio) for ratio in best]),
+            np.array([chance.log_odds(ratio) for ratio in best]),
+            least_score,
+            min_peaks,
+        )
+
+    crystal = {
+        "lattice": lattice.code,
+        "cell": str(lattice.cell),
+        "structure": factors.source if factors else None,
+        "searched": len(found),
+        "chance": dataclasses.asdict(chance),
+    }
+    try:
+        return decide_by_crystal(run, evidence, crystal, show)
+    except OutputError:
+        raise
+    except HitfinderError as error:
+        log.warning("the hits stay those by their peaks alone: %s", error)
+        return None
+
+
+def _probability(chance: Chance, found: Sequence[Hypothesis]) -> float:
+    """Return the probability of the best orientation, were half of the frames hits.
+
+    Parameters
+    ----------
+    chance : Chance
+        What frames without a crystal reach.
+    found : sequence of Hypothesis
+        Orientations, the best first.
+    """
+    ratios = np.array([one.log_ratio for one in found])
+    share = 1 / np.exp(ratios - ratios[0]).sum()
+    return float(share * expit(chance.log_odds(ratios[0])))
+
+
+def _rows(
+    run: Run,
+    lattice: Lattice,
+    found: list[PixelIndexed],
+    chance: Chance,
+    solved: Mapping[int, Any],
+) -> Iterator[dict[str, Any]]:
+    """Columns of the table of crystals, a frame at a time."""
+    n_peaks = run.frames["n_peaks"].to_numpy()
+    for one in found:
+        for best in one.orientations[:1]:
+            row = {
+                "frame": one.frame,
+                "crystal": 0,
+                "indexed": one.frame in solved,
+                "score": best.log_ratio,
+                "chance": chance.mode,
+                "n_peaks": n_peaks[one.frame],
+                "n_indexed": math.nan,
+                "false_share": one.false_share,
+                "photons": best.photons,
+                "probability": _probability(chance, one.orientations),
+            } | _turn_sigmas(best)
+            axes = best.turn @ lattice.cell.reciprocal
+            yield {name: [value] for name, value in (row | to_columns(axes)).items()}
+
+
+def _turn_sigmas(best: Hypothesis) -> dict[str, float]:
+    """Return the columns that say how surely an orientation is known, in degrees."""
+    square = np.full(3, np.nan) if best.covariance is None else np.diag(best.covariance)
+    return dict(zip(TURN_SIGMAS, np.degrees(np.sqrt(square)).tolist(), strict=True))

@@ -1,0 +1,244 @@
+"""Index the hits of a run: the orientations of crystals whose unit cell is known."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from hitfinder.atomic import clear_unfinished
+from hitfinder.crystal.cellfiles import read_lattice
+from hitfinder.crystal.lattice import Lattice, lattice_of
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.crystal.tables import load_structure_factors
+from hitfinder.errors import ConfigError, HitfinderError, OutputError
+from hitfinder.executors.choose import executor_for
+from hitfinder.executors.contract import Executor
+from hitfinder.executors.processes import Processes, available_cores
+from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
+from hitfinder.job.indexing.by_peaks import solve_by_peaks
+from hitfinder.job.indexing.by_pixels import solve_by_pixels
+from hitfinder.job.indexing.cell import fit_cell
+from hitfinder.job.indexing.indexed import INFO, IndexedRun, with_measured, write_indexed
+from hitfinder.job.indexing.integrate import measure_reflections
+from hitfinder.job.indexing.pixels import Which
+from hitfinder.job.rehit import restore
+from hitfinder.locks import locked
+from hitfinder.progress import Advance, counting
+from hitfinder.results.hits import hit_rows
+from hitfinder.results.run import Run
+
+log = logging.getLogger(__name__)
+
+MOST_CRYSTALS = 16
+HITS_PER_WORKER = 40
+"""Hits that are indexed by their peaks while a worker process starts; fewer need none."""
+
+
+def index(
+    run: Run | str | os.PathLike[str],
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice | None = None,
+    *,
+    structure: str | os.PathLike[str] | None = None,
+    pixels: bool = False,
+    frames: Which = "near",
+    false_hits: float = 0.01,
+    space_group: str | None = None,
+    bandwidth: float = USUAL_BANDWIDTH,
+    crystals: int = 1,
+    least_score: float | None = None,
+    intensities: bool = True,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    csv: bool = False,
+    overwrite: bool = False,
+    refine_cell: bool = False,
+    show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
+) -> IndexedRun:
+    """Find the orientation of the crystal in every hit of a run, the unit cell being known.
+
+    This is what the command ``hitfinder index`` runs. The results are written to the folder of
+    the run.
+
+    Parameters
+    ----------
+    run : Run, str or PathLike
+        What `hitfinder.run` returned, or its folder.
+    cell : str, PathLike, sequence of float or Lattice, optional
+        A PDB, mmCIF, MTZ or CrystFEL ``.cell`` file, or the cell in Å and degrees. Needed unless
+        `structure` is given.
+    structure : str or PathLike, optional
+        Coordinates (PDB, mmCIF) or structure factors (MTZ, ``.hkl``) of the crystal, from which
+        all pixels of a frame are searched, those below any peak too.
+    pixels : bool
+        Search all pixels though only the cell is known.
+    frames : {"near", "hits", "all"}
+        Frames whose pixels are searched: the hits and what is nearly one, the hits, or all.
+    false_hits : float
+        Share of frames without a crystal that may count as indexed, where pixels are searched.
+    space_group : str, optional
+        Space group, before what the file says.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    crystals : int
+        Crystals to look for in a frame.
+    least_score : float, optional
+        Score from which a crystal counts as indexed; by default
+        `hitfinder.indexing.batch.LEAST_SCORE`.
+    intensities : bool
+        Measure the reflections of every crystal.
+    workers : int, optional
+        Processes, at most; as many as there are cores if not given.
+    executor : Executor, optional
+        Has the frames indexed, instead of so many workers.
+    csv : bool
+        Write the table as CSV too.
+    overwrite : bool
+        Replace what was indexed before.
+    refine_cell : bool
+        Index with the cell that the peaks fit best, if it is another than the given one. Without,
+        that is only said.
+    show : callable
+        As `hitfinder.progress.counting`, which is the default.
+
+    Raises
+    ------
+    HitfinderError
+        If the run has no hits or was indexed before, the cell cannot be used, or the folder
+        cannot be written to.
+    ValueError
+        If a number is impossible.
+
+    Examples
+    --------
+    >>> import hitfinder as hf
+    >>> crystals = hf.index("run7", cell="proteinase.cell")
+    >>> crystals.n_hits, crystals.n_indexed
+    (8, 8)
+    >>> crystals.table.column_names[:4]
+    ['frame', 'crystal', 'indexed', 'score']
+    """
+    _check(false_hits, bandwidth, crystals, least_score, workers)
+    lattice, factors = known_of(cell, structure, space_group)
+    by_pixels = pixels or factors is not None
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    restore(folder)
+    run = Run(folder)
+    with locked(folder, "indexing"), contextlib.ExitStack() as stack:
+        clear_unfinished(folder)
+        if (folder / INFO).exists() and not overwrite:
+            hint = "Use --overwrite to replace it."
+            raise OutputError("the run has been indexed before", str(folder / INFO), hint)
+        fit = fit_cell(run, lattice, bandwidth)
+        if refine_cell and fit is not None and fit.is_given_one_wrong:
+            lattice = dataclasses.replace(lattice, cell=fit.fitted)
+            factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
+        if executor is None:
+            executor = stack.enter_context(_workers(folder, workers, by_pixels))
+        if by_pixels:
+            solved = solve_by_pixels(
+                run,
+                lattice,
+                factors,
+                frames=frames,
+                false_hits=false_hits,
+                bandwidth=bandwidth,
+                executor=executor,
+                show=show,
+            )
+        else:
+            solved = solve_by_peaks(
+                run,
+                lattice,
+                bandwidth=bandwidth,
+                crystals=crystals,
+                least_score=least_score,
+                executor=executor,
+                show=show,
+            )
+        done = write_indexed(folder, lattice, fit, solved, csv=csv)
+        if not (intensities and solved.crystals):
+            return done
+        if bandwidth == 0:
+            log.warning("no intensities are measured: that takes the bandwidth of the beam")
+            return done
+        try:
+            measured = measure_reflections(
+                Run(folder),
+                lattice,
+                factors,
+                solved.crystals,
+                bandwidth=bandwidth,
+                executor=executor,
+                csv=csv,
+                show=show,
+            )
+        except OutputError:
+            raise
+        except HitfinderError as error:
+            log.warning("no intensities are measured: %s", error)
+            return done
+        return with_measured(done, measured)
+
+
+def _workers(folder: Path, most: int | None, by_pixels: bool) -> Executor:
+    """Return as many workers as are worth their start, or none but this process."""
+    most = most or available_cores()
+    if by_pixels:
+        # A process of its own reads the files even if it is one alone: one that dies is replaced.
+        return Processes(most)
+    return executor_for(max(1, min(most, len(hit_rows(folder)) // HITS_PER_WORKER)))
+
+
+def known_of(
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice | None,
+    structure: str | os.PathLike[str] | None,
+    space_group: str | None = None,
+) -> tuple[Lattice, StructureFactors | None]:
+    """Return what is known of a crystal: its lattice, and |F|² if the structure is given.
+
+    Parameters
+    ----------
+    cell, structure, space_group
+        As for `index`.
+
+    Raises
+    ------
+    ConfigError
+        If neither is given, or one cannot be used.
+    """
+    if structure is None:
+        if cell is None:
+            hint = "Give --cell or --structure."
+            raise ConfigError("neither a cell nor a structure is given", hint=hint)
+        return read_lattice(cell, space_group), None
+    given = None if cell is None else read_lattice(cell, space_group)
+    path = os.fspath(structure)
+    try:
+        factors = load_structure_factors(
+            path, cell=None if given is None else given.cell, space_group_name=space_group
+        )
+    except ValueError as error:
+        raise ConfigError(str(error), path, "Leave out --cell to take the structure's.") from error
+    lattice = given or lattice_of(factors.cell, space_group or factors.space_group_name)
+    return lattice, factors
+
+
+def _check(
+    false_hits: float, bandwidth: float, crystals: int, least: float | None, workers: int | None
+) -> None:
+    if not 0 <= bandwidth <= WIDEST_BANDWIDTH:
+        raise ValueError(f"bandwidth must be in 0 to {WIDEST_BANDWIDTH}, got {bandwidth}")
+    if not 1 <= crystals <= MOST_CRYSTALS:
+        raise ValueError(f"crystals must be in 1 to {MOST_CRYSTALS}, got {crystals}")
+    if least is not None and not 0 < least < math.inf:
+        raise ValueError(f"least_score must be positive and finite, got {least}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    if not 0 < false_hits < 1:
+        raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")
