@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hitfinder.geometry.crystfel import GeomFile
+    from hitfinder.geometry.foreign.described import DescribedDetector
     from hitfinder.io.source import FrameSource
     from hitfinder.io.summary import Told
 
@@ -42,7 +43,9 @@ SHOWN = 12
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: a list, one entry a FILE.")
 @click.option("--dataset", metavar="PATH", help="Where an HDF5 file keeps its frames.")
-@click.option("-g", "--geometry", metavar="FILE", help="CrystFEL geometry file (.geom).")
+@click.option(
+    "-g", "--geometry", metavar="FILE", help="Geometry file of CrystFEL, pyFAI, DIALS or XDS."
+)
 @reader_option
 @click.option(
     "--frames",
@@ -72,10 +75,11 @@ def info(
 
     geom = None
     if geometry is not None:
-        from hitfinder.geometry.crystfel import read_geom
+        from hitfinder.geometry.files import read_geometry
 
-        geom = read_geom(geometry)
-    layout, found = geom.layout if geom else None, []
+        geom = read_geometry(geometry)
+    # Only geometry files of CrystFEL tell where the frames are.
+    layout, found = getattr(geom, "layout", None), []
     for file in files:
         with open_source(file, layout=layout, dataset=dataset, reader=reader) as source:
             told, failures = _told_by(geom, source)
@@ -88,7 +92,7 @@ def info(
 
 
 def _told_by(
-    geom: GeomFile | None, source: FrameSource
+    geom: GeomFile | DescribedDetector | None, source: FrameSource
 ) -> tuple[Told | None, list[HitfinderError]]:
     """Return what is known beyond what the files say, or why a geometry file cannot be used."""
     if not source.n_readable:

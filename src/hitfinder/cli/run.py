@@ -58,7 +58,10 @@ def geometry_options(command: Any) -> Any:
     for option in reversed(
         (
             click.option(
-                "-g", "--geometry", metavar="FILE", help="CrystFEL geometry file (.geom)."
+                "-g",
+                "--geometry",
+                metavar="FILE",
+                help="Geometry file of CrystFEL, pyFAI, DIALS or XDS.",
             ),
             click.option("--detector", metavar="NAME", help="Known detector, e.g. eiger2-x-4m."),
             click.option(

@@ -21,6 +21,7 @@ from hitfinder.experiment.beam import (
     fixed_shift,
     warn_if_they_differ,
 )
+from hitfinder.experiment.described import detector_by
 from hitfinder.experiment.gain import check_gain
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.noise import DetectorNoise, check_calibrated, log_noise, noise_of
@@ -28,8 +29,10 @@ from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
 from hitfinder.experiment.reach import doubt
 from hitfinder.experiment.recognise import closest, recognise
 from hitfinder.experiment.settings import GeometrySettings
-from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of, read_geom
+from hitfinder.geometry.crystfel import Directives, GeomFile, directives_of
 from hitfinder.geometry.detector import Detector
+from hitfinder.geometry.files import read_geometry
+from hitfinder.geometry.foreign.described import DescribedDetector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.mask import MOST_MASKED, read_mask
 from hitfinder.geometry.named import named_detector
@@ -136,11 +139,11 @@ def _own(values: Values | None, index: int, common: float) -> float:
     return common if values is None or np.isnan(values[index]) else float(values[index])
 
 
-def read_geometry_file(settings: GeometrySettings) -> GeomFile | None:
+def read_geometry_file(settings: GeometrySettings) -> GeomFile | DescribedDetector | None:
     """Read the geometry file of the settings, if they name one."""
     if settings.file is None:
         return None
-    geom = read_geom(settings.file)
+    geom = read_geometry(settings.file)
     for warning in geom.warnings:
         log.warning("%s", warning)
     return geom
@@ -191,7 +194,8 @@ def open_experiment(
     """
     settings = settings or GeometrySettings()
     geom = read_geometry_file(settings)
-    stored = open_frames(inputs, layout=geom.layout if geom else None, reader=reader)
+    layout = geom.layout if isinstance(geom, GeomFile) else None
+    stored = open_frames(inputs, layout=layout, reader=reader)
     text = None if frames is None else choice_text(frames)
     chosen = choose_frames(stored, text, limit)
     if chosen is not stored:
@@ -202,7 +206,7 @@ def open_experiment(
 
 def experiment_of(
     settings: GeometrySettings,
-    geom: GeomFile | None,
+    geom: GeomFile | DescribedDetector | None,
     source: FrameSource,
     geometry: Geometry | None = None,
 ) -> Experiment:
@@ -212,7 +216,7 @@ def experiment_of(
     ----------
     settings : GeometrySettings
         What the user says; it comes before everything else.
-    geom : GeomFile, optional
+    geom : GeomFile or DescribedDetector, optional
         The geometry file, before the files' own description.
     source : FrameSource
         Frames, with what their files say.
@@ -227,10 +231,14 @@ def experiment_of(
     """
     if geometry is not None:
         experiment = _from_python(settings, geometry, source)
+    elif isinstance(geom, DescribedDetector):
+        experiment = _from_described(settings, geom, source)
     elif geom is not None:
         experiment = _from_geom(settings, geom, source)
     else:
         experiment = _from_names(settings, source)
+    if isinstance(geom, DescribedDetector):
+        geom = None
     experiment = _with_masks(experiment, settings, geom, source)
     check_calibrated(source, experiment.geometry.detector)
     if experiment.origin.get("adu_per_photon") == "assumed":
@@ -357,6 +365,43 @@ def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) 
         gain or 1.0,
         energy.of_frames,
         length.of_frames,
+    )
+
+
+def _from_described(
+    settings: GeometrySettings, described: DescribedDetector, source: FrameSource
+) -> Experiment:
+    """Geometry of a file of another program; what it does not say is taken from the frames'."""
+    path, given = described.path, settings.photon_energy_ev or described.photon_energy_ev
+    detector, length = detector_by(described, source)
+    energy = beam_value("photon_energy_ev", given, None, source)
+    if energy.used is None:
+        raise GeometryError("the photon energy is not known", path, "Give --photon-energy-ev.")
+    origin = dict.fromkeys(("detector", "beam_center"), path)
+    origin["camera_length_m"] = path if settings.camera_length_m is None else GIVEN
+    own_energy = settings.photon_energy_ev is None and described.photon_energy_ev is not None
+    origin["photon_energy_ev"] = path if own_energy else energy.origin
+    polarisation, origin["polarisation"] = settings.polarisation, GIVEN
+    if polarisation is None:
+        polarisation = described.polarisation
+        origin["polarisation"] = "assumed" if polarisation is None else path
+    try:
+        geometry = Geometry(
+            detector,
+            settings.camera_length_m or length,
+            energy.used,
+            1.0 if polarisation is None else polarisation,
+        )
+    except ValueError as error:
+        raise GeometryError(str(error), path) from None
+    gain = settings.adu_per_photon or described.adu_per_photon
+    return Experiment(
+        geometry,
+        {**origin, **_gain_origin(settings, gain, path)},
+        in_photons(source, None, gain or 1.0),
+        source,
+        gain or 1.0,
+        energy.of_frames,
     )
 
 

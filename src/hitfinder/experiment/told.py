@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 
 from hitfinder.experiment.beam import FROM_FILE, BeamField, beam_value, fixed_shift
+from hitfinder.experiment.described import detector_by
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.noise import noise_in_words
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.detector import Detector
+from hitfinder.geometry.foreign.described import DescribedDetector
 from hitfinder.io.source import FrameSource
 from hitfinder.io.summary import Told
 
 
-def told_by(geom: GeomFile | None, source: FrameSource) -> Told:
+def told_by(geom: GeomFile | DescribedDetector | None, source: FrameSource) -> Told:
     """Say what is known of frames with a geometry file, and what they tell of their noise.
 
     Parameters
     ----------
-    geom : GeomFile, optional
+    geom : GeomFile or DescribedDetector, optional
         The geometry file.
     source : FrameSource
         The frames, with what their files say.
@@ -33,6 +35,8 @@ def told_by(geom: GeomFile | None, source: FrameSource) -> Told:
         whole = Detector.flat(source.shape, 1e-4)
         masked = whole if source.metadata.mask is None else whole.with_mask(source.metadata.mask)
         return Told(source.metadata, noise=noise_in_words(source, None, None, masked))
+    if isinstance(geom, DescribedDetector):
+        return _told_by_other(geom, source)
     fields: tuple[BeamField, ...] = ("photon_energy_ev", "camera_length_m")
     beam = {name: beam_value(name, None, geom, source) for name in fields}
     origin: dict[str, str] = {
@@ -62,3 +66,26 @@ def told_by(geom: GeomFile | None, source: FrameSource) -> Told:
         origin["saturation"] = geom.path
     gain = geom.adu_per_photon(energy)
     return Told(said, origin, gain, geom.warnings, noise_in_words(source, geom, gain, detector))
+
+
+def _told_by_other(described: DescribedDetector, source: FrameSource) -> Told:
+    """Say what is known with a geometry file of another program than CrystFEL."""
+    detector, length = detector_by(described, source)
+    names = ["camera_length_m", "detector", "beam_center", "pixel_size_m", "mask"]
+    masked = source.metadata.mask
+    detector = detector if masked is None else detector.with_mask(masked)
+    said = dataclasses.replace(
+        source.metadata,
+        camera_length_m=length,
+        beam_center=detector.beam_center,
+        pixel_size_m=detector.panels[0].pixel_size_m,
+        panels=(),
+        mask=detector.full_mask,
+        detector=detector.name,
+    )
+    if described.photon_energy_ev is not None:
+        said = dataclasses.replace(said, photon_energy_ev=described.photon_energy_ev)
+        names.append("photon_energy_ev")
+    gain = described.adu_per_photon
+    noise = noise_in_words(source, None, gain, detector)
+    return Told(said, dict.fromkeys(names, described.path), gain, described.warnings, noise)

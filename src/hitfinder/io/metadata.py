@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.geometry.placed import DetectorPlacement
 from hitfinder.io import quantities
 from hitfinder.io.nexus import Fields, as_text
 from hitfinder.io.numbers import Values, attribute_values, first_number, first_values
-from hitfinder.io.placement import DetectorPlacement, read_placement
+from hitfinder.io.placement import read_placement
 from hitfinder.io.quantities import Kind, converted, normal
 from hitfinder.io.source import Metadata
 from hitfinder.io.tables import MOST_FRAMES

@@ -203,7 +203,7 @@ def _reader_of(file: str) -> Registered:
     if not os.path.getsize(file):
         raise SourceError("truncated", "the file is empty", file)
     hint = "'hitfinder plugins' lists the readers; --reader NAME uses one of them all the same."
-    if file.lower().endswith(".geom"):
+    if file.lower().endswith((".geom", ".poni", ".expt")):
         hint = "It is a geometry: name the frames, and give it as --geometry."
     raise SourceError("unreadable", "no reader knows this kind of file", file, hint)
 

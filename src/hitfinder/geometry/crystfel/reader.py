@@ -68,13 +68,33 @@ def read_geom(path: str | os.PathLike[str]) -> GeomFile:
     >>> geometry.shape, geometry.camera_length_m
     ((512, 512), 0.1)
     """
-    name = str(path)
+    return geom_of(geometry_text(path), str(path))
+
+
+def geometry_text(path: str | os.PathLike[str]) -> str:
+    """Return the content of a geometry file of any program.
+
+    Raises
+    ------
+    GeometryError
+        If it cannot be read, or is too large for one.
+    """
     try:
         if Path(path).stat().st_size > MOST_BYTES:
-            raise GeometryError("is too large for a geometry file", name)
-        content = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+            raise GeometryError("is too large for a geometry file", str(path))
+        return Path(path).read_text(encoding="utf-8-sig", errors="replace")
     except (OSError, ValueError) as error:
-        raise GeometryError(f"cannot be read ({_reason(error)})", name) from error
+        raise GeometryError(f"cannot be read ({_reason(error)})", str(path)) from error
+
+
+def geom_of(content: str, name: str) -> GeomFile:
+    """Make a geometry of the content of a CrystFEL geometry file.
+
+    Raises
+    ------
+    GeometryError
+        As `read_geom`.
+    """
     statements = _Statements(name)
     for entry in text.entries(content, name):
         statements.take(entry)

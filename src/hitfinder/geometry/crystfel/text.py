@@ -72,7 +72,8 @@ def entries(text: str, file: str) -> Iterator[Entry]:
         key, equals, value = line.partition("=")
         where = f"{file}:{number}"
         if not equals or not key.strip() or "\0" in line:
-            raise GeometryError(f"not 'name = value': {line!r}", where)
+            hint = "Is it a CrystFEL geometry file?"
+            raise GeometryError(f"not 'name = value': {line!r}", where, hint)
         owner, slash, name = (part.strip() for part in key.partition("/"))
         if slash and not (owner and name):
             raise GeometryError(f"no panel or no name before '=': {line!r}", where)

@@ -1,0 +1,1 @@
+"""Geometry files of pyFAI (PONI), DIALS (``.expt``) and XDS."""
