@@ -68,6 +68,20 @@ def test_all_entries_of_a_cxi_file_are_read_in_the_order_of_their_numbers(tmp_pa
     assert open_source(tmp_path / "linked.cxi").ref(10).event == "//10"
 
 
+def test_each_entry_of_a_cxi_file_tells_of_its_own_frames(tmp_path):
+    with h5py.File(tmp_path / "x.cxi", "w") as file:
+        for number, energy in enumerate((9500.0, 9500.0, 8000.0), 1):
+            entry = file.create_group(f"entry_{number}")
+            entry["data_1/data"] = counts(2)
+            # CXI files have J.
+            entry["instrument_1/source_1/energy"] = energy * 1.602176634e-19
+            entry["instrument_1/detector_1/distance"] = [0.1, 0.2]
+    source = open_source(tmp_path / "x.cxi")
+    told = [source.frame_metadata(index) for index in range(6)]
+    assert [said.photon_energy_ev for said in told] == pytest.approx([9500] * 4 + [8000] * 2)
+    assert [said.camera_length_m for said in told] == [0.1, 0.2] * 3
+
+
 def test_the_largest_dataset_is_taken_and_of_equals_none(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["run/thumbnails"] = np.zeros((3, 16, 16), np.uint16)

@@ -218,7 +218,7 @@ def test_frames_joined_from_modules_are_read_through_hdf5_once_checked(tmp_path)
 
 
 @pytest.mark.parametrize(("fill", "told"), [(0, True), (65535, False)])
-def test_pixels_that_no_source_holds_are_told(tmp_path, fill, told):
+def test_pixels_that_no_source_holds_are_told_and_left_out(tmp_path, fill, told):
     """Gaps between modules in every frame, and a module that is missing in one."""
     left, right = counts(3, seed=1), counts(3, seed=2)
     write(tmp_path / "l.h5", left)
@@ -234,8 +234,11 @@ def test_pixels_that_no_source_holds_are_told(tmp_path, fill, told):
     assert statuses(source) == ["ok"] * 3
     assert len(source.remarks) == told
     if told:
-        assert f"{4 * rows} pixels of a frame are in no source: mask them" in source.remarks[0]
+        assert f"{4 * rows} pixels of a frame are in no source" in source.remarks[0]
         assert "1 of 3 frames lack modules that others have" in source.remarks[0]
+        assert (source[2][:, columns:] == 65535).all()
+        assert (source[1] == 65535).sum() == 4 * rows
+        assert source.h5_location(0) is None
 
 
 def test_virtual_datasets_of_virtual_datasets_are_followed_to_the_end(joined, tmp_path):

@@ -9,7 +9,6 @@ they have been checked.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 
 import h5py
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.hdf5loops import is_endless
 from hitfinder.io.chunks import Axis
+from hitfinder.io.coverage import Coverage
 from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.tables import (
@@ -211,7 +211,7 @@ def _uncovered(whole: Part) -> Part:
 
 def _through_hdf5(whole: Part, sources: list[Mapping], n_frames: int) -> FrameTable:
     """Read frames through the virtual dataset, but for those with a missing source."""
-    whole = dataclasses.replace(whole, remark=_gaps(whole, sources, n_frames))
+    whole = _with_coverage(whole, sources, n_frames)
     parts = [_uncovered(whole), whole]
     part_of = np.zeros(n_frames, np.int32)
     broken = []
@@ -230,29 +230,15 @@ def _through_hdf5(whole: Part, sources: list[Mapping], n_frames: int) -> FrameTa
     return FrameTable(tuple(parts[i] for i in used), renumbered.astype(np.int32), indices)
 
 
-def _gaps(whole: Part, sources: list[Mapping], n_frames: int) -> str:
-    """Say of pixels that no source holds, if what HDF5 gives for them passes for counts."""
+def _with_coverage(whole: Part, sources: list[Mapping], n_frames: int) -> Part:
+    """Note pixels that no source holds, if what HDF5 gives for them passes for counts."""
     fill = POOL.dataset(whole.file, whole.path).fillvalue
     top = np.iinfo(whole.dtype).max if whole.dtype.kind in "iu" else np.inf
     if not 0 <= fill < top:
-        return ""
-    filled, held = np.zeros(whole.shape, bool), np.zeros(n_frames, np.int64)
-    seen: set[tuple[tuple[int, int, int], ...]] = set()
-    for mapping in sources:
-        pairs = zip(whole.axes, mapping.filled, strict=True)
-        pixels = [indices for axis, indices in pairs if axis == ":" and len(indices)]
-        held[mapping.frames(whole.axes)] += math.prod(map(len, pixels))
-        place = tuple((int(i[0]), int(i[-1]), len(i)) for i in pixels)
-        if place not in seen and len(pixels) == filled.ndim:
-            seen.add(place)
-            filled[np.ix_(*pixels)] = True
-    told, there = [], int(filled.sum())
-    if there < filled.size:
-        told.append(f"{filled.size - there} pixels of a frame are in no source: mask them")
-    fewer = np.count_nonzero((held > 0) & (held < there))
-    if fewer:
-        told.append(f"{fewer} of {n_frames} frames lack modules that others have")
-    return f"{'; '.join(told)} (HDF5 gives {fill:g} there)" if told else ""
+        return whole
+    coverage = Coverage.of(sources, whole.axes, whole.shape, n_frames)
+    told = coverage.told()
+    return dataclasses.replace(whole, remark=told, uncovered=coverage.of_frame) if told else whole
 
 
 def _source_error(mapping: Mapping) -> SourceError | None:

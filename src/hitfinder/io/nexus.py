@@ -30,6 +30,9 @@ USUAL = {
 }
 """Usual places of the groups."""
 
+FIRST_ENTRY = "entry_1"
+"""The first entry of a CXI file."""
+
 CLASSES = {"detector": "NXdetector", "beam": "NXbeam", "monochromator": "NXmonochromator"}
 """``NX_class`` of the groups, by which they are found elsewhere."""
 
@@ -50,6 +53,8 @@ class Fields:
     ----------
     file : h5py.File
         An open file.
+    entry : str, optional
+        Entry of a CXI file that keeps several, in place of the first.
 
     Attributes
     ----------
@@ -57,12 +62,17 @@ class Fields:
         Fields that were asked for and are links which lead nowhere, or cannot be read.
     """
 
-    def __init__(self, file: h5py.File) -> None:
-        self.file = file
+    def __init__(self, file: h5py.File, entry: str = "") -> None:
+        self.file, self._entry = file, entry
         self.broken: dict[str, SourceError] = {}
 
     def places(self, patterns: tuple[str, ...]) -> Iterator[str]:
         """Write out paths in which ``{detector}``, ``{beam}``, ``{monochromator}`` may stand."""
+        for path in self._written(patterns):
+            inside = path.removeprefix(f"{FIRST_ENTRY}/")
+            yield f"{self._entry}/{inside}" if self._entry and inside != path else path
+
+    def _written(self, patterns: tuple[str, ...]) -> Iterator[str]:
         for pattern in patterns:
             kind = next((kind for kind in CLASSES if f"{{{kind}}}" in pattern), None)
             if kind is None:

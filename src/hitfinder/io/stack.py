@@ -31,6 +31,18 @@ from hitfinder.io.source import (
 )
 from hitfinder.io.tables import NO_INDEX, Part
 
+ENTRIES = "/%/"
+"""Beginning of the path of frames that stand in several entries of a CXI file."""
+
+
+def _beam(fields: Fields) -> dict[str, NDArray[np.float64]]:
+    """Return photon energies (eV) and camera lengths (m), one value of each or many."""
+    found = {
+        "photon_energy_ev": metadata.photon_energies_ev(fields),
+        "camera_length_m": metadata.camera_lengths_m(fields),
+    }
+    return {name: values for name, values in found.items() if values is not None}
+
 
 class Hdf5Source(FrameSource):
     """Frames of one HDF5 file and of the files it links.
@@ -123,6 +135,10 @@ class Hdf5Source(FrameSource):
         with POOL.lock:
             dataset = POOL.dataset(part.file, part.path)
             read_item(dataset, part.axes, at, out, part.algorithm)
+        bare = None if part.uncovered is None else part.uncovered(at)
+        if bare is not None:
+            # As in frames of detectors, this stands for pixels without a reading.
+            out[bare] = np.iinfo(out.dtype).max if out.dtype.kind in "iu" else np.nan
         return out
 
     def _buffer_for(self, part: Part) -> NDArray:
@@ -256,14 +272,24 @@ class Hdf5Source(FrameSource):
         """Photon energy and camera length where the file gives one for each frame."""
         try:
             with POOL.visit():
-                fields = Fields(POOL.file(self.file))
-                found = {
-                    "photon_energy_ev": metadata.photon_energies_ev(fields),
-                    "camera_length_m": metadata.camera_lengths_m(fields),
-                }
+                if self._dataset.startswith(ENTRIES):
+                    return self._of_entries(POOL.file(self.file))
+                found = _beam(Fields(POOL.file(self.file)))
         except (SourceError, *NOT_THERE):
             return {}  # what is wrong is among the problems
-        return {k: v for k, v in found.items() if v is not None and 1 < len(v) == len(self)}
+        return {name: one for name, one in found.items() if 1 < len(one) == len(self)}
+
+    def _of_entries(self, file: h5py.File) -> dict[str, NDArray[np.float64]]:
+        """Read what each entry of a CXI file says of its own frames, where they differ."""
+        series: dict[str, NDArray[np.float64]] = {}
+        groups = np.array([event.partition("//")[0] for event in self._events])
+        for group in dict.fromkeys(groups.tolist()):
+            frames = np.flatnonzero(groups == group)
+            for name, found in _beam(Fields(file, group.strip("/"))).items():
+                own = found if len(found) == len(frames) else np.median(found)
+                common = getattr(self._scalars, name)
+                series.setdefault(name, np.full(len(self), common, np.float64))[frames] = own
+        return {name: values for name, values in series.items() if np.ptp(values) > 0}
 
     def frame_metadata(self, index: int) -> Metadata:
         """Return what the file says about one frame."""
@@ -305,7 +331,10 @@ class Hdf5Source(FrameSource):
         part = self._part(self._planes[0], index)
         if part.error is not None or part.axes not in ((":", ":"), ("%", ":", ":")):
             return None
-        return part.file, part.path, int(table.index_of[index])
+        at = int(table.index_of[index])
+        if part.uncovered is not None and part.uncovered(at) is not None:
+            return None
+        return part.file, part.path, at
 
     def close(self) -> None:
         """Close the files that hold the frames."""

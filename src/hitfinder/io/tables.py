@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import h5py
 import numpy as np
@@ -51,6 +51,9 @@ class Part:
         Why none of these frames can be read.
     remark : str
         What is odd about them, though they can be read.
+    uncovered : callable, optional
+        Gives, of the frame at an index, True where a virtual dataset has no source for a pixel;
+        None if it has for all.
     """
 
     file: str
@@ -62,6 +65,7 @@ class Part:
     compression: str = ""
     error: SourceError | None = None
     remark: str = ""
+    uncovered: Callable[[int], NDArray[np.bool_] | None] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
