@@ -17,7 +17,7 @@ from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.compose import COMPOSERS
 from hitfinder.io.simplon.faults import FAULTS
 from hitfinder.io.simplon.intake import KINDS, MOST_TO_COME, Intake
-from hitfinder.io.simplon.messages import SeriesId, SeriesImage
+from hitfinder.io.simplon.messages import SeriesId, SeriesImage, SeriesStart
 from hitfinder.io.simplon.protocols import decode
 from hitfinder.io.simplon.receiver import Receiver
 from hitfinder.io.simplon.series import NOT_RECEIVED, PASSED_OVER, Series
@@ -426,3 +426,19 @@ def test_the_simulated_detector_says_what_a_detector_says():
 
 def test_kinds_are_all_counted():
     assert set(Intake().counts) == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"two_theta_start": 0.0, "detector_orientation": [-1, 0, 0, 0, -1, 0]}, ""),
+        ({"two_theta_start": 15.0}, "2θ = 15"),
+        ({"goniometer": {"two_theta": {"increment": 0, "start": -20.0}}}, "2θ = -20"),
+        ({"detector_orientation": [0.999, 0, 0.0436, 0, 1, 0]}, "tilted by 2.5"),
+        ({"detector_orientation": ["a"] * 6, "two_theta_start": None}, ""),
+    ],
+)
+def test_a_detector_that_does_not_stand_across_the_beam_is_told(caplog, said, told):
+    Intake()._sort(SeriesStart(SeriesId(1), said))
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from hitfinder.io.simplon.messages import (
 )
 from hitfinder.io.simplon.protocols import decode
 from hitfinder.io.simplon.series import MOST_BYTES, Series
+
+log = logging.getLogger(__name__)
 
 MOST_SERIES = 64
 """Series that are over and still known, to tell what is left of them from what is new."""
@@ -122,6 +125,8 @@ class Intake:
             return "repeated_headers"
         if start.series.unique and start.series in self._over:
             return "stale"
+        for doubt in start.doubts:
+            log.warning("%s: %s", start.series, doubt)
         self._begin(Series(start.series, start, self._channel, self._most_bytes))
         return "headers"
 

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import HitfinderError
+from hitfinder.io.quantities import swung
 from hitfinder.io.simplon.images import PackedFrame, PackedImage
+
+_LEAST_TILT_DEG = 0.05
 
 MOST_SERIES = 1 << 53
 """Numbers of series and images beyond which one is taken for an error."""
@@ -117,6 +120,26 @@ class SeriesStart:
     def saturation(self) -> float | None:
         """Counts from which a pixel is saturated."""
         return self._positive("saturation_value", "countrate_correction_count_cutoff")
+
+    @property
+    def doubts(self) -> list[str]:
+        """What it says of an arm or a tilt of the detector, by which no pixel is placed."""
+        told = []
+        goniometer = self.said.get("goniometer")
+        arm = goniometer.get("two_theta") if isinstance(goniometer, Mapping) else None
+        angle = arm.get("start") if isinstance(arm, Mapping) else self.said.get("two_theta_start")
+        if _is_number(angle):
+            told += swung(float(angle), "header of the series")  # type: ignore[arg-type]
+        axes = self.said.get("detector_orientation")
+        if isinstance(axes, (list, tuple)) and len(axes) == 6 and all(map(_is_number, axes)):
+            # Along the beam, of the directions of fs and ss; more than 1 is no direction.
+            tilt = math.degrees(math.asin(min(1.0, max(abs(axes[2]), abs(axes[5])))))
+            if tilt > _LEAST_TILT_DEG:
+                told.append(
+                    f"the detector is tilted by {tilt:.3g} degrees (detector_orientation), but is "
+                    "taken as across the beam: give a geometry file"
+                )
+        return told
 
     @property
     def detector(self) -> str:
