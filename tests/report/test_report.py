@@ -257,10 +257,8 @@ def circled(figure, kind="peak"):
     """Where peaks are circled, in pixels of a picture of 90 x 80."""
     svg = ET.fromstring(re.search("<svg.*</svg>", figure)[0])
     width, height = map(float, svg.attrib["viewBox"].split()[2:])
-    marks = [use for g in svg.findall(f"g[@class='{kind}']") for use in g.iter("use")]
-    return [
-        (float(use.attrib["x"]) * 90 / width, float(use.attrib["y"]) * 80 / height) for use in marks
-    ]
+    marks = [mark.attrib for mark in svg.findall(f"g[@class='{kind}']/circle")]
+    return [(float(mark["cx"]) * 90 / width, float(mark["cy"]) * 80 / height) for mark in marks]
 
 
 def test_gallery_circles_the_peaks(report):
@@ -276,7 +274,7 @@ def test_doubtful_peaks_are_circled_otherwise(geometry):
     view = DetectorView.of(geometry, 1)
     peaks = peaks_at(geometry, [10.0, 20.0, 30.0, 40.0], [30.0, 40.0, 50.0, 60.0])
     peaks["probability"] = [0.9, 0.2, np.nan, 0.8]
-    drawn = picture(view, np.zeros(view.shape), "", "one", peaks)
+    drawn = picture(view, np.zeros(view.shape), "", peaks)
     assert len(circled(drawn)) == 3
     assert drawn.count('class="peak doubtful"') == 1
 

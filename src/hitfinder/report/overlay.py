@@ -1,4 +1,4 @@
-"""What is drawn over a picture of the detector: resolution rings and circled peaks."""
+"""What matplotlib draws over a picture of the detector: resolution rings and circled peaks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw_rings(axes: Axes, view: DetectorView, scale: float = 1.0) -> None:
     for _, ring in view.rings():
         column, row, radius = (scale * value for value in ring)
         style = {"fill": False, "edgecolor": RING, "alpha": 0.6, "linestyle": (0, (4, 4))}
-        axes.add_patch(Circle((column, row), radius, linewidth=0.8, gid="css:ring", **style))
+        axes.add_patch(Circle((column, row), radius, linewidth=0.8, **style))
 
 
 def ring_labels(
@@ -63,7 +63,7 @@ def draw_peaks(
     from matplotlib.collections import EllipseCollection
 
     on = np.isfinite(at).all(axis=1)
-    for some, line, css in ((on & ~dotted, "-", "peak"), (on & dotted, ":", "peak doubtful")):
+    for some, line in ((on & ~dotted, "-"), (on & dotted, ":")):
         if some.any():
             circles = EllipseCollection(
                 [2 * radius],
@@ -76,6 +76,5 @@ def draw_peaks(
                 edgecolors=PEAK,
                 linewidths=1.2,
                 linestyles=line,
-                gid=f"css:{css}",
             )
             axes.add_collection(circles, autolim=False)

@@ -15,18 +15,21 @@ from hitfinder.errors import SourceError
 from hitfinder.finding.peaks import doubtful
 from hitfinder.io.source import FrameSource
 from hitfinder.report.collect import Pick
-from hitfinder.report.colours import LEVELS, log_limits, log_ticks, palette
+from hitfinder.report.colours import LEVELS, PEAK, RING, log_limits, log_ticks, palette
 from hitfinder.report.detector_view import DetectorView
-from hitfinder.report.figures import data_url, page_figure, svg
+from hitfinder.report.figures import data_url
 from hitfinder.report.numbers import number
-from hitfinder.report.overlay import draw_peaks, draw_rings, ring_labels
+from hitfinder.report.overlay import ring_labels
 
 THUMBNAIL_PX = 420
 """Longer side of a picture in the gallery."""
 
 MOST_CIRCLES = 400
-_DRAWN_PX = 300
-"""Longer side of what is drawn over a picture; it is stretched over it, its lines stay thin."""
+
+_STRETCHED = 'preserveAspectRatio="none"'
+_RING_STYLE = f'stroke="{RING}" stroke-width="0.8" stroke-dasharray="3.2" opacity="0.6"'
+_PEAK_STYLE = f'stroke="{PEAK}" stroke-width="1.2"'
+_DOTTED = ' stroke-dasharray="1.2 2"'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ def take_shots(
         try:
             image = view.mean_image(source.read(pick.index), mask) * view.pitch_px**2
             told = f"Counts of frame {pick.index}, {_peaks(len(pick.peaks))} circled"
-            drawn = picture(view, image, told, f"frame-{pick.index}", pick.peaks)
+            drawn = picture(view, image, told, pick.peaks)
         except SourceError as error:
             drawn = f'<p class="note">cannot be read any more: {escape(str(error))}</p>'
         shots.append(GalleryFrame(pick, f"{ref.file} {ref.event}".rstrip(), drawn))
@@ -89,7 +92,6 @@ def picture(
     view: DetectorView,
     image: NDArray[np.floating],
     told: str,
-    name: str,
     peaks: NDArray[np.void] | None = None,
     unit: str = "",
     whole: bool = False,
@@ -104,8 +106,6 @@ def picture(
         Values, NaN where masked.
     told : str
         What it shows, for those who cannot see it.
-    name : str
-        Unlike that of any other picture or chart of the page.
     peaks : structured ndarray, optional
         Peaks to circle.
     unit : str
@@ -125,7 +125,7 @@ def picture(
     return (
         f'<div class="picture"><img alt="{escape(told, quote=True)}" width="{columns}" '
         f'height="{rows}" src="{data_url(encode(log_levels(image, low, high)))}">'
-        f"{_overlay(view, name, peaks)}{marks}</div>{_legend(low, high, unit, whole)}"
+        f"{_overlay(view, peaks)}{marks}</div>{_legend(low, high, unit, whole)}"
     )
 
 
@@ -156,19 +156,30 @@ def encode(levels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _overlay(view: DetectorView, name: str, peaks: NDArray[np.void] | None) -> str:
-    """Draw rings and peaks, doubtful ones in dots."""
+def _overlay(view: DetectorView, peaks: NDArray[np.void] | None) -> str:
+    """Draw rings and peaks, doubtful ones in dots; lines stay as thin whatever the size."""
     rows, columns = view.shape
-    shrink = _DRAWN_PX / max(view.shape)
-    figure = page_figure(math.ceil(columns * shrink), math.ceil(rows * shrink))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), frame_on=False)
-    axes.set_axis_off()
-    draw_rings(axes, view)
+    rings = _circles("ring", [ring for _, ring in view.rings()], _RING_STYLE)
+    drawn = [f'<svg viewBox="0 0 {columns} {rows}" aria-hidden="true" {_STRETCHED}>{rings}']
     if peaks is not None:
         shown = peaks[:MOST_CIRCLES]
         at = view.place(shown["fs"], shown["ss"])
-        draw_peaks(axes, at, max(view.shape) / 85, doubtful(shown))
-    return svg(figure, name, aria_hidden="true", preserveAspectRatio="none")
+        on, dotted = np.isfinite(at).all(axis=1), doubtful(shown)
+        for some, css, style in (
+            (on & ~dotted, "peak", _PEAK_STYLE),
+            (on & dotted, "peak doubtful", _PEAK_STYLE + _DOTTED),
+        ):
+            around = [(x, y, max(view.shape) / 85) for x, y in at[some]]
+            drawn.append(_circles(css, around, style))
+    return "".join([*drawn, "</svg>"])
+
+
+def _circles(css: str, circles: Sequence[tuple[float, float, float]], style: str) -> str:
+    """Return circles, given as (column, row, radius), as a group of a class; none if empty."""
+    if not circles:
+        return ""
+    drawn = (f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{r:.2f}"/>' for x, y, r in circles)
+    return f'<g class="{css}" fill="none" {style}>{"".join(drawn)}</g>'
 
 
 def _legend(low: float, high: float, unit: str, whole: bool) -> str:

@@ -162,14 +162,14 @@ class Report:
         summed = spots = nothing
         if self.image is not None:
             told = f"Counts per pixel of {n_ok} frames added up"
-            summed = picture(self.view, self.image, told, "summed", unit="photons")
+            summed = picture(self.view, self.image, told, unit="photons")
         # A spot of one pixel would hardly be seen.
         powder = maximum_filter(c.powder, 3)
         if self.image is not None:
             powder[np.isnan(self.image)] = np.nan
         if c.powder.any():
             told = f"Photons in the peaks of all {number(int(c.hit.sum()))} hits, where they are"
-            spots = picture(self.view, powder, told, "peaks-found", unit="photons", whole=True)
+            spots = picture(self.view, powder, told, unit="photons", whole=True)
         return side_by_side(
             section(
                 "pattern",

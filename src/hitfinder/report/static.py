@@ -50,7 +50,7 @@ def static_section(
             probability=[float(place["masked"]) for place in places],
         )
         told = f"Summed pattern, {len(places)} places that do not move circled"
-        drawn = picture(view, image, told, "static", marks, "photons")
+        drawn = picture(view, image, told, marks, "photons")
     rows = [
         (
             "masked" if place["masked"] else "left",
