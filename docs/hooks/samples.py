@@ -1,8 +1,14 @@
-"""Make the sample of a report while the pages are built: the demo's, with lighter pictures."""
+"""Samples of what hitfinder writes, with lighter pictures.
+
+The report of the demo is made while the pages are built. The page of a study takes too long for
+that: `python docs/hooks/samples.py STUDY` keeps the one of the folder STUDY, which
+`hitfinder reproduce` has filled.
+"""
 
 import base64
 import io
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,9 +16,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from PIL import Image
 
+from hitfinder.atomic import replacing
 from hitfinder.suite import demo
 
 REPORT, N_FRAMES = "samples/report.html", 60
+STUDY = Path(__file__).resolve().parents[1] / "samples" / "study.html"
 PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 COLOURS = 32
 
@@ -47,3 +55,15 @@ def fewer_colours(picture: bytes) -> bytes:
         few = image.convert("RGBA").quantize(COLOURS, Image.Quantize.FASTOCTREE)
         few.save(out, "PNG", optimize=True)
     return min(out.getvalue(), picture, key=len)
+
+
+def keep_study(folder: Path) -> None:
+    """Keep the page of a study among the pages."""
+    STUDY.parent.mkdir(exist_ok=True)
+    page = (folder / "study.html").read_text(encoding="utf-8")
+    with replacing(STUDY) as part:
+        part.write_text(lighter(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    keep_study(Path(sys.argv[1]))

@@ -76,7 +76,7 @@ def test_suggestions_name_what_there_is():
     [
         (OutputError("is full", "disk", "Make room."), 2, "error: disk: is full. Make room.\n"),
         (OSError(28, "No space left on device", "out.h5"), 2, "out.h5: No space left on device\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "hitfinder: interrupted\n"),
     ],
 )
 def test_errors_become_a_line_and_an_exit_code(monkeypatch, capsys, raised, code, said):
@@ -88,7 +88,7 @@ def test_errors_become_a_line_and_an_exit_code(monkeypatch, capsys, raised, code
     assert exit_code("run") == code
     captured = capsys.readouterr()
     assert captured.err.endswith(said)
-    assert captured.err.count("\n") <= 1
+    assert captured.err.strip().count("\n") == 0
     assert captured.out == ""
 
 
@@ -125,7 +125,26 @@ def test_an_interruption_ends_a_command_wherever_it_comes(where, signal_):
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50)
-    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (
+        130,
+        "",
+        "hitfinder: interrupted",
+    )
+
+
+def test_an_interruption_while_the_program_is_loaded_is_a_line_too():
+    code = (
+        "import runpy, signal, sys\n"
+        "class Stopping:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': signal.raise_signal(signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Stopping())\n"
+        "runpy.run_module('hitfinder', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "hitfinder: interrupted\n")
 
 
 def test_an_error_in_the_program_has_a_code_of_its_own(monkeypatch, capsys):

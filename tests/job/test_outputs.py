@@ -2,8 +2,13 @@
 
 import dataclasses
 import json
+import os
+import re
+import shutil
+import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -22,6 +27,8 @@ from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.tables import ListOutput, TablesOutput
 from hitfinder.job.settings import OutputSettings
 
+CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
+LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
 GEOMETRY = hf.Geometry.flat((96, 100), 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
 
 
@@ -174,6 +181,47 @@ def test_what_is_not_asked_for_is_not_written(frames, tmp_path):
     assert names == {"frames.parquet", "peaks.parquet", "totals.npz", "hits.lst", "run.json"}
     listed = (tmp_path / "out/hits.lst").read_text().splitlines()
     assert listed == [f"array //{i}" for i in range(0, 20, 2)]
+
+
+@pytest.fixture
+def listed(frames, tmp_path, monkeypatch):
+    """The list of a run over a file that was named from the folder it was started in."""
+    (tmp_path / "day").mkdir()
+    monkeypatch.chdir(tmp_path / "day")
+    with h5py.File("frames.h5", "w") as file:
+        file["entry/data/data"] = frames
+    done = search("frames.h5", "run", "lst")
+    assert done.inputs == ["frames.h5"]
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "day" / "run" / "hits.lst"
+
+
+def test_the_list_of_hits_is_read_from_any_folder(frames, listed):
+    with hf.open("day/run/hits.lst") as hits:
+        assert len(hits) == 10
+        np.testing.assert_array_equal(hits[3], frames[6])
+    assert listed.read_text().split()[0] == str(listed.parents[1] / "frames.h5")
+
+
+@pytest.mark.skipif(not CRYSTFEL.exists(), reason="needs CrystFEL")
+def test_crystfel_reads_the_list_of_hits_from_any_folder(listed):
+    Path("own.geom").write_text(
+        "photon_energy = 6000 eV\nclen = 0.05 m\nres = 13333\nadu_per_photon = 1\n"
+        "data = /entry/data/data\ndim0 = %\ndim1 = ss\ndim2 = fs\n"
+        "p/min_fs = 0\np/max_fs = 99\np/min_ss = 0\np/max_ss = 95\n"
+        "p/corner_x = -50\np/corner_y = -48\np/fs = x\np/ss = y\n"
+    )
+    command = [
+        CRYSTFEL, "-i", listed, "-g", "own.geom", "--peaks=zaef", "--indexing=none",
+        "-o", "out.stream", "-j", "1",
+    ]  # fmt: skip
+    environment = os.environ | {"LD_LIBRARY_PATH": LIBRARIES}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    stream = Path("out.stream").read_text()
+    assert re.findall(r"^Event: //(\d+)$", stream, re.MULTILINE) == [
+        str(i) for i in range(0, 20, 2)
+    ]
 
 
 def test_files_of_a_run_before_are_no_more(frames, tmp_path):

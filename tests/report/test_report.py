@@ -207,6 +207,10 @@ def test_report_has_every_section_and_is_well_formed(report):
     assert links <= set(page.ids)
 
 
+def test_the_size_of_frames_is_told_in_the_order_of_arrays_and_of_the_terminal(report):
+    assert "80 × 90 pixels (ss × fs)" in report.html()
+
+
 def test_report_needs_nothing_from_elsewhere(report):
     text = report.html()
     page = Page(text)

@@ -205,7 +205,7 @@ def cli(verbose: int, quiet: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: the entry point."""
+    """Run the command line and exit."""
     try:
         with interrupts.repeated(), interrupts.terminate_as_interrupt():
             code = cli.main(arguments, prog_name="hitfinder", standalone_mode=False)
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
     except HitfinderError as error:
         code = _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
-        code = INTERRUPTED
+        code = _interrupted()
     except (ReaderGoneError, BrokenPipeError):
         # Python flushes standard output once more at exit; let that not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -228,7 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif isinstance(error, OSError):
             code = _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         elif _is_due_to_ctrl_c(error):
-            code = INTERRUPTED
+            code = _interrupted()
         else:
             traceback.print_exc()
             click.echo("hitfinder: this is an error in hitfinder, please report it", err=True)
@@ -253,6 +253,11 @@ def _helped(error: click.ClickException) -> click.ClickException:
         text = f"{error.message} Put spaces between them."
         return click.BadOptionUsage(error.option_name, text, error.ctx)
     return error
+
+
+def _interrupted() -> int:
+    click.echo("hitfinder: interrupted", err=True)
+    return INTERRUPTED
 
 
 def _complain(text: str) -> int:

@@ -42,7 +42,7 @@ What is written to the folder:
 
 \b
 Hand the hits to CrystFEL:
-  ls DIR/hits.cxi > cxi.lst
+  realpath DIR/hits.cxi > cxi.lst
   indexamajig -i cxi.lst -g DIR/hits.geom --peaks=cxi -o out.stream
 
 Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or

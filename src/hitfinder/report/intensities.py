@@ -18,8 +18,9 @@ WILSON_TO_A = 3.0
 
 _SHELL_COLUMNS = (
     *("resolution (Å)", "measured", "completeness", "multiplicity", "I/σ", "I/σ merged"),
-    *("as expected", "frames for 99 %"),
+    "frames for 99 %",
 )
+_CORRELATION = "as expected"
 
 
 def intensities_part(shells: Sequence[ShellStatistics] = (), frames: int = 0) -> str:
@@ -34,26 +35,32 @@ def intensities_part(shells: Sequence[ShellStatistics] = (), frames: int = 0) ->
     """
     if not shells:
         return marked("intensities", "")
+    columns = list(_SHELL_COLUMNS)
     rows = [
-        (
+        [
             f"{shell.d_max_a:.2f} – {shell.d_min_a:.2f}",
             number(shell.measured),
             f"{100 * shell.completeness:.3g} %",
             number(shell.multiplicity, 2),
             number(shell.i_over_sigma, 2),
             number(shell.merged_i_over_sigma, 2),
-            f"{shell.correlation:.2f}" if math.isfinite(shell.correlation) else "–",
             number(math.ceil(shell.frames_needed(frames))),
-        )
+        ]
         for shell in shells
     ]
     most = max(shell.frames_needed(frames) for shell in shells)
     note = (
         f"Reflections of {number(frames)} frames. {100 * COMPLETE:.0f} % completeness in every "
         f"shell takes about {number(math.ceil(most))} indexed frames, by the "
-        "symmetry of the lattice. “As expected” is the correlation with the structure, if known."
+        "symmetry of the lattice."
     )
-    content = table(_SHELL_COLUMNS, rows, set(range(len(_SHELL_COLUMNS)))) + _wilson_plot(shells)
+    known = [math.isfinite(shell.correlation) for shell in shells]
+    if any(known):
+        columns.append(_CORRELATION)
+        for row, shell, is_known in zip(rows, shells, known, strict=True):
+            row.append(f"{shell.correlation:.2f}" if is_known else "–")
+        note += f" Column “{_CORRELATION}”: the correlation with the known structure."
+    content = table(columns, rows, set(range(len(columns)))) + _wilson_plot(shells)
     return marked("intensities", section("intensities", "Intensities", content, note))
 
 

@@ -112,7 +112,7 @@ class Report:
             links.append(f'<a href="#{name}">{text}</a>')
         rows, columns = geometry["shape"]
         lines = [
-            f"{geometry['detector']}, {columns} × {rows} pixels · "
+            f"{geometry['detector']}, {rows} × {columns} pixels (ss × fs) · "
             f"{number(geometry['photon_energy_ev'], 5)} eV · camera length "
             f"{number(1e3 * geometry['camera_length_m'], 5)} mm",
             f"{self.run['started']} · hitfinder {self.run['versions']['hitfinder']}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +57,10 @@ class TablesOutput:
 
 
 class ListOutput:
-    """The hits as a CrystFEL list."""
+    """The hits as a CrystFEL list.
+
+    Files are named from the root: CrystFEL takes other names from the folder that it is started in.
+    """
 
     files = ("hits.lst",)
 
@@ -64,10 +69,17 @@ class ListOutput:
 
     def write(self, found: Findings, folder: Path) -> None:
         """Write the list."""
+        place = functools.cache(_from_root)
 
         def hits() -> Iterator[FrameRef]:
             for chunk in found.chunks():
                 for row in np.flatnonzero(chunk.rows["hit"]):
-                    yield found.ref(int(chunk.frames[row]))
+                    ref = found.ref(int(chunk.frames[row]))
+                    yield FrameRef(place(ref.file), ref.event)
 
         write_lst(folder / self.files[0], hits())
+
+
+def _from_root(file: str) -> str:
+    """Name a file from the root; an array, which is no file, keeps its name."""
+    return os.path.abspath(file) if os.path.exists(file) else file

@@ -67,7 +67,7 @@ export function showDetails(about) {
   const pairs = [
     ["folder", about.folder],
     ["input", about.inputs.join(", ") + (about.n_inputs > about.inputs.length ? `, and ${about.n_inputs - about.inputs.length} more` : "")],
-    ["detector", `${geometry.detector}, ${geometry.shape[1]} × ${geometry.shape[0]} pixels`],
+    ["detector", `${geometry.detector}, ${geometry.shape[0]} × ${geometry.shape[1]} pixels (ss × fs)`],
     ["photon energy", `${number(geometry.photon_energy_ev, 6)} eV${from("photon_energy_ev")}`],
     ["camera length", `${number(1e3 * geometry.camera_length_m, 6)} mm${from("camera_length_m")}`],
     ["masked pixels", `${number(geometry.masked_pixels)}, and ${number(still)} that do not move`],

@@ -64,7 +64,7 @@ async function readAbout() {
   document.title = `${title} – hitfinder`;
   byId("title").textContent = title;
   const { geometry } = about;
-  byId("subtitle").textContent = `${geometry.detector}, ${geometry.shape[1]} × ${geometry.shape[0]} pixels · ${number(geometry.photon_energy_ev, 5)} eV · camera length ${number(1e3 * geometry.camera_length_m, 5)} mm · ${about.started ?? ""}`;
+  byId("subtitle").textContent = `${geometry.detector}, ${geometry.shape[0]} × ${geometry.shape[1]} pixels (ss × fs) · ${number(geometry.photon_energy_ev, 5)} eV · camera length ${number(1e3 * geometry.camera_length_m, 5)} mm · ${about.started ?? ""}`;
   complain(about.frames_problem ? `Frames cannot be shown: ${about.frames_problem}` : "");
   showDetails(about);
   await readDetector(about.layout);
