@@ -231,7 +231,8 @@ class _Frames:
         self.kept.append(frame)
 
     def _copy(self, frame: int) -> None:
-        counts = self.source.read(frame, self.buffer)
+        packed = self.source.packed(frame)
+        counts = self.source.read(frame, self.buffer) if packed is None else None
         if self.copies is None:
             self.copies = self.h5file.create_dataset(
                 COPIES,
@@ -243,7 +244,10 @@ class _Frames:
             )
         self.n_copied += 1
         self.copies.resize(self.n_copied, axis=0)
-        self.copies[-1] = counts
+        if packed is None:
+            self.copies[-1] = counts
+        else:
+            self.copies.id.write_direct_chunk((self.n_copied - 1, 0, 0), packed)
         self.links.add_own(self.copies)
 
     def finish(self) -> None:
@@ -274,9 +278,9 @@ class _Masks:
         mask_of: Callable[[int], NDArray[np.bool_] | None] | None,
     ) -> None:
         self.common, self.mask_of = geometry.detector.full_mask, mask_of
-        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        packed = {"compression": "gzip", "compression_opts": 1}
         if mask_of is None:
-            h5file.create_dataset(MASK, data=self.common.astype(np.uint32), **packed)
+            h5file.create_dataset(MASK, data=self.common.view(np.uint8), chunks=True, **packed)
             return
         shape = geometry.shape
         self.masks = h5file.create_dataset(

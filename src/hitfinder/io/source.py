@@ -316,6 +316,16 @@ class FrameSource(abc.ABC):
         """
         return None
 
+    def packed(self, index: int) -> bytes | None:
+        """Return a frame as HDF5's bitshuffle filter packs it with LZ4.
+
+        Returns
+        -------
+        bytes or None
+            None if the frame is not at hand in this form.
+        """
+        return None
+
     def buffer(self, out: NDArray | None) -> NDArray:
         """Return the array to read into: `out`, once checked, or a new one.
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,13 @@ class Chunk:
         Their numbers, rising.
     home : int
         Number of the first frame of the chunk in whose results theirs belong.
-    images : tuple of ndarray, optional
-        The frames themselves, if they come from a stream and no worker can read them.
+    images : FrameSource or dict of int to ndarray, optional
+        The frames themselves, by number, if they come from a stream and no worker can read them.
     """
 
     frames: Sequence[int]
     home: int
-    images: tuple[NDArray, ...] | None = None
+    images: FrameSource | Mapping[int, NDArray] | None = None
 
     def __str__(self) -> str:
         first, last = self.frames[0], self.frames[-1]
@@ -70,8 +70,8 @@ class Chunk:
 
     def single(self) -> Iterator[Chunk]:
         """Yield the frames one by one."""
-        for row, frame in enumerate(self.frames):
-            image = None if self.images is None else self.images[row : row + 1]
+        for frame in self.frames:
+            image = None if self.images is None else {frame: self.images[frame]}
             yield Chunk([frame], self.home, image)
 
 
@@ -139,7 +139,7 @@ class ChunkFinder:
             began = time.perf_counter()
             row = rows[number : number + 1]
             try:
-                frame = self._read(index) if chunk.images is None else chunk.images[number]
+                frame = self._read(index) if chunk.images is None else chunk.images[index]
                 peaks.append(self._find_one(index, frame, row, totals))
             except SourceError as error:
                 row[:] = empty_rows(1, error.status)

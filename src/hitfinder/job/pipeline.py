@@ -56,17 +56,17 @@ def chunks_of_stream(stream: FrameStream) -> Iterator[Chunk | None]:
     Chunk or None
         None if there is no frame at the moment; what has come until then makes a chunk.
     """
-    start, images = 0, list[NDArray]()
+    start, images = 0, dict[int, NDArray]()
     for image in stream:
         if image is not None:
-            images.append(image)
+            images[start + len(images)] = image
         if images and (image is None or len(images) >= chunk_size(start)):
-            yield Chunk(range(start, start + len(images)), start, tuple(images))
-            start, images = start + len(images), []
+            yield Chunk([*images], start, images)
+            start, images = start + len(images), {}
         elif image is None:
             yield None
     if images:
-        yield Chunk(range(start, start + len(images)), start, tuple(images))
+        yield Chunk([*images], start, images)
 
 
 def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> Finder:

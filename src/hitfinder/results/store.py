@@ -213,6 +213,11 @@ class Store:
         for home in homes[1:]:
             (self.folder / f"{chunk_name(home)}.dat").unlink(missing_ok=True)
 
+    def chunks_done(self) -> dict[int, Counts]:
+        """Return `done` as it is at the moment, while chunks are added and joined."""
+        with self._changing:
+            return dict(self.done)
+
     def as_it_is(self, stopping: threading.Event | None = None) -> Store:
         """Return this as it is at the moment, to be read while chunks are added to this one.
 

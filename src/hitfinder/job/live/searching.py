@@ -25,8 +25,12 @@ from hitfinder.job.settings import JobSettings
 from hitfinder.results.chunk import FAILED, OK, ChunkResult
 from hitfinder.results.store import Store
 
-FRAMES_AT_ONCE = 8
-"""Frames that a worker is given together, at most."""
+CHUNK_S = 0.3
+"""Frames that a worker is given together take about so long: little beside what a reader of the
+page waits, much beside what there is to do once for all of them."""
+
+FIRST_AT_ONCE, MOST_AT_ONCE = 8, 64
+"""Frames that are given together before it is known how long they take, and at most."""
 
 FIRST_LESSON = 16
 """Frames after which it is first asked what is static; then when twice as many were looked at, or
@@ -84,6 +88,7 @@ class Searching:
         self._seen, self._next_look, self._looks, self._lesson = 0, 0, 0, FIRST_LESSON
         self._came: dict[int, float] = {}
         self._is_over, self._has_learnt = False, False
+        self._at_once = FIRST_AT_ONCE
         # Until workers have started, no frame is too old.
         self._ready_s = float("inf")
         self.settling = threading.Lock()
@@ -105,7 +110,7 @@ class Searching:
                 self._is_over = True
                 return
             batch = series.batch(
-                FRAMES_AT_ONCE, longest_wait_s=live.longest_wait_s, since_s=self._ready_s
+                self._at_once, longest_wait_s=live.longest_wait_s, since_s=self._ready_s
             )
             if batch is None:
                 time.sleep(_LOOK_AGAIN_S)
@@ -169,5 +174,8 @@ class Searching:
             slowest_s=max(delays.values()),
         )
         self._ready_s = min(self._ready_s, now)
+        if processed:
+            each_s = float(result.rows["seconds"].sum()) / processed
+            self._at_once = int(min(max(CHUNK_S / each_s, 1), MOST_AT_ONCE))
         self._status.take(result, delays)
         self._followers.take(chunk, self._status.decided(result), self._masked)

@@ -41,7 +41,7 @@ from hitfinder.job.live.searching import Searching
 from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.live.status import FINISHED, INTERRUPTED, LIVE_FILES, WRITING, LiveStatus
 from hitfinder.job.live.upkeep import Upkeep
-from hitfinder.job.live.work import SHARDS, ChunkFrames, LiveWork
+from hitfinder.job.live.work import SHARDS, LiveWork
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import try_out
@@ -284,8 +284,7 @@ class SeriesRun:
             store, then = self.store.as_it_is(stopping), status.counts()
         found = self._findings(searching, executor.n_workers, complete=False)
         # The frames have no file yet that has a place for each of them.
-        shape, dtype = self._description.shape, self._description.dtype
-        places = ChunkFrames(str(self._folder / FRAMES_FILE), {}, shape, dtype)
+        places = self.work(found.experiment.geometry).frames({})
         experiment = dataclasses.replace(found.experiment, stored=places)
         found = dataclasses.replace(found, experiment=experiment, store=store)
         tables = {TABLES: self._job.outputs[TABLES]}

@@ -73,7 +73,7 @@ class Upkeep:
                     log.warning("the tables of the run so far cannot be written: %s", error)
 
     def _join(self) -> None:
-        done = self._store.as_it_is().done
+        done = self._store.chunks_done()
         for homes in neighbours(done):
             self._store.join(homes)
         self._shards.join(lambda first: is_settled(first, done))

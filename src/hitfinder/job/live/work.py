@@ -14,7 +14,7 @@ from hitfinder.errors import SourceError
 from hitfinder.export.cxi import write_cxi
 from hitfinder.export.hits import Hit
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.io.simplon.images import DAMAGED, PackedFrame
+from hitfinder.io.simplon.images import DAMAGED, PackedFrame, PackedImage
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork
 from hitfinder.results.chunk import ChunkResult
@@ -78,51 +78,25 @@ class LiveWork:
     folder: Path
     file: str
 
+    def frames(self, images: Mapping[int, PackedFrame | str]) -> ChunkFrames:
+        """Return frames of the series as a source."""
+        return ChunkFrames(self.file, images, self.search.shape, self.search.dtype)
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[Callable[[LiveChunk], ChunkResult]]:
         """Return a function that finds the peaks in a chunk and keeps its hits."""
         finder = ChunkFinder(self.search)
 
         def find(chunk: LiveChunk) -> ChunkResult:
-            images, result = self._unpacked(chunk)
-            numbers = list(images)
-            found = finder.find(Chunk(numbers, chunk.first, tuple(images.values())))
+            source = self.frames(chunk.images)
+            found = finder.find(Chunk(list(chunk.images), chunk.first, source))
             hits = list(hits_of(found))
             if hits:
-                shape, dtype = self.search.shape, self.search.dtype
-                source = ChunkFrames(self.file, images, shape, dtype)
                 shard = shard_path(self.folder, chunk.first)
                 write_cxi(shard, source, self.search.geometry, hits, copy_frames=True)
-            found.merge(result)
             return chunk.with_others(found)
 
         yield find
-
-    def _unpacked(self, chunk: LiveChunk) -> tuple[dict[int, NDArray], ChunkResult]:
-        """Return the frames that could be unpacked, and rows for those that could not."""
-        images, damaged = {}, ChunkResult()
-        for number, image in chunk.images.items():
-            problem = image if isinstance(image, str) else ""
-            if not isinstance(image, str):
-                try:
-                    counts = image.unpacked()
-                except SourceError as error:
-                    problem = str(error)
-                else:
-                    problem = self._misfit(counts)
-            if problem:
-                damaged.merge(ChunkResult.without_results([number], DAMAGED, problem))
-            else:
-                images[number] = counts
-        return images, damaged
-
-    def _misfit(self, counts: NDArray) -> str:
-        if counts.shape == self.search.shape and counts.dtype == self.search.dtype:
-            return ""
-        return (
-            f"the frame is {counts.shape} {counts.dtype}, the series {self.search.shape} "
-            f"{self.search.dtype}"
-        )
 
 
 def shard_path(folder: Path, first: int) -> Path:
@@ -145,8 +119,9 @@ class ChunkFrames(FrameSource):
     ----------
     file : str
         File that will hold the frames.
-    images : dict of int to ndarray
-        Those that are there.
+    images : dict of int to PackedFrame or str
+        Those that are there, or what is wrong with them. Each is unpacked when it is read, so that
+        no more than one is in memory.
     shape, dtype
         Of every frame.
     """
@@ -154,7 +129,7 @@ class ChunkFrames(FrameSource):
     def __init__(
         self,
         file: str,
-        images: Mapping[int, NDArray],
+        images: Mapping[int, PackedFrame | str],
         shape: tuple[int, int],
         dtype: np.dtype,
     ) -> None:
@@ -165,10 +140,28 @@ class ChunkFrames(FrameSource):
         return max(self._images, default=-1) + 1
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
-        """Copy one frame; see `FrameSource.read`."""
-        frame = self.buffer(out)
-        frame[...] = self._images[index]
-        return frame
+        """Unpack one frame; see `FrameSource.read`."""
+        image = self._images[index]
+        if isinstance(image, str):
+            raise SourceError(DAMAGED, image)
+        try:
+            counts = image.unpacked()
+        except SourceError as error:
+            raise SourceError(DAMAGED, str(error)) from error
+        if counts.shape != self.shape or counts.dtype != self.dtype:
+            is_, must = f"{counts.shape} {counts.dtype}", f"{self.shape} {self.dtype}"
+            raise SourceError(DAMAGED, f"the frame is {is_}, the series {must}")
+        if out is None:
+            return counts
+        self.buffer(out)[...] = counts
+        return out
+
+    def packed(self, index: int) -> bytes | None:
+        """Return one frame as it came, if it is packed so; see `FrameSource.packed`."""
+        image = self._images[index]
+        if isinstance(image, PackedImage) and image.packing == "bslz4":
+            return image.content if image.dtype == self.dtype else None
+        return None
 
     def ref(self, index: int) -> FrameRef:
         """Return where the frame will be kept."""
