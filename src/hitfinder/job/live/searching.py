@@ -29,8 +29,8 @@ CHUNK_S = 0.3
 """Frames that a worker is given together take about so long: little beside what a reader of the
 page waits, much beside what there is to do once for all of them."""
 
-FIRST_AT_ONCE, MOST_AT_ONCE = 8, 64
-"""Frames that are given together before it is known how long they take, and at most."""
+FEWEST_AT_ONCE, MOST_AT_ONCE = 8, 64
+"""Frames that are given together however long they take, if so many wait, and however short."""
 
 FIRST_LESSON = 16
 """Frames after which it is first asked what is static; then when twice as many were looked at, or
@@ -88,7 +88,7 @@ class Searching:
         self._seen, self._next_look, self._looks, self._lesson = 0, 0, 0, FIRST_LESSON
         self._came: dict[int, float] = {}
         self._is_over, self._has_learnt = False, False
-        self._at_once = FIRST_AT_ONCE
+        self._at_once = FEWEST_AT_ONCE
         # Until workers have started, no frame is too old.
         self._ready_s = float("inf")
         self.settling = threading.Lock()
@@ -176,6 +176,6 @@ class Searching:
         self._ready_s = min(self._ready_s, now)
         if processed:
             each_s = float(result.rows["seconds"].sum()) / processed
-            self._at_once = int(min(max(CHUNK_S / each_s, 1), MOST_AT_ONCE))
+            self._at_once = int(np.clip(CHUNK_S / each_s, FEWEST_AT_ONCE, MOST_AT_ONCE))
         self._status.take(result, delays)
         self._followers.take(chunk, self._status.decided(result), self._masked)
