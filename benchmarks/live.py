@@ -256,10 +256,15 @@ class PageReader:
         self._thread.join()
 
 
-def run_files(master: Path, folder: Path, n: int, workers: int) -> float:
-    """Run on files; return processor time, in s."""
+def run_files(master: Path, folder: Path, n: int, workers: int) -> dict[str, float]:
+    """Run on files; return processor time, in all and of the workers, in s."""
     shutil.rmtree(folder, ignore_errors=True)
-    return whole(started("run", master, "--out", folder, "-j", workers, "--limit", n))
+    process, used = started("run", master, "--out", folder, "-j", workers, "--limit", n), 0.0
+    while _is_alive(process.pid):
+        with contextlib.suppress(OSError):
+            used = max(used, sum(map(cpu_s, children(process.pid))))
+        time.sleep(0.05)
+    return {"total": whole(process), "workers": used}
 
 
 def cost(folder: Path, turns: int) -> dict[str, Any]:
@@ -274,13 +279,21 @@ def cost(folder: Path, turns: int) -> dict[str, Any]:
     run_files(master, folder / "run", N_WARM, 1)
     run_live(detector, folder / "live", N_WARM, "-j", 1)
     for workers in (1, 2):
-        rows: dict[str, list[float]] = {"run": [], "live": [], "main": [], "workers": []}
+        rows: dict[str, list[float]] = {}
         for _ in range(turns):
-            files = [run_files(master, folder / "run", n, workers) for n in (SHORT, LONG)]
-            lives = [run_live(detector, folder / "live", n, "-j", workers) for n in (SHORT, LONG)]
-            rows["run"].append((files[1] - files[0]) / (LONG - SHORT))
-            for name, key in (("live", "total"), ("main", "main"), ("workers", "workers")):
-                rows[name].append((lives[1][key] - lives[0][key]) / (LONG - SHORT))
+            jobs: dict[str, list[dict[str, Any]]] = {"run": [], "live": []}
+            for n in (SHORT, LONG):
+                jobs["run"].append(run_files(master, folder / "run", n, workers))
+                jobs["live"].append(run_live(detector, folder / "live", n, "-j", workers))
+            for name, job, key in (
+                ("run", "run", "total"),
+                ("workers of run", "run", "workers"),
+                ("live", "live", "total"),
+                ("main", "live", "main"),
+                ("workers", "live", "workers"),
+            ):
+                less, more = (one[key] for one in jobs[job])
+                rows.setdefault(name, []).append((more - less) / (LONG - SHORT))
             print(workers, rows, flush=True)
         ms = {name: round(1e3 * float(np.median(values)), 2) for name, values in rows.items()}
         found[f"{workers} workers" if workers > 1 else "1 worker"] = {
@@ -298,15 +311,15 @@ def pieces(n: int = 40) -> dict[str, float]:
     detector = Detector(LARGE, n)
     messages = list(detector.messages(n))[:-1]
     intake, found = Intake("stream2"), dict[str, float]()
-    for parts in messages[:2]:
-        Intake("stream2").take(parts)
+    intake.take(messages[0])
+    Intake("stream2").take(messages[1])
 
     def timed(name: str, what: Callable[[], object]) -> None:
         began = time.process_time()
         what()
         found[name] = round(1e3 * (time.process_time() - began) / n, 3)
 
-    timed("decode and sort a message", lambda: [intake.take(parts) for parts in messages])
+    timed("decode and sort a message", lambda: [intake.take(parts) for parts in messages[1:]])
     series = intake.next_series()
     assert series is not None
     series.end("all is there")

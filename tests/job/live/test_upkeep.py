@@ -154,3 +154,13 @@ def test_tables_are_written_beside_and_an_error_does_not_end_it(tmp_path, monkey
         assert sum(len(chunk.frames) for chunk in store.chunks()) == 800
     assert [r.getMessage() for r in caplog.records if "disk is full" in r.getMessage()]
     assert "it was to stop" not in caplog.text
+
+
+def test_a_shard_that_is_full_is_left_as_it_is(filled, monkeypatch):
+    folder, _ = filled
+    monkeypatch.setattr(kept, "_JOINED", 2)
+    monkeypatch.setattr(kept, "FULL_HITS", 4)
+    both = Shards(folder)
+    for _ in range(3):
+        both.join(lambda first: True)
+        assert [path.stem[-2:] for path in shards(folder)] == ["00", "06"]

@@ -182,7 +182,7 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._full: set[Path] = set()
+        self._n_hits: dict[Path, int] = {}
 
     def join(self, is_settled: Callable[[int], bool]) -> None:
         """Join shards that are not full, when there are many.
@@ -195,17 +195,19 @@ class Shards:
         small: list[Path] = []
         n_hits = 0
         for path in shards(self._folder):
-            first = int(path.stem.removeprefix("hits-"))
-            if path in self._full or not is_settled(first):
-                continue
-            n = _n_hits(path)
+            if path not in self._n_hits:
+                if not is_settled(int(path.stem.removeprefix("hits-"))):
+                    continue
+                self._n_hits[path] = _n_hits(path)
+            n = self._n_hits[path]
             if n >= FULL_HITS or path.stat().st_size >= FULL_BYTES:
-                self._full.add(path)
                 continue
             small.append(path)
             n_hits += n
             if len(small) >= _JOINED or n_hits >= FULL_HITS:
                 join_shards(small)
+                for joined in small:
+                    del self._n_hits[joined]
                 small, n_hits = [], 0
 
 

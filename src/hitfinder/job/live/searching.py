@@ -25,7 +25,7 @@ from hitfinder.job.settings import JobSettings
 from hitfinder.results.chunk import FAILED, OK, ChunkResult
 from hitfinder.results.store import Store
 
-CHUNK_S = 0.3
+CHUNK_S = 0.5
 """Frames that a worker is given together take about so long: little beside what a reader of the
 page waits, much beside what there is to do once for all of them."""
 
@@ -37,6 +37,17 @@ FIRST_LESSON = 16
 as many more as are remembered."""
 
 _LOOK_AGAIN_S = 0.01
+
+
+def at_once(each_s: float) -> int:
+    """Return how many frames a worker is given together.
+
+    Parameters
+    ----------
+    each_s : float
+        Seconds that a frame takes.
+    """
+    return int(np.clip(CHUNK_S / max(each_s, 1e-6), FEWEST_AT_ONCE, MOST_AT_ONCE))
 
 
 class SearchedRun(Protocol):
@@ -175,7 +186,6 @@ class Searching:
         )
         self._ready_s = min(self._ready_s, now)
         if processed:
-            each_s = float(result.rows["seconds"].sum()) / processed
-            self._at_once = int(np.clip(CHUNK_S / each_s, FEWEST_AT_ONCE, MOST_AT_ONCE))
+            self._at_once = at_once(float(result.rows["seconds"].sum()) / processed)
         self._status.take(result, delays)
         self._followers.take(chunk, self._status.decided(result), self._masked)

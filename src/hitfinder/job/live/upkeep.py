@@ -16,7 +16,7 @@ from hitfinder.results.store import Store
 
 log = logging.getLogger(__name__)
 
-TABLES_EVERY_S, TABLES_SHARE = 5.0, 20
+TABLES_EVERY_S, TABLES_SHARE = 5.0, 50
 """The tables are written so often, or less often if that takes more than this part of the time."""
 
 JOINED = 32
