@@ -560,3 +560,36 @@ def test_frames_whose_flags_the_finder_knows_stay_as_they_are(tmp_path):
     lines = {"photon_energy": "6000 eV", "p0/flag_equal": 65535}
     made = setup(stack, file=write_text(tmp_path / "s.geom", **lines))
     assert made.source.dtype == np.uint16
+
+
+def _integers(kind, rng):
+    counts = rng.poisson(0.2, (3, 200, 200))
+    return {
+        "photons": counts.astype(np.uint16),
+        "fivefold": (5 * counts).astype(np.uint16),
+        "noise": np.rint(10 * counts + rng.normal(0, 2, counts.shape)).astype(np.int16),
+        "gain": np.rint(2.5 * rng.poisson(3, counts.shape)).astype(np.uint16),
+        "pedestal": (10 + counts).astype(np.uint16),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused", "warned"),
+    [
+        ("photons", "", ""),
+        ("fivefold", "--adu-per-photon 5,", ""),
+        ("noise", "--adu-per-photon 10", ""),
+        ("gain", "", "another number than 1"),
+        ("pedestal", "", "a pedestal"),
+    ],
+)
+def test_whole_numbers_that_count_no_photons_are_told(caplog, kind, refused, warned):
+    source = ArraySource(_integers(kind, np.random.default_rng(8)))
+    settings = GeometrySettings(photon_energy_ev=9e3, camera_length_m=0.1, pixel_size_um=75)
+    if refused:
+        with pytest.raises(GeometryError, match=refused):
+            experiment_of(settings, None, source)
+        return
+    experiment_of(settings, None, source).log()
+    assert warned in caplog.text
+    assert ("than 1" in caplog.text or "pedestal" in caplog.text) == bool(warned)

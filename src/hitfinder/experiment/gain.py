@@ -33,10 +33,27 @@ _LIKE_ONE = 0.1
 """Relative difference from 1 that passes for the noise of the guess."""
 
 
+_RARE = 1e-3
+"""Share of the values other than zero from which one is taken into account."""
+
+_BELOW, _SIZES_BELOW = 0.02, 4
+"""Share of values below zero, and how many different ones, that make them noise."""
+
+_APART = 8
+"""Pixels between two that are compared: neighbours may share the charge of a photon."""
+
+_LEAST_LIT, _MOST_OF_PAIRS, _LEAST_PAIRS = 0.05, 0.95, 2000
+"""Share of pairs that have photons, share that is looked at, and how many are needed."""
+
+_SPREADS = 0.6, 1.5
+"""How much photon counts may differ of what they should: response that varies adds to it."""
+
+
 def check_gain(source: FrameSource, detector: Detector) -> None:
     """Look whether floating-point values count photons, where no gain was given.
 
-    Whole numbers are taken to. Otherwise the size of a photon is looked for in the values.
+    Whole numbers are taken to, unless all are multiples of another than 1, or many are below zero,
+    as with read-out noise. Otherwise the size of a photon is looked for in the values.
 
     Parameters
     ----------
@@ -51,6 +68,7 @@ def check_gain(source: FrameSource, detector: Detector) -> None:
         If a photon is another number than 1, telling which.
     """
     if source.dtype.kind != "f":
+        _check_whole(source, detector)
         return
     values = sample(source, detector)
     other = values[values != 0]
@@ -63,6 +81,103 @@ def check_gain(source: FrameSource, detector: Detector) -> None:
     elif abs(photon - 1) > _LIKE_ONE:
         hint = f"Give --adu-per-photon {photon:.3g}, or 1 if the values are photons."
         raise GeometryError(f"{what}; their histogram says about {photon:.3g}", file, hint)
+
+
+def _check_whole(source: FrameSource, detector: Detector) -> None:
+    """Look whether whole numbers count something else than photons.
+
+    Raises
+    ------
+    GeometryError
+        If they do, telling what.
+    """
+    # Most detectors count, which one frame tells.
+    for most in (1, None):
+        values = sample(source, detector, most)
+        step = _common_step(values)
+        noisy = _has_noise(values)
+        if step == 1 and not noisy:
+            return
+    file = source.ref(0).file
+    if step > 1:
+        hint = f"Give --adu-per-photon {step}, or 1 if the values are photons."
+        raise GeometryError(f"all values are multiples of {step}", file, hint)
+    photon, what = photon_value(values), "values are spread about zero, as by read-out noise"
+    if photon is None:
+        log.warning("%s: %s, but taken for photons; give --adu-per-photon", file, what)
+    elif abs(photon - 1) > _LIKE_ONE:
+        hint = f"Give --adu-per-photon {photon:.3g}, or 1 if the values are photons."
+        raise GeometryError(f"{what}; their histogram says a photon is {photon:.3g}", file, hint)
+
+
+def _common_step(values: NDArray[np.float64]) -> int:
+    """Return the largest number that values are multiples of, but for rare ones."""
+    lit = values[values > 0].astype(np.int64)
+    if lit.size < _LEAST_PHOTONS:
+        return 1
+    found, times = np.unique(lit, return_counts=True)
+    common = found[times >= _RARE * lit.size]
+    return int(np.gcd.reduce(common)) if common.size > 1 else 1
+
+
+def _has_noise(values: NDArray[np.float64]) -> bool:
+    """Whether so many values are below zero, of so many sizes, that they are no marks of pixels."""
+    below = values[values < 0]
+    return below.size > _BELOW * values.size and np.unique(below).size >= _SIZES_BELOW
+
+
+def spread(photons: FrameSource, detector: Detector) -> float | None:
+    """Tell how much values differ a few pixels apart, as a multiple of what photon counts do.
+
+    Of two counts of the same expectation with the sum n, the squared difference is n on average,
+    whatever n is. Pairs with the largest sums, which Bragg spots may be part of, are left out.
+
+    Parameters
+    ----------
+    photons : FrameSource
+        Frames in photons.
+    detector : Detector
+        Panels and mask.
+
+    Returns
+    -------
+    float or None
+        None if too few pixels have photons.
+    """
+    good, ratios = ~detector.full_mask, []
+    step = max(1, good.size // _PIXELS)
+    with copy.deepcopy(photons) as frames:
+        for index in sampled(frames):
+            try:
+                frame = frames.read(index)
+            except SourceError:
+                continue
+            unread = np.iinfo(frame.dtype).max if frame.dtype.kind in "iu" else np.inf
+            for panel in detector:
+                rows = frame[panel.slices][::step]
+                usable = good[panel.slices][::step] & (rows >= 0) & (rows < unread)
+                pairs = np.where(usable, rows, np.nan).astype(np.float64)
+                one, other = pairs[:, :-_APART], pairs[:, _APART:]
+                total = one + other
+                both = np.isfinite(total)
+                if np.mean(total[both] > 0) < _LEAST_LIT if both.any() else True:
+                    continue
+                most = np.quantile(total[both], _MOST_OF_PAIRS)
+                used = both & (total > 0) & (total <= most)
+                ratios.append(((one - other)[used]) ** 2 / total[used])
+    found = np.concatenate([np.empty(0), *ratios])
+    return float(found.mean()) if found.size >= _LEAST_PAIRS else None
+
+
+def spread_doubt(photons: FrameSource, detector: Detector) -> str:
+    """Say that values cannot be photon counts by how much they differ; empty if they can."""
+    found = spread(photons, detector)
+    if found is None or _SPREADS[0] <= found <= _SPREADS[1]:
+        return ""
+    told = f"values a few pixels apart differ {found:.2g} times as much as photon counts would"
+    if found > 1:
+        return f"{told}: is a photon another number than 1? See --adu-per-photon"
+    return f"{told}: is there a pedestal in them, or are they averages? Hits cannot be trusted"
 
 
 def sample(

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from hitfinder.errors import GeometryError, SourceError
-from hitfinder.experiment.gain import photon_value, sample, sampled
+from hitfinder.experiment.gain import photon_value, sample, sampled, spread_doubt
 from hitfinder.experiment.photons import PhotonSource
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.detector import Detector
@@ -202,6 +202,10 @@ def log_noise(
         log.info("%s; a photon is %.4g (%s)", noise.told, adu_per_photon, origin)
         if noise.doubt:
             log.warning("%s", noise.doubt)
+    else:
+        differ = spread_doubt(photons, detector)
+        if differ:
+            log.warning("%s", differ)
     given = origin != "assumed" and (noise is not None or adu_per_photon != 1)
     size = contradiction(photons, detector) if given else None
     if size is not None:

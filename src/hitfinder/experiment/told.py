@@ -6,8 +6,10 @@ import dataclasses
 
 from hitfinder.experiment.beam import FROM_FILE, BeamField, beam_value, fixed_shift
 from hitfinder.experiment.described import detector_by
+from hitfinder.experiment.gain import spread_doubt
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.noise import noise_in_words
+from hitfinder.experiment.photons import in_photons
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.foreign.described import DescribedDetector
@@ -34,7 +36,8 @@ def told_by(geom: GeomFile | DescribedDetector | None, source: FrameSource) -> T
         # The pixel's size does not matter for it.
         whole = Detector.flat(source.shape, 1e-4)
         masked = whole if source.metadata.mask is None else whole.with_mask(source.metadata.mask)
-        return Told(source.metadata, noise=noise_in_words(source, None, None, masked))
+        doubts = _doubts(source, masked)
+        return Told(source.metadata, {}, None, doubts, noise_in_words(source, None, None, masked))
     if isinstance(geom, DescribedDetector):
         return _told_by_other(geom, source)
     fields: tuple[BeamField, ...] = ("photon_energy_ev", "camera_length_m")
@@ -65,7 +68,14 @@ def told_by(geom: GeomFile | DescribedDetector | None, source: FrameSource) -> T
         said = dataclasses.replace(said, saturation=detector.saturation)
         origin["saturation"] = geom.path
     gain = geom.adu_per_photon(energy)
-    return Told(said, origin, gain, geom.warnings, noise_in_words(source, geom, gain, detector))
+    doubts = *geom.warnings, *_doubts(in_photons(source, geom, gain or 1.0), detector)
+    return Told(said, origin, gain, doubts, noise_in_words(source, geom, gain, detector))
+
+
+def _doubts(photons: FrameSource, detector: Detector) -> tuple[str, ...]:
+    """Say that frames cannot be photon counts, if that is so and they are whole numbers."""
+    doubt = spread_doubt(photons, detector) if photons.dtype.kind != "f" else ""
+    return (doubt,) if doubt else ()
 
 
 def _told_by_other(described: DescribedDetector, source: FrameSource) -> Told:
@@ -88,4 +98,5 @@ def _told_by_other(described: DescribedDetector, source: FrameSource) -> Told:
         names.append("photon_energy_ev")
     gain = described.adu_per_photon
     noise = noise_in_words(source, None, gain, detector)
-    return Told(said, dict.fromkeys(names, described.path), gain, described.warnings, noise)
+    doubts = *described.warnings, *_doubts(in_photons(source, None, gain or 1.0), detector)
+    return Told(said, dict.fromkeys(names, described.path), gain, doubts, noise)

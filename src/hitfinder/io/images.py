@@ -33,7 +33,11 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 _SWINGS = {"TWOTHETA": 1.0, "start_twotheta": 1e-3}
 """Items for the angle of the detector's arm, and their worth in degrees."""
 
-_CENTRES = ("BEAM_CENTER_X", "BEAM_CENTER_Y")
+_CENTRES = {
+    ("BEAM_CENTER_X", "BEAM_CENTER_Y"): "SMV files do not agree on where it counts from",
+    ("beam_x", "beam_y"): "some MarCCD files have it in pixels, others in mm",
+}
+"""Items for the beam centre, and why they are not used."""
 
 
 class ImageSource(FrameSource):
@@ -121,10 +125,14 @@ class ImageSource(FrameSource):
             notes += swung(_number(self._header, name) * worth, f"{name} of the header")
         found = {kind.name: self._quantity(kind, names, notes) for kind, names in _KINDS}
         wavelength = found[WAVELENGTH.name]
-        if any(name in self._header for name in _CENTRES):
+        for names, why in _CENTRES.items():
+            if any(_number(self._header, name) for name in names if name in self._header):
+                notes.append(f"the beam centre ({', '.join(names)}) is not used: {why}")
+        pedestal = _number(self._header, "IMAGE_PEDESTAL")
+        if abs(pedestal) > 0:
             notes.append(
-                f"the beam centre ({', '.join(_CENTRES)}) is not used: SMV files do not agree on "
-                "where it counts from"
+                f"the header tells a pedestal of {pedestal:g}, which is still in the values: "
+                "subtract it first"
             )
         return dataclasses.replace(
             said,
