@@ -29,11 +29,12 @@ from typing import Any
 import numpy as np
 
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.datafile import FramePacker
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.compose import COMPOSERS
 from hitfinder.io.simplon.intake import Intake
 from hitfinder.io.simplon.simulated import StreamSender, announcement
-from hitfinder.io.write import FramePacker, NexusWriter
+from hitfinder.io.write import NexusWriter
 from report import results_header, write_json
 
 LARGE, SMALL = (2167, 2070), (96, 128)

@@ -1,5 +1,7 @@
 """Stages: those of other people, those of another order, and the random numbers they share."""
 
+import contextlib
+import dataclasses
 import pickle
 
 import numpy as np
@@ -10,7 +12,6 @@ from hitfinder.crystal.compute import random_structure_factors
 from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import results
 from hitfinder.executors.processes import Processes
-from hitfinder.io.write import FramePacker
 from hitfinder.simulation.background import Background, FixedBackground, WaterLayer
 from hitfinder.simulation.beam import Beam
 from hitfinder.simulation.crystals import turned
@@ -21,7 +22,6 @@ from hitfinder.simulation.simulator import Simulator
 from hitfinder.simulation.source import SteadySource
 from hitfinder.simulation.spectrum import tophat
 from hitfinder.simulation.water import expected_water
-from hitfinder.simulation.workers import FrameNumber, FrameWork
 
 FACTORS = random_structure_factors(Cell(60, 70, 80), "P 21 21 21", np.random.default_rng(1), 3.0)
 FLUX, THICKNESS_M = 1e10, 10e-6
@@ -112,16 +112,24 @@ def test_a_stage_of_others_does_not_change_what_is_drawn_elsewhere(simulator):
     )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class CountsWork:
+    simulator: Simulator
+
+    @contextlib.contextmanager
+    def opened(self):
+        yield lambda number: self.simulator.frame(number).counts
+
+
 def test_stages_reach_worker_processes(simulator):
     # Those that a worker can import.
     flat = FixedBackground(np.full(simulator.shape, 2.0, np.float32))
     simulator.stages = (*simulator.stages[:2], flat)
-    packer = FramePacker(simulator.shape, simulator.dtype)
-    with FrameWork(simulator, packer).opened() as make:
-        alone = [make(FrameNumber(n))[0] for n in range(4)]
-    with Processes(2) as executor:
-        made = executor.run(FrameWork(simulator, packer), map(FrameNumber, range(4)), ordered=True)
-        assert [chunk for chunk, _ in results(made)] == alone
+    work = CountsWork(simulator)
+    with work.opened() as make, Processes(2) as executor:
+        alone = [make(number) for number in range(4)]
+        made = results(executor.run(work, range(4), ordered=True))
+        np.testing.assert_array_equal(list(made), alone)
 
 
 def test_backgrounds_add_up_in_any_order(geometry, source):

@@ -1,6 +1,7 @@
 """A simulation on disk: the same for any number of workers, complete or not there."""
 
 import contextlib
+import functools
 import resource
 import signal
 import subprocess
@@ -14,15 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from hitfinder.errors import ConfigError, HitfinderError, OutputError
+from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
 from hitfinder.geometry.crystfel import read_geom
 from hitfinder.geometry.detector import Detector, Panel
-from hitfinder.io.write import FramePacker
-from hitfinder.simulation import write
+from hitfinder.simulation import tables, write
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulation import simulate
 from hitfinder.simulation.simulator import Simulator
-from hitfinder.simulation.workers import FrameNumber, FrameWork
+from hitfinder.simulation.workers import FileWork
 
 RANDOM = {
     "crystal.structure": "random",
@@ -52,7 +53,7 @@ def frames_of(folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("one")
-    simulate(out, 7, settings=settings())
+    simulate(out, 7, settings=settings(), frames_per_file=7)
     return out
 
 
@@ -73,7 +74,7 @@ def test_folder_holds_frames_truth_geometry_and_settings(folder):
         assert np.array_equal(rows["counts"][own], made.truth["counts"])
         assert np.array_equal(rows["h"][own], made.truth["h"])
     assert truth.schema.field("fs").metadata[b"unit"] == b"pixel"
-    assert set(truth.column_names) == set(write.TRUTH_COLUMNS)
+    assert set(truth.column_names) == set(tables.TRUTH_COLUMNS)
 
 
 def test_tables_of_shots_and_crystals(folder):
@@ -141,21 +142,105 @@ def test_an_existing_simulation_is_kept_unless_told(folder, tmp_path):
     assert len(frames_of(tmp_path)) == 2
 
 
-def test_an_error_leaves_no_file(tmp_path):
-    @contextlib.contextmanager
-    def stopping(what, total):
-        assert (what, total) == ("simulating", 5)
-        frames = iter(range(1, total))
+class StoppedError(Exception):
+    pass
 
-        def stop(n, note=""):
-            if next(frames) == 3:
-                raise RuntimeError("stop")
 
-        yield stop
+@contextlib.contextmanager
+def stopping_after(frames, what, total):
+    done = 0
 
-    with pytest.raises(RuntimeError, match="stop"):
-        simulate(tmp_path, 5, settings=settings(), show=stopping)
+    def stop(n, note=""):
+        nonlocal done
+        done += n
+        if done >= frames:
+            raise StoppedError
+
+    yield stop
+
+
+def made_for(executor, monkeypatch):
+    """Return a list that gets the number of each data file that an executor is given."""
+    given = []
+    run = executor.run
+
+    def noting(work, tasks, **more):
+        tasks = list(tasks)
+        given.extend(task.number for task in tasks)
+        return run(work, tasks, **more)
+
+    monkeypatch.setattr(executor, "run", noting)
+    return given
+
+
+def test_a_simulation_that_was_cut_short_goes_on_with_what_is_done(folder, tmp_path, monkeypatch):
+    with pytest.raises(StoppedError):
+        simulate(
+            tmp_path, 7, settings=settings(), workers=1, frames_per_file=2,
+            show=functools.partial(stopping_after, 4),
+        )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == [".parts"]
+    executor = Inline()
+    given = made_for(executor, monkeypatch)
+    simulate(tmp_path, 7, settings=settings(), executor=executor, frames_per_file=2)
+    assert given == [3, 4]
+    assert not (tmp_path / ".parts").exists()
+    assert np.array_equal(frames_of(tmp_path), frames_of(folder))
+    for name in ("truth", "shots", "crystals"):
+        one, other = (pq.read_table(d / f"{name}.parquet") for d in (folder, tmp_path))
+        assert one.equals(other)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"n": 6}, {"frames_per_file": 1}, {"spacing": 0.02}]
+)
+def test_another_simulation_uses_nothing_of_one_that_was_cut_short(tmp_path, monkeypatch, change):
+    def make(*, seed=1, n=4, frames_per_file=2, spacing=0.01, **more):
+        listed = tmp_path / "axes.csv"
+        names = ",".join(f"{name}star_{axis}" for name in "abc" for axis in "xyz")
+        listed.write_text(f"{names}\n1e8,0,0,0,1e8,0,0,0,{spacing}e10\n")
+        own = settings(seed=seed, **{"crystal.orientations": str(listed)})
+        simulate(tmp_path / "out", n, settings=own, frames_per_file=frames_per_file, **more)
+
+    with pytest.raises(StoppedError):
+        make(workers=1, show=functools.partial(stopping_after, 2))
+    assert len(list(tmp_path.glob("out/.parts/*/data*"))) == 1
+    executor = Inline()
+    given = made_for(executor, monkeypatch)
+    make(**change, executor=executor)
+    assert given[0] == 1
+
+
+def test_a_damaged_table_of_what_is_done_is_told(tmp_path):
+    few = {"settings": settings(), "workers": 1, "frames_per_file": 1}
+    with pytest.raises(StoppedError):
+        simulate(tmp_path, 2, **few, show=functools.partial(stopping_after, 1))
+    (table,) = tmp_path.glob(".parts/*/shots_000001.parquet")
+    table.write_bytes(table.read_bytes()[:-7])
+    with pytest.raises(HitfinderError, match=r"shots_000001\.parquet: the table cannot be read"):
+        simulate(tmp_path, 2, **few)
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+
+
+def test_an_error_before_a_data_file_is_done_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise StoppedError
+
+    monkeypatch.setattr(Simulator, "frame", fail)
+    with pytest.raises(StoppedError):
+        simulate(tmp_path, 4, settings=settings(), workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "per_file", "lengths"),
+    [(7, 3, [3, 3, 1]), (1, None, [1]), (100, None, [4] * 25), (20_000, None, [250] * 80)],
+)
+def test_the_frames_of_each_data_file(n, per_file, lengths):
+    files = write.file_tasks(n, per_file)
+    assert [len(file) for file in files] == lengths
+    assert [file.first for file in files] == [0, *np.cumsum(lengths)[:-1]]
+    assert [file.number for file in files] == list(range(1, len(files) + 1))
 
 
 def test_impossible_numbers(tmp_path):
@@ -166,12 +251,13 @@ def test_impossible_numbers(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_in_a_worker_reaches_the_caller():
+def test_an_error_in_a_worker_reaches_the_caller(tmp_path):
     simulator = Simulator.of(settings())
     simulator.stages = simulator.stages[1:]  # nothing draws the shot
-    work = FrameWork(simulator, FramePacker(simulator.shape, simulator.dtype))
+    work = FileWork(simulator, tmp_path)
     with Processes(2) as executor, pytest.raises(HitfinderError, match="no stage has drawn"):
-        next(executor.run(work, map(FrameNumber, range(2))))
+        next(executor.run(work, write.file_tasks(2, 1)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def run_in_process(out, n, *options, **kwargs):
@@ -201,7 +287,7 @@ def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
         tmp_path, 100000, "-j", "2", stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
     )
     try:
-        wait_for(lambda: any(p.stat().st_size > 50000 for p in tmp_path.glob(".frames_data*")))
+        wait_for(lambda: list(tmp_path.glob(".parts/*/data*.h5")))
         process.send_signal(how)
         code = process.wait(60)
     finally:
@@ -210,7 +296,7 @@ def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
     left = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
     assert left == set()
     if how != signal.SIGKILL:
-        assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.glob("**/.*.part")) == []
 
 
 def test_a_full_disk_gets_one_line_and_no_file(tmp_path):

@@ -29,8 +29,8 @@ from hitfinder.export.hits import (
 from hitfinder.export.links import FrameLinks
 from hitfinder.geometry.crystfel import Directives, geom_lines, write_geom
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.newfile import new_hdf5
 from hitfinder.io.source import FrameSource
-from hitfinder.io.write import new_hdf5
 
 DATA = "/entry_1/data_1/data"
 MASK = "/entry_1/data_1/mask"

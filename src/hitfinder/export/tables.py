@@ -213,8 +213,12 @@ class TableWriter:
         import pyarrow as pa
 
         arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in self._schema]
-        self._waiting.append(pa.record_batch(arrays, schema=self._schema))
-        self.rows += self._waiting[-1].num_rows
+        self.add_batch(pa.record_batch(arrays, schema=self._schema))
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Take in rows of the table's own schema."""
+        self._waiting.append(batch)
+        self.rows += batch.num_rows
         if sum(batch.num_rows for batch in self._waiting) >= ROWS_PER_GROUP:
             self.flush()
 

@@ -18,7 +18,7 @@ from hitfinder.progress import Advance, counting
 from hitfinder.simulation.presets import dotted, load_settings
 from hitfinder.simulation.settings import SimulationSettings
 from hitfinder.simulation.simulator import Simulator
-from hitfinder.simulation.write import GEOMETRY, MASTER, write_simulation
+from hitfinder.simulation.write import GEOMETRY, MASTER, file_tasks, write_simulation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +99,7 @@ def simulate(
     settings: SimulationSettings | str | os.PathLike[str] | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
-    frames_per_file: int = 1000,
+    frames_per_file: int | None = None,
     overwrite: bool = False,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
     **changes: Any,
@@ -124,8 +124,9 @@ def simulate(
         Processes; as many as there are cores if not given.
     executor : Executor, optional
         Has the frames made, instead of so many workers.
-    frames_per_file : int
-        Frames in a data file.
+    frames_per_file : int, optional
+        Frames in a data file, which one process makes; by default at most 250, and fewer where
+        there would be less than 32 files.
     overwrite : bool
         Replace the simulation in the folder.
     show : callable
@@ -159,16 +160,17 @@ def simulate(
     else:
         chosen = load_settings(settings, preset, dotted(changes))
     simulator = Simulator.of(chosen, n=n)
+    files = file_tasks(len(simulator), frames_per_file)
     if executor is None:
         most = available_cores() if workers is None else workers
-        executor = executor_for(min(most, len(simulator)))
+        executor = executor_for(min(most, len(files)))
     with show("simulating", len(simulator)) as advance:
         write_simulation(
             simulator,
             chosen,
             Path(out),
             executor,
-            frames_per_file=frames_per_file,
+            files,
             overwrite=overwrite,
             advance=advance,
         )

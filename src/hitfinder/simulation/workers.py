@@ -1,18 +1,20 @@
-"""The work of simulating frames, as an executor spreads it."""
+"""The work of simulating the frames of a data file, as an executor spreads it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
-from hitfinder.io.write import FramePacker
-from hitfinder.simulation.frame import SimulatedFrame
+from hitfinder.atomic import replacing
+from hitfinder.io.datafile import DataFile
+from hitfinder.io.write import mark, marked_pixels
+from hitfinder.simulation.detector import shot_geometry
 from hitfinder.simulation.simulator import Simulator
-
-_NO_PIXELS = np.empty((0, 0), np.uint16)
+from hitfinder.simulation.tables import tables_written
 
 
 class FrameNumber(int):
@@ -22,35 +24,76 @@ class FrameNumber(int):
         return f"frame {int(self)}"
 
 
-PackedFrame = tuple[bytes, SimulatedFrame]
-"""The counts of a frame as they stand in a file, and the frame without them."""
+@dataclasses.dataclass(frozen=True)
+class FileTask:
+    """A data file to write: a task.
+
+    Attributes
+    ----------
+    number : int
+        Its number, from 1.
+    first, last : int
+        Its first frame, and the first that is not in it.
+    """
+
+    number: int
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"data file {self.number}"
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its files end in."""
+        return f"_{self.number:06d}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FrameWork:
-    """The work of making any frame; see `hitfinder.executors.contract.Work`.
-
-    Frames are packed where they are made: that takes as long as simulating a sparse one, and what
-    is sent is a fraction of its size.
+class FileWork:
+    """The work of writing any data file; see `hitfinder.executors.contract.Work`.
 
     Attributes
     ----------
     simulator : Simulator
         What makes frames.
-    packer : FramePacker
-        What packs their counts.
+    folder : Path
+        Folder for data files, and the tables of each.
     """
 
     simulator: Simulator
-    packer: FramePacker
+    folder: Path
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[FrameNumber], PackedFrame]]:
-        """Return a function that makes a frame."""
-        buffer = np.empty(self.simulator.shape, self.simulator.dtype)
+    def opened(self) -> Iterator[Callable[[FileTask], int]]:
+        """Return a function that writes a data file and its tables, and returns its frames."""
+        simulator = self.simulator
+        buffer = np.empty(simulator.shape, simulator.dtype)
+        marked = marked_pixels(simulator.geometry, simulator.dtype)
 
-        def make(number: FrameNumber) -> PackedFrame:
-            frame = self.simulator.frame(number, buffer)
-            return self.packer.pack(frame.counts), dataclasses.replace(frame, counts=_NO_PIXELS)
+        def make(task: FileTask) -> int:
+            path = self.path(task)
+            # The data file appears last: where it is, the tables are.
+            with (
+                replacing(path) as part,
+                DataFile(
+                    part, simulator.shape, simulator.dtype, first=task.first, where=str(path)
+                ) as file,
+                tables_written(self.folder, task.suffix) as add,
+            ):
+                for number in range(task.first, task.last):
+                    frame = simulator.frame(number, buffer)
+                    add(frame, shot_geometry(simulator.geometry, frame.shot))
+                    if marked is not None:
+                        mark(frame.counts, marked)
+                    file.write(frame.counts)
+            return len(task)
 
         yield make
+
+    def path(self, task: FileTask) -> Path:
+        """Return where a data file is written."""
+        return self.folder / f"data{task.suffix}.h5"

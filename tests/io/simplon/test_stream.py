@@ -265,7 +265,7 @@ def test_memory_does_not_grow_while_nothing_is_processed():
 
 
 def decode_chunk():
-    from hitfinder.io.write import FramePacker
+    from hitfinder.io.datafile import FramePacker
 
     return FramePacker(FRAMES[0].shape, FRAMES.dtype).pack(FRAMES[0].copy())
 

@@ -21,7 +21,7 @@ from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.images import PackedImage
-from hitfinder.io.write import FramePacker
+from hitfinder.io.datafile import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.warm import warm_up
 from hitfinder.job.live.work import LiveChunk, LiveWork, masked

@@ -13,12 +13,12 @@ import numpy as np
 import zmq
 
 from hitfinder.errors import ConfigError, HitfinderError, SourceError
+from hitfinder.io.datafile import FramePacker
 from hitfinder.io.simplon.compose import COMPOSERS, Announcement
 from hitfinder.io.simplon.faults import FAULTS, Messages, Outgoing
 from hitfinder.io.simplon.multipart import TYPES
 from hitfinder.io.simplon.receiver import check_address
 from hitfinder.io.source import FrameSource
-from hitfinder.io.write import FramePacker
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from hitfinder.atomic import replacing
 from hitfinder.export.cxi import DATA, MASK
 from hitfinder.export.hits import RESULT
 from hitfinder.io.handles import POOL
+from hitfinder.io.newfile import new_hdf5
 from hitfinder.io.nxmx import DATA_PATH
 from hitfinder.io.simplon.series import NOT_RECEIVED, PASSED_OVER
 from hitfinder.io.source import FrameSource
-from hitfinder.io.write import new_hdf5
 from hitfinder.job.live.work import SHARDS
 from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.store import Store

@@ -16,9 +16,9 @@ from hitfinder.executors.contract import Executor
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.datafile import FramePacker
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.images import PackedImage
-from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.work import SHARDS, LiveChunk, LiveWork
 from hitfinder.job.pipeline import try_out

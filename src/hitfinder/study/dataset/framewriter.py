@@ -12,7 +12,7 @@ import hdf5plugin
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
-from hitfinder.io.write import new_hdf5
+from hitfinder.io.newfile import new_hdf5
 from hitfinder.study.dataset.framefile import (
     ATTRIBUTE_NAMES,
     PER_FRAME,
