@@ -147,11 +147,14 @@ def join_tables(folder: Path, parts: Path, suffixes: list[str]) -> None:
     HitfinderError
         If one cannot be read.
     """
-    for name, columns in TABLES.items():
-        with table_writer(table_path(folder, name), schema_of(columns)) as table:
+    with contextlib.ExitStack() as stack:
+        for name, columns in TABLES.items():
+            writer = table_writer(table_path(folder, name), schema_of(columns))
+            table = stack.enter_context(writer)
             for suffix in suffixes:
                 for batch in _batches(table_path(parts, name, suffix)):
                     table.add_batch(batch)
+            table.flush()
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
