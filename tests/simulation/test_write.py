@@ -23,7 +23,7 @@ from hitfinder.simulation import tables, write
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulation import simulate
 from hitfinder.simulation.simulator import Simulator
-from hitfinder.simulation.workers import FileWork
+from hitfinder.simulation.workers import SeriesWork
 
 RANDOM = {
     "crystal.structure": "random",
@@ -254,7 +254,7 @@ def test_impossible_numbers(tmp_path):
 def test_an_error_in_a_worker_reaches_the_caller(tmp_path):
     simulator = Simulator.of(settings())
     simulator.stages = simulator.stages[1:]  # nothing draws the shot
-    work = FileWork(simulator, tmp_path)
+    work = SeriesWork(simulator, tmp_path)
     with Processes(2) as executor, pytest.raises(HitfinderError, match="no stage has drawn"):
         next(executor.run(work, write.file_tasks(2, 1)))
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ class FrameNumber(int):
 
 
 @dataclasses.dataclass(frozen=True)
-class FileTask:
+class SeriesTask:
     """A data file to write: a task.
 
     Attributes
@@ -53,7 +53,7 @@ class FileTask:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FileWork:
+class SeriesWork:
     """The work of writing any data file; see `hitfinder.executors.contract.Work`.
 
     Attributes
@@ -68,13 +68,13 @@ class FileWork:
     folder: Path
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[FileTask], int]]:
+    def opened(self) -> Iterator[Callable[[SeriesTask], int]]:
         """Return a function that writes a data file and its tables, and returns its frames."""
         simulator = self.simulator
         buffer = np.empty(simulator.shape, simulator.dtype)
         marked = marked_pixels(simulator.geometry, simulator.dtype)
 
-        def make(task: FileTask) -> int:
+        def make(task: SeriesTask) -> int:
             path = self.path(task)
             # The data file appears last: where it is, the tables are.
             with (
@@ -94,6 +94,6 @@ class FileWork:
 
         yield make
 
-    def path(self, task: FileTask) -> Path:
+    def path(self, task: SeriesTask) -> Path:
         """Return where a data file is written."""
         return self.folder / f"data{task.suffix}.h5"

@@ -20,7 +20,7 @@ from hitfinder.progress import Advance
 from hitfinder.simulation.settings import SimulationSettings
 from hitfinder.simulation.simulator import Simulator
 from hitfinder.simulation.tables import join_tables
-from hitfinder.simulation.workers import FileTask, FileWork
+from hitfinder.simulation.workers import SeriesTask, SeriesWork
 
 LOGGER = logging.getLogger("hitfinder.simulation")
 
@@ -31,7 +31,7 @@ LEAST_FILES, MOST_FRAMES = 32, 250
 of one process, so few are not enough for many, and large ones take long to make."""
 
 
-def file_tasks(n_frames: int, frames_per_file: int | None) -> list[FileTask]:
+def file_tasks(n_frames: int, frames_per_file: int | None) -> list[SeriesTask]:
     """Return the data files of a series; they do not depend on who makes them.
 
     Raises
@@ -43,7 +43,7 @@ def file_tasks(n_frames: int, frames_per_file: int | None) -> list[FileTask]:
         raise ValueError(f"frames_per_file must be at least 1, got {frames_per_file}")
     step = frames_per_file or min(-(-n_frames // LEAST_FILES), MOST_FRAMES)
     starts = range(0, n_frames, step)
-    return [FileTask(i, s, min(s + step, n_frames)) for i, s in enumerate(starts, 1)]
+    return [SeriesTask(i, s, min(s + step, n_frames)) for i, s in enumerate(starts, 1)]
 
 
 def write_simulation(
@@ -51,7 +51,7 @@ def write_simulation(
     settings: SimulationSettings,
     folder: Path,
     executor: Executor,
-    files: list[FileTask],
+    files: list[SeriesTask],
     *,
     overwrite: bool,
     advance: Advance,
@@ -74,7 +74,7 @@ def write_simulation(
         The folder; made if it is not there.
     executor : Executor
         Has the data files written.
-    files : list of FileTask
+    files : list of SeriesTask
         The data files.
     overwrite : bool
         Replace the simulation that is in the folder.
@@ -96,7 +96,7 @@ def write_simulation(
         series.claim(overwrite)
         clear_unfinished(folder)
         parts = _parts(folder, settings, files)
-        work = FileWork(simulator, parts)
+        work = SeriesWork(simulator, parts)
         try:
             _write_files(work, files, executor, advance)
             # The tables of an earlier simulation are replaced from here on.
@@ -111,7 +111,7 @@ def write_simulation(
         shutil.rmtree(parts.parent, ignore_errors=True)
 
 
-def _parts(folder: Path, settings: SimulationSettings, files: list[FileTask]) -> Path:
+def _parts(folder: Path, settings: SimulationSettings, files: list[SeriesTask]) -> Path:
     """Return the folder for what this simulation writes, without what others have left."""
     # Its name tells simulations apart: a worker that outlives its command can only write what
     # the next one would write.
@@ -128,7 +128,7 @@ def _parts(folder: Path, settings: SimulationSettings, files: list[FileTask]) ->
     return parts
 
 
-def _fingerprint(settings: SimulationSettings, files: list[FileTask]) -> str:
+def _fingerprint(settings: SimulationSettings, files: list[SeriesTask]) -> str:
     """Return what differs between simulations of different frames, in hexadecimal."""
     said = [hitfinder.__version__, config.to_toml(settings), repr(files)]
     groups = (vars(settings)[field.name] for field in dataclasses.fields(settings))
@@ -140,7 +140,7 @@ def _fingerprint(settings: SimulationSettings, files: list[FileTask]) -> str:
 
 
 def _write_files(
-    work: FileWork, files: list[FileTask], executor: Executor, advance: Advance
+    work: SeriesWork, files: list[SeriesTask], executor: Executor, advance: Advance
 ) -> None:
     todo = [file for file in files if not work.path(file).exists()]
     if len(todo) < len(files):
@@ -150,7 +150,7 @@ def _write_files(
         advance(made)
 
 
-def _keep(work: FileWork, files: list[FileTask]) -> None:
+def _keep(work: SeriesWork, files: list[SeriesTask]) -> None:
     """Say what is left of a simulation that was cut short; where nothing is done, leave nothing."""
     done = sum(work.path(file).exists() for file in files)
     if done:
