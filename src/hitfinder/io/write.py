@@ -289,9 +289,9 @@ class NexusWriter:
             raise
 
     def _remove(self) -> None:
-        """Remove everything written so far."""
-        for path, _ in self._written:
-            path.unlink(missing_ok=True)
+        """Remove everything written so far, the file that was begun last too."""
+        for number in range(1, len(self._written) + 2):
+            self._path(number).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -304,7 +304,6 @@ class NexusWriter:
         file, self._file = self._file, None
         try:
             if file is not None:
-                self._written.append((self._path(len(self._written) + 1), len(file)))
                 file.__exit__(*exc_info)
         finally:
             self._remove()
