@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import hitfinder as hf
+from hitfinder.study.assess import study_page
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium")
@@ -73,25 +74,48 @@ def test_the_site_is_searched_from_disk(site):
 
 
 @pytest.mark.slow
-def test_a_sample_of_a_report_is_published(site):
+def test_samples_are_published(site):
     page = site / "samples" / "report.html"
     assert "Verdict: keep" in page.read_text(encoding="utf-8")
     assert page.stat().st_size < 2_000_000
-    assert 'href="samples/report.html"' in (site / "index.html").read_text(encoding="utf-8")
+    home = (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="samples/report.html"' in home
+    assert 'href="samples/study.html"' in home
+    assert (site / "samples" / "study.html").exists()
 
 
-def test_pictures_of_the_sample_get_lighter():
+@pytest.fixture
+def samples():
+    """The hook that makes the samples."""
     pytest.importorskip("mkdocs")
     place = ROOT / "docs" / "hooks" / "samples.py"
     spec = importlib.util.spec_from_file_location("samples_hook", place)
     hook = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hook)
+    return hook
+
+
+def test_the_sample_of_a_study_shows_the_results_that_are_kept(samples):
+    page = samples.study()
+    for result in study_page.REPORT:
+        assert result.what in page
+    binary = (
+        "<td>95 to 97 % of peak frames found, no false alarm</td><td>97.7 % (95.8 to 98.7) found"
+    )
+    assert binary in page
+    assert "<td>52.2 % (42.0 to 62.2) found" in page
+    assert page.count("data:image/png;base64,") == 24
+    assert "resnet50 and dncnn" in page
+    assert not re.search(r"src=\"(?!data:)", page)
+
+
+def test_pictures_of_the_sample_get_lighter(samples):
     noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "PNG")
     page = f'<img src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}" alt="x">'
-    light = hook.lighter(page)
-    picture = base64.b64decode(hook.PICTURE.search(light)[1])
+    light = samples.lighter(page)
+    picture = base64.b64decode(samples.PICTURE.search(light)[1])
     assert len(picture) < len(out.getvalue()) / 2
     with Image.open(io.BytesIO(picture)) as shown:
         assert shown.size == (80, 60)
@@ -127,7 +151,7 @@ def test_every_page_is_in_the_menu():
         .partition("nav:")[2]
         .partition("theme:")[0]
     )
-    listed = set(re.findall(r"- ([\w/.-]+\.(?:md|ipynb))", menu))
+    listed = set(re.findall(r"- (?:\w+: )?([\w/.-]+\.(?:md|ipynb))", menu))
     assert listed == {
         str(page.relative_to(docs)) for page in [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]
     }

@@ -94,3 +94,11 @@ def test_bad_input_is_named(geometry, arguments, options, message):
         options = {"geometry": geometry}
     with pytest.raises(ValueError, match=message):
         hf.plot(*arguments, **options)
+
+
+@pytest.mark.parametrize("shape", [(100, 400), (400, 100), (300, 300)])
+def test_the_scale_of_colours_is_no_higher_than_the_frame(shape):
+    axes = hf.plot(np.zeros(shape, np.uint16))
+    axes.figure.canvas.draw()
+    bar = axes.figure.axes[1]
+    assert bar.get_window_extent().height <= axes.get_window_extent().height

@@ -28,6 +28,12 @@ from hitfinder.report.overlay import Window, draw_peaks, draw_rings, ring_labels
 LONGEST_SIDE = 1050
 """Pixels of the frame's picture along its longer side, about: no more than are drawn."""
 
+SIDE_IN, BESIDE_IN, BELOW_IN, TITLE_IN = 8.3, 2.1, 0.65, 0.45
+"""Inches: longer side of the frame in a figure, and room for the scales and the title."""
+
+LEAST_WIDTH_IN = 6.5
+"""Width of a figure that has room for a title, however narrow the frame is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Zoom:
@@ -85,11 +91,12 @@ def draw_frame(
     OutputError
         If the file cannot be written.
     """
-    figure, ((axes,),) = new_figure((10.4, 9.4), dpi=150)
+    figure, ((axes,),) = new_figure((SIDE_IN, SIDE_IN), dpi=150)
     n_shown = _draw(axes, frame, geometry, peaks, zoom)
     if zoom is not None:
         title += f", {n_shown} of the peaks in this part"
     axes.set_title(title, fontsize=10, loc="left")
+    _fit(figure, axes, SIDE_IN, TITLE_IN)
     save_figure(figure, Path(path))
     return n_shown
 
@@ -158,12 +165,24 @@ def plot(
     if zoom is not None and not zoom[2] > 0:
         raise ValueError(f"the side of the part to show must be positive, got {zoom[2]}")
     columns = columns_of([] if peaks is None else peaks, "peaks", ("probability",))
-    if ax is None:
-        from matplotlib import pyplot
+    part = Zoom(*zoom) if zoom else None
+    if ax is not None:
+        _draw(ax, frame, geometry, peak_table(**columns), part)
+        return ax
+    from matplotlib import pyplot
 
-        _, ax = pyplot.subplots(figsize=(8, 7), layout="constrained")
-    _draw(ax, frame, geometry, peak_table(**columns), Zoom(*zoom) if zoom else None)
+    figure, ax = pyplot.subplots(layout="constrained")
+    _draw(ax, frame, geometry, peak_table(**columns), part)
+    _fit(figure, ax, 0.7 * SIDE_IN)
     return ax
+
+
+def _fit(figure: Figure, axes: Axes, side_in: float, title_in: float = 0.0) -> None:
+    """Make a figure as wide and high as its frame, so that the scale beside it is no higher."""
+    width, height = (abs(end - start) for start, end in (axes.get_xlim(), axes.get_ylim()))
+    inches = side_in / max(width, height)
+    wide = max(width * inches + BESIDE_IN, LEAST_WIDTH_IN)
+    figure.set_size_inches(wide, height * inches + BELOW_IN + title_in)
 
 
 def _draw(

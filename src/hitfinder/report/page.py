@@ -23,7 +23,7 @@ p.lead { color:var(--soft); margin:0 0 3px; overflow-wrap:anywhere }
 p.note { color:var(--soft); font-size:13px; margin:0 0 10px }
 p.alert { border-left:4px solid var(--warn); background:var(--card); padding:10px 14px;
   margin:16px 0 0; border-radius:4px }
-.verdict { border-left:5px solid var(--warn); margin-top:20px } .verdict h2 { font-size:21px }
+.verdict { border-left:5px solid var(--warn) } .verdict h2 { font-size:21px }
 .verdict.keep { border-left-color:var(--good) }
 .verdict.discard { border-left-color:var(--soft) }
 .verdict ul { margin:0; padding-left:19px; overflow-wrap:anywhere } .verdict li { margin:2px 0 }
@@ -39,7 +39,8 @@ nav a { color:var(--accent); text-decoration:none } nav a:hover { text-decoratio
 .grid2 { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr));
   gap:14px; margin-bottom:14px }
 section { background:var(--card); border:1px solid var(--line); border-radius:8px;
-  padding:14px 17px; min-width:0; margin-bottom:14px } .grid2 section { margin:0 }
+  padding:14px 17px; min-width:0; margin-bottom:14px }
+main > section:first-child { margin-top:20px } .grid2 section { margin:0 }
 .chart { container-type:inline-size }
 .chart svg { display:none; width:100%; height:auto; margin:0 auto }
 .chart .w320 { display:block; max-width:430px }
@@ -65,7 +66,8 @@ figcaption { font-size:12.5px; color:var(--soft); overflow-wrap:anywhere; line-h
 .scroll { overflow-x:auto } table { border-collapse:collapse; width:100%; font-size:13.5px }
 th { text-align:left; color:var(--soft); font-weight:500 }
 th, td { padding:4px 12px 4px 0; border-bottom:1px solid var(--line); vertical-align:top;
-  overflow-wrap:anywhere } td.n, th.n { text-align:right; white-space:nowrap }
+  overflow-wrap:anywhere } td:not(.n) { min-width:6.5em }
+td.n, th.n { text-align:right; white-space:nowrap }
 tr:last-child > * { border-bottom:0 }
 section > img { display:block; max-width:100%; height:auto }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
