@@ -74,6 +74,11 @@ class Chunk:
             image = None if self.images is None else {frame: self.images[frame]}
             yield Chunk([frame], self.home, image)
 
+    def lost(self, why: str) -> ChunkResult:
+        """Return the results of a chunk that ended its workers."""
+        problem = f"the worker process died: {why}"
+        return ChunkResult.without_results(self.frames, WORKER_DIED, problem)
+
 
 @dataclasses.dataclass(frozen=True)
 class ChunkWork:
@@ -107,12 +112,6 @@ class ChunkWork:
         """Return a function that finds the peaks in a chunk."""
         with self.source or contextlib.nullcontext():
             yield ChunkFinder(self).find
-
-
-def lost(chunk: Chunk, why: str) -> ChunkResult:
-    """Return the results of a chunk that ended its workers."""
-    problem = f"the worker process died: {why}"
-    return ChunkResult.without_results(chunk.frames, WORKER_DIED, problem)
 
 
 class ChunkFinder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import copy
 import dataclasses
 import itertools
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError
-from hitfinder.executors.contract import Done, Executor, Lost
+from hitfinder.executors.contract import Executor
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
@@ -21,10 +20,10 @@ from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.io.stream import FrameStream
-from hitfinder.job.chunks import Chunk, ChunkWork, lost
+from hitfinder.job.chunks import Chunk, ChunkWork
+from hitfinder.job.flow import Flow
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance
-from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.store import Store
 
 log = logging.getLogger(__name__)
@@ -174,61 +173,14 @@ class Pipeline:
             readable, chunks = None, chunks_of_stream(self.source)
         shape, dtype = self.source.shape, self.source.dtype
         work = ChunkWork(readable, shape, dtype, geometry, self.settings, self.estimate)
-        flow = _Flow(chunks)
+        flow = Flow(chunks)
         for outcome in executor.run(work, flow.tasks()):
-            if (result := flow.settle(outcome)) is not None:
+            if (settled := flow.settle(outcome)) is not None:
+                chunk, result = settled
                 before = self.store.counts.frames
-                self.store.add(outcome.task.home, result)
+                self.store.add(chunk.home, result)
                 advance(self.store.counts.frames - before, str(self.store.counts))
         return static
-
-
-class _Flow:
-    """Chunks on their way to an executor, and their results on the way back.
-
-    A chunk that ends its workers is tried once more frame by frame, so that a frame no worker
-    survives costs no other.
-    """
-
-    def __init__(self, chunks: Iterable[Chunk | None]) -> None:
-        self._chunks = chunks
-        self._out = 0
-        self._singles = collections.deque[Chunk]()
-        self._split: dict[int, tuple[Chunk, ChunkResult]] = {}
-
-    def tasks(self) -> Iterator[Chunk | None]:
-        """Yield what is to be done, None if that depends on what is out."""
-        for chunk in self._chunks:
-            yield from self._single_frames()
-            self._out += chunk is not None
-            yield chunk
-        while self._out or self._singles:
-            yield from self._single_frames()
-            yield None
-
-    def _single_frames(self) -> Iterator[Chunk]:
-        while self._singles:
-            self._out += 1
-            yield self._singles.popleft()
-
-    def settle(self, outcome: Done[Chunk, ChunkResult] | Lost[Chunk]) -> ChunkResult | None:
-        """Return the results of a whole chunk; None if some of its frames are still out."""
-        self._out -= 1
-        chunk = outcome.task
-        if isinstance(outcome, Done):
-            result = outcome.result
-        elif outcome.hung or len(chunk.frames) == 1:
-            result = lost(chunk, outcome.why)
-        else:
-            log.warning("trying %s one by one", chunk)
-            self._split[chunk.home] = chunk, ChunkResult()
-            self._singles.extend(chunk.single())
-            return None
-        if chunk.home not in self._split:
-            return result
-        whole, merged = self._split[chunk.home]
-        merged.merge(result)
-        return merged if len(merged.frames) == len(whole.frames) else None
 
 
 def save_static(store: Store, places: Places) -> None:

@@ -4,12 +4,14 @@ import h5py
 import numpy as np
 import pytest
 
+from hitfinder.executors.processes import Processes
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import open_source
 from hitfinder.io.simplon.images import PackedImage
 from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
+from hitfinder.job.flow import Flow
 from hitfinder.job.live.kept import shards
 from hitfinder.job.live.searching import FEWEST_AT_ONCE, MOST_AT_ONCE, at_once
 from hitfinder.job.live.work import LiveChunk, LiveWork
@@ -26,10 +28,14 @@ def frames():
     return frames
 
 
-def worked(folder, images):
+def work_in(folder):
     (folder / "shards").mkdir()
     search = ChunkWork(None, SHAPE, DTYPE, GEOMETRY, FinderSettings(finder="likelihood"))
-    with LiveWork(search, folder, "frames.h5").opened() as find:
+    return LiveWork(search, folder, "frames.h5")
+
+
+def worked(folder, images):
+    with work_in(folder).opened() as find:
         return find(LiveChunk(0, 6, images, {}))
 
 
@@ -70,3 +76,28 @@ def test_a_chunk_takes_half_a_second_and_has_some_frames_whatever_they_take():
     assert [at_once(each_s) for each_s in (0.015, 0.025)] == [33, 20]
     assert at_once(3.0) == FEWEST_AT_ONCE
     assert at_once(0.0) == MOST_AT_ONCE
+
+
+class Deadly:
+    """An image that no worker survives."""
+
+    held_bytes = 0
+
+    def __reduce__(self):
+        return eval, ("__import__('os').kill(__import__('os').getpid(), 9)",)
+
+
+@pytest.mark.slow
+def test_a_frame_no_worker_survives_costs_no_other(tmp_path, frames):
+    images = {n: PackedImage(SHAPE, DTYPE, "", frames[n].tobytes()) for n in range(5)}
+    chunk = LiveChunk(0, 7, images | {3: Deadly()}, {5: ("x", ""), 6: ("x", "")})
+    flow, settled = Flow([chunk]), []
+    with Processes(2) as executor:
+        for outcome in executor.run(work_in(tmp_path), flow.tasks()):
+            settled.append(flow.settle(outcome))
+    ((whole, result),) = [one for one in settled if one is not None]
+    assert whole is chunk
+    assert result.frames.tolist() == [*range(7)]
+    assert result.rows["status"].tolist() == ["ok", "ok", "ok", "failed", "ok", "x", "x"]
+    assert "SIGKILL" in result.problems[3]
+    assert [path.stem[-1] for path in shards(tmp_path)] == ["1"]

@@ -10,19 +10,20 @@ from typing import Protocol
 import numpy as np
 
 from hitfinder.errors import SourceError
-from hitfinder.executors.contract import Done, Executor, Lost
+from hitfinder.executors.contract import Executor
 from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import deferred
 from hitfinder.io.simplon.images import DAMAGED, PackedFrame
 from hitfinder.io.simplon.series import Batch, Series
+from hitfinder.job.flow import Flow
 from hitfinder.job.live.follower import Followers
 from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.live.status import LiveStatus
 from hitfinder.job.live.work import LiveChunk, LiveWork, masked
 from hitfinder.job.pipeline import save_static
 from hitfinder.job.settings import JobSettings
-from hitfinder.results.chunk import FAILED, OK, ChunkResult
+from hitfinder.results.chunk import OK, ChunkResult
 from hitfinder.results.store import Store
 
 CHUNK_S = 0.5
@@ -110,10 +111,14 @@ class Searching:
             # What was just learnt is masked in all that comes after.
             self._has_learnt = False
             self._masked = masked(self._geometry, self.learner.places.mask)
-            for outcome in executor.run(self._run.work(self._masked), self._tasks()):
-                self._settle(outcome)
+            flow = Flow(self._chunks())
+            for outcome in executor.run(self._run.work(self._masked), flow.tasks()):
+                if (settled := flow.settle(outcome)) is not None:
+                    # What is on disk is counted, whenever Ctrl-C comes.
+                    with deferred(), self.settling:
+                        self._keep(*settled)
 
-    def _tasks(self) -> Iterator[LiveChunk | None]:
+    def _chunks(self) -> Iterator[LiveChunk | None]:
         series, live = self._run.series, self._run.live
         while not self._has_learnt:
             self._end_if_quiet()
@@ -161,18 +166,8 @@ class Searching:
                 save_static(self._run.store, self.learner.places)
             self._status.static_pixels = int(self.learner.places.mask.sum())
 
-    def _settle(self, outcome: Done[LiveChunk, ChunkResult] | Lost[LiveChunk]) -> None:
-        """Keep the results of a chunk, and note what became of its frames."""
-        chunk = outcome.task
-        if isinstance(outcome, Lost):
-            result = chunk.without_results(FAILED, f"the worker process died: {outcome.why}")
-        else:
-            result = outcome.result
-        # What is on disk is counted, whenever Ctrl-C comes.
-        with deferred(), self.settling:
-            self._keep(chunk, result)
-
     def _keep(self, chunk: LiveChunk, result: ChunkResult) -> None:
+        """Keep the results of a chunk, and note what became of its frames."""
         self._run.store.add(chunk.first, result)
         now = time.monotonic()
         delays = {number: now - self._came.pop(number) for number in chunk.images}

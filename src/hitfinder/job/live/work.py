@@ -17,7 +17,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.simplon.images import DAMAGED, PackedFrame, PackedImage
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork
-from hitfinder.results.chunk import ChunkResult
+from hitfinder.results.chunk import FAILED, ChunkResult
 
 SHARDS = "shards"
 """Folder of the hits that were found so far."""
@@ -35,20 +35,40 @@ class LiveChunk:
         Frames by number, rising, or what is wrong with them.
     others : dict of int to tuple of str
         Status of the frames that are not there, and what is to be said of them.
+    part_of : int, optional
+        Number of the first frame of the chunk that this is a frame of.
     """
 
     first: int
     stop: int
     images: Mapping[int, PackedFrame | str]
     others: Mapping[int, tuple[str, str]]
+    part_of: int | None = None
 
     def __str__(self) -> str:
         return f"frames {self.first} to {self.stop - 1}"
 
-    def without_results(self, status: str, problem: str) -> ChunkResult:
-        """Return rows of one status for the frames that are there, and those of the others."""
-        result = ChunkResult.without_results(list(self.images), status, problem)
-        return self.with_others(result)
+    @property
+    def frames(self) -> list[int]:
+        """Numbers of the frames that are there."""
+        return list(self.images)
+
+    @property
+    def home(self) -> int:
+        """Number of the first frame of the chunk in whose results these belong."""
+        return self.first if self.part_of is None else self.part_of
+
+    def single(self) -> Iterator[LiveChunk]:
+        """Yield the frames one by one; those that are not there come with the last."""
+        *_, last = self.images
+        for number, image in self.images.items():
+            others = self.others if number == last else {}
+            yield LiveChunk(number, number + 1, {number: image}, others, self.home)
+
+    def lost(self, why: str) -> ChunkResult:
+        """Return the results of a chunk that ended its workers."""
+        problem = f"the worker process died: {why}"
+        return self.with_others(ChunkResult.without_results(self.frames, FAILED, problem))
 
     def with_others(self, result: ChunkResult) -> ChunkResult:
         """Add the rows of the frames that are not there."""
@@ -89,7 +109,7 @@ class LiveWork:
 
         def find(chunk: LiveChunk) -> ChunkResult:
             source = self.frames(chunk.images)
-            found = finder.find(Chunk(list(chunk.images), chunk.first, source))
+            found = finder.find(Chunk(chunk.frames, chunk.first, source))
             hits = list(hits_of(found))
             if hits:
                 shard = shard_path(self.folder, chunk.first)
