@@ -85,7 +85,8 @@ class PersistentPixels:
         # The position of a peak with few photons differs by a pixel from frame to frame.
         times = _times(pixel, shape, reach=int(level == PEAK))
         out = np.full(shape, np.inf)
-        rows, columns = np.nonzero(times)
+        # NumPy finds what is true in a row of booleans much sooner than in a table of numbers.
+        rows, columns = np.divmod(np.flatnonzero(times > 0), shape[1])
         here, zone = times[rows, columns], self._zone[rows, columns]
         least = LEAST_SHARP if sharp else LEAST_VISITS
         if not (here >= least).any():

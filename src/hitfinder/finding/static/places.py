@@ -100,13 +100,16 @@ class Places:
         later : Places
             Found under the mask of these.
         """
-        mask = self.mask | later.mask
-        parts = np.concatenate([self.masked, later.masked])
-        labels, _ = ndimage.label(mask, _EIGHT)
-        n_pixels = np.bincount(labels.ravel())
-        whole = labels[parts["ss"].astype(int), parts["fs"].astype(int)]
-        joined = [_joined(parts[whole == k], n_pixels[k]) for k in np.unique(whole)]
-        table = np.concatenate([np.array(joined, PLACE_DTYPE), later.left])
+        mask, masked = self.mask, self.masked
+        if len(later.masked):
+            mask = self.mask | later.mask
+            parts = np.concatenate([self.masked, later.masked])
+            labels, _ = ndimage.label(mask, _EIGHT)
+            n_pixels = np.bincount(labels.ravel())
+            whole = labels[parts["ss"].astype(int), parts["fs"].astype(int)]
+            joined = [_joined(parts[whole == k], n_pixels[k]) for k in np.unique(whole)]
+            masked = np.array(joined, PLACE_DTYPE)
+        table = np.concatenate([masked, later.left])
         order = np.argsort(-table["n_hits"], kind="stable")
         return Places(table[order], mask, max(self.n_looked, later.n_looked))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,12 @@ _APART = 11
 _MOSTLY = 0.5
 _LOG_HIT = np.log(0.01)
 _EIGHT = np.ones((3, 3), bool)
+
+
+@functools.lru_cache(maxsize=1)
+def _persistent_pixels(rings: Rings) -> PersistentPixels:
+    """Return what finds persistent pixels; it is asked again and again about the same rings."""
+    return PersistentPixels(rings)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +81,7 @@ class SeenPlaces:
     @staticmethod
     def of(visits: Visits, rings: Rings) -> SeenPlaces:
         """Join persistent pixels to places."""
-        persistent = PersistentPixels(rings)
+        persistent = _persistent_pixels(rings)
         sharp = persistent.find(visits, BRIGHT, sharp=True)
         bright = np.minimum(sharp, persistent.find(visits, BRIGHT))
         strong = np.minimum(bright, persistent.find(visits, PEAK))
