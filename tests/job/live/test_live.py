@@ -264,9 +264,9 @@ def test_sigterm_writes_what_was_found(master, tmp_path):
 def test_frames_that_are_worked_on_when_the_run_is_ended_have_their_row(
     master, tmp_path, monkeypatch
 ):
-    theirs = Searching._tasks
+    theirs = Searching._chunks
 
-    def two_tasks_of_which_the_second_is_in_hand(self):
+    def two_chunks_of_which_the_second_is_in_hand(self):
         n_taken = 0
         for task in theirs(self):
             n_taken += task is not None
@@ -274,7 +274,7 @@ def test_frames_that_are_worked_on_when_the_run_is_ended_have_their_row(
                 raise KeyboardInterrupt
             yield task
 
-    monkeypatch.setattr(Searching, "_tasks", two_tasks_of_which_the_second_is_in_hand)
+    monkeypatch.setattr(Searching, "_chunks", two_chunks_of_which_the_second_is_in_hand)
     detector = SimulatedDetector("stream2", 500)
     (run,) = run_live(master, tmp_path / "out", detector, stop_at_end=True)
     assert not run.summary.complete
