@@ -141,7 +141,8 @@ def _end(
         problems.append(f"{folder}: live hangs")
         os.killpg(live.pid, signal.SIGKILL)
         live.wait()
-    if live.returncode not in (0, 1, 130, -signal.SIGKILL):
+    # Ctrl-C that comes while Python starts ends it by the signal itself; a shell says 130 of both.
+    if live.returncode not in (0, 1, 130, -signal.SIGINT, -signal.SIGKILL):
         problems.append(f"{folder}: live ended with {live.returncode}")
     for series in sorted(folder.glob("out/*/")):
         if (series / ".parts").exists():
