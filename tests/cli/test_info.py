@@ -306,7 +306,7 @@ def test_info_shows_what_a_geometry_file_gives(tmp_path):
     assert entry["mask"] == {"pixels": 10, "bits": {}}
     assert {entry["origin"][name] for name in ("photon_energy_ev", "beam_center")} == {geom}
     assert "saturation" not in entry["origin"]
-    assert not any("must be given" in note for note in entry["notes"])
+    assert not any("not in the file" in note for note in entry["notes"])
     assert any("rail_x" in note for note in entry["notes"])
     shown = run(tmp_path / "d.h5", "--geometry", geom).output
     assert "9300.00 eV" in shown
@@ -332,3 +332,21 @@ def test_info_tells_the_noise_of_a_detector_that_does_not_count(tmp_path, given)
     entry, _ = entry_of(tmp_path / "d.h5", *options)
     assert entry["noise"].startswith("noise 0.15 photons, offset +0.")
     assert ("their values show photons of 4" in entry["noise"]) is not given
+
+
+def test_a_bare_file_is_told_with_the_options_for_what_is_not_in_it(tmp_path):
+    with h5py.File(tmp_path / "bare.h5", "w") as file:
+        file["images"] = np.ones((3, *SHAPE), np.int32)
+    entry, _ = entry_of(tmp_path / "bare.h5")
+    told = "\n".join(entry["notes"])
+    for option in ("--photon-energy-ev", "--camera-length-m", "--beam-center"):
+        assert f"not in the file: to hitfinder run, give {option}" in told
+    assert "2147483647 counts" in run(tmp_path / "bare.h5").output
+
+
+def test_datasets_that_could_all_be_meant_are_named_with_a_way_to_choose(tmp_path):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a/data"] = file["b/data"] = np.ones((3, *SHAPE), np.int32)
+    told = run(tmp_path / "two.h5").output
+    assert "/a/data (3, 20, 24), /b/data (3, 20, 24)" in told
+    assert "hitfinder info --dataset PATH" in told

@@ -200,7 +200,7 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
             f"{where} (first pixel's centre at 0.5)" if center else where,
         ),
         ("pixel", "pixel_size_m", f"{pixel * 1e6:g} µm" if pixel else "?"),
-        ("saturated from", "saturation", f"{limit:g} counts" if limit else "?"),
+        ("saturated from", "saturation", f"{limit:.10g} counts" if limit else "?"),
         ("masked pixels", "mask", _mask_text(entry["mask"])),
     ):
         rows.append((name, f"{text} [{origin[field]}]" if field in origin else text))
@@ -256,7 +256,7 @@ def _looks(entry: dict[str, Any]) -> Table:
     from rich.table import Table
 
     table = Table(title="Frames looked at", title_justify="left", box=None)
-    for name in ("frame", "mean", "max", "zero pixels", "photons", "saturated"):
+    for name in ("frame", "mean", "max", "zero pixels", "sum", "saturated"):
         table.add_column(name, justify="right")
     for seen in entry["looks"]:
         table.add_row(

@@ -64,8 +64,8 @@ class DetectorNoise:
         if not self.seen:
             return f"{text}, told by how much neighbouring pixels differ; no pixels without photons"
         return (
-            f"{text}, offset {self.offset:+.2f}, at most {self.largest_offset:+.2f}; it is taken "
-            "away from each panel of each frame"
+            f"{text}, offset {_signed(self.offset)}, at most {_signed(self.largest_offset)}; it is "
+            "taken away from each panel of each frame"
         )
 
     @property
@@ -257,3 +257,8 @@ def check_calibrated(source: FrameSource, detector: Detector) -> None:
         source.ref(0).file,
         "Correct pedestals and gains first, as the facility's own programs do.",
     )
+
+
+def _signed(value: float) -> str:
+    """Write a number to a hundredth with its sign, of which zero has only the one."""
+    return f"{round(value, 2) + 0.0:+.2f}"

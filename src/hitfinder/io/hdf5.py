@@ -271,7 +271,10 @@ def find_frames(handle: h5py.File) -> str:
         raise SourceError("no-frames", "no dataset looks like detector frames", handle.filename)
     if len(largest) > 1:
         named = ", ".join(f"{path} {found[path].shape}" for path in largest[:5])
-        hint = "Give its path, e.g. as data in a geometry file."
+        hint = (
+            "Look at one with 'hitfinder info --dataset PATH'. 'hitfinder geometry-template FILE "
+            "--dataset PATH' writes the geometry file that names it to a run."
+        )
         what = f"frames could be in any of {len(largest)} datasets: {named}"
         raise SourceError("unreadable", what, handle.filename, hint)
     return largest[0]

@@ -270,13 +270,13 @@ def _files(source: FrameSource) -> list[dict[str, Any]]:
 def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
     """Say what is unusual, though the frames can be read."""
     notes = []
-    for value, what in (
-        (said.photon_energy_ev, "photon energy"),
-        (said.camera_length_m, "camera length"),
-        (said.beam_center, "beam centre"),
+    for value, what, then in (
+        (said.photon_energy_ev, "photon energy", "give --photon-energy-ev"),
+        (said.camera_length_m, "camera length", "give --camera-length-m"),
+        (said.beam_center, "beam centre", "give --beam-center, else the middle is taken"),
     ):
         if value is None:
-            notes.append(f"the {what} is not in the file: it must be given")
+            notes.append(f"the {what} is not in the file: to hitfinder run, {then}")
     if said.beam_center is not None:
         fs, ss = said.beam_center
         if not (0 <= fs <= source.shape[1] and 0 <= ss <= source.shape[0]):

@@ -42,8 +42,10 @@ NOTICES = (
     ".*does not have many workers.*",
     ".*The number of training batches.*",
     ".*treespec, LeafSpec.*is deprecated.*",
+    ".*`srun` command is available.*",
 )
-"""Warnings that tell the user nothing: our loaders are chosen, and the last is Lightning's own."""
+"""Warnings that tell the user nothing: our loaders are chosen, the third is Lightning's own, and a
+training on one machine of a cluster needs no ``srun``."""
 
 
 def train(
