@@ -29,7 +29,7 @@ from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.write import NexusWriter
-from hitfinder.results.binned import counts_below
+from hitfinder.results.binned import add_frame, counts_below
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
 from hitfinder.results.totals import Totals
 from report import results_header, write_json
@@ -48,8 +48,7 @@ class MadeUp:
         frame = np.random.default_rng(0).poisson(0.01, GEOMETRY.shape).astype(np.uint16)
         mask, limit = GEOMETRY.detector.full_mask, counts_below(np.dtype(np.uint16), None)
         self._totals = Totals(geometry=RunSums.of(GeometryEstimator(GEOMETRY)))
-        for image in (self._totals.image, self._totals.maximum):
-            image.add(frame, mask, limit)
+        add_frame(self._totals.image, self._totals.maximum, frame, mask, limit)
 
     def run(self, work: Any, tasks: Any, *, ordered: bool = False) -> Iterator[Any]:
         rng = np.random.default_rng(1)

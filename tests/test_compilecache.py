@@ -16,7 +16,7 @@ import os
 import numpy as np
 from hitfinder.results.binned import add_binned
 total = np.zeros((2, 2), np.int64)
-add_binned(np.ones((4, 4), np.float32), np.zeros((4, 4), bool), np.float32(9), 2, total)
+add_binned(np.ones((4, 4), np.float32), np.zeros((4, 4), bool), np.float32(9), 2, total, total)
 print(total.sum(), os.environ.get("NUMBA_CACHE_DIR", "-"))
 """
 

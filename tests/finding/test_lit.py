@@ -8,7 +8,7 @@ from hitfinder.finding import readings
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.results.binned import ImageSum
+from hitfinder.results.binned import ImageMaximum, ImageSum, add_frame
 
 SHAPE = (301, 243)
 
@@ -85,9 +85,11 @@ def test_the_same_as_by_all_pixels(by_all_pixels, kind):
             used += 1
             of_lit, of_all = ImageSum(), ImageSum()
             limit = kind(np.iinfo(kind).max)
-            of_lit.add(frame, place.detector.full_mask, limit, found.lit)
-            of_all.add(frame, place.detector.full_mask, limit)
+            tops = ImageMaximum(), ImageMaximum()
+            add_frame(of_lit, tops[0], frame, place.detector.full_mask, limit, found.lit)
+            add_frame(of_all, tops[1], frame, place.detector.full_mask, limit)
             assert np.array_equal(of_lit.image, of_all.image)
+            assert np.array_equal(tops[0].image, tops[1].image)
     assert used > 15
 
 

@@ -118,7 +118,7 @@ def test_binned_sums_become_means_per_unmasked_pixel(single):
     frame = np.random.default_rng(1).poisson(3.0, (40, 50)).astype(np.uint16)
     for size in (1, 3):
         total = np.zeros(binned_shape(frame.shape, size), np.int64)
-        add_binned(frame, mask, counts_below(frame.dtype, None), size, total)
+        add_binned(frame, mask, counts_below(frame.dtype, None), size, total, total.copy())
         image = DetectorView.of(single, size).unbin(total, size, mask)
         expected = DetectorView.of(single, size).mean_image(frame, mask)
         np.testing.assert_allclose(image, expected)
@@ -151,6 +151,6 @@ def test_binned_sums_leave_out_masked_saturated_and_missing_pixels(dtype, satura
     mask = np.zeros((3, 3), bool)
     mask[1, 1] = True
     total = np.zeros((2, 2), np.int64)
-    add_binned(frame, mask, counts_below(dtype, saturation), 2, total)
+    add_binned(frame, mask, counts_below(dtype, saturation), 2, total, total.copy())
     units = PER_COUNT if dtype.kind == "f" else 1
     assert (total / units).tolist() == expected

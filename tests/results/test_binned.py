@@ -9,16 +9,18 @@ from hitfinder.results.binned import (
     ImageMaximum,
     ImageSum,
     add_binned,
+    add_frame,
     binned_shape,
     counts_below,
 )
 
 
-def plain_sum(frame, mask, limit, size, total):
+def plain_bins(frame, mask, limit, size, total, most):
     """One pixel at a time."""
     for (ss, fs), value in np.ndenumerate(frame):
         if 0 < value < limit and not mask[ss, fs]:
             total[ss // size, fs // size] += int(value)
+            most[ss // size, fs // size] = max(most[ss // size, fs // size], int(value))
 
 
 @pytest.mark.parametrize("saturation", [None, 1000.0])
@@ -34,9 +36,12 @@ def test_bins_hold_the_sum_of_their_pixels_however_bright(kind, saturation):
     for size in (1, 2, 3):
         total = np.full(binned_shape(frame.shape, size), 5, np.int64)
         expected = total.copy()
-        plain_sum(frame, mask, limit, size, expected)
-        add_binned(frame, mask, limit, size, total)
+        tops = np.zeros_like(total)
+        plain_bins(frame, mask, limit, size, expected, tops)
+        most = np.zeros_like(total)
+        add_binned(frame, mask, limit, size, total, most)
         np.testing.assert_array_equal(total, expected)
+        np.testing.assert_array_equal(most, tops)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -49,9 +54,9 @@ def test_counts_that_are_no_whole_numbers_are_added_up_in_fractions(kind):
     mask[0, :3] = False
     total, other = ImageSum(), ImageSum()
     for frame in frames:
-        total.add(frame, mask, limit)
+        add_frame(total, ImageMaximum(), frame, mask, limit)
     for frame in frames[::-1]:
-        other.add(frame, mask, limit)
+        add_frame(other, ImageMaximum(), frame, mask, limit)
     assert np.array_equal(total.image, other.image)
     expected = np.where(mask, 0, frames).sum(axis=0)
     np.testing.assert_allclose(total.image[1:], expected[1:], rtol=0, atol=4 / PER_COUNT)
@@ -83,12 +88,10 @@ def test_the_maximum_is_that_of_each_pixel(kind):
     total, listed_total = ImageSum(), ImageSum()
     for number, frame in enumerate(frames):
         part = ImageMaximum()
-        part.add(frame, mask, limit)
+        add_frame(total, part, frame, mask, limit)
         whole.merge(part)
         lit = lit_pixels(frame, mask, 100) if number and kind != np.float32 else None
-        listed.add(frame, mask, limit, lit)
-        total.add(frame, mask, limit)
-        listed_total.add(frame, mask, limit, lit)
+        add_frame(listed_total, listed, frame, mask, limit, lit)
     good = np.where(mask | (frames >= 100), 0, frames).max(axis=0)
     expected = np.zeros((30, 567))
     for (ss, fs), value in np.ndenumerate(good):
@@ -102,8 +105,9 @@ def test_the_maximum_is_that_of_each_pixel(kind):
 @pytest.mark.parametrize("kind", [ImageSum, ImageMaximum])
 def test_what_travels_between_processes_is_small_and_the_same(kind):
     frame = np.random.default_rng(1).poisson(0.1, (900, 1000)).astype(np.uint16)
-    made = kind()
-    made.add(frame, np.zeros(frame.shape, bool), np.uint16(60_000))
+    both = ImageSum(), ImageMaximum()
+    add_frame(*both, frame, np.zeros(frame.shape, bool), np.uint16(60_000))
+    made = both[kind is ImageMaximum]
     sent = pickle.dumps(made)
     assert len(sent) < made.image.size + 1000
     back = pickle.loads(sent)
@@ -116,9 +120,9 @@ def test_what_travels_between_processes_is_small_and_the_same(kind):
 def test_sums_of_other_frames_are_not_added():
     one, other, fractions = ImageSum(), ImageSum(), ImageSum()
     mask = np.zeros((4, 5), bool)
-    one.add(np.ones((4, 5), np.uint16), mask, np.uint16(9))
-    other.add(np.ones((5, 4), np.uint16), mask.T, np.uint16(9))
-    fractions.add(np.ones((4, 5), np.float32), mask, np.float32(9))
+    add_frame(one, ImageMaximum(), np.ones((4, 5), np.uint16), mask, np.uint16(9))
+    add_frame(other, ImageMaximum(), np.ones((5, 4), np.uint16), mask.T, np.uint16(9))
+    add_frame(fractions, ImageMaximum(), np.ones((4, 5), np.float32), mask, np.float32(9))
     for wrong in (other, fractions):
         with pytest.raises(ValueError, match="cannot be added up"):
             one.merge(wrong)

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from hitfinder.results.binned import add_frame
 from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.store import TOTALS_PER_CHECKPOINT, Store
@@ -16,7 +17,8 @@ def make_chunk(start, n=4):
     made = ChunkResult.without_results(range(start, start + n), "ok")
     made.rows["score"] = made.frames
     made.problems = {start: f"of {start}"}
-    made.totals.image.add(np.full((3, 5), start + 1, np.uint16), np.zeros((3, 5), bool), 60000)
+    frame, mask = np.full((3, 5), start + 1, np.uint16), np.zeros((3, 5), bool)
+    add_frame(made.totals.image, made.totals.maximum, frame, mask, np.uint16(60000))
     return made
 
 

@@ -13,7 +13,7 @@ from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.estimate.run import RunSums
 from hitfinder.finding.peaks import PEAK_DTYPE
-from hitfinder.results.binned import ImageMaximum, ImageSum
+from hitfinder.results.binned import ImageMaximum, ImageSum, add_frame
 from hitfinder.results.checking import check_mergeable
 from hitfinder.results.chunk import ChunkResult, Counts, empty_rows
 from hitfinder.results.totals import ProfileSum, Totals
@@ -55,8 +55,8 @@ def frame_result(seed, number):
     totals.geometry = RunSums(N_RINGS)
     totals.geometry.add(number, *water(rng))
     image = rng.exponential(2, SHAPE)
-    for whole in (totals.image, totals.maximum):
-        whole.add(image, np.zeros(SHAPE, bool), np.float64(np.inf))
+    mask = np.zeros(SHAPE, bool)
+    add_frame(totals.image, totals.maximum, image, mask, np.float64(np.inf))
     totals.profile.add(np.where(rng.random(5) < 0.2, np.nan, rng.exponential(1e3, 5)))
     return result
 

@@ -5,6 +5,7 @@ import pytest
 
 from hitfinder.errors import OutputError
 from hitfinder.finding.peaks import PEAK_DTYPE
+from hitfinder.results.binned import add_frame
 from hitfinder.results.chunk import ChunkResult, empty_rows
 from hitfinder.results.store import TOTALS_PER_CHECKPOINT, Store
 
@@ -22,7 +23,7 @@ def make_chunk(start, n=4, problems=None, status="ok"):
 
 def add_to(totals, counts):
     image = np.full((3, 5), counts, np.uint16)
-    totals.image.add(image, np.zeros((3, 5), bool), np.uint16(60000))
+    add_frame(totals.image, totals.maximum, image, np.zeros((3, 5), bool), np.uint16(60000))
     totals.profile.add(np.array([counts / 7, 0.1, np.nan]))
 
 

@@ -22,7 +22,7 @@ from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
-from hitfinder.results.binned import counts_below
+from hitfinder.results.binned import add_frame, counts_below
 from hitfinder.results.chunk import FAILED, OK, SHORT_MEMORY, WORKER_DIED, ChunkResult, empty_rows
 from hitfinder.results.totals import Totals
 
@@ -186,8 +186,7 @@ class ChunkFinder:
         if estimated is not None and own.geometry is not None:
             own.geometry.add(index, *estimated)
         totals.merge(own)
-        totals.image.add(frame, self._mask, self._limit, result.lit)
-        totals.maximum.add(frame, self._mask, self._limit, result.lit)
+        add_frame(totals.image, totals.maximum, frame, self._mask, self._limit, result.lit)
         return result.peaks
 
     def _estimated(

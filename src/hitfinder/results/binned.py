@@ -120,114 +120,118 @@ class _BinnedImage:
 
 
 class ImageSum(_BinnedImage):
-    """Frames of one shape added up in bins."""
-
-    def add(
-        self,
-        frame: NDArray,
-        mask: NDArray[np.bool_],
-        limit: np.generic,
-        lit: Lit | None = None,
-    ) -> None:
-        """Add the positive counts of a frame.
-
-        Parameters
-        ----------
-        frame : ndarray, 2-D
-            Counts.
-        mask : ndarray of bool, shape of the frame
-            True where a pixel is ignored.
-        limit : scalar of the frame's type
-            Counts at and above which a pixel is ignored, see `counts_below`.
-        lit : Lit, optional
-            The unmasked pixels with positive counts, if they are few.
-        """
-        bins, size = self._bins_for(frame), bin_size(frame.shape)
-        if lit is None or lit.cut:
-            add_binned(frame, mask, limit, size, bins)
-        else:
-            _add_pixels(lit.at, lit.counts, frame.shape[1], size, bins)
+    """Frames of one shape added up in bins; see `add_frame`."""
 
     def _join(self, bins: NDArray[np.int64]) -> None:
         self._bins += bins
 
 
 class ImageMaximum(_BinnedImage):
-    """The most counts that a pixel of each bin had in any frame."""
-
-    def add(
-        self,
-        frame: NDArray,
-        mask: NDArray[np.bool_],
-        limit: np.generic,
-        lit: Lit | None = None,
-    ) -> None:
-        """Take in a frame; parameters as of `ImageSum.add`."""
-        bins, size = self._bins_for(frame), bin_size(frame.shape)
-        if lit is not None and not lit.cut:
-            _raise_pixels(lit.at, lit.counts, frame.shape[1], size, bins)
-            return
-        frame = compilable(frame)
-        limit = frame.dtype.type(limit)
-        if frame.dtype.kind in "iu" and frame.itemsize <= 4:
-            _raise_rows(frame, mask, limit, size, np.empty(frame.shape[1], frame.dtype), bins)
-        else:
-            _raise_bins(frame, mask, limit, size, float(self._per_count), bins)
+    """The most counts that a pixel of each bin had in any frame; see `add_frame`."""
 
     def _join(self, bins: NDArray[np.int64]) -> None:
         np.maximum(self._bins, bins, out=self._bins)
 
 
-def add_binned(
-    frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray[np.int64]
+def add_frame(
+    image: ImageSum,
+    maximum: ImageMaximum,
+    frame: NDArray,
+    mask: NDArray[np.bool_],
+    limit: np.generic,
+    lit: Lit | None = None,
 ) -> None:
-    """Add the positive counts of a frame to a binned sum.
+    """Take the positive counts of a frame into the sum and the maximum of frames.
 
     Parameters
     ----------
+    image, maximum : ImageSum, ImageMaximum
+        Of frames of this shape and type.
     frame : ndarray, 2-D
         Counts.
     mask : ndarray of bool, shape of the frame
         True where a pixel is ignored.
     limit : scalar of the frame's type
         Counts at and above which a pixel is ignored, see `counts_below`.
+    lit : Lit, optional
+        The unmasked pixels with positive counts, if they are few.
+    """
+    size, bins = bin_size(frame.shape), (image._bins_for(frame), maximum._bins_for(frame))
+    if lit is None or lit.cut:
+        add_binned(frame, mask, limit, size, *bins)
+    else:
+        _add_pixels(lit.at, lit.counts, frame.shape[1], size, *bins)
+
+
+def add_binned(
+    frame: NDArray,
+    mask: NDArray[np.bool_],
+    limit: np.generic,
+    size: int,
+    total: NDArray[np.int64],
+    most: NDArray[np.int64],
+) -> None:
+    """Take the positive counts of a frame into bins.
+
+    Parameters
+    ----------
+    frame, mask, limit
+        As for `add_frame`.
     size : int
         Pixels along one side of a bin.
-    total : ndarray of int64, shape `binned_shape`
-        Sum to add to, in units of 1/`PER_COUNT` if the frame is of a floating-point type.
+    total, most : ndarray of int64, shape `binned_shape`
+        Sum to add to and maximum to raise, in units of 1/`PER_COUNT` if the frame is of a
+        floating-point type.
     """
     frame = compilable(frame)
-    limit = frame.dtype.type(limit)
     if frame.dtype.kind == "f":
-        _add_fractions(frame, mask, limit, size, total)
+        _add_fractions(frame, mask, frame.dtype.type(limit), size, total, most)
         return
+    if frame.itemsize > 4:
+        frame = np.where(frame < limit, np.minimum(frame, int(_BRIGHTEST_OF_ALL)), 0)
+        frame, limit = frame.astype(np.int64), np.int64(2 * _BRIGHTEST_OF_ALL)
     # Columns are summed in 32 bits where these hold the sum, which takes half the time.
     small = size * int(limit) < 1 << 32
     line = np.empty(frame.shape[1], np.uint32 if small else np.int64)
-    _add_rows(frame, mask, limit, size, line, total)
+    top = np.empty(frame.shape[1], frame.dtype)
+    _add_rows(frame, mask, frame.dtype.type(limit), size, line, top, total, most)
 
 
 @numba.njit(cache=True, nogil=True)
 def _add_pixels(
-    at: NDArray[np.int32], counts: NDArray[np.int32], n_fs: int, size: int, total: NDArray[np.int64]
+    at: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    n_fs: int,
+    size: int,
+    total: NDArray[np.int64],
+    most: NDArray[np.int64],
 ) -> None:
     """Do what `add_binned` does for the pixels listed, whose counts are positive."""
     for k in range(at.size):
         i, j = at[k] // n_fs, at[k] % n_fs
-        total[i // size, j // size] += counts[k]
+        row, column = i // size, j // size
+        total[row, column] += counts[k]
+        most[row, column] = max(most[row, column], np.int64(counts[k]))
 
 
 @numba.njit(cache=True, nogil=True)
 def _add_fractions(
-    frame: NDArray, mask: NDArray[np.bool_], limit: np.generic, size: int, total: NDArray[np.int64]
+    frame: NDArray,
+    mask: NDArray[np.bool_],
+    limit: np.generic,
+    size: int,
+    total: NDArray[np.int64],
+    most: NDArray[np.int64],
 ) -> None:
     """Do what `add_binned` does for counts that are no whole numbers."""
     for ss in range(frame.shape[0]):
         for fs in range(frame.shape[1]):
             value = frame[ss, fs]
             if value > 0 and value < limit and not mask[ss, fs]:
-                units = np.int64(min(np.float64(value), _BRIGHTEST) * PER_COUNT + 0.5)
-                total[ss // size, fs // size] += units
+                row, column, count = ss // size, fs // size, np.float64(value)
+                total[row, column] += np.int64(min(count, _BRIGHTEST) * PER_COUNT + 0.5)
+                units = np.int64(min(count, _BRIGHTEST_OF_ALL) * PER_COUNT + 0.5)
+                most[row, column] = max(most[row, column], units)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -237,82 +241,32 @@ def _add_rows(
     limit: np.generic,
     size: int,
     line: NDArray,
+    top: NDArray,
     total: NDArray,
+    most: NDArray,
 ) -> None:
-    """Do what `add_binned` does; `line` is room for the sums of the columns of a row of bins."""
+    """Do what `add_binned` does for whole numbers.
+
+    `line` and `top`, which is of the type of the frame, are room for the sums and the maxima of
+    the columns of a row of bins.
+    """
     n_ss, n_fs = frame.shape
-    kind = line.dtype.type
+    kind, none = line.dtype.type, top.dtype.type(0)
     for out in range(total.shape[0]):
         # Whole rows first, without branches: that runs at the speed of memory.
         line[:] = 0
-        for row in range(out * size, min(n_ss, (out + 1) * size)):
-            counts, masked = frame[row], mask[row]
-            for fs in range(n_fs):
-                value = counts[fs]
-                good = (value > 0) & (value < limit) & (not masked[fs])
-                line[fs] += kind(value) if good else kind(0)
-        bins = total[out]
-        for k in range(size):
-            part = line[k::size]
-            for column in range(part.size):
-                bins[column] += part[column]
-
-
-@numba.njit(cache=True, nogil=True)
-def _raise_pixels(
-    at: NDArray[np.int32], counts: NDArray[np.int32], n_fs: int, size: int, most: NDArray[np.int64]
-) -> None:
-    """Raise bins to the counts of the pixels listed, which are positive."""
-    for k in range(at.size):
-        i, j = at[k] // n_fs, at[k] % n_fs
-        most[i // size, j // size] = max(most[i // size, j // size], np.int64(counts[k]))
-
-
-@numba.njit(cache=True, nogil=True)
-def _raise_rows(
-    frame: NDArray,
-    mask: NDArray[np.bool_],
-    limit: np.generic,
-    size: int,
-    line: NDArray,
-    most: NDArray,
-) -> None:
-    """Do what `_raise_bins` does for whole numbers of 32 bits at most, several pixels at a time.
-
-    `line`, of the type of the frame, is room for the maxima of the columns of a row of bins.
-    """
-    n_ss, n_fs = frame.shape
-    none = line.dtype.type(0)
-    for out in range(most.shape[0]):
-        line[:] = none
+        top[:] = none
         for row in range(out * size, min(n_ss, (out + 1) * size)):
             counts, masked = frame[row], mask[row]
             for fs in range(n_fs):
                 value = counts[fs]
                 good = (value > none) & (value < limit) & (not masked[fs])
-                line[fs] = max(line[fs], value if good else none)
-        bins = most[out]
+                value = value if good else none
+                line[fs] += kind(value)
+                top[fs] = max(top[fs], value)
+        sums, tops = total[out], most[out]
         for k in range(size):
-            part = line[k::size]
-            for column in range(part.size):
-                bins[column] = max(bins[column], np.int64(part[column]))
-
-
-@numba.njit(cache=True, nogil=True)
-def _raise_bins(
-    frame: NDArray,
-    mask: NDArray[np.bool_],
-    limit: np.generic,
-    size: int,
-    per_count: float,
-    most: NDArray[np.int64],
-) -> None:
-    """Raise bins to the positive counts of their pixels, in units of 1/`per_count`."""
-    for ss in range(frame.shape[0]):
-        row = most[ss // size]
-        for column in range(row.size):
-            for fs in range(column * size, min((column + 1) * size, frame.shape[1])):
-                value = frame[ss, fs]
-                if value > 0 and value < limit and not mask[ss, fs]:
-                    bright = min(np.float64(value), _BRIGHTEST_OF_ALL)
-                    row[column] = max(row[column], np.int64(bright * per_count + 0.5))
+            sum_part, top_part = line[k::size], top[k::size]
+            for column in range(sum_part.size):
+                sums[column] += sum_part[column]
+                tops[column] = max(tops[column], np.int64(top_part[column]))
