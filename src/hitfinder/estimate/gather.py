@@ -184,7 +184,9 @@ def sum_blocks(counts, size, sums, tops, unread):  # type: ignore[no-untyped-def
         Written.
     """
     n_ss, n_fs = counts.shape
-    photons, top, signed = np.empty((3, n_fs), np.int32)
+    # Numbers are cast back to 32 bits, in which twice as many are treated at once.
+    none = np.int32(0)
+    photons, top, signed = np.zeros((3, sums.shape[1] * size), np.int32)
     for i in range(sums.shape[0]):
         photons[:] = 0
         signed[:] = 0
@@ -195,27 +197,42 @@ def sum_blocks(counts, size, sums, tops, unread):  # type: ignore[no-untyped-def
         while row + 4 <= end:
             a, b, c, d = counts[row], counts[row + 1], counts[row + 2], counts[row + 3]
             for j in range(n_fs):
-                a0, b0 = max(a[j], -2 - a[j]), max(b[j], -2 - b[j])
-                c0, d0 = max(c[j], -2 - c[j]), max(d[j], -2 - d[j])
+                a0, b0 = max(a[j], np.int32(-2 - a[j])), max(b[j], np.int32(-2 - b[j]))
+                c0, d0 = max(c[j], np.int32(-2 - c[j])), max(d[j], np.int32(-2 - d[j]))
                 signed[j] += a0 + b0 + c0 + d0
                 top[j] = max(top[j], max(max(a0, b0), max(c0, d0)))
-                photons[j] += max(a0, 0) + max(b0, 0) + max(c0, 0) + max(d0, 0)
+                photons[j] += max(a0, none) + max(b0, none) + max(c0, none) + max(d0, none)
             row += 4
         while row < end:
             a = counts[row]
             for j in range(n_fs):
-                value = max(a[j], -2 - a[j])
-                photons[j] += max(value, 0)
+                value = max(a[j], np.int32(-2 - a[j]))
+                photons[j] += max(value, none)
                 signed[j] += value
                 top[j] = max(top[j], value)
             row += 1
+        _join_fours(photons, top, signed)
+        fours = size // 4
         for k in range(sums.shape[1]):
-            total = largest = missing = 0
-            for j in range(k * size, min(n_fs, (k + 1) * size)):
+            total = largest = read = 0
+            for j in range(k * fours, (k + 1) * fours):
                 total += photons[j]
-                missing += photons[j] - signed[j]
+                read += signed[j]
                 largest = max(largest, top[j])
-            sums[i, k], tops[i, k], unread[i, k] = total, largest, missing
+            sums[i, k], tops[i, k], unread[i, k] = total, largest, total - read
+
+
+@numba.njit(cache=True, nogil=True)
+def _join_fours(photons, top, signed):  # type: ignore[no-untyped-def]
+    """Put each four columns together, into the first quarter of the arrays.
+
+    Strides that the compiler knows take a third of the time of others.
+    """
+    for k in range(photons.size // 4):
+        j = 4 * k
+        photons[k] = photons[j] + photons[j + 1] + photons[j + 2] + photons[j + 3]
+        signed[k] = signed[j] + signed[j + 1] + signed[j + 2] + signed[j + 3]
+        top[k] = max(max(top[j], top[j + 1]), max(top[j + 2], top[j + 3]))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -67,18 +67,23 @@ def load_frame(frame, ring, bad_value, limit, work):
         that read more than zero, and the number that read `limit` or more.
     """
     photons = n_bad = n_lit = n_full = 0
-    full = np.int32(limit)
+    full, none = np.int32(limit), np.int32(0)
     for i in range(frame.shape[0]):
         source, rings, target = frame[i], ring[i], work[i]
         for j in range(source.size):
             value = source[j]
             valid = (rings[j] >= 0) & (value >= 0) & (value != bad_value)
             target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
+        # Counted in 32 bits, in which twice as many pixels are treated at once.
+        bad = lit = at_limit = none
         for j in range(target.size):
-            n_bad += target[j] < 0
-            n_lit += target[j] > 0
-            n_full += target[j] >= full
-            photons += max(target[j], 0)
+            bad = np.int32(bad + (target[j] < none))
+            lit = np.int32(lit + (target[j] > none))
+            at_limit = np.int32(at_limit + (target[j] >= full))
+            photons += max(target[j], none)
+        n_bad += int(bad)
+        n_lit += int(lit)
+        n_full += int(at_limit)
     return photons, n_bad, n_lit, n_full
 
 

@@ -192,8 +192,8 @@ def add_binned(
         frame, limit = frame.astype(np.int64), np.int64(2 * _BRIGHTEST_OF_ALL)
     # Columns are summed in 32 bits where these hold the sum, which takes half the time.
     small = size * int(limit) < 1 << 32
-    line = np.empty(frame.shape[1], np.uint32 if small else np.int64)
-    top = np.empty(frame.shape[1], frame.dtype)
+    width = size * total.shape[1]
+    line, top = np.empty(width, np.uint32 if small else np.int64), np.empty(width, frame.dtype)
     _add_rows(frame, mask, frame.dtype.type(limit), size, line, top, total, most)
 
 
@@ -265,8 +265,16 @@ def _add_rows(
                 line[fs] += kind(value)
                 top[fs] = max(top[fs], value)
         sums, tops = total[out], most[out]
-        for k in range(size):
-            sum_part, top_part = line[k::size], top[k::size]
-            for column in range(sum_part.size):
-                sums[column] += sum_part[column]
-                tops[column] = max(tops[column], np.int64(top_part[column]))
+        for k in range(0, size - 2, 3):
+            # Three at a time: the bins themselves are touched less often.
+            a, b, c = line[k::size], line[k + 1 :: size], line[k + 2 :: size]
+            d, e, f = top[k::size], top[k + 1 :: size], top[k + 2 :: size]
+            for column in range(sums.size):
+                sums[column] += np.int64(a[column]) + np.int64(b[column]) + np.int64(c[column])
+                high = max(max(d[column], e[column]), f[column])
+                tops[column] = max(tops[column], np.int64(high))
+        for k in range(size - size % 3, size):
+            a, d = line[k::size], top[k::size]
+            for column in range(sums.size):
+                sums[column] += np.int64(a[column])
+                tops[column] = max(tops[column], np.int64(d[column]))
