@@ -17,12 +17,14 @@ setup: $(INSTALLED) ## make a virtual environment in .venv with everything the t
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	$(BIN)/hitfinder compile
 	touch $(CORE) $@
 
-# What the demo needs is installed in a minute; torch and the tools of the tests are not among it.
+# The demo needs neither torch nor the tools of the tests, which take minutes to install.
 $(CORE): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e .
+	$(BIN)/hitfinder compile
 	touch $@
 
 demo: $(CORE) ## simulate 200 frames, find and index the hits, compare with the truth

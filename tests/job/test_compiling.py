@@ -3,16 +3,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hitfinder.job.compiling import STEPS, CompileWork
-from hitfinder.job.live.warm import made_up_frames
 
 RUN = """
 import sys, numpy as np, hitfinder as hf
-from hitfinder.job.live.warm import small_geometry
-hf.run(sys.argv[1], sys.argv[2], geometry=small_geometry(), workers=1, outputs=())
+for preset, name in (("single-shot", "one"), ("integrated", "many")):
+    simulator = hf.Simulator.preset(preset)
+    frames = np.stack([simulator[k][0] for k in range(4)]).astype(np.uint16)
+    where, out = simulator.geometry, f"{sys.argv[1]}/{name}"
+    hf.run(frames, out, geometry=where, workers=1, outputs=())
 """
 
 
@@ -29,8 +30,6 @@ def broken(*arguments):
 
 @pytest.mark.slow
 def test_what_is_compiled_beforehand_is_all_that_a_run_needs(tmp_path):
-    frames = tmp_path / "frames.npy"
-    np.save(frames, made_up_frames(np.dtype(np.uint16)))
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     python = [sys.executable, "-m", "hitfinder", "compile"]
     done = subprocess.run(python, env=environment, capture_output=True, text=True, timeout=900)
@@ -38,7 +37,7 @@ def test_what_is_compiled_beforehand_is_all_that_a_run_needs(tmp_path):
     assert "compiled in" in done.stdout
     before = kept(tmp_path / "cache")
     assert len(before) > 80
-    command = [sys.executable, "-c", RUN, frames, tmp_path / "out"]
+    command = [sys.executable, "-c", RUN, tmp_path]
     subprocess.run(command, env=environment, check=True, timeout=900)
     assert kept(tmp_path / "cache") == before
 

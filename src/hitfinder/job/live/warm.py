@@ -29,6 +29,8 @@ COUNTS = (np.dtype("<u2"), np.dtype("<u4"))
 """Types of counts that detectors send; what is compiled holds for one type."""
 
 _SHAPE = (96, 128)
+_PIXEL_M = 0.75e-3
+"""Few pixels see as much of the ring of water as a detector does: it is fitted in the same way."""
 _SLOW_S = 8.0
 
 
@@ -112,13 +114,17 @@ def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: 
 
 def small_geometry() -> Geometry:
     """Return the geometry of what is made up."""
-    return Geometry.flat(_SHAPE, 75e-6, camera_length_m=0.1, photon_energy_ev=6000.0)
+    return Geometry.flat(_SHAPE, _PIXEL_M, camera_length_m=0.1, photon_energy_ev=6000.0)
 
 
 def made_up_frames(dtype: np.dtype) -> np.ndarray:
     """Return frames with Bragg peaks and without, of all the backgrounds treated differently."""
     rng = np.random.default_rng(0)
-    photons = np.repeat([0.003, 0.1, 3.0], 2)
-    frames = rng.poisson(photons[:, None, None], (len(photons), *_SHAPE)).astype(dtype)
-    frames[::2, 8:90:16, 8:120:16] += 40
+    rows, columns = np.ogrid[: _SHAPE[0], : _SHAPE[1]]
+    radius = np.hypot(rows - _SHAPE[0] / 2, columns - _SHAPE[1] / 2)
+    # A ring like that of water.
+    rate = np.repeat([0.003, 0.1, 3.0], 2)[:, None, None] * np.exp(-(((radius - 45) / 20) ** 2))
+    frames = rng.poisson(rate).astype(dtype)
+    # Few enough that it is asked of each whether it is a ray.
+    frames[::2, 8:90:24, 8:120:24] += 40
     return frames
