@@ -348,6 +348,13 @@ def test_a_data_file_without_its_master_is_told_of_it(master):
     assert f"Give {master}, which tells more than its data files" in str(caught.value)
 
 
+def test_a_file_that_is_no_data_file_of_a_master_is_not_told_of_itself(tmp_path):
+    np.save(tmp_path / "plain.npy", np.zeros((2, 40, 50), np.uint16))
+    with pytest.raises(GeometryError) as caught:
+        setup(tmp_path / "plain.npy", pixel_size_um=75.0)
+    assert str(caught.value).endswith("is not known. Give --photon-energy-ev.")
+
+
 @pytest.mark.parametrize(
     ("length", "words"),
     [

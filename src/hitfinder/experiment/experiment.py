@@ -440,7 +440,8 @@ def detector_of(settings: GeometrySettings, source: FrameSource) -> tuple[Detect
 def _master_beside(file: str) -> str:
     """Name the master of a detector's data file, if it is there, as the better thing to give."""
     master = _DATA_FILE.sub(r"_master\1", file)
-    return f"{master}, which tells more than its data files, or " if os.path.isfile(master) else ""
+    is_there = master != file and os.path.isfile(master)
+    return f"{master}, which tells more than its data files, or " if is_there else ""
 
 
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
