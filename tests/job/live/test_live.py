@@ -266,9 +266,9 @@ def test_frames_that_are_worked_on_when_the_run_is_ended_have_their_row(
 ):
     theirs = Searching._chunks
 
-    def two_chunks_of_which_the_second_is_in_hand(self):
+    def two_chunks_of_which_the_second_is_in_hand(self, n_workers):
         n_taken = 0
-        for task in theirs(self):
+        for task in theirs(self, n_workers):
             n_taken += task is not None
             if n_taken == 2:
                 raise KeyboardInterrupt

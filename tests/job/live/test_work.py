@@ -13,7 +13,7 @@ from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.flow import Flow
 from hitfinder.job.live.kept import shards
-from hitfinder.job.live.searching import FEWEST_AT_ONCE, MOST_AT_ONCE, at_once
+from hitfinder.job.live.searching import at_once
 from hitfinder.job.live.work import LiveChunk, LiveWork
 
 SHAPE, DTYPE = (64, 70), np.dtype("<u2")
@@ -72,10 +72,10 @@ def test_what_cannot_be_unpacked_costs_no_other_frame(tmp_path, frames):
         assert file["/entry_1/result_1/frame"][()].tolist() == [3, 5]
 
 
-def test_a_chunk_takes_half_a_second_and_has_some_frames_whatever_they_take():
-    assert [at_once(each_s) for each_s in (0.015, 0.025)] == [33, 20]
-    assert at_once(3.0) == FEWEST_AT_ONCE
-    assert at_once(0.0) == MOST_AT_ONCE
+def test_the_more_frames_wait_the_more_are_given_together():
+    assert [at_once(n, 2, 1 << 22) for n in (0, 40, 200, 1000)] == [8, 10, 50, 64]
+    assert at_once(1000, 1, 1 << 24) == 16
+    assert at_once(1000, 1, 1 << 28) == 8
 
 
 class Deadly:

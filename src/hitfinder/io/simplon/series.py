@@ -272,6 +272,11 @@ class Series:
             return next(whole, None)
 
     @property
+    def n_waiting(self) -> int:
+        """Images that can be taken out."""
+        return len(self._waiting)
+
+    @property
     def missing(self) -> frozenset[int]:
         """Numbers before the last one that was taken out, of which no message came."""
         with self._lock:

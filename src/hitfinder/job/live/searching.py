@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -26,12 +27,8 @@ from hitfinder.job.settings import JobSettings
 from hitfinder.results.chunk import OK, ChunkResult
 from hitfinder.results.store import Store
 
-CHUNK_S = 0.5
-"""Frames that a worker is given together take about so long: little beside what a reader of the
-page waits, much beside what there is to do once for all of them."""
-
-FEWEST_AT_ONCE, MOST_AT_ONCE = 8, 64
-"""Frames that are given together however long they take, if so many wait, and however short."""
+FEWEST_AT_ONCE, MOST_AT_ONCE, PIXELS_AT_ONCE = 8, 64, 1 << 28
+"""Frames that a worker is given together, if so many wait; at most, and pixels of these at most."""
 
 FIRST_LESSON = 16
 """Frames after which it is first asked what is static; then when twice as many were looked at, or
@@ -40,15 +37,23 @@ as many more as are remembered."""
 _LOOK_AGAIN_S = 0.01
 
 
-def at_once(each_s: float) -> int:
+def at_once(n_waiting: int, n_workers: int, n_pixels: int) -> int:
     """Return how many frames a worker is given together.
+
+    The more wait, the more: what there is to do once for all of them weighs less then, and they
+    wait no longer for it than for those before them.
 
     Parameters
     ----------
-    each_s : float
-        Seconds that a frame takes.
+    n_waiting : int
+        Frames that wait.
+    n_workers : int
+        Workers.
+    n_pixels : int
+        Pixels of a frame.
     """
-    return int(np.clip(CHUNK_S / max(each_s, 1e-6), FEWEST_AT_ONCE, MOST_AT_ONCE))
+    most = min(MOST_AT_ONCE, PIXELS_AT_ONCE // n_pixels)
+    return max(min(n_waiting // (2 * n_workers), most), FEWEST_AT_ONCE)
 
 
 class SearchedRun(Protocol):
@@ -100,7 +105,6 @@ class Searching:
         self._seen, self._next_look, self._looks, self._lesson = 0, 0, 0, FIRST_LESSON
         self._came: dict[int, float] = {}
         self._is_over, self._has_learnt = False, False
-        self._at_once = FEWEST_AT_ONCE
         # Until workers have started, no frame is too old.
         self._ready_s = float("inf")
         self.settling = threading.Lock()
@@ -111,23 +115,22 @@ class Searching:
             # What was just learnt is masked in all that comes after.
             self._has_learnt = False
             self._masked = masked(self._geometry, self.learner.places.mask)
-            flow = Flow(self._chunks())
+            flow = Flow(self._chunks(executor.n_workers))
             for outcome in executor.run(self._run.work(self._masked), flow.tasks()):
                 if (settled := flow.settle(outcome)) is not None:
                     # What is on disk is counted, whenever Ctrl-C comes.
                     with deferred(), self.settling:
                         self._keep(*settled)
 
-    def _chunks(self) -> Iterator[LiveChunk | None]:
+    def _chunks(self, n_workers: int) -> Iterator[LiveChunk | None]:
         series, live = self._run.series, self._run.live
         while not self._has_learnt:
             self._end_if_quiet()
             if series.is_over:
                 self._is_over = True
                 return
-            batch = series.batch(
-                self._at_once, longest_wait_s=live.longest_wait_s, since_s=self._ready_s
-            )
+            most = at_once(series.n_waiting, n_workers, math.prod(self._geometry.shape))
+            batch = series.batch(most, longest_wait_s=live.longest_wait_s, since_s=self._ready_s)
             if batch is None:
                 time.sleep(_LOOK_AGAIN_S)
                 yield None
@@ -180,7 +183,5 @@ class Searching:
             slowest_s=max(delays.values()),
         )
         self._ready_s = min(self._ready_s, now)
-        if processed:
-            self._at_once = at_once(float(result.rows["seconds"].sum()) / processed)
         self._status.take(result, delays)
         self._followers.take(chunk, self._status.decided(result), self._masked)
