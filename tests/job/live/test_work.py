@@ -7,9 +7,9 @@ import pytest
 from hitfinder.executors.processes import Processes
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.datafile import FramePacker
 from hitfinder.io.open import open_source
 from hitfinder.io.simplon.images import PackedImage
-from hitfinder.io.write import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.flow import Flow
 from hitfinder.job.live.kept import shards
