@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -42,6 +42,19 @@ def _beam(fields: Fields) -> dict[str, NDArray[np.float64]]:
         "camera_length_m": metadata.camera_lengths_m(fields),
     }
     return {name: values for name, values in found.items() if values is not None}
+
+
+class _Said(NamedTuple):
+    """What a file says: of all frames, its mask and what is odd about it, what cannot be read.
+
+    `beam` has photon energies and camera lengths, one value of each or many.
+    """
+
+    scalars: Metadata
+    mask: StoredMask | None
+    odd: list[str]
+    broken: dict[str, SourceError]
+    beam: dict[str, NDArray[np.float64]]
 
 
 class Hdf5Source(FrameSource):
@@ -182,7 +195,7 @@ class Hdf5Source(FrameSource):
         return dataclasses.replace(self._scalars, mask=mask)
 
     @functools.cached_property
-    def _said(self) -> tuple[Metadata, tuple[StoredMask | None, list[str]], dict[str, SourceError]]:
+    def _said(self) -> _Said:
         """What the file says of its frames, where the mask is, and what of it cannot be read.
 
         The mask itself would take memory for each of many files.
@@ -195,20 +208,21 @@ class Hdf5Source(FrameSource):
                 mask, odd = find_mask(fields, self.shape, len(self))
                 if file.swmr_mode:
                     odd.append(f"{self.file}: another program is writing this file")
+                # Of the same fields, as finding groups in a file takes long.
+                beam = {} if self._dataset.startswith(ENTRIES) else _beam(fields)
         except SourceError as error:
-            return Metadata(), (None, []), {"": error}
+            return _Said(Metadata(), None, [], {"": error}, {})
         except NOT_THERE as error:
-            reason = open_error(error, self.file)
-            return Metadata(), (None, []), {"": reason}
-        return said, (mask, odd), fields.broken
+            return _Said(Metadata(), None, [], {"": open_error(error, self.file)}, {})
+        return _Said(said, mask, odd, fields.broken, beam)
 
     @property
     def _scalars(self) -> Metadata:
-        return self._said[0]
+        return self._said.scalars
 
     @property
     def _mask(self) -> tuple[StoredMask | None, list[str]]:
-        return self._said[1]
+        return self._said.mask, self._said.odd
 
     @property
     def mask_path(self) -> str | None:
@@ -229,7 +243,7 @@ class Hdf5Source(FrameSource):
     @property
     def has_lost_mask(self) -> bool:
         """Whether the file links a mask that is missing, and there is no other."""
-        return self._mask[0] is None and any(path.endswith("mask") for path in self._said[2])
+        return self._mask[0] is None and any(path.endswith("mask") for path in self._said.broken)
 
     def mask_bits(self, index: int = 0) -> NDArray[np.unsignedinteger] | None:
         """Return a frame's mask in the bits of the file; None if it has none that fits.
@@ -270,14 +284,13 @@ class Hdf5Source(FrameSource):
     @functools.cached_property
     def _series(self) -> dict[str, NDArray[np.float64]]:
         """Photon energy and camera length where the file gives one for each frame."""
+        if not self._dataset.startswith(ENTRIES):
+            return {n: one for n, one in self._said.beam.items() if 1 < len(one) == len(self)}
         try:
             with POOL.visit():
-                if self._dataset.startswith(ENTRIES):
-                    return self._of_entries(POOL.file(self.file))
-                found = _beam(Fields(POOL.file(self.file)))
+                return self._of_entries(POOL.file(self.file))
         except (SourceError, *NOT_THERE):
             return {}  # what is wrong is among the problems
-        return {name: one for name, one in found.items() if 1 < len(one) == len(self)}
 
     def _of_entries(self, file: h5py.File) -> dict[str, NDArray[np.float64]]:
         """Read what each entry of a CXI file says of its own frames, where they differ."""
@@ -293,6 +306,8 @@ class Hdf5Source(FrameSource):
 
     def frame_metadata(self, index: int) -> Metadata:
         """Return what the file says about one frame."""
+        if not self._series:
+            return self._scalars
         own: dict[str, Any] = {k: float(values[index]) for k, values in self._series.items()}
         return dataclasses.replace(self._scalars, **own)
 
@@ -300,7 +315,7 @@ class Hdf5Source(FrameSource):
     def problems(self) -> tuple[SourceError, ...]:
         """What keeps frames, or what is said of them, from being read, each reason once."""
         found = [part.error for plane in self._planes for part in plane.table.parts]
-        found += lost_fields(self.file, self._said[2])
+        found += lost_fields(self.file, self._said.broken)
         unique = {str(error): error for error in (*self._notes, *found) if error is not None}
         return tuple(unique.values())
 
