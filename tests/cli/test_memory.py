@@ -1,11 +1,14 @@
 """Commands whose address space is limited, as by `ulimit -v` or a batch job."""
 
 import json
+import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -54,6 +57,59 @@ def test_too_little_memory_is_told(tmp_path_factory, tmp_path, megabytes):
     assert error.startswith(said)
     assert done.returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def memory_group():
+    """Return a folder of the kernel's: it ends processes of this group that take too much."""
+    controller = Path("/sys/fs/cgroup/memory")
+    group = controller / f"hitfinder-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no group of processes can be made here")
+    if not (group / "memory.oom_control").exists():
+        group.rmdir()
+        pytest.skip("this kernel limits the memory of groups in another way")
+    yield group
+    group.rmdir()
+
+
+def kernel_kills(group):
+    told = (group / "memory.oom_control").read_text()
+    return int(re.search(r"^oom_kill (\d+)", told, re.MULTILINE)[1])
+
+
+@pytest.mark.slow
+def test_where_the_kernel_kills_for_want_of_memory_it_is_told_and_nothing_is_lost(
+    memory_group, tmp_path, hitfinder
+):
+    """A limit that holds the command, which takes most at its start, but not two workers."""
+    few = ("--n", 24, "--detector", "eiger2-x-4m", "--seed", 1, "-j", 1)
+    hitfinder("simulate", "--out", tmp_path / "sim", *few)
+    frames = tmp_path / "sim/frames_master.h5"
+    words = ("run", frames, "--finder", "likelihood", "-j", 2)
+    hitfinder(*words, "--out", tmp_path / "whole")
+    (memory_group / "memory.limit_in_bytes").write_text("950M")
+    done = subprocess.run(
+        [sys.executable, "-m", "hitfinder", *map(str, words), "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: (memory_group / "cgroup.procs").write_text("0"),
+    )
+    assert kernel_kills(memory_group)
+    # A worker is ended, not the command.
+    assert done.returncode in (0, 1, 2)
+    assert "SIGKILL, perhaps for want of memory" in done.stderr
+    assert "Traceback" not in done.stderr
+    hitfinder(*words, "--out", tmp_path / "out", "--resume")
+    for name in ("frames", "peaks"):
+        one, other = (
+            pq.read_table(tmp_path / folder / f"{name}.parquet") for folder in ("out", "whole")
+        )
+        varying = [column for column in ("seconds",) if column in one.column_names]
+        assert one.drop_columns(varying).equals(other.drop_columns(varying))
 
 
 @pytest.mark.slow

@@ -208,6 +208,21 @@ def test_a_list_that_is_cut_short_is_refused(tmp_path):
     assert len(read_hkl(path, Cell(67, 67, 106))) == 2
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [("   0    0    4 ", "   0   \x10    4 "), ("   7   14 ", "   7  " + 5 * "\0"),
+     ("14     500.00", "14     nan   "), ("  12    7", "12345    7"),
+     ("  12    7   14", "  12 7g  14")],
+)  # fmt: skip
+def test_a_damaged_reflection_is_not_passed_over(tmp_path, whole, damaged):
+    path = tmp_path / "x.hkl"
+    text = CUT + "    10.00       5\nEnd of reflections\n"
+    assert whole in text
+    path.write_text(text.replace(whole, damaged))
+    with pytest.raises(ConfigError, match=r"x.hkl, line [45]: bad reflection"):
+        read_hkl(path, Cell(67, 67, 106))
+
+
 HETATM = (
     "HETATM    4  {name} {residue} A   3      11.100  17.300   9.900  1.00  8.00          {element}"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import math
 import os
 import re
 from pathlib import Path
@@ -192,16 +193,18 @@ def read_hkl(
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the list: {error}", where) from error
     symmetry = next((line.split(":", 1)[1] for line in lines if line.startswith("Symmetry:")), "")
-    rows = []
+    rows: list[tuple[float, ...]] = []
+    is_head = True
     for number, line in enumerate(lines, 1):
         parts = line.split()
         if line.startswith("End of reflections"):
             break
-        if len(parts) >= 4 and all(re.fullmatch(r"[-+]?\d+", part) for part in parts[:3]):
-            try:
-                rows.append((*map(int, parts[:3]), float(parts[3])))
-            except ValueError as error:
-                raise ConfigError(f"bad reflection {line!r}", f"{where}, line {number}") from error
+        row = _reflection(parts)
+        if row is not None:
+            rows.append(row)
+        elif not is_head and parts:
+            raise ConfigError(f"bad reflection {line[:80]!r}", f"{where}, line {number}")
+        is_head = is_head and row is None and parts[:3] != ["h", "k", "l"]
     else:
         if rows:
             what = f"is cut short: it ends in line {len(lines)}, without 'End of reflections'"
@@ -217,3 +220,14 @@ def read_hkl(
     table = np.array(rows)
     hkl, intensity = table[:, :3].astype(np.int16), np.maximum(table[:, 3], 0.0)
     return StructureFactors(cell, group.xhm(), hkl, intensity, source=Path(path).name)
+
+
+def _reflection(parts: list[str]) -> tuple[float, ...] | None:
+    """Return the indices and the intensity of a line of a list; None if it has none."""
+    if len(parts) < 4 or not all(re.fullmatch(r"[-+]?\d{1,4}", part) for part in parts[:3]):
+        return None
+    try:
+        intensity = float(parts[3])
+    except ValueError:
+        return None
+    return (*map(int, parts[:3]), intensity) if math.isfinite(intensity) else None

@@ -19,6 +19,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -104,6 +105,9 @@ def _begin(hello: Hello) -> None:
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != hello.parent:
             os._exit(1)
+        # Where memory is short the kernel ends one that is easily replaced, not its parent.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500")
     for name in hello.modules:
         # What cannot be imported is told when it is needed.
         with contextlib.suppress(Exception):
