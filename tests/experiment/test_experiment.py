@@ -352,7 +352,16 @@ def test_a_file_that_is_no_data_file_of_a_master_is_not_told_of_itself(tmp_path)
     np.save(tmp_path / "plain.npy", np.zeros((2, 40, 50), np.uint16))
     with pytest.raises(GeometryError) as caught:
         setup(tmp_path / "plain.npy", pixel_size_um=75.0)
-    assert str(caught.value).endswith("is not known. Give --photon-energy-ev.")
+    assert str(caught.value).endswith(
+        "the photon energy and the camera length are not known. "
+        "Give --photon-energy-ev and --camera-length-m."
+    )
+
+
+def test_what_alone_is_not_known_is_named_alone(tmp_path):
+    np.save(tmp_path / "plain.npy", np.zeros((2, 40, 50), np.uint16))
+    with pytest.raises(GeometryError, match=r"the camera length is not known. Give --camera-l"):
+        setup(tmp_path / "plain.npy", pixel_size_um=75.0, photon_energy_ev=6000.0)
 
 
 @pytest.mark.parametrize(

@@ -444,6 +444,16 @@ def _master_beside(file: str) -> str:
     return f"{master}, which tells more than its data files, or " if is_there else ""
 
 
+def _unknown(file: str, *, energy: bool, length: bool) -> GeometryError:
+    """Name what is not known, all at once, and the options that tell it."""
+    named = [("photon energy", "--photon-energy-ev")] * energy
+    named += [("camera length", "--camera-length-m")] * length
+    what = " and ".join(f"the {name}" for name, _ in named)
+    options = " and ".join(option for _, option in named)
+    are = "are" if len(named) > 1 else "is"
+    return GeometryError(f"{what} {are} not known", file, f"Give {_master_beside(file)}{options}.")
+
+
 def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     """Geometry of a detector known by name or recognised, placed as its files say."""
     said = source.metadata
@@ -453,12 +463,8 @@ def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
     length = beam_value("camera_length_m", settings.camera_length_m, None, source)
     origin["photon_energy_ev"], origin["camera_length_m"] = energy.origin, length.origin
     file = source.ref(0).file
-    if energy.used is None:
-        hint = f"Give {_master_beside(file)}--photon-energy-ev."
-        raise GeometryError("the photon energy is not known", file, hint)
-    if length.used is None:
-        hint = f"Give {_master_beside(file)}--camera-length-m."
-        raise GeometryError("the camera length is not known", file, hint)
+    if energy.used is None or length.used is None:
+        raise _unknown(file, energy=energy.used is None, length=length.used is None)
     origin["beam_center"] = "assumed"
     if settings.beam_center is None:
         check_beam_centers(source)
