@@ -219,18 +219,18 @@ def join_shards(paths: Sequence[Path]) -> None:
     paths : sequence of Path
         The shards. If this is cut short, hits may be in two files, which are the same then.
     """
-    with POOL.lock, replacing(paths[0]) as part:
+    with POOL.lock, replacing(paths[0]) as part, contextlib.ExitStack() as stack:
         shutil.copyfile(paths[0], part)
-        with h5py.File(part, "r+") as whole:
-            growing, masks = _growing(whole), {_stored(whole[MASK])}
-            for path in paths[1:]:
-                with h5py.File(path, "r") as file:
-                    for name in growing:
-                        _append(whole[name], file[name], packed=name == DATA[1:])
-                    # What was static by then is masked for all; mostly nothing was added.
-                    if (mask := _stored(file[MASK])) not in masks:
-                        whole[MASK][...] = whole[MASK][()] | file[MASK][()]
-                        masks.add(mask)
+        whole = stack.enter_context(h5py.File(part, "r+"))
+        others = [stack.enter_context(h5py.File(path, "r")) for path in paths[1:]]
+        for name in _growing(whole):
+            _append(whole[name], [file[name] for file in others], packed=name == DATA[1:])
+        masks = {_stored(whole[MASK])}
+        for file in others:
+            # What is static by then is masked for all; mostly nothing was added.
+            if (mask := _stored(file[MASK])) not in masks:
+                whole[MASK][...] = whole[MASK][()] | file[MASK][()]
+                masks.add(mask)
     for path in paths[1:]:
         path.unlink()
 
@@ -252,19 +252,25 @@ def _growing(file: h5py.File) -> list[str]:
     ]
 
 
-def _append(here: h5py.Dataset, there: h5py.Dataset, packed: bool) -> None:
-    """Append the rows of a shard's dataset, as they are packed if they are frames."""
-    (n, *wide), n_more = here.shape, len(there)
+def _append(here: h5py.Dataset, others: Sequence[h5py.Dataset], packed: bool) -> None:
+    """Append the rows of this dataset in other shards, as they are packed if they are frames."""
+    (n, *wide), ends = here.shape, np.cumsum([len(there) for there in others])
     if packed:
-        here.resize(n + n_more, axis=0)
-        for row in range(n_more):
-            here.id.write_direct_chunk((n + row, 0, 0), there.id.read_direct_chunk((row, 0, 0))[1])
-    elif wide:
-        here.resize((n + n_more, max(wide[0], there.shape[1])))
-        here[n:, : there.shape[1]] = there[()]
-    else:
-        here.resize((n + n_more,))
-        here[n:] = there[()]
+        here.resize(n + ends[-1], axis=0)
+        rows = ((there, row) for there in others for row in range(len(there)))
+        for at, (there, row) in enumerate(rows, n):
+            here.id.write_direct_chunk((at, 0, 0), there.id.read_direct_chunk((row, 0, 0))[1])
+        return
+    if not wide:
+        here.resize((n + ends[-1],))
+        here[n:] = np.concatenate([there[()] for there in others])
+        return
+    width = max(there.shape[1] for there in (here, *others))
+    filled = np.zeros((ends[-1], width), here.dtype)
+    for there, end in zip(others, ends, strict=True):
+        filled[end - len(there) : end, : there.shape[1]] = there[()]
+    here.resize((n + ends[-1], width))
+    here[n:] = filled
 
 
 def _stored(dataset: h5py.Dataset) -> tuple[bytes, ...]:
