@@ -110,7 +110,7 @@ def index(
     frames: Literal["near", "hits", "all"],
     false_hits: float,
     space_group: str | None,
-    bandwidth: float,
+    bandwidth: float | None,
     crystals: int,
     least_score: float | None,
     refine_cell: bool,

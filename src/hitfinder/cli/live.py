@@ -118,7 +118,7 @@ class PageAddress(click.ParamType):
     help="Index hits on the way, for the index rate: file or numbers, as for index.",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
-@bandwidth_option()
+@bandwidth_option(default=0.01)
 @click.option(
     "--index-workers",
     type=click.IntRange(1),

@@ -43,15 +43,17 @@ def reader_option(command: Any) -> Any:
     )(command)
 
 
-def bandwidth_option(use: str = "", *, may_be_zero: bool = True) -> Callable[[Any], Any]:
+def bandwidth_option(
+    use: str = "", *, may_be_zero: bool = True, default: float | None = None
+) -> Callable[[Any], Any]:
     """Make the option that says how wide the spectrum of the beam is, and what for."""
+    told = "the geometry file's, else 0.01" if default is None else str(default)
     return click.option(
         "--bandwidth",
         type=FiniteRange(0, 0.2, min_open=not may_be_zero),
-        default=0.01,
-        show_default=True,
         metavar="SHARE",
-        help=f"Relative bandwidth of the beam, full width{use}.",
+        default=default,
+        help=f"Relative bandwidth of the beam, full width{use}.  [default: {told}]",
     )
 
 

@@ -211,20 +211,16 @@ def _searched(
 ) -> tuple[Run, IndexedRun | None, int]:
     """Search a run that is done for a known crystal; return what it is then, and an exit code."""
     from hitfinder.errors import HitfinderError
-    from hitfinder.job.indexing.index import index
-    from hitfinder.results.run import CRYSTALS
+    from hitfinder.job.indexing.index import search_finished
     from hitfinder.results.run import Run as FinishedRun
 
-    before = run.was_complete and (run.folder / CRYSTALS).exists()
-    if before or not run.summary.complete:
-        return run, None, 0
     more = {"workers": given["workers"], "csv": given["csv"], "executor": executor}
     try:
-        found = index(run, pixels=True, overwrite=True, **crystal, **more)
+        found = search_finished(run, **crystal, **more)
     except HitfinderError as error:
         click.echo(f"not searched for the crystal: {error}", err=True)
         return run, None, 1
-    return FinishedRun(run.folder), found, 0
+    return (run if found is None else FinishedRun(run.folder)), found, 0
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -308,7 +304,7 @@ def run(
     pipeline: tuple[str, ...],
     structure: str | None,
     cell: str | None,
-    bandwidth: float,
+    bandwidth: float | None,
     cluster: str | None,
     cluster_given: tuple[str, ...],
     **given: Any,

@@ -61,6 +61,9 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     executor: Executor | None = None,
+    structure: str | os.PathLike[str] | None = None,
+    cell: str | os.PathLike[str] | Sequence[float] | None = None,
+    bandwidth: float | None = None,
     show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
     **changes: Unpack[RunOptions],
 ) -> Run:
@@ -82,6 +85,11 @@ def run(
         Go on with the run in the folder; replace the results in it.
     executor : Executor, optional
         Has the frames processed; by default as many processes as the settings say.
+    structure, cell : optional
+        What is known of the crystal, as for `hitfinder.index`. Then the pixels of the hits and
+        near misses are searched for it, and both looks decide on the hits.
+    bandwidth : float, optional
+        For that search, as for `hitfinder.index`.
     show : callable
         As `hitfinder.progress.counting`, which is the default.
     **changes
@@ -97,7 +105,8 @@ def run(
     Raises
     ------
     HitfinderError
-        If inputs, settings, geometry or folder cannot be used; no output is written then.
+        If inputs, settings, geometry, crystal or folder cannot be used; no output is written then.
+        If only the search for the crystal fails, the run is written without it.
     ValueError
         If an input is neither a path nor an array.
 
@@ -115,6 +124,10 @@ def run(
         raise ConfigError("resume and overwrite exclude each other")
     for name in (*map(_name, given), str(folder), os.getcwd()):
         check_name(name)
+    if structure is not None or cell is not None:
+        from hitfinder.job.indexing.index import known_of, search_finished
+
+        known_of(cell, structure)  # its errors come before the frames are read
     in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
     chosen = job_settings(settings, {**changes, "geometry": file})
     experiment = open_experiment(
@@ -126,6 +139,7 @@ def run(
         limit=chosen.limit,
     )
     experiment.log()
+    own = executor
     with contextlib.ExitStack() as workers:
         if executor is None:
             # They start, and import what they need, while this process looks at what it is given.
@@ -140,12 +154,25 @@ def run(
         store = open_folder(folder, description, resume, overwrite, files)
         if store is None:
             log.info("the run in %s is complete already", folder)
-            return Run(folder, was_complete=True)
-        with store:
-            names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
-            job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
-            job.run(description, executor, workers, show)
-    return Run(folder)
+        else:
+            with store:
+                names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
+                job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
+                job.run(description, executor, workers, show)
+    done = Run(folder, was_complete=store is None)
+    if structure is None and cell is None:
+        return done
+    searched = search_finished(
+        done,
+        cell,
+        structure,
+        bandwidth=bandwidth,
+        workers=chosen.workers,
+        executor=own,
+        csv=chosen.output.csv,
+        show=show,
+    )
+    return done if searched is None else Run(folder)
 
 
 def _name(item: Input) -> str:

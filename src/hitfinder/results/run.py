@@ -224,6 +224,12 @@ class Run:
         detector = geometry.detector.with_mask(common) if masks.size else geometry.detector
         return dataclasses.replace(geometry, detector=detector)
 
+    @functools.cached_property
+    def bandwidth(self) -> float | None:
+        """Relative bandwidth of the beam, full width, if the run's geometry file says it."""
+        path = self.folder / HITS_GEOM
+        return read_geom(path).full_bandwidth if path.exists() else None
+
     @property
     def inputs(self) -> list[str]:
         """The files of the run, as they are reached from the working directory."""

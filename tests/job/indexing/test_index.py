@@ -1,6 +1,8 @@
 """`hitfinder.index`: one function, from Python as from the command line."""
 
 import json
+import math
+import shutil
 
 import numpy as np
 import pytest
@@ -112,3 +114,26 @@ def test_bad_input_is_named(run, cell, options, error, message):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(hf.ConfigError, match="holds no results of a run"):
         hf.index(tmp_path, CELL)
+
+
+def with_bandwidth(run, folder, sigma):
+    """Return a copy of a run whose geometry file names a bandwidth."""
+    shutil.copytree(run.folder, folder)
+    geom = folder / "hits.geom"
+    geom.write_text(f"bandwidth = {sigma}\n" + geom.read_text())
+    return folder
+
+
+def test_the_bandwidth_is_that_of_the_geometry_file(run, tmp_path):
+    folder = with_bandwidth(run, tmp_path / "run", 0.002)
+    options = {"space_group": GROUP, "overwrite": True, "intensities": False}
+    for given, full in ((None, math.sqrt(12) * 0.002), (0.03, 0.03)):
+        hf.index(folder, CELL, bandwidth=given, **options)
+        told = json.loads((folder / "indexed.json").read_text())
+        assert told["settings"]["bandwidth"] == pytest.approx(full)
+
+
+def test_a_bandwidth_of_the_geometry_file_that_no_beam_has_is_named(run, tmp_path):
+    folder = with_bandwidth(run, tmp_path / "run", 0.1)
+    with pytest.raises(hf.ConfigError, match=r"hits\.geom: a bandwidth of 0\.346.*--bandwidth"):
+        hf.index(folder, CELL, space_group=GROUP, overwrite=True)

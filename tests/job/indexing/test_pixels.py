@@ -139,3 +139,19 @@ def test_a_space_group_that_contradicts_the_cell_is_refused(run):
         hf.index(run[1], "60,61,90", structure="1ic6", space_group="P 43 21 2", overwrite=True)
     with pytest.raises(ConfigError, match="does not fit space group P 43 21 2"):
         hf.index(run[1], "60,61,90", structure="1ic6", overwrite=True)
+
+
+def test_a_run_is_searched_for_its_crystal(run, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(job, "index", lambda *given, **options: asked.append((given, options)))
+    frames = run[0] / "sim" / "frames_master.h5"
+    how = {"finder": "likelihood", "limit": 2, "workers": 1, "estimate": False}
+    hf.run(frames, tmp_path / "plain", **how)
+    assert not asked
+    hf.run(frames, tmp_path / "out", structure="1ic6", bandwidth=0.02, csv=True, **how)
+    (((done, cell), options),) = asked
+    assert (done.folder, cell, options["structure"]) == (tmp_path / "out", None, "1ic6")
+    assert (options["pixels"], options["bandwidth"], options["csv"]) == (True, 0.02, True)
+    with pytest.raises(ConfigError, match=r"none\.pdb"):
+        hf.run(frames, tmp_path / "not", structure="none.pdb", **how)
+    assert not (tmp_path / "not").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,11 @@ class GeomFile:
     def photon_energy_ev(self) -> float | None:
         """Photon energy in eV; None if the file names none or only says where it is kept."""
         return self.photon_energy.value if self.photon_energy else None
+
+    @property
+    def full_bandwidth(self) -> float | None:
+        """Full width of the top-hat spectrum that spreads as much as `bandwidth`, relative."""
+        return None if self.bandwidth is None else math.sqrt(12) * self.bandwidth
 
     @property
     def clen(self) -> Quantity | None:

@@ -30,8 +30,8 @@ from hitfinder.job.indexing.pixels import Which
 from hitfinder.job.rehit import restore
 from hitfinder.locks import locked
 from hitfinder.progress import Advance, counting
-from hitfinder.results.hits import hit_rows
-from hitfinder.results.run import Run
+from hitfinder.results.hits import HITS_GEOM, hit_rows
+from hitfinder.results.run import CRYSTALS, Run
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def index(
     frames: Which = "near",
     false_hits: float = 0.01,
     space_group: str | None = None,
-    bandwidth: float = USUAL_BANDWIDTH,
+    bandwidth: float | None = None,
     crystals: int = 1,
     least_score: float | None = None,
     intensities: bool = True,
@@ -83,8 +83,9 @@ def index(
         Share of frames without a crystal that may count as indexed, where pixels are searched.
     space_group : str, optional
         Space group, before what the file says.
-    bandwidth : float
-        Relative bandwidth of the beam, full width.
+    bandwidth : float, optional
+        Relative bandwidth of the beam, full width; by default that of the run's geometry file,
+        else `hitfinder.indexing.indexer.USUAL_BANDWIDTH`.
     crystals : int
         Crystals to look for in a frame.
     least_score : float, optional
@@ -129,6 +130,7 @@ def index(
     folder = run.folder if isinstance(run, Run) else Path(run)
     restore(folder)
     run = Run(folder)
+    bandwidth = _bandwidth(run) if bandwidth is None else bandwidth
     with locked(folder, "indexing"), contextlib.ExitStack() as stack:
         clear_unfinished(folder)
         if (folder / INFO).exists() and not overwrite:
@@ -195,6 +197,42 @@ def _workers(folder: Path, most: int | None, by_pixels: bool) -> Executor:
     return executor_for(max(1, min(most, len(hit_rows(folder)) // HITS_PER_WORKER)))
 
 
+def search_finished(
+    run: Run,
+    cell: str | os.PathLike[str] | Sequence[float] | Lattice | None,
+    structure: str | os.PathLike[str] | None,
+    *,
+    bandwidth: float | None,
+    workers: int | None,
+    executor: Executor | None,
+    csv: bool,
+    show: Callable[[str, int], AbstractContextManager[Advance]] = counting,
+) -> IndexedRun | None:
+    """Search the pixels of a run that has just been done for a crystal; None if it is not done.
+
+    A run that was complete and searched before is left as it is.
+
+    Parameters
+    ----------
+    run, cell, structure, bandwidth, workers, executor, csv, show
+        As for `index`, whose errors it raises too.
+    """
+    if not run.summary.complete or (run.was_complete and (run.folder / CRYSTALS).exists()):
+        return None
+    return index(
+        run,
+        cell,
+        structure=structure,
+        pixels=True,
+        bandwidth=bandwidth,
+        workers=workers,
+        executor=executor,
+        csv=csv,
+        overwrite=True,
+        show=show,
+    )
+
+
 def known_of(
     cell: str | os.PathLike[str] | Sequence[float] | Lattice | None,
     structure: str | os.PathLike[str] | None,
@@ -229,10 +267,26 @@ def known_of(
     return lattice, factors
 
 
+def _bandwidth(run: Run) -> float:
+    """Return the bandwidth that the run's geometry file says, else the usual one."""
+    told = run.bandwidth
+    if told is None:
+        return USUAL_BANDWIDTH
+    if not 0 <= told <= WIDEST_BANDWIDTH:
+        what = f"a bandwidth of {told:.3g}, full width, is not within 0 to {WIDEST_BANDWIDTH}"
+        raise ConfigError(what, str(run.folder / HITS_GEOM), "Give the beam's with --bandwidth.")
+    log.info("bandwidth %.4g, full width, by the geometry file", told)
+    return told
+
+
 def _check(
-    false_hits: float, bandwidth: float, crystals: int, least: float | None, workers: int | None
+    false_hits: float,
+    bandwidth: float | None,
+    crystals: int,
+    least: float | None,
+    workers: int | None,
 ) -> None:
-    if not 0 <= bandwidth <= WIDEST_BANDWIDTH:
+    if bandwidth is not None and not 0 <= bandwidth <= WIDEST_BANDWIDTH:
         raise ValueError(f"bandwidth must be in 0 to {WIDEST_BANDWIDTH}, got {bandwidth}")
     if not 1 <= crystals <= MOST_CRYSTALS:
         raise ValueError(f"crystals must be in 1 to {MOST_CRYSTALS}, got {crystals}")
