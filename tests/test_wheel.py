@@ -56,7 +56,7 @@ def installed(wheel, tmp_path_factory):
 def test_the_source_distribution_has_what_tests_and_docs_need(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = ("src", "tests", "docs", "examples", "recipe")
+    needed = ("src", "tests", "docs", "examples", "recipe", "benchmarks/results")
     tracked = run("git", "ls-files", *needed, cwd=ROOT).split("\n")[:-1]
     assert tracked
     assert not {name for name in tracked if not Path(name).name.startswith(".")} - names
