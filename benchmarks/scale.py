@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -138,6 +139,7 @@ def main() -> None:
         "main_mb": {"early": early[:, 1].max(), "late": late[:, 1].max(), "ever": of[:, 1].max()},
         "worker_mb": {"early": early[:, 2].max(), "late": late[:, 2].max(), "ever": of[:, 2].max()},
         "open_files_at_most": int(of[:, 3].max()),
+        "load_average": os.getloadavg()[::2],
     }
     print(json.dumps(result, indent=1))
     write_json("scale.json", results_header([]) | result)

@@ -84,13 +84,13 @@ def kernel_kills(group):
 def test_where_the_kernel_kills_for_want_of_memory_it_is_told_and_nothing_is_lost(
     memory_group, tmp_path, hitfinder
 ):
-    """A limit that holds the command, which takes most at its start, but not two workers."""
+    """A limit that holds the command, which takes most at its start, but not four workers."""
     few = ("--n", 24, "--detector", "eiger2-x-4m", "--seed", 1, "-j", 1)
     hitfinder("simulate", "--out", tmp_path / "sim", *few)
     frames = tmp_path / "sim/frames_master.h5"
-    words = ("run", frames, "--finder", "likelihood", "-j", 2)
+    words = ("run", frames, "--finder", "likelihood", "-j", 4)
     hitfinder(*words, "--out", tmp_path / "whole")
-    (memory_group / "memory.limit_in_bytes").write_text("950M")
+    (memory_group / "memory.limit_in_bytes").write_text("900M")
     done = subprocess.run(
         [sys.executable, "-m", "hitfinder", *map(str, words), "--out", tmp_path / "out"],
         capture_output=True,
