@@ -10,24 +10,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.atomic import replacing
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import HitfinderError, OutputError
 
 
 @contextlib.contextmanager
-def ordinary_mode(path: Path) -> Iterator[None]:
-    """Give the file that the body writes the permissions a plain new file gets.
+def new_tensors(path: Path) -> Iterator[Path]:
+    """Give a name to write a safetensors file under, which is `path` when the body has ended well.
 
-    The safetensors library makes files that only their owner can read.
+    The file gets the permissions of a plain new one; the safetensors library makes files that only
+    their owner can read.
 
     Parameters
     ----------
     path : Path
-        File that is about to be written; it must not exist.
+        File to write.
+
+    Yields
+    ------
+    Path
+        Name to write under.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
     """
-    path.touch(exist_ok=False)
-    mode = path.stat().st_mode
-    yield
-    path.chmod(mode & 0o777)
+    from safetensors import SafetensorError
+
+    with replacing(path) as part:
+        part.touch(exist_ok=False)
+        mode = part.stat().st_mode
+        try:
+            yield part
+        except SafetensorError as error:
+            reason = str(error).rpartition("error: ")[2].partition(" (os error")[0]
+            raise OutputError(f"cannot be written ({reason})", str(path)) from error
+        part.chmod(mode & 0o777)
 
 
 def check_finite(weights: Mapping[str, NDArray], where: str, error: type[HitfinderError]) -> None:
@@ -62,5 +80,5 @@ def write_weights(path: Path, weights: Mapping[str, NDArray]) -> None:
     """Write weights to a safetensors file, whole or not at all."""
     from safetensors.numpy import save_file
 
-    with replacing(path) as part, ordinary_mode(part):
+    with new_tensors(path) as part:
         save_file({k: np.asarray(v, order="C") for k, v in weights.items()}, part)

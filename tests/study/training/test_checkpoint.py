@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hitfinder.errors import ConfigError
+from hitfinder.errors import ConfigError, OutputError
 from hitfinder.study.training.checkpoint import SafeCheckpointIO, read
 
 TREE = {
@@ -53,3 +53,12 @@ def test_pickles_and_damaged_files_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ConfigError, match="no checkpoint that this program reads"):
         read(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("free_kb", [0, 4, 12])
+def test_a_full_disk_is_told_and_leaves_no_file(small_disk, free_kb):
+    disk = small_disk(free_kb << 10)
+    large = {"a": torch.zeros(10_000)}
+    with pytest.raises(OutputError, match=r"last: cannot be written \(No space left on device\)"):
+        SafeCheckpointIO().save_checkpoint(large, disk / "last")
+    assert [path.name for path in disk.iterdir()] == ["ballast"]

@@ -7,7 +7,6 @@ tree of dictionaries and lists around them to JSON in that file's header.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from hitfinder.atomic import replacing
 from hitfinder.errors import ConfigError
-from hitfinder.network.tensors import ordinary_mode
+from hitfinder.network.tensors import new_tensors
 
 FORMAT = "hitfinder-checkpoint-1"
 _TENSOR, _MAP, _TUPLE = "tensor", "map", "tuple"
@@ -34,7 +32,7 @@ class SafeCheckpointIO(CheckpointIO):
         tensors: dict[str, torch.Tensor] = {}
         tree = json.dumps(_pack(checkpoint, tensors))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(os.fspath(path)) as part, ordinary_mode(part):
+        with new_tensors(Path(path)) as part:
             save_file(tensors, part, {"format": FORMAT, "tree": tree})
 
     def load_checkpoint(
