@@ -1,9 +1,9 @@
 """Find hits and Bragg peaks in low-flux serial crystallography frames."""
 
-from typing import TYPE_CHECKING
-
 from hitfinder import compilecache, lazy
 
+# Not typing's: loading that takes most of the time of this import, in which Ctrl-C is a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hitfinder.errors import ConfigError as ConfigError
     from hitfinder.errors import GeometryError as GeometryError
