@@ -79,3 +79,7 @@ def test_half_of_a_ring_s_own_chance_is_inside():
     inside = score.chance_inside(even, np.array([100, 200, 100]), -12.0)
     assert inside == pytest.approx([0.125, 0.5, 0.875])
     assert score.chance_inside(even, np.zeros(3, int), -12.0).tolist() == [0, 0, 0]
+
+
+def test_peaks_where_no_photon_is_expected_have_a_finite_score():
+    assert np.isfinite(score.frame_score(np.full(25, -np.inf)))

@@ -63,7 +63,7 @@ HIT_COLUMNS = {
     ORIGIN: ("string", "", "file and event in one"),
     ENERGY_EV: ("float64", "eV", "photon energy of the hit"),
     ENERGY_J: ("float64", "J", "the same in joules"),
-    DISTANCE: ("float64", "m", "camera length of the hit: clen + coffset"),
+    DISTANCE: ("float64", "m", "camera length of the hit: clen, without the coffset of a panel"),
     DISTANCE_MM: ("float64", "mm", "the same in mm"),
 }
 """Datasets of ``hits.cxi`` with a row per hit: type, unit, meaning. Those of peaks have a column

@@ -131,6 +131,10 @@ def expected_beyond(
     return np.where(log_p < LEVELS[-1], logs[-1] + (log_p - LEVELS[-1]), out)
 
 
+_LEAST_LOG = -1e4
+"""Log of chance peaks beyond which a peak counts no more."""
+
+
 def frame_score(log_expected: NDArray[np.float64]) -> float:
     """Score a frame: minus log10 of the share of blank frames that look at least as good.
 
@@ -147,6 +151,9 @@ def frame_score(log_expected: NDArray[np.float64]) -> float:
     log_expected = log_expected[log_expected < math.log(CHANCE_LIMIT)]
     if log_expected.size == 0:
         return 0.0
+    # Where no photon at all is expected, as in simulated frames without noise, a peak is infinitely
+    # unlikely.
+    log_expected = np.maximum(log_expected, _LEAST_LOG)
     best = _least_log_tail(log_expected)
     return calibrated(-best / math.log(10))
 

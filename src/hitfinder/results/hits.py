@@ -78,6 +78,8 @@ class RunHits:
         if not np.array_equal(frames, self.rows):
             what = "does not hold the hits of the tables beside it"
             raise ConfigError(what, str(self.cxi), AGAIN)
+        # What `read_geom` calls the camera length reaches to the first panel.
+        lengths = lengths + self._geom.panels[0].coffset_m
         return [
             dataclasses.replace(common, photon_energy_ev=float(e), camera_length_m=float(d))
             for e, d in zip(energies, lengths, strict=True)
