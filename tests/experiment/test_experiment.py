@@ -83,7 +83,7 @@ def test_what_the_user_says_comes_first(master, tmp_path):
     assert made.of_frame(0) == (6500, 0.06)
 
 
-def test_a_geometry_file_comes_before_the_master(master, tmp_path):
+def test_a_geometry_file_comes_before_the_master(master, tmp_path, caplog):
     panel = Panel("q", 0, 0, 50, 40, -30.0, -5.0)
     other = Geometry(Detector("o", SHAPE, (panel,)), 0.09, 9000.0)
     write_geom(tmp_path / "o.geom", geom_lines(other, data_path="/entry/data/data"))
@@ -91,6 +91,8 @@ def test_a_geometry_file_comes_before_the_master(master, tmp_path):
     assert beam(made) == pytest.approx((30, 5))
     assert made.geometry.camera_length_m == pytest.approx(0.09)
     assert made.geometry.detector.mask[3, 4], "the mask of the file still counts"
+    made.log()
+    assert f"which is used, but {master} says 7000 eV" in caplog.text
     made = setup(master, file=str(tmp_path / "o.geom"), camera_length_m=0.1)
     assert made.geometry.camera_length_m == pytest.approx(0.1)
     assert made.origin["photon_energy_ev"].endswith("o.geom")

@@ -185,6 +185,16 @@ def warn_if_they_differ(values: Values | None, used: float, what: str, unit: str
         )
 
 
+def warn_of_another_energy(used: float, origin: str, source: FrameSource) -> None:
+    """Warn if a geometry file has another photon energy (eV) than the frames' own file."""
+    own = source.metadata.photon_energy_ev
+    if own is not None and abs(used - own) > _NOTABLE * own:
+        log.warning(
+            "the photon energy is %.6g eV (%s), which is used, but %s says %.6g eV",
+            *(used, origin, source.ref(0).file, own),
+        )
+
+
 def fixed_shift(
     shift: Quantity | None, name: str, geom: GeomFile, source: FrameSource
 ) -> Quantity | None:

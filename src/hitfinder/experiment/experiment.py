@@ -20,6 +20,7 @@ from hitfinder.experiment.beam import (
     check_beam_centers,
     fixed_shift,
     warn_if_they_differ,
+    warn_of_another_energy,
 )
 from hitfinder.experiment.described import detector_by
 from hitfinder.experiment.gain import check_gain
@@ -122,6 +123,8 @@ class Experiment:
             *(self.adu_per_photon, self.origin.get("adu_per_photon", "assumed")),
         )
         energy, length = geometry.photon_energy_ev, geometry.camera_length_m
+        if self.origin["photon_energy_ev"] not in (GIVEN, FROM_FILE, IN_PYTHON):
+            warn_of_another_energy(energy, self.origin["photon_energy_ev"], self.stored)
         warn_if_they_differ(self.photon_energies_ev, energy, "photon energy", "eV")
         warn_if_they_differ(self.camera_lengths_m, length, "camera length", "m")
 
