@@ -1,11 +1,13 @@
 """A known crystal, searched in all pixels: hits and orientations against Bragg scale.
 
-The suite's frames of proteinase K (flux-1, -100, -2000) are searched for it: with its structure,
-with the cell alone, with the structure of another crystal in the same cell, and with its own
-structure in a cell that is 1.5 % too long along each edge. The background is
-the one that the frames themselves tell. A frame counts as a hit if its best orientation is likelier
-than that of all but 1 % of the blanks, by Gumbel's distribution fitted to the blanks. It is right
-if it is within 0.5° of the truth, up to the lattice's symmetry.
+Frames of proteinase K as those of the suite (flux-1, -100, -2000), but with orientations of their
+own and at scales around the limit, are searched for it: with its structure, with the cell alone,
+with the structure of another crystal in the same cell, and with its own structure in a cell that is
+1.5 % too long along each edge. The background is the one that the frames themselves tell. A frame
+counts as a hit if its best orientation is likelier than that of all but 1 % of the blanks, by
+Gumbel's distribution fitted to the blanks. It is right if it is within 0.5° of the truth, up to the
+lattice's symmetry. `limit` counts the same frames whose own crystal, orientation, scale and
+background being known, passes the same threshold.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from report import results_header, write_json
 
 KINDS = ("structure", "cell", "wrong structure", "wrong cell")
 WRONG_CELL = 1.015
-SCALES = {1: (0.001, 0.0003, 0.0001), 100: (0.003, 0.001), 2000: (0.01, 0.003)}
+SCALES = {1: (0.001, 0.0003, 0.0001), 100: (0.003, 0.001, 0.0005), 2000: (0.01, 0.003, 0.0015)}
 FALSE_HITS, RIGHT_DEG = 0.01, 0.5
 
 
@@ -53,10 +55,15 @@ def crystals(maker: simulated.SimulatedCondition, kinds: list[str]) -> dict[str,
 
 def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str, Any]:
     """Hits and orientations of a background, by what is known and Bragg scale."""
-    maker = simulated.SimulatedCondition(
-        simulated.flux_condition(shots), simulated.flux_settings(shots)
+    scales = SCALES[shots]
+    condition = dataclasses.replace(
+        simulated.flux_condition(shots),
+        name=f"known-{shots}",
+        groups=tuple(map(str, scales)),
+        n_hits=n_hits * len(scales),
+        scales=scales,
     )
-    scales = maker.condition.scales
+    maker = simulated.SimulatedCondition(condition, simulated.flux_settings(shots))
     finder = LikelihoodFinder(maker.geometry())
     out: dict[str, Any] = {}
     for kind, crystal in crystals(maker, kinds).items():
@@ -67,35 +74,50 @@ def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str
             counts, rate = finder.counts_and_background(frame)
             best = search(crystal, counts, background_image(counts, finder.rings, rate))
             seconds.append(time.process_time() - began)
-            return best[0]
+            return best[0] if best else Hypothesis(np.eye(3), 0.0, 0.0)
 
-        chance = Chance.fitted([found(maker.blank(None, k)).log_ratio for k in range(n_blanks)])
-        rows, n_found = {}, []
-        for scale in SCALES[shots]:
-            group = scales.index(scale)
-            hits = right = sure_wrong = 0
+        blanks = [found(maker.blank(None, k)).log_ratio for k in range(n_blanks)]
+        chance = Chance.fitted(blanks)
+        rows, n_found, n_known = {}, [], []
+        for group, scale in enumerate(scales):
+            hits = right = sure_wrong = known = 0
             for k in range(n_hits):
                 number = group + k * len(scales)
-                best = found(maker.hit(None, number)[0])
+                frame = maker.hit(None, number)[0]
+                known += true_ratio(maker, number, frame) >= chance.least(FALSE_HITS)
+                best = found(frame)
                 axes = best.turn @ crystal.lattice.cell.reciprocal
                 good = crystal.lattice.angle_deg(axes, maker.axes(number)) < RIGHT_DEG
                 sure = chance.false_share(best.log_ratio) <= FALSE_HITS
                 hits, right = hits + sure, right + good
                 sure_wrong += sure and not good
             rows[f"{scale:g}"] = {
-                "hits": hits, "right": right, "hits_not_right": sure_wrong, "of": n_hits,
+                "hits": hits, "right": right, "hits_not_right": sure_wrong, "limit": known,
+                "of": n_hits,
             }  # fmt: skip
             n_found.append(hits)
+            n_known.append(known)
             print(shots, kind, scale, rows[f"{scale:g}"], flush=True)
-        half = half_point(SCALES[shots], n_found, [n_hits] * len(n_found))
+        half = half_point(scales, n_found, [n_hits] * len(n_found))
         out[kind] = {
             "scales": rows,
             "half_scale": dataclasses.asdict(half),
+            "half_scale_limit": dataclasses.asdict(
+                half_point(scales, n_known, [n_hits] * len(n_known))
+            ),
+            "blanks": [round(ratio, 1) for ratio in sorted(blanks)],
             "chance": dataclasses.asdict(chance) | {"least": chance.least(FALSE_HITS)},
             "seconds_a_frame": round(float(np.median(seconds)), 2),
         }
         print(shots, kind, out[kind]["half_scale"], out[kind]["seconds_a_frame"], flush=True)
     return out
+
+
+def true_ratio(maker: simulated.SimulatedCondition, number: int, frame: np.ndarray) -> float:
+    """Log likelihood ratio of a hit for its own crystal, of which everything is known."""
+    bragg, background = maker.expected_bragg(number), maker.expected_background()
+    ratio = frame * np.log1p(bragg / np.maximum(background, 1e-12)) - bragg
+    return float(ratio[background > 0].sum())
 
 
 def main() -> None:

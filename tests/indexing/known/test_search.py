@@ -8,9 +8,11 @@ from scipy.stats import poisson
 from hitfinder.crystal.lattice import lattice_of
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.indexing.known import predict as predicting
+from hitfinder.indexing.known import windows
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
-from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.crystal import SCANNED, KnownCrystal
+from hitfinder.indexing.known.families import rotation, scan
 from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.search import search
 from hitfinder.simulation.crystals import structure_factors
@@ -148,24 +150,61 @@ def test_the_likelihood_ratio_is_that_of_the_pixels(crystal, finder, simulator):
         assert value == pytest.approx(ratio.sum(), abs=2e-3)
 
 
-def test_a_reflection_somewhere_on_nine_pixels_is_judged_by_their_sum():
+def test_the_brightest_of_nine_pixels_is_judged_by_its_distribution():
     rng = np.random.default_rng(4)
-    counts = rng.poisson(0.3, (20, 30)).astype(np.int32)
-    counts[4, 7] = -1
-    sums = predicting.sums_of_nine(counts)
-    windows = np.lib.stride_tricks.sliding_window_view(counts, (3, 3))
-    right = np.where((windows < 0).any((2, 3)), -1, windows.sum((2, 3)))
-    assert np.array_equal(sums[1:-1, 1:-1], right)
-    assert (sums[[0, -1]] == -1).all()
-    assert (sums[:, [0, -1]] == -1).all()
-    background = np.full(counts.shape, 0.25, np.float32)
-    found = np.array([[12.4, 9.7, 2.0, 0], [7.5, 4.5, 2.0, 1]])  # the second beside the hole
-    total = np.empty(1)
-    predicting.nine_ratio(
-        found, 2, sums, background, np.array([1.5]), np.ones(1), np.ones(1), total
-    )
-    n, b = sums[9, 12], 9 * 0.25
-    assert total[0] == pytest.approx(poisson.logpmf(n, b + 3) - poisson.logpmf(n, b))
+    for mean in (0.02, 3.0, 12.0):
+        counts = rng.poisson(mean, (40, 50)).astype(np.int32)
+        counts[4, 7] = -1
+        background = np.full(counts.shape, mean, np.float32)
+        codes, levels = windows.classes(counts, background)
+        assert (codes[3:6, 6:9] == windows.UNKNOWN).all()
+        assert (codes[[0, -1]] == windows.UNKNOWN).all()
+        assert (codes[:, [0, -1]] == windows.UNKNOWN).all()
+        assert levels == pytest.approx(mean, rel=0.04)
+        table = np.empty((windows.N_STEPS, windows.N_COUNTS), np.float32)
+        windows.gains(levels, np.ones(1), np.ones(1), table)
+        step = 30
+        signal = 0.8 * np.exp(windows.LOWEST + step / windows.PER_E)
+        most = np.lib.stride_tricks.sliding_window_view(counts, (3, 3)).max((2, 3))
+        for row, column in ((10, 12), (20, 33), (30, 8)):
+            n = most[row - 1, column - 1] - np.arange(2)
+            blank, lit = poisson.cdf(n, levels[0]), poisson.cdf(n, levels[0] + signal)
+            ratio = np.diff(blank**8 * lit) / np.diff(blank**9)
+            told = table[step, codes[row, column]]
+            assert told == pytest.approx(np.log(ratio[0]), abs=1e-3)
+        assert table.max() <= predicting.MOST_GAIN
+
+
+def test_a_scan_adds_up_what_windows_say_of_the_predicted_reflections(crystal, finder, simulator):
+    counts, background = seen(finder, simulator.frame(1).counts)
+    codes, levels = windows.classes(counts, background)
+    table = np.empty((windows.N_STEPS, len(levels) * windows.N_COUNTS), np.float32)
+    windows.gains(levels, np.ones(1), np.ones(1), table)
+    step = (np.log(60 * crystal.expected.photons[:SCANNED]) - windows.LOWEST) * windows.PER_E
+    step = np.clip(step.astype(np.int64), -1, windows.N_STEPS - 1)
+    pixels = crystal.directions[[300, 420], [600, 500]].astype(float)
+    pairs = np.array([[2, 0], [9, 1]])
+    chosen, scores = np.empty((500, 2), np.int32), np.empty(500, np.float32)
+    n_angles = 3000
+    n = scan(pairs, np.array([1.0, 2.0]), (crystal.unit_vectors, crystal.bands, step), pixels,
+             codes, table, crystal.detector, n_angles, -1e9, chosen, scores)  # fmt: skip
+    found, turn, same = np.empty((4000, predicting.N_COLUMNS)), np.empty((3, 3)), 0
+    best = np.argsort(-scores[:n])[:40]
+    for (pair, angle), score in zip(chosen[best], scores[best], strict=True):
+        rotation(crystal.unit_vectors[pairs[pair, 0]], pixels[pairs[pair, 1]],
+                 2 * np.pi * (angle + 0.5) / n_angles, turn)  # fmt: skip
+        k = predicting.predict(
+            turn, crystal.judging, crystal.geometry.polarisation, crystal.detector, found
+        )
+        total = 1.0 + pair
+        for fs, ss, _, row in found[:k]:
+            in_line = crystal.unit_vectors[int(row) % 17_500] @ crystal.unit_vectors[pairs[pair, 0]]
+            if row < len(step) and step[int(row)] >= 0 and abs(in_line) < 1 - 1e-6:
+                code = codes[int(ss), int(fs)]
+                total += 0 if code == windows.UNKNOWN else table[step[int(row)], code]
+        same += abs(total - score) < 1e-3
+    # At the very edge of the band, or of a pixel, rounding decides.
+    assert same >= 38
 
 
 @pytest.mark.slow

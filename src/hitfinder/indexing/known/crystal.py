@@ -16,8 +16,11 @@ from hitfinder.simulation.panels import PanelArrays, locate
 
 Floats = NDArray[np.float64]
 
-_VOTING, _FIRST, _JUDGING = 17_500, 12_000, 45_000
-"""Strongest reflections that vote in a family, by which hypotheses are judged first, and by which
+SCANNED = 5000
+"""Strongest reflections by which families of orientations are scanned."""
+
+_SEEDS, _FIRST, _JUDGING = 17_500, 12_000, 45_000
+"""Strongest reflections that make families, by which hypotheses are judged first, and by which
 the better ones are judged and refined."""
 
 _LOOKUP_PX = 2.0
@@ -73,6 +76,8 @@ class KnownCrystal:
     lengths: NDArray[np.float32]
     detector: tuple
     bandwidth: float
+    unit_vectors: Floats
+    bands: Floats
 
     @staticmethod
     def of(
@@ -109,7 +114,7 @@ class KnownCrystal:
             expected = ExpectedReflections.of_lattice(lattice, longest, share)
         else:
             expected = ExpectedReflections.of_structure(factors, longest, share)
-        top = expected.vectors[:_VOTING]
+        top, lengths_of_top = expected.vectors[:_SEEDS], expected.lengths[:_SEEDS]
         highest = np.max([top @ turn.T @ _DIRECTION for turn in lattice.rotations], axis=0)
         panels = PanelArrays.of(geometry)
         band = 1 / geometry.wavelength_a, 0.5 * bandwidth
@@ -124,16 +129,19 @@ class KnownCrystal:
             lengths,
             (panel_lookup(geometry, panels), panels.inverse, panels.extent),
             bandwidth,
+            top / lengths_of_top[:, None],
+            -0.5 * expected.lengths[:SCANNED, None] / (band[0] * (1 + band[1] * np.array([-1, 1]))),
         )
+
+    @property
+    def pixels_a_rad(self) -> float:
+        """Pixels by which spots move at most as the crystal turns: a mirror turns rays by twice."""
+        pixel = min(panel.pixel_size_m for panel in self.geometry.detector)
+        return 2.0 * self.geometry.camera_length_m / pixel
 
     def length_tolerance(self, lengths: Floats) -> Floats:
         """Return how far from a reflection's length its photons may lie, in Å⁻¹."""
         return 0.52 * self.bandwidth * lengths + 0.7 * self.geometry.pixel_inv_a
-
-    @property
-    def voting(self) -> slice:
-        """The reflections of `expected` that vote."""
-        return slice(0, _VOTING)
 
 
 def _momentum(geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

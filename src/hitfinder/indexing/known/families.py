@@ -1,9 +1,9 @@
-"""Compiled: orientations that put many bright pixels on reflections, one family after the other.
+"""Compiled: what all pixels say of the orientations that put one reflection on one bright pixel.
 
 A bright pixel and a reflection of the same length leave one angle open: the crystal may still turn
-about their common direction. Every other bright pixel votes for the angles at which it lies on a
-reflection too. Directions are exact whatever the wavelength of the band that is diffracted; only
-lengths spread.
+about their common direction. While it turns, each other reflection passes through the band, and
+its place across a few pixels. What these pixels say is added up for every angle. A reflection's
+place depends on its direction alone, whatever the wavelength that it diffracts.
 """
 
 from __future__ import annotations
@@ -13,18 +13,8 @@ import math
 import numba
 import numpy as np
 
-PER_E = 4
-"""Steps of a table of votes in a factor e of expected photons over background."""
-
-LOWEST = -4.0
-"""Natural log of the ratio at the first step."""
-
-N_STEPS = 72
-_BINS = 512
-_LENGTHS = 64
-_IN_A_ROW = 0.9995
-_SPREAD = 0.6
-"""Of the angle that two pixels leave open at most, the part over which a vote counts."""
+from hitfinder.indexing.known.predict import on_frame
+from hitfinder.indexing.known.windows import UNKNOWN
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -56,8 +46,11 @@ def rotation(g, q, angle, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scores):  # type: ignore[no-untyped-def]
-    """Collect the votes of all bright pixels in each family, and list the angles with many.
+def scan(  # type: ignore[no-untyped-def]
+    families, gains, reflections, pixels, codes, table, detector, n_angles, floor, hypotheses,
+    scores,
+):  # fmt: skip
+    """Add up what the pixels say of each angle of each family, and list the best angles.
 
     Parameters
     ----------
@@ -66,112 +59,90 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
     gains : ndarray, shape (n_families,)
         What the two say for each other, as a log likelihood ratio.
     reflections : tuple
-        (directions (m, 3), lengths (m,), log of the expected photons (m,)).
-    pixels : tuple
-        (directions (n, 3), lengths (n,), how far directions may be apart (n,), how far lengths may
-        be apart (n,), log of one over the background (n,), votes (n, N_STEPS)).
+        (directions (m, 3), least and most of the component along the beam (m, 2) of the turned
+        direction with which the band excites it, row of `table` (m,), -1 for those of too few
+        photons).
+    pixels : ndarray, shape (n, 3)
+        Directions of the bright pixels.
+    codes, table : ndarray
+        From `hitfinder.indexing.known.windows`.
+    detector : tuple
+        (lookup, inverse, extent) as for `hitfinder.indexing.known.predict.on_frame`.
     n_angles : int
         Steps of the angle.
     floor : float
-        Votes that are asked for, the family's own gain included. Where more hypotheses have them
-        than there is room for, the best are listed.
+        Least sum that is listed. Where more hypotheses have it than there is room for, the best
+        are listed.
     hypotheses : ndarray of int32, shape (n_most, 2)
         Receives family and step of the angle.
     scores : ndarray of float32, shape (n_most,)
-        Receives the votes.
+        Receives the sums.
 
     Returns
     -------
     int
         Hypotheses listed.
     """
-    g, lengths, log_photons = reflections
-    q, q_length, q_reach, q_spread, log_rate, votes = pixels
-    shortest = lengths.min() * 0.99
-    step = (lengths.max() * 1.001 - shortest) / _LENGTHS
-    first = np.zeros(_LENGTHS * _BINS + 2, np.int32)
-    place = np.zeros(_LENGTHS * _BINS + 2, np.int32)
-    cell, cosine = np.empty(len(g), np.int64), np.empty(len(g))
-    k_range, apart = np.empty((len(q), 2), np.int32), np.empty(len(q))
-    for i in range(len(q)):
-        k_range[i, 0] = max(int((q_length[i] - q_spread[i] - shortest) / step), 0)
-        k_range[i, 1] = min(int((q_length[i] + q_spread[i] - shortest) / step), _LENGTHS - 1)
-    # The table of a family's reflection, in the order of its cells: length, cosine of the angle to
-    # it, log of the expected photons, and the components across it.
-    table = np.empty((len(g), 5), np.float32)
+    g, band, step = reflections
+    lookup, inverse, extent = detector
     a, b, c, d = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    hist = np.zeros(n_angles + 1, np.float32)
-    touched = np.empty(1 << 17, np.int64)
-    per_rad = n_angles / (2.0 * math.pi)
+    hist = np.empty(n_angles, np.float32)
+    # Each reflection about that of the family: along it, the two components, length and angle
+    # across it.
+    about = np.empty((len(step), 5))
+    unit = 2.0 * math.pi / n_angles
+    angles = unit * (np.arange(n_angles) + 0.5)
+    cosines, sines = np.cos(angles), np.sin(angles)
     last, n_found = -1, 0
     for m in range(len(families)):
         j_0, i_0 = families[m, 0], families[m, 1]
         if j_0 != last:
             last = j_0
             basis(g[j_0], a, b)
-            first[:] = 0
-            for j in range(len(g)):
-                cosine[j] = g[j_0, 0] * g[j, 0] + g[j_0, 1] * g[j, 1] + g[j_0, 2] * g[j, 2]
-                at = min(max(int((cosine[j] + 1.0) * 0.5 * _BINS), 0), _BINS - 1)
-                cell[j] = int((lengths[j] - shortest) / step) * _BINS + at
-                first[cell[j] + 1] += 1
-            for k in range(len(first) - 1):
-                first[k + 1] += first[k]
-            place[:] = first
-            for j in range(len(g)):
-                p = place[cell[j]]
-                place[cell[j]] += 1
-                table[p, 0], table[p, 1], table[p, 2] = lengths[j], cosine[j], log_photons[j]
-                table[p, 3] = g[j, 0] * a[0] + g[j, 1] * a[1] + g[j, 2] * a[2]
-                table[p, 4] = g[j, 0] * b[0] + g[j, 1] * b[1] + g[j, 2] * b[2]
-        basis(q[i_0], c, d)
-        for i in range(len(q)):
-            apart[i] = q[i_0, 0] * q[i, 0] + q[i_0, 1] * q[i, 1] + q[i_0, 2] * q[i, 2]
-        n_touched = 0
-        for i in range(len(q)):
-            cos = apart[i]
-            if i == i_0 or abs(cos) > _IN_A_ROW:
+            for j in range(len(step)):
+                x = g[j, 0] * a[0] + g[j, 1] * a[1] + g[j, 2] * a[2]
+                y = g[j, 0] * b[0] + g[j, 1] * b[1] + g[j, 2] * b[2]
+                about[j, 0] = g[j, 0] * g[j_0, 0] + g[j, 1] * g[j_0, 1] + g[j, 2] * g[j_0, 2]
+                about[j, 1], about[j, 2] = x, y
+                about[j, 3], about[j, 4] = math.sqrt(x * x + y * y), math.atan2(y, x)
+        q = pixels[i_0]
+        basis(q, c, d)
+        slant, towards = math.sqrt(c[2] * c[2] + d[2] * d[2]), math.atan2(d[2], c[2])
+        hist[:] = gains[m]
+        for j in range(len(step)):
+            along, across = about[j, 0], about[j, 3]
+            if step[j] < 0 or across < 1e-3:
                 continue
-            sine = math.sqrt(1.0 - cos * cos)
-            near = (q_reach[i] + q_reach[i_0]) * sine
-            low, high = q_length[i] - q_spread[i], q_length[i] + q_spread[i]
-            at_low = max(int((cos - near + 1.0) * 0.5 * _BINS), 0)
-            at_high = min(int((cos + near + 1.0) * 0.5 * _BINS), _BINS - 1)
-            blur = -1.0
-            for k in range(k_range[i, 0], k_range[i, 1] + 1):
-                for p in range(first[k * _BINS + at_low], first[k * _BINS + at_high + 1]):
-                    if table[p, 0] < low or table[p, 0] > high or abs(table[p, 1] - cos) > near:
-                        continue
-                    n = int((table[p, 2] + log_rate[i] - LOWEST) * PER_E)
-                    if n < 0:
-                        continue
-                    gain = votes[i, min(n, N_STEPS - 1)]
-                    if gain <= 0.0:
-                        continue
-                    if blur < 0.0:
-                        far = q_reach[i] + q_reach[i_0] * abs(cos)
-                        blur = min(_SPREAD * far / sine * per_rad, 8.0)
-                        x = q[i, 0] * c[0] + q[i, 1] * c[1] + q[i, 2] * c[2]
-                        y = q[i, 0] * d[0] + q[i, 1] * d[1] + q[i, 2] * d[2]
-                    along, across = table[p, 3], table[p, 4]
-                    angle = math.atan2(y * along - x * across, x * along + y * across)
-                    if angle < 0.0:
-                        angle += 2.0 * math.pi
-                    # As many steps as the two pixels' places leave open.
-                    least = int(angle * per_rad - blur)
-                    for s in range(least, least + int(2.0 * blur) + 1):
-                        at = s - n_angles if s >= n_angles else s + n_angles if s < 0 else s
-                        hist[at] += gain
-                        if n_touched < len(touched):
-                            touched[n_touched] = at
-                            n_touched += 1
-        for t in range(n_touched):
-            s = touched[t]
-            if hist[s] <= 0.0:
+            reach = across * slant
+            low, high = band[j, 0] - along * q[2], band[j, 1] - along * q[2]
+            if high < -reach or low > reach:
                 continue
-            value = hist[s] + gains[m]
-            hist[s] = 0.0
-            if value < floor:
+            near = math.acos(min(max(high / reach, -1.0), 1.0))
+            far = math.acos(min(max(low / reach, -1.0), 1.0))
+            row = table[step[j]]
+            for side in range(2):
+                start = towards - about[j, 4] + (near if side == 0 else -far)
+                from_step = math.ceil(start / unit - 0.5)
+                n_steps = math.floor((start + far - near) / unit - 0.5) - from_step
+                from_step %= n_angles
+                for k in range(n_steps + 1):
+                    s = from_step + k
+                    s = s - n_angles if s >= n_angles else s
+                    x = cosines[s] * about[j, 1] - sines[s] * about[j, 2]
+                    y = sines[s] * about[j, 1] + cosines[s] * about[j, 2]
+                    z = along * q[2] + x * c[2] + y * d[2]
+                    fs, ss = on_frame(
+                        along * q[0] + x * c[0] + y * d[0], along * q[1] + x * c[1] + y * d[1],
+                        z - 0.5 / z, lookup, inverse, extent,
+                    )  # fmt: skip
+                    if fs < 0.0:
+                        continue
+                    code = codes[int(ss), int(fs)]
+                    if code != UNKNOWN:
+                        hist[s] += row[code]
+        for s in range(n_angles):
+            value = hist[s]
+            if value < floor or value < hist[s - 1] or value <= hist[s + 1 - n_angles]:
                 continue
             if n_found == len(scores):
                 floor, n_found = _better_half(hypotheses, scores)
@@ -180,10 +151,6 @@ def vote(families, gains, reflections, pixels, n_angles, floor, hypotheses, scor
             hypotheses[n_found, 0], hypotheses[n_found, 1] = m, s
             scores[n_found] = value
             n_found += 1
-        if n_touched == len(touched):
-            hist[:] = 0.0
-        for t in range(n_touched):
-            hist[touched[t]] = 0.0
     return n_found
 
 

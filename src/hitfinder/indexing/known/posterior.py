@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -13,25 +12,18 @@ from scipy.spatial.transform import Rotation
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.predict import (
     BLUR_PX,
-    FS,
     MOST_PREDICTED,
     N_COLUMNS,
-    PHOTONS,
-    ROW,
-    SIDE,
-    SS,
     WIDE_BLUR_PX,
-    fill_shares,
-    on_frame,
     predict,
 )
+from hitfinder.indexing.known.slopes import derivatives
 
 Floats = NDArray[np.float64]
 
 OFF_PX = 0.3
 """How far spots lie from where they are predicted, for what is not known of their shape."""
 
-_STEP = 1e-5
 _ROUNDS = 8
 _SHARES_OF_STEP = (1.0, 0.5, 0.2)
 _FARTHEST = 0.005
@@ -131,10 +123,10 @@ class _Slopes:
         found = np.empty((MOST_PREDICTED, N_COLUMNS))
         n = predict(turn, one.judging, one.geometry.polarisation, one.detector, found)
         gradient, information, spread = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
-        value = _derivatives(turn, found, n, self.photons, self.counts, self.background,
-                             one.judging[0], one.detector, one.expected.nodes,
-                             one.expected.weights, gradient, information, spread,
-                             self.blur_px, OFF_PX)  # fmt: skip
+        value = derivatives(turn, found, n, self.photons, self.counts, self.background,
+                            one.judging[0], one.detector, one.expected.nodes,
+                            one.expected.weights, gradient, information, spread,
+                            self.blur_px, OFF_PX)  # fmt: skip
         return value, gradient, information, spread
 
 
@@ -175,125 +167,3 @@ def _covariance(slopes: _Slopes, turn: Floats) -> Floats:
     except np.linalg.LinAlgError:
         return np.full((3, 3), np.nan)
     return np.asarray(inverse @ spread @ inverse, np.float64)
-
-
-@numba.njit(cache=True, nogil=True)
-def _derivatives(  # type: ignore[no-untyped-def]
-    turn, found, n, scale, counts, background, vectors, detector, nodes, weights, gradient,
-    information, spread, blur, off_px,
-):  # fmt: skip
-    """Fill in gradient, Fisher's information and spread; return the log likelihood ratio."""
-    lookup, inverse, extent = detector
-    n_ss, n_fs = counts.shape
-    gradient[:] = 0.0
-    information[:] = 0.0
-    spread[:] = 0.0
-    own = np.empty((3, 3))
-    total = 0.0
-    across, down = np.empty(SIDE), np.empty(SIDE)
-    d_across, d_down = np.empty(SIDE), np.empty(SIDE)
-    moved = np.empty((3, 2))
-    parts = np.empty(len(nodes))
-    for j in range(n):
-        if not _moves(turn, vectors[int(found[j, ROW])], lookup, inverse, extent, moved):
-            continue
-        fs, ss = found[j, FS], found[j, SS]
-        column, row = int(fs), int(ss)
-        _shares_and_slopes(fs - column, blur, across, d_across)
-        _shares_and_slopes(ss - row, blur, down, d_down)
-        photons = scale * found[j, PHOTONS]
-        total += _node_weights(
-            photons, column, row, across, down, counts, background, nodes, weights, parts
-        )
-        own[:] = 0.0
-        sharpness = 0.0
-        for q in range(len(nodes)):
-            s = photons * nodes[q]
-            if parts[q] < 1e-6:
-                continue
-            for y in range(SIDE):
-                for x in range(SIDE):
-                    at_y, at_x = row + y - 1, column + x - 1
-                    if at_y < 0 or at_x < 0 or at_y >= n_ss or at_x >= n_fs:
-                        continue
-                    c, b = counts[at_y, at_x], background[at_y, at_x]
-                    if c < 0 or b <= 0.0:
-                        continue
-                    v = b + s * across[x] * down[y]
-                    # A ray in a pixel pulls no more than chance makes of the expected photons.
-                    number = min(float(c), v + 5.0 * math.sqrt(v) + 3.0)
-                    by_fs, by_ss = s * d_across[x] * down[y], s * across[x] * d_down[y]
-                    sharpness += 0.5 * parts[q] * (by_fs * by_fs + by_ss * by_ss) / v
-                    for a in range(3):
-                        slope = by_fs * moved[a, 0] + by_ss * moved[a, 1]
-                        gradient[a] += parts[q] * (number / v - 1.0) * slope
-                        for e in range(3):
-                            other = by_fs * moved[e, 0] + by_ss * moved[e, 1]
-                            own[a, e] += parts[q] * slope * other / v
-        information += own
-        spread += own * (1.0 + off_px * off_px * sharpness)
-    return total
-
-
-@numba.njit(cache=True, nogil=True)
-def _moves(turn, g, lookup, inverse, extent, moved):  # type: ignore[no-untyped-def]
-    """Fill in how far a spot moves (fs, ss) for each rad about x, y and z; say if it can be."""
-    gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
-    gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
-    gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
-    squared = gx * gx + gy * gy + gz * gz
-    for a in range(3):
-        dx, dy, dz = 0.0, -gz, gy
-        if a == 1:
-            dx, dy, dz = gz, 0.0, -gx
-        elif a == 2:
-            dx, dy, dz = -gy, gx, 0.0
-        moved[a] = 0.0
-        for sign in (-1.0, 1.0):
-            x, y, z = gx + sign * _STEP * dx, gy + sign * _STEP * dy, gz + sign * _STEP * dz
-            fs, ss = on_frame(x, y, z - squared / (2.0 * z), lookup, inverse, extent)
-            if fs < 0.0:
-                return False
-            moved[a, 0] += sign * fs / (2.0 * _STEP)
-            moved[a, 1] += sign * ss / (2.0 * _STEP)
-    return bool(np.abs(moved).max() * _STEP < 1.0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _shares_and_slopes(place, blur, share, slope):  # type: ignore[no-untyped-def]
-    """Share of a spot at `place` (0 to 1 in the middle pixel) of three pixels each, and slope."""
-    fill_shares(place, blur, share)
-    for k in range(SIDE):
-        low, high = (k - 1.0 - place) / blur, (k - place) / blur
-        slope[k] = math.exp(-0.5 * low * low) - math.exp(-0.5 * high * high)
-        slope[k] /= blur * math.sqrt(2.0 * math.pi)
-
-
-@numba.njit(cache=True, nogil=True)
-def _node_weights(  # type: ignore[no-untyped-def]
-    photons, column, row, across, down, counts, background, nodes, weights, parts
-):
-    """Fill in the probability of each intensity of a reflection; return its log ratio."""
-    n_ss, n_fs = counts.shape
-    for q in range(len(nodes)):
-        s, value = photons * nodes[q], math.log(weights[q])
-        for y in range(SIDE):
-            for x in range(SIDE):
-                at_y, at_x = row + y - 1, column + x - 1
-                if at_y < 0 or at_x < 0 or at_y >= n_ss or at_x >= n_fs:
-                    continue
-                c, b = counts[at_y, at_x], background[at_y, at_x]
-                if c < 0 or b <= 0.0:
-                    continue
-                f = across[x] * down[y]
-                v = b + s * f
-                value += min(float(c), v + 5.0 * math.sqrt(v) + 3.0) * math.log(v / b) - s * f
-        parts[q] = value
-    most = parts.max()
-    total = 0.0
-    for q in range(len(nodes)):
-        parts[q] = math.exp(parts[q] - most)
-        total += parts[q]
-    for q in range(len(nodes)):
-        parts[q] /= total
-    return most + math.log(total)

@@ -13,8 +13,6 @@ import math
 import numba
 import numpy as np
 
-from hitfinder.indexing.rotation import fill_rotation
-
 FS, SS, PHOTONS, ROW, N_COLUMNS = range(5)
 """Columns of predicted reflections: position in the stored frame (pixels, corner convention),
 photons of `ExpectedReflections` with polarisation, row of the reflection."""
@@ -25,9 +23,9 @@ SIDE = 3
 MOST_PREDICTED = 4000
 """Reflections of one orientation for which there is room."""
 
-WIDE_BLUR_PX, BLUR_PX = 0.8, 0.45
+WIDE_BLUR_PX, BLUR_PX, SHARP_BLUR_PX = 0.8, 0.45, 0.2
 """Standard deviation of spots about where they are predicted: far from the likeliest orientation,
-and near it."""
+near it, and at it."""
 
 MOST_GAIN = 14.0
 """What a single reflection may add to the log likelihood ratio: one bright pixel alone, which may
@@ -202,61 +200,6 @@ def _gain(photons, seen, number, share, lit, nodes, weights, parts):  # type: ig
     return min(most + math.log(mean), MOST_GAIN)
 
 
-@numba.njit(cache=True, nogil=True)
-def sums_of_nine(counts):  # type: ignore[no-untyped-def]
-    """Return the counts of the nine pixels around each one, -1 where one of them has no reading.
-
-    Parameters
-    ----------
-    counts : ndarray of int32, shape of a frame
-        Counts, negative where there is no reading.
-
-    Returns
-    -------
-    ndarray of int32, shape of a frame
-    """
-    n_ss, n_fs = counts.shape
-    out = np.full((n_ss, n_fs), -1, np.int32)
-    column, holes = np.empty(n_fs, np.int32), np.empty(n_fs, np.bool_)
-    for row in range(1, n_ss - 1):
-        for x in range(n_fs):
-            above, here, below = counts[row - 1, x], counts[row, x], counts[row + 1, x]
-            column[x] = above + here + below
-            holes[x] = above < 0 or here < 0 or below < 0
-        for x in range(1, n_fs - 1):
-            if not (holes[x - 1] or holes[x] or holes[x + 1]):
-                out[row, x] = column[x - 1] + column[x] + column[x + 1]
-    return out
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def nine_ratio(found, n, sums, background, scales, nodes, weights, total):  # type: ignore[no-untyped-def]
-    """Log likelihood ratio as of `footprint_ratio`, the place of reflections known to a pixel.
-
-    Each reflection is taken to lie anywhere on the nine pixels around where it is predicted; those
-    beside pixels without a reading say nothing.
-
-    Parameters
-    ----------
-    found, n, background, scales, nodes, weights, total
-        As for `footprint_ratio`.
-    sums : ndarray of int32, shape of a frame
-        From `sums_of_nine`.
-    """
-    total[:] = 0.0
-    number, share, parts = np.empty(1), np.empty(1), np.empty(len(nodes))
-    for j in range(n):
-        row, column = int(found[j, SS]), int(found[j, FS])
-        if sums[row, column] < 0 or background[row, column] <= 0.0:
-            continue
-        number[0] = sums[row, column]
-        share[0] = 1.0 / (SIDE * SIDE * background[row, column])
-        lit = 1 if number[0] > 0 else 0
-        for a in range(len(scales)):
-            photons = scales[a] * found[j, PHOTONS]
-            total[a] += _gain(photons, 1.0, number, share, lit, nodes, weights, parts)
-
-
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def fill_shares(place, blur, out):  # type: ignore[no-untyped-def]
     """Share of a Gaussian at `place` (0 to 1 in the middle pixel) in each of three pixels."""
@@ -266,60 +209,3 @@ def fill_shares(place, blur, out):  # type: ignore[no-untyped-def]
         upper = math.erf((k - place) * scale)
         out[k] = 0.5 * (upper - lower)
         lower = upper
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def turned_onto(turn, found, n, scale, reach, counts, background, vectors, directions):  # type: ignore[no-untyped-def]
-    """Turn a crystal so that photons lie nearer to the reflections they may belong to.
-
-    Expectation and maximisation: each count near a predicted reflection belongs to it with the
-    odds of its expected photons there to the background; the rotation that fits the weighted
-    pairs of directions best is that of `hitfinder.indexing.rotation`.
-
-    Parameters
-    ----------
-    turn : ndarray, shape (3, 3)
-        Rotation.
-    found, n, scale
-        Predicted reflections, their number, and the Bragg photons of a frame.
-    reach : float
-        How far reflections may be from where they are predicted (standard deviation, pixels).
-    counts, background : ndarray, shape of a frame
-        As for `footprint_ratio`.
-    vectors : ndarray, shape (n_reflections, 3)
-        Of the reflections.
-    directions : ndarray of float32, shape (*frame, 3)
-        Unit vector of the momentum transfer at each pixel.
-
-    Returns
-    -------
-    ndarray, shape (3, 3)
-    """
-    n_ss, n_fs = counts.shape
-    far = int(3.0 * reach) + 1
-    moment = np.zeros((3, 3))
-    total = 0.0
-    for j in range(n):
-        fs, ss = found[j, FS], found[j, SS]
-        g = vectors[int(found[j, ROW])]
-        length = math.sqrt(g[0] * g[0] + g[1] * g[1] + g[2] * g[2])
-        for row in range(max(int(ss) - far, 0), min(int(ss) + far + 1, n_ss)):
-            for column in range(max(int(fs) - far, 0), min(int(fs) + far + 1, n_fs)):
-                c = counts[row, column]
-                if c <= 0 or background[row, column] <= 0.0:
-                    continue
-                apart = (row + 0.5 - ss) ** 2 + (column + 0.5 - fs) ** 2
-                density = math.exp(-0.5 * apart / (reach * reach)) / (2.0 * math.pi * reach * reach)
-                odds = scale * found[j, PHOTONS] * density / background[row, column]
-                belongs = c * odds / (1.0 + odds)
-                if belongs < 1e-2:
-                    continue
-                weight = belongs * length * length
-                total += belongs
-                for a in range(3):
-                    for b in range(3):
-                        moment[a, b] += weight * directions[row, column, a] * g[b] / length
-    if total < 1.5:
-        return turn
-    turned = np.empty((3, 3))
-    return turned if fill_rotation(moment, turned) else turn
