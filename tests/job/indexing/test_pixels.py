@@ -12,7 +12,7 @@ import hitfinder as hf
 from hitfinder.crystal.orientation import COLUMNS, from_columns
 from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
-from hitfinder.indexing.known import search
+from hitfinder.indexing.known import pairs, search
 from hitfinder.job.indexing import index as job
 from hitfinder.job.indexing import pixels
 from hitfinder.job.rehit import rehit
@@ -46,7 +46,7 @@ def indexed(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "CHANCE_FRAMES", 5)
         # Fewer orientations are enough for crystals that are twice as strong as need be.
-        patch.setattr(search, "FAMILIES", 200)
+        patch.setattr(pairs, "FAMILIES", 200)
         patch.setattr(search, "_JUDGED", 300)
         patch.setattr(search, "_REFINED", 30)
         return hf.index(run[1], structure="1ic6", frames="all", workers=1)

@@ -57,13 +57,20 @@ class KnownCrystal:
     first, judging : tuple
         The very strongest reflections, and the strongest, as `predict` takes them.
     seeds : ndarray of int
-        Reflections that vote and are unique up to the lattice's rotations.
+        Reflections that may be put on pixels, unique up to the lattice's rotations.
     directions : ndarray of float32, shape (*frame, 3)
         Unit vector of the momentum transfer at each pixel.
     lengths : ndarray of float32, shape of a frame
         Its length, in Å⁻¹.
     detector : tuple
         As `predict` takes it.
+    bandwidth : float
+        Relative bandwidth of the beam, full width.
+    unit_vectors : ndarray, shape (n, 3)
+        Directions of the strongest reflections.
+    bands : ndarray, shape (SCANNED, 2)
+        Least and most of the turned directions' component along the beam with which the band
+        excites them.
     """
 
     lattice: Lattice

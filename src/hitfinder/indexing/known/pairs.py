@@ -1,0 +1,200 @@
+"""Bright pixels and the reflections that they may be."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.predict import MOST_GAIN
+
+Floats = NDArray[np.float64]
+
+MOST_PIXELS = 5000
+"""Bright pixels of a frame that are put on reflections, at most."""
+
+FAMILIES = 300
+"""Pairs of a reflection and a bright pixel that are tried, the best."""
+
+_LEAST_EXCESS = 1.0
+_TARGET = 30.0
+_PER_E, _LOWEST, _N_STEPS = 4, -4.0, 72
+_SHARE = 0.6
+"""Share of a reflection that its brightest pixel has."""
+
+_SPLIT_PX, _MOST_PARTS = 300.0, 4
+"""Distance from the beam, in pixels, below which pixels are split, and into how many parts."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Reflections and the places on the detector that they are put on.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n, 2)
+        Row of the reflection and of the direction, those of one reflection in a row.
+    gains : ndarray, shape (n,)
+        What the two say for each other, as a log likelihood ratio.
+    directions : ndarray, shape (n, 3)
+        Unit vectors of the momentum transfer at the places.
+    """
+
+    rows: NDArray[np.int64]
+    gains: Floats
+    directions: Floats
+
+
+def bright_pairs(
+    crystal: KnownCrystal,
+    counts: NDArray[np.int32],
+    background: NDArray[np.float32],
+    weakest: float,
+) -> Pairs:
+    """Pair bright pixels with reflections of their length, the `FAMILIES` best.
+
+    Parameters
+    ----------
+    crystal, counts, background
+        As for `hitfinder.indexing.known.search.search`.
+    weakest : float
+        From `weakest_crystal`.
+    """
+    pixels = _bright(crystal, counts, background, weakest)
+    return _within_pixels(crystal, *_families(crystal, pixels, weakest), pixels[0])
+
+
+def weakest_crystal(crystal: KnownCrystal, background: NDArray[np.float32]) -> float:
+    """Return how many Bragg photons of a frame just suffice to tell the crystal, on average.
+
+    The expected log likelihood ratio of a known orientation, Σ (b + S) ln(1 + S / b) - S, reaches
+    what a search through all orientations costs.
+    """
+    expected = crystal.expected
+    lengths = expected.lengths[:: max(1, len(expected.lengths) // 4000)]
+    photons = expected.photons[:: max(1, len(expected.lengths) // 4000)]
+    share = 0.25 * crystal.geometry.wavelength_a * crystal.bandwidth * lengths
+    share *= len(expected.lengths) / len(lengths)
+    b = np.maximum(_background_at(crystal, background, lengths), 1e-6)
+    low, high = 0.1, 1e6
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        s = middle * photons
+        if float((share * ((b + s) * np.log1p(s / b) - s)).sum()) > _TARGET:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _background_at(
+    crystal: KnownCrystal, background: NDArray[np.float32], lengths: Floats
+) -> Floats:
+    """Mean background of the pixels that scatter by as much as reflections do."""
+    at = crystal.lengths[::7, ::7].ravel()
+    value = background[::7, ::7].ravel()
+    keep = (value > 0) & np.isfinite(at)
+    edges = np.linspace(0, float(at[keep].max()) * 1.001, 41)
+    index = np.digitize(at[keep], edges) - 1
+    n = np.bincount(index, minlength=40)
+    mean = np.bincount(index, value[keep], 40) / np.maximum(n, 1)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    return np.interp(lengths, middle[n > 0], mean[n > 0])
+
+
+def _bright(
+    crystal: KnownCrystal,
+    counts: NDArray[np.int32],
+    background: NDArray[np.float32],
+    weakest: float,
+) -> tuple:
+    """Choose bright pixels, by length, and what they say of reflections of any strength."""
+    n_bright = _bright_pixels(counts, background, np.empty(0, np.int64), np.empty(0))
+    place, excess = np.empty(n_bright, np.int64), np.empty(n_bright)
+    _bright_pixels(counts, background, place, excess)
+    excess[~np.isfinite(crystal.lengths.ravel()[place])] = 0
+    order = np.argsort(-excess, kind="stable")[:MOST_PIXELS]
+    place = place[order[excess[order] > 0]]
+    n = counts.ravel()[place].astype(float)
+    b = background.ravel()[place].astype(float)
+    length = crystal.lengths.ravel()[place].astype(float)
+    order = np.argsort(length, kind="stable")
+    place, n, b, length = place[order], n[order], b[order], length[order]
+    expected = crystal.expected
+    ratios = np.exp(_LOWEST + (np.arange(_N_STEPS) + 0.5) / _PER_E)
+    photons = ratios * b[:, None] / _SHARE
+    votes = np.full(photons.shape, -np.inf)
+    for node, weight in zip(expected.nodes, expected.weights, strict=True):
+        one = n[:, None] * np.log1p(node * ratios) - node * photons + math.log(weight)
+        np.logaddexp(votes, one, out=votes)
+    pixels = (
+        np.ascontiguousarray(crystal.directions.reshape(-1, 3)[place].astype(float)),
+        length,
+        np.log(_SHARE * weakest / b),
+        np.minimum(votes, MOST_GAIN).astype(np.float32),
+    )
+    return pixels
+
+
+@numba.njit(cache=True, nogil=True)
+def _bright_pixels(counts, background, place, excess):  # type: ignore[no-untyped-def]
+    """Fill in the pixels brighter than chance makes most, as far as there is room; return how many.
+
+    The excess is the log likelihood ratio of a pixel whose expectation is its own count.
+    """
+    n_found = 0
+    for i in range(counts.shape[0]):
+        for j in range(counts.shape[1]):
+            n, b = counts[i, j], background[i, j]
+            if b <= 0.0 or n <= b or (n - b) * (n - b) < b:
+                continue
+            value = n * math.log(n / b) - n + b
+            if value < _LEAST_EXCESS:
+                continue
+            if n_found < len(place):
+                place[n_found], excess[n_found] = i * counts.shape[1] + j, value
+            n_found += 1
+    return n_found
+
+
+def _families(
+    crystal: KnownCrystal, pixels: tuple, weakest: float
+) -> tuple[NDArray[np.int64], Floats]:
+    """Pair reflections with bright pixels of their length, the best pairs first."""
+    _, length, log_rate, votes = pixels
+    expected = crystal.expected
+    wanted = expected.lengths[crystal.seeds]
+    tolerance = crystal.length_tolerance(wanted)
+    low = np.searchsorted(length, wanted - tolerance)
+    n = np.searchsorted(length, wanted + tolerance) - low
+    rows = np.repeat(crystal.seeds, n)
+    pixel = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
+    step = (np.log(expected.photons[rows]) + log_rate[pixel] - _LOWEST) * _PER_E
+    gain = votes[pixel, np.clip(step.astype(int), 0, _N_STEPS - 1)].astype(float)
+    gain[step < 0] = 0
+    order = np.argsort(-gain, kind="stable")[:FAMILIES]
+    order = order[gain[order] > 0]
+    return np.stack([rows, pixel], 1)[order], gain[order]
+
+
+def _within_pixels(
+    crystal: KnownCrystal, pairs: NDArray[np.int64], gains: Floats, directions: Floats
+) -> Pairs:
+    """Split pixels near the beam: their width leaves the crystal's turn about it too uncertain."""
+    q = directions[pairs[:, 1]]
+    # The momentum transfer of an unturned wavelength makes half the angle of scattering with the
+    # detector's plane.
+    off_beam_px = 0.5 * crystal.pixels_a_rad * np.tan(2 * np.arcsin(np.clip(-q[:, 2], 0.0, 0.7)))
+    n = np.clip(np.ceil(_SPLIT_PX / np.maximum(off_beam_px, 1.0)), 1, _MOST_PARTS).astype(int)
+    row = np.repeat(np.arange(len(pairs)), n)
+    part = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+    angle = ((part + 0.5) / n[row] - 0.5) / np.maximum(off_beam_px[row], 1.0)
+    cos, sin, q = np.cos(angle), np.sin(angle), q[row]
+    turned = np.stack([cos * q[:, 0] - sin * q[:, 1], sin * q[:, 0] + cos * q[:, 1], q[:, 2]], 1)
+    order = np.argsort(pairs[row, 0], kind="stable")
+    out = np.stack([pairs[row[order], 0], np.arange(len(order))], 1)
+    return Pairs(out, gains[row[order]], np.ascontiguousarray(turned[order]))
