@@ -37,6 +37,8 @@ _SHARE = 0.8
 """Share of a reflection's photons that its brightest pixel has."""
 
 _MOST_CLASSES = 500
+_LEAST = 1e-250
+"""Chance below which counts are taken for as telling as counts can be."""
 
 
 def classes(
@@ -130,7 +132,7 @@ def gains(levels, nodes, weights, out):  # type: ignore[no-untyped-def]
             for power in range(8):
                 rest[n] += upto**power * below ** (7 - power)
                 whole[n] += upto ** (power + 1) * below ** (7 - power)
-            one[n] = np.inf if blank[n] == 0.0 else upto**8 / blank[n]
+            one[n] = upto**8 / max(blank[n], _LEAST)
             below = upto
         for s in range(N_STEPS):
             photons = math.exp(LOWEST + s / PER_E)
@@ -140,7 +142,7 @@ def gains(levels, nodes, weights, out):  # type: ignore[no-untyped-def]
                 _chances(mean, low[k], width[k], log_factorial, lit)
                 below_lit = 0.0
                 for n in range(N_COUNTS):
-                    ratio = np.inf if blank[n] == 0.0 else one[n] * lit[n] + below_lit * rest[n]
+                    ratio = np.inf if blank[n] < _LEAST else one[n] * lit[n] + below_lit * rest[n]
                     mixed[n] += weights[q] * ratio / max(whole[n], 1e-300)
                     below_lit += lit[n]
             at = out[s, k * N_COUNTS : (k + 1) * N_COUNTS]
