@@ -81,11 +81,13 @@ def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str
         rows, n_found, n_known = {}, [], []
         for group, scale in enumerate(scales):
             hits = right = sure_wrong = known = 0
+            ratios = []
             for k in range(n_hits):
                 number = group + k * len(scales)
                 frame = maker.hit(None, number)[0]
                 known += true_ratio(maker, number, frame) >= chance.least(FALSE_HITS)
                 best = found(frame)
+                ratios.append(round(best.log_ratio, 1))
                 axes = best.turn @ crystal.lattice.cell.reciprocal
                 good = crystal.lattice.angle_deg(axes, maker.axes(number)) < RIGHT_DEG
                 sure = chance.false_share(best.log_ratio) <= FALSE_HITS
@@ -93,7 +95,7 @@ def judged(shots: int, kinds: list[str], n_hits: int, n_blanks: int) -> dict[str
                 sure_wrong += sure and not good
             rows[f"{scale:g}"] = {
                 "hits": hits, "right": right, "hits_not_right": sure_wrong, "limit": known,
-                "of": n_hits,
+                "of": n_hits, "ratios": ratios,
             }  # fmt: skip
             n_found.append(hits)
             n_known.append(known)
