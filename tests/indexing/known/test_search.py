@@ -272,11 +272,11 @@ def test_chance_follows_the_distribution_of_extremes():
 
 def test_shares_hold_though_learnt_from_few_frames():
     rng = np.random.default_rng(6)
-    for n in (8, 24):
-        least = [Chance.fitted(20 + 2 * rng.gumbel(size=n)).least(0.01) for _ in range(300)]
+    for n, scatter in ((8, 0.004), (24, 0.003)):
+        least = [Chance.fitted(20 + 2 * rng.gumbel(size=n)).least(0.01) for _ in range(120)]
         beyond = -np.expm1(-np.exp(-(np.array(least) - 20) / 2))
-        # With the parameters taken at their word, 0.027 and 0.015.
-        assert beyond.mean() == pytest.approx(0.01, abs=0.002)
+        # With the parameters taken at their word, 0.030 and 0.017.
+        assert beyond.mean() == pytest.approx(0.01, abs=scatter)
 
 
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, 0.5])
