@@ -268,7 +268,7 @@ def run_files(master: Path, folder: Path, n: int, workers: int) -> dict[str, flo
     return {"total": whole(process), "workers": used}
 
 
-def cost(folder: Path, turns: int) -> dict[str, Any]:
+def cost(folder: Path, turns: int, numbers: list[int]) -> dict[str, Any]:
     """Processor time of a frame, of `run` and `live` in turn."""
     geometry = Geometry.flat(LARGE, 75e-6, camera_length_m=0.15, photon_energy_ev=6000.0)
     master = folder / "frames_master.h5"
@@ -279,7 +279,7 @@ def cost(folder: Path, turns: int) -> dict[str, Any]:
     # What is compiled once is no part of the cost.
     run_files(master, folder / "run", N_WARM, 1)
     run_live(detector, folder / "live", N_WARM, "-j", 1)
-    for workers in (1, 2):
+    for workers in numbers:
         rows: dict[str, list[float]] = {}
         for _ in range(turns):
             jobs: dict[str, list[dict[str, Any]]] = {"run": [], "live": []}
@@ -424,6 +424,7 @@ def main() -> None:
     parts = ("cost", "pieces", "delay", "memory", "first")
     parser.add_argument("--only", choices=parts, action="append", help="a part; others stay")
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--workers", type=int, action="append", help="of the cost: 1 and 2")
     parser.add_argument("--frames", type=int, default=100_000, help="small frames, for memory")
     parser.add_argument("--rate", type=float, default=10.0, help="frames in a second, for delays")
     arguments = parser.parse_args()
@@ -432,7 +433,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         measure: dict[str, Callable[[], dict[str, Any]]] = {
-            "cost": lambda: cost(folder, arguments.turns),
+            "cost": lambda: cost(folder, arguments.turns, arguments.workers or [1, 2]),
             "pieces": pieces,
             "delay": lambda: delay(folder, 200, arguments.rate),
             "memory": lambda: memory(folder, arguments.frames),
