@@ -20,6 +20,7 @@ from hitfinder.units import HC_EV_ANGSTROM
 
 _Q_STEP = 0.01
 _Q_END = 11.0
+_SCALE_PER_EV = 4 * math.pi / HC_EV_ANGSTROM / _Q_STEP
 _RADIUS, _SPREAD, _DEPTH, _AREA, _AREA_DEPTH = range(5)
 _LEAST = 1e-300
 
@@ -92,19 +93,21 @@ class WaterModel:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _at_radius(radius, depth, area, area_depth, energy, distance, water):  # type: ignore[no-untyped-def]
-    """Return |F|² times solid angle, and sin² of the scattering angle."""
+def _at_radius(radius, depth, area, area_depth, scale, distance, water):  # type: ignore[no-untyped-def]
+    """Return |F|² times solid angle, and sin² of the scattering angle.
+
+    `scale` times the sine of half that angle is the place in `water`.
+    """
     z = distance + depth
-    r2 = radius * radius + z * z
-    r = math.sqrt(r2)
-    t = math.sqrt(max(0.5 * (1.0 - z / r), 0.0))
-    position = 4.0 * math.pi * t * energy / HC_EV_ANGSTROM / _Q_STEP
+    inverse = 1.0 / math.sqrt(radius * radius + z * z)
+    position = scale * math.sqrt(max(0.5 * (1.0 - z * inverse), 0.0))
     low = int(position)
     if low >= water.size - 1:
         form = water[water.size - 1]
     else:
         form = water[low] + (position - low) * (water[low + 1] - water[low])
-    return form * (area * distance + area_depth) / (r2 * r), radius * radius / r2
+    sine = radius * inverse
+    return form * (area * distance + area_depth) * inverse * inverse * inverse, sine * sine
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -115,8 +118,9 @@ def _ring(k, energy, distance, rings, water):  # type: ignore[no-untyped-def]
     """
     radius, spread = rings[_RADIUS, k], max(rings[_SPREAD, k], 1e-7)
     depth, area, area_depth = rings[_DEPTH, k], rings[_AREA, k], rings[_AREA_DEPTH, k]
-    outer, s_outer = _at_radius(radius + spread, depth, area, area_depth, energy, distance, water)
-    inner, s_inner = _at_radius(radius - spread, depth, area, area_depth, energy, distance, water)
+    scale = energy * _SCALE_PER_EV
+    outer, s_outer = _at_radius(radius + spread, depth, area, area_depth, scale, distance, water)
+    inner, s_inner = _at_radius(radius - spread, depth, area, area_depth, scale, distance, water)
     return 0.5 * (outer + inner), (outer - inner) / (2.0 * spread), 0.5 * (s_outer + s_inner)
 
 

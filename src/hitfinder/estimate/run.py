@@ -315,9 +315,11 @@ def _inverse(estimate: GeometryEstimate) -> NDArray[np.float64]:
     """Inverse covariance, 0 for a value that is given."""
     sigma = np.array([estimate.photon_energy_sigma_ev, estimate.camera_length_sigma_m])
     free = sigma > 0
-    out = np.zeros((2, 2))
-    out[np.ix_(free, free)] = np.linalg.inv(estimate.covariance[np.ix_(free, free)])
-    return out
+    weight = free / np.where(free, sigma, 1.0)
+    if not free.all():
+        return np.diag(weight**2)
+    r = estimate.correlation
+    return np.outer(weight, weight) * np.array([[1.0, -r], [-r, 1.0]]) / (1.0 - r * r)
 
 
 def _add_well_known(row: NDArray[np.float64], estimate: GeometryEstimate) -> None:

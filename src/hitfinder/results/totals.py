@@ -29,11 +29,12 @@ class ProfileSum:
         ValueError
             If others have another number of bins.
         """
+        self._check(len(profile))
+        if not len(self._n):
+            self._total, self._n = ExactSum(profile.shape), np.zeros(profile.shape, np.int64)
         finite = np.isfinite(profile)
-        one = ProfileSum()
-        one._total, one._n = ExactSum(profile.shape), finite.astype(np.int64)
-        one._total.add(np.where(finite, profile, 0))
-        self.merge(one)
+        self._total.add(np.where(finite, profile, 0))
+        self._n = self._n + finite
 
     def merge(self, other: Self) -> None:
         """Add the profiles of other frames.
@@ -48,10 +49,13 @@ class ProfileSum:
         if not len(self._n):
             self._total, self._n = copy.deepcopy(other._total), other._n.copy()
             return
-        if len(other._n) != len(self._n):
-            raise ValueError(f"profiles of {len(other._n)} bins among those of {len(self._n)}")
+        self._check(len(other._n))
         self._total.merge(other._total)
         self._n = self._n + other._n
+
+    def _check(self, n_bins: int) -> None:
+        if n_bins != len(self._n) > 0:
+            raise ValueError(f"profiles of {n_bins} bins among those of {len(self._n)}")
 
     @property
     def mean(self) -> NDArray[np.float64]:
