@@ -45,6 +45,7 @@ bench: setup ## measure recall, false peaks, speed and memory beside other finde
 	$(BIN)/python benchmarks/finder.py
 	$(BIN)/python benchmarks/indexing.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/real.py
 	$(BIN)/python benchmarks/static.py
 	$(BIN)/python benchmarks/rays.py
