@@ -1,6 +1,7 @@
 import dataclasses
 import importlib
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,12 @@ from hitfinder.study.dataset.recipe import Recipe
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure():
+    # Tests send Ctrl-C, which a shell's background job ignores, and all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
