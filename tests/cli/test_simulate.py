@@ -172,13 +172,19 @@ def test_what_is_done_with_an_odd_structure_is_told(capsys, tmp_path):
     )  # fmt: skip
     assert code == 0
     assert "1 atom is of no known element (A/UNX 2/UNK): taken as oxygen" in err
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [("\n", "cut.hkl: is cut short"), ("\n  12  7", "cut.hkl, line 3: bad reflection")],
+)
+def test_a_list_of_reflections_that_is_cut_short_is_refused(end, told, capsys, tmp_path):
     cut = tmp_path / "cut.hkl"
-    cut.write_text(
-        "Symmetry: 4/mmm\n   0    0    4     100.50        -       1.00       1\n  12  7"
-    )
+    whole = "Symmetry: 4/mmm\n   0    0    4     100.50        -       1.00       1"
+    cut.write_text(whole + end)
     code, _, err = run(
         capsys, "--structure", cut, "--cell", "68,68,108", "--out", tmp_path / "t", "--n", 1
     )
     assert code == 2
-    assert "cut.hkl: is cut short" in err
+    assert told in err
     assert not (tmp_path / "t").exists()

@@ -56,7 +56,9 @@ def test_scores_go_on_where_shares_are_too_small_for_a_number():
     chance = Chance(20.0, 1.2, 24)
     for ratio in (18.0, 25.0, 50.0):
         assert chance.score(ratio) == pytest.approx(-np.log10(chance.false_share(ratio)), abs=1e-6)
-    assert chance.score(2000.0) == pytest.approx(1980 / 1.2 / np.log(10))
+    assert chance.score(1000.0) < chance.score(2000.0) < 1980 / 1.2 / np.log(10)
+    well_known = Chance(20.0, 1.2, 1000)
+    assert well_known.score(2000.0) == pytest.approx(1980 / 1.2 / np.log(10))
     assert chance.score(-np.inf) == 0
     odds = [chance.log_odds(ratio) for ratio in (-np.inf, 20, 24, 28, 60, 400)]
     assert (np.diff(odds) >= 0).all()
