@@ -79,7 +79,7 @@ TURN_SIGMAS = tuple(f"turn_sigma_{axis}_deg" for axis in "xyz")
 INDEX_COLUMNS = {
     "frame": ("int64", "1", "row of the frame table, from 0"),
     "crystal": ("int32", "1", "crystal of the frame, from 0"),
-    "indexed": ("bool_", "", "whether the score is that of an indexed frame"),
+    "indexed": ("bool_", "", "whether the crystal counts as indexed"),
     "score": ("float32", "1", "natural logarithm of the likelihood over that of no lattice"),
     "chance": ("float32", "1", "score of the same peaks, each turned about the beam at random"),
     "n_peaks": ("int32", "1", "peaks of the frame"),

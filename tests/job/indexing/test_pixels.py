@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 
 import hitfinder as hf
+from hitfinder.crystal.cell import Cell
+from hitfinder.crystal.lattice import lattice_of
 from hitfinder.crystal.orientation import COLUMNS, from_columns
 from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.inline import Inline
 from hitfinder.indexing.known import pairs, search
+from hitfinder.indexing.known.chance import Chance
+from hitfinder.indexing.known.search import Hypothesis
+from hitfinder.job.indexing import by_pixels, pixels
 from hitfinder.job.indexing import index as job
-from hitfinder.job.indexing import pixels
+from hitfinder.job.indexing.pixels import PixelIndexed
 from hitfinder.job.rehit import rehit
+from hitfinder.progress import counting
 from hitfinder.simulation.presets import load_settings
 
 N_FRAMES = 9
@@ -108,6 +115,30 @@ def test_what_chance_reaches_is_said(run, indexed):
     score, share = table["score"].to_numpy(), table["false_share"].to_numpy()
     np.testing.assert_array_equal(share <= 0.01, score >= least)
     assert told["settings"]["structure"]
+
+
+def test_orientations_that_may_be_others_do_not_count(run, monkeypatch):
+    def found(frame, *ratios):
+        turns = [Hypothesis(np.eye(3), ratio, 1.0) for ratio in ratios]
+        return PixelIndexed(frame, turns, chance.false_share(ratios[0]) if ratios else 1.0)
+
+    chance = Chance(22.0, 1.0, 1000)
+    # No hit for sure; hits that chance does not explain, alone, beside another, and without doubt.
+    frames = [found(0, 24.0), found(1, 27.5), found(2, 60.0, 59.5), found(3, 60.0), found(4)]
+    assert [one.false_share <= 0.01 for one in frames] == [False, True, True, True, False]
+    monkeypatch.setattr(by_pixels, "index_pixels", lambda *given, **how: (frames, chance))
+    monkeypatch.setattr(by_pixels, "_joint_hits", lambda *given: None)
+    lattice = lattice_of(Cell(68.0, 68.0, 108.0))
+    solved = by_pixels.solve_by_pixels(
+        run[1], lattice, None, frames="all", false_hits=0.01, bandwidth=0.01,
+        executor=Inline(), show=counting,
+    )  # fmt: skip
+    rows = list(solved.rows)
+    likely = [row["probability"][0] for row in rows]
+    assert [row["frame"][0] for row in rows] == [0, 1, 2, 3]
+    assert likely[1] < 0.9 < likely[3]
+    assert likely[2] == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.01)
+    assert [*solved.crystals] == [3]
 
 
 def test_bad_requests_are_refused(run, tmp_path):

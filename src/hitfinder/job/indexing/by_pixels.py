@@ -29,6 +29,10 @@ from hitfinder.results.run import Run
 
 log = logging.getLogger(__name__)
 
+LEAST_PROBABILITY = 0.9
+"""Probability of an orientation from which a frame counts as indexed. What is found in a hit whose
+true orientation is missed can be beyond what chance gives in frames without a crystal."""
+
 
 def solve_by_pixels(
     run: Run,
@@ -69,10 +73,13 @@ def solve_by_pixels(
     joint = _joint_hits(run, lattice, factors, found, chance, show)
     run = Run(run.folder)
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
+    likely = [_probability(chance, one.orientations) for one in found]
     solved = {
         one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
-        for one in found
-        if one.false_share <= false_hits and (joint is None or hit[one.frame])
+        for one, probability in zip(found, likely, strict=True)
+        if one.false_share <= false_hits
+        and probability >= LEAST_PROBABILITY
+        and (joint is None or hit[one.frame])
     }
     settings = {
         "bandwidth": bandwidth,
@@ -80,8 +87,9 @@ def solve_by_pixels(
         "false_hits": false_hits,
         "structure": factors.source if factors else None,
         "least_score": chance.least(false_hits),
+        "least_probability": LEAST_PROBABILITY,
     }
-    rows = _rows(run, lattice, found, chance, solved)
+    rows = _rows(run, lattice, found, likely, chance, solved)
     return Solved(solved, rows, len(found), false_hits * len(found), settings, joint)
 
 
@@ -122,7 +130,7 @@ def _joint_hits(
 
 
 def _probability(chance: Chance, found: Sequence[Hypothesis]) -> float:
-    """Return the probability of the best orientation, were half of the frames hits.
+    """Return the probability of the best orientation, were half of the frames hits; 0 of none.
 
     Parameters
     ----------
@@ -131,6 +139,8 @@ def _probability(chance: Chance, found: Sequence[Hypothesis]) -> float:
     found : sequence of Hypothesis
         Orientations, the best first.
     """
+    if not found:
+        return 0.0
     ratios = np.array([one.log_ratio for one in found])
     share = 1 / np.exp(ratios - ratios[0]).sum()
     return float(share * expit(chance.log_odds(ratios[0])))
@@ -140,12 +150,13 @@ def _rows(
     run: Run,
     lattice: Lattice,
     found: list[PixelIndexed],
+    likely: Sequence[float],
     chance: Chance,
     solved: Mapping[int, Any],
 ) -> Iterator[dict[str, Any]]:
     """Columns of the table of crystals, a frame at a time."""
     n_peaks = run.frames["n_peaks"].to_numpy()
-    for one in found:
+    for one, probability in zip(found, likely, strict=True):
         for best in one.orientations[:1]:
             row = {
                 "frame": one.frame,
@@ -157,7 +168,7 @@ def _rows(
                 "n_indexed": math.nan,
                 "false_share": one.false_share,
                 "photons": best.photons,
-                "probability": _probability(chance, one.orientations),
+                "probability": probability,
             } | _turn_sigmas(best)
             axes = best.turn @ lattice.cell.reciprocal
             yield {name: [value] for name, value in (row | to_columns(axes)).items()}
