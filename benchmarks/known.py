@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import time
 from typing import Any
 
@@ -29,7 +30,7 @@ from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.search import Hypothesis, search
 from hitfinder.suite import simulated
 from hitfinder.suite.hits import half_point
-from report import results_header, write_json
+from report import RESULTS, results_header, write_json
 
 KINDS = ("structure", "cell", "wrong structure", "wrong cell")
 WRONG_CELL = 1.015
@@ -130,11 +131,12 @@ def main() -> None:
     parser.add_argument("--blanks", type=int, default=30)
     parser.add_argument("--out", default="known.json")
     given = parser.parse_args()
-    found = {
-        f"flux-{shots}": judged(shots, given.kinds, given.hits, given.blanks)
-        for shots in given.shots
-    }
-    write_json(given.out, results_header([]) | found)
+    there = RESULTS / given.out
+    found = json.loads(there.read_text()) if there.exists() else {}
+    for shots in given.shots:
+        judgement = judged(shots, given.kinds, given.hits, given.blanks)
+        found[f"flux-{shots}"] = found.get(f"flux-{shots}", {}) | judgement
+    write_json(given.out, found | results_header([]))
 
 
 if __name__ == "__main__":

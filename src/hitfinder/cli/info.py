@@ -78,8 +78,7 @@ def info(
         from hitfinder.geometry.files import read_geometry
 
         geom = read_geometry(geometry)
-    # Only geometry files of CrystFEL tell where the frames are.
-    layout, found = getattr(geom, "layout", None), []
+    layout, found = geom.layout if geom else None, []
     for file in files:
         with open_source(file, layout=layout, dataset=dataset, reader=reader) as source:
             told, failures = _told_by(geom, source)

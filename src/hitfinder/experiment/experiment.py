@@ -197,8 +197,7 @@ def open_experiment(
     """
     settings = settings or GeometrySettings()
     geom = read_geometry_file(settings)
-    layout = geom.layout if isinstance(geom, GeomFile) else None
-    stored = open_frames(inputs, layout=layout, reader=reader)
+    stored = open_frames(inputs, layout=geom.layout if geom else None, reader=reader)
     text = None if frames is None else choice_text(frames)
     chosen = choose_frames(stored, text, limit)
     if chosen is not stored:

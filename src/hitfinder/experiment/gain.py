@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,6 @@ _LEAST_COMB, _LEAST_OF_EXPECTED, _LEAST_SIGNIFICANCE = 0.3, 0.7, 10.0
 
 _LIKE_ONE = 0.1
 """Relative difference from 1 that passes for the noise of the guess."""
-
 
 _RARE = 1e-3
 """Share of the values other than zero from which one is taken into account."""
@@ -146,25 +146,20 @@ def spread(photons: FrameSource, detector: Detector) -> float | None:
     """
     good, ratios = ~detector.full_mask, []
     step = max(1, good.size // _PIXELS)
-    with copy.deepcopy(photons) as frames:
-        for index in sampled(frames):
-            try:
-                frame = frames.read(index)
-            except SourceError:
+    for frame in _some_frames(photons):
+        unread = np.iinfo(frame.dtype).max if frame.dtype.kind in "iu" else np.inf
+        for panel in detector:
+            rows = frame[panel.slices][::step]
+            usable = good[panel.slices][::step] & (rows >= 0) & (rows < unread)
+            pairs = np.where(usable, rows, np.nan).astype(np.float64)
+            one, other = pairs[:, :-_APART], pairs[:, _APART:]
+            total = one + other
+            both = np.isfinite(total)
+            if not both.any() or np.mean(total[both] > 0) < _LEAST_LIT:
                 continue
-            unread = np.iinfo(frame.dtype).max if frame.dtype.kind in "iu" else np.inf
-            for panel in detector:
-                rows = frame[panel.slices][::step]
-                usable = good[panel.slices][::step] & (rows >= 0) & (rows < unread)
-                pairs = np.where(usable, rows, np.nan).astype(np.float64)
-                one, other = pairs[:, :-_APART], pairs[:, _APART:]
-                total = one + other
-                both = np.isfinite(total)
-                if np.mean(total[both] > 0) < _LEAST_LIT if both.any() else True:
-                    continue
-                most = np.quantile(total[both], _MOST_OF_PAIRS)
-                used = both & (total > 0) & (total <= most)
-                ratios.append(((one - other)[used]) ** 2 / total[used])
+            most = np.quantile(total[both], _MOST_OF_PAIRS)
+            used = both & (total > 0) & (total <= most)
+            ratios.append(((one - other)[used]) ** 2 / total[used])
     found = np.concatenate([np.empty(0), *ratios])
     return float(found.mean()) if found.size >= _LEAST_PAIRS else None
 
@@ -204,18 +199,13 @@ def sample(
     """
     taken, good = [np.empty(0)], ~detector.full_mask
     step = max(1, int(good.sum()) // _PIXELS)
-    with copy.deepcopy(source) as frames:
-        for index in sampled(frames)[:most]:
-            try:
-                frame = frames.read(index)
-            except SourceError:
-                continue
-            for panel in detector:
-                values = frame[panel.slices][good[panel.slices]][::step]
-                if values.dtype.kind in "iu":
-                    values = values[values != np.iinfo(values.dtype).max]
-                values = values[np.isfinite(values)].astype(np.float64)
-                taken.append(values)
+    for frame in _some_frames(source, most):
+        for panel in detector:
+            values = frame[panel.slices][good[panel.slices]][::step]
+            if values.dtype.kind in "iu":
+                values = values[values != np.iinfo(values.dtype).max]
+            values = values[np.isfinite(values)].astype(np.float64)
+            taken.append(values)
     return np.concatenate(_levelled(taken) if level else taken)
 
 
@@ -242,6 +232,17 @@ def _commonest(values: NDArray[np.float64]) -> float:
 def _noise(values: NDArray[np.floating], middle: float) -> float:
     """Return the standard deviation of the noise of values, most of which are nothing else."""
     return 1.4826 * float(np.median(np.abs(values - middle)))
+
+
+def _some_frames(source: FrameSource, most: int | None = None) -> Iterator[NDArray]:
+    """Yield those of some frames that can be read; the source itself stays unread."""
+    with copy.deepcopy(source) as frames:
+        for index in sampled(frames)[:most]:
+            try:
+                frame = frames.read(index)
+            except SourceError:
+                continue
+            yield frame
 
 
 def sampled(source: FrameSource) -> list[int]:

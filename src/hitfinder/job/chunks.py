@@ -74,9 +74,8 @@ class Chunk:
             image = None if self.images is None else {frame: self.images[frame]}
             yield Chunk([frame], self.home, image)
 
-    def lost(self, why: str) -> ChunkResult:
+    def lost(self, problem: str) -> ChunkResult:
         """Return the results of a chunk that ended its workers."""
-        problem = f"the worker process died: {why}"
         return ChunkResult.without_results(self.frames, WORKER_DIED, problem)
 
 

@@ -27,7 +27,7 @@ class Divisible(Protocol):
     def single(self) -> Iterator[Self]:
         """Yield the frames one by one."""
 
-    def lost(self, why: str) -> ChunkResult:
+    def lost(self, problem: str) -> ChunkResult:
         """Return the results of a chunk that ended its workers."""
 
 
@@ -76,7 +76,7 @@ class Flow(Generic[ChunkT]):
         if isinstance(outcome, Done):
             result = outcome.result
         elif outcome.hung or len(chunk.frames) == 1:
-            result = chunk.lost(outcome.why)
+            result = chunk.lost(f"the worker process died: {outcome.why}")
         else:
             log.warning("trying %s one by one", chunk)
             self._split[chunk.home] = chunk, ChunkResult()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +45,8 @@ class DescribedDetector:
     adu_per_photon: float | None = None
     rectangles: tuple[tuple[int, int, int, int], ...] = ()
     warnings: tuple[str, ...] = ()
+    layout: ClassVar[None] = None
+    """Where the frames are in their files: of that these programs tell nothing."""
 
     def placement(self, shape: Shape) -> DetectorPlacement:
         """Place the detector whose frames have a shape.

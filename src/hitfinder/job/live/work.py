@@ -65,9 +65,8 @@ class LiveChunk:
             others = self.others if number == last else {}
             yield LiveChunk(number, number + 1, {number: image}, others, self.home)
 
-    def lost(self, why: str) -> ChunkResult:
+    def lost(self, problem: str) -> ChunkResult:
         """Return the results of a chunk that ended its workers."""
-        problem = f"the worker process died: {why}"
         return self.with_others(ChunkResult.without_results(self.frames, FAILED, problem))
 
     def with_others(self, result: ChunkResult) -> ChunkResult:
