@@ -132,7 +132,8 @@ class StreamWriter:
         ]
         names = self._panel_names(crystal.values[:, 4], crystal.values[:, 5])
         for (h, k, el), row, name in zip(crystal.hkl, crystal.values, names, strict=True):
-            numbers = " ".join(f"{value:10.4f}" for value in row[:4])
+            # By weight, values may be far below 1: digits are counted from the first that is not 0.
+            numbers = " ".join(f"{value:10.5g}" for value in row[:4])
             lines.append(f"{h:4d} {k:4d} {el:4d} {numbers} {row[4]:6.1f} {row[5]:6.1f} {name}")
         lines += ["End of reflections", "--- End crystal", ""]
         self._file.write("\n".join(lines))

@@ -1,5 +1,7 @@
 """Intensities of single and overlapping reflections, against closed forms and repetitions."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -43,10 +45,10 @@ def predicted(places, spread=0.6, shares=None, model=1.0):
 
 
 def solved(what, counts, background, expected):
-    """Measure with given expected photons."""
+    """Measure with given expected photons: intensity, sigma, prior, alone."""
     feet = what.first, what.pixels, what.shares
     groups = kernel.overlaps(*feet, counts.size)
-    out = np.empty((3, len(what)))
+    out = np.empty((4, len(what)))
     kernel.solve(
         *feet, groups, counts.ravel(), background.ravel(), np.full(len(what), expected), *out
     )  # fmt: skip
@@ -65,7 +67,7 @@ def test_a_flat_footprint_has_what_was_counted_less_the_background(counted, expe
     one = predicted([(21.5, 11.5)], shares=flat_footprint(3))
     counts = np.zeros(SHAPE, np.int32)
     counts[11, 21] = counted
-    intensity, sigma, _ = solved(one, counts, np.full(SHAPE, 0.2, np.float32), expected)
+    intensity, sigma, *_ = solved(one, counts, np.full(SHAPE, 0.2, np.float32), expected)
     assert intensity[0] == pytest.approx(counted - 9 * 0.2, abs=1e-3)
     # Fisher's information of photons that all pixels share alike: 1 / (I + B).
     likely = (max(intensity[0], 0) + 1) / (1 + 1 / expected)
@@ -86,7 +88,7 @@ def test_above_what_is_expected_the_likelihood_is_largest():
         return -(counts * np.log(rate) - rate).sum()
 
     best = minimize_scalar(minus_log, bounds=(1, 300), method="bounded", options={"xatol": 1e-6})
-    (intensity,), (sigma,), _ = solved(one, counts, background, 0.5)
+    (intensity,), (sigma,), *_ = solved(one, counts, background, 0.5)
     assert intensity == pytest.approx(best.x, abs=0.01)
     step = 0.5
     curvature = (
@@ -111,7 +113,9 @@ def test_repetitions_scatter_as_stated_about_the_true_intensity(background, expe
         true = rng.exponential(expected, len(places))
         rate = background + true @ share
         counts = rng.poisson(rate).astype(np.int32).reshape(SHAPE)
-        intensity, sigma, _ = solved(many, counts, np.full(SHAPE, background, np.float32), expected)
+        intensity, sigma, *_ = solved(
+            many, counts, np.full(SHAPE, background, np.float32), expected
+        )
         errors.extend(intensity - true)
         stated.extend(sigma)
     errors, stated = np.array(errors), np.array(stated)
@@ -147,14 +151,14 @@ def test_overlapping_reflections_are_solved_together(apart):
     found, stated = [], []
     for _ in range(2500):
         counts = rng.poisson(0.3 + np.array([200.0, 5.0]) @ share).astype(np.int32)
-        intensity, sigma, alone = solved(two, counts.reshape(SHAPE), background, 5.0)
+        intensity, sigma, prior, alone = solved(two, counts.reshape(SHAPE), background, 5.0)
         found.append(intensity)
         stated.append(sigma)
     scatter = np.std(found, axis=0)
     assert np.mean(found, axis=0) == pytest.approx([200, 5], abs=4 * scatter.max() / 50)
     assert np.sqrt(np.mean(np.square(stated), axis=0)) == pytest.approx(scatter, rel=0.08)
     if apart == 1.0:
-        assert (sigma > 1.08 * alone).all()
+        assert (prior > 1.08 * alone).all()
 
 
 def test_pixels_without_a_reading_are_made_up_for():
@@ -192,6 +196,33 @@ def test_what_is_expected_is_learnt_from_the_frame():
     table, scale = measure([many], counts, np.full(SHAPE, 0.1, np.float32))[0]
     assert scale == pytest.approx(1e6, rel=0.01)
     assert table["expected"] == pytest.approx(1e4, rel=0.01)
+
+
+@pytest.mark.parametrize("photons", [0.3, 2.0])
+@pytest.mark.parametrize("structure_is_known", [False, True])
+def test_frames_of_few_photons_tell_their_scale_and_scatter(photons, structure_is_known):
+    """Of few counts the small ones have small deviations: they must not pull the scale down."""
+    places = [(5.5 + 10 * i + 0.3, 5.5 + 10 * j - 0.2) for i in range(4) for j in range(4)]
+    many = predicted(places)
+    share = np.zeros((len(places), SHAPE[0] * SHAPE[1]))
+    for j in range(len(places)):
+        some = slice(many.first[j], many.first[j + 1])
+        share[j, many.pixels[some]] = many.shares[some]
+    rng = np.random.default_rng(2)
+    background = np.full(SHAPE, 0.005, np.float32)
+    scales, errors, stated = [], [], []
+    for _ in range(800):
+        true = rng.exponential(photons, len(places))
+        if structure_is_known:
+            many = dataclasses.replace(many, f_squared=true)
+        counts = rng.poisson(0.005 + true @ share).astype(np.int32).reshape(SHAPE)
+        table, scale = measure([many], counts, background)[0]
+        scales.append(scale)
+        errors.extend(table["intensity"] - true)
+        stated.extend(table["sigma"])
+    right = 1.0 if structure_is_known else photons
+    assert np.mean(scales) == pytest.approx(right, rel=0.06)
+    assert np.mean(np.square(errors)) / np.mean(np.square(stated)) == pytest.approx(1, abs=0.12)
 
 
 def test_a_frame_without_reflections_has_an_empty_table():

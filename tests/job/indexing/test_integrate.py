@@ -107,8 +107,8 @@ def test_the_stream_holds_the_same(run, found):
             words = line.split()
             assert [int(w) for w in words[:3]] == [row[n] for n in "hkl"]
             factor = row["polarisation"] / row["weight"]
-            assert float(words[3]) == pytest.approx(row["intensity"] * factor, abs=1e-3, rel=1e-3)
-            assert float(words[4]) == pytest.approx(row["sigma"] * factor, abs=1e-3, rel=1e-3)
+            assert float(words[3]) == pytest.approx(row["intensity"] * factor, rel=1e-4)
+            assert float(words[4]) == pytest.approx(row["sigma"] * factor, rel=1e-4)
             assert float(words[7]) == pytest.approx(row["fs"], abs=0.06)
             assert words[9] == row["panel"]
     geom = (run.folder / "hits.geom").read_text()
@@ -192,6 +192,16 @@ def test_frames_that_are_gone_cost_the_intensities_alone(run, found, tmp_path, m
     again = hf.index(folder, CELL, space_group=GROUP, overwrite=True, bandwidth=0)
     assert "that takes the bandwidth of the beam" in caplog.text
     assert again.n_reflections == 0
+
+
+def test_a_width_is_sought_between_those_tried():
+    tried = integrate.SPREADS_PX
+    logs = np.log(tried)
+    for right in (0.12, 0.3, 0.5):
+        evidence = -7 * (logs - np.log(right)) ** 2
+        assert integrate.likeliest(tried, evidence) == pytest.approx(right)
+    assert integrate.likeliest(tried, -logs) == tried[0]
+    assert integrate.likeliest(tried, logs) == tried[-1]
 
 
 def test_what_comes_after_a_maximum_is_not_worked_out():

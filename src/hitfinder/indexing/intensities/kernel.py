@@ -103,7 +103,9 @@ def _root(parent, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def solve(first, pixels, shares, groups, counts, background, expected, intensity, sigma, alone):  # type: ignore[no-untyped-def]
+def solve(  # type: ignore[no-untyped-def]
+    first, pixels, shares, groups, counts, background, expected, intensity, sigma, prior, alone
+):
     """Measure the photons of reflections.
 
     Parameters
@@ -122,8 +124,10 @@ def solve(first, pixels, shares, groups, counts, background, expected, intensity
         Receives the photons of each reflection, those on pixels that are not read included.
     sigma : ndarray, shape (n,)
         Receives their standard deviation; inf where no pixel tells.
+    prior : ndarray, shape (n,)
+        Receives that of reflections as expected, whatever was counted.
     alone : ndarray, shape (n,)
-        Receives what it would be if no other reflection overlapped.
+        Receives what `prior` would be if no other reflection overlapped.
     """
     order, start = groups
     n = len(first) - 1
@@ -150,35 +154,40 @@ def solve(first, pixels, shares, groups, counts, background, expected, intensity
             worst = max(worst, abs(step[j]) / (1.0 + used[j]))
         if worst < 1e-4:
             break
-    _spreads(
-        first, pixels, shares, groups, counts, background, expected, intensity, weighing, sigma,
-        alone,
-    )  # fmt: skip
+    likely = _likely(expected, intensity)
+    _deviations(first, pixels, shares, groups, counts, background, likely, weighing, sigma, alone)
+    _deviations(first, pixels, shares, groups, counts, background, expected, weighing, prior, alone)
 
 
 @numba.njit(cache=True, nogil=True)
-def _spreads(  # type: ignore[no-untyped-def]
-    first, pixels, shares, groups, counts, background, expected, intensity, weighing, sigma, alone
-):  # fmt: skip
-    """Fill in the standard deviations, by the counts that intensities make likely.
+def _likely(expected, intensity):  # type: ignore[no-untyped-def]
+    """Return the intensities that the measured ones make likely.
 
     Of a count n, exponentially distributed intensities of mean E are (n + 1) / (1 + 1 / E) on
     average, whose own average is that of the intensities (compare S. French & K. Wilson, Acta
     Cryst. A34, 517 (1978)). So the variance is right on average at no photons and at two. One far
     above what is expected is believed.
     """
-    order, start = groups
     likely = np.empty(len(intensity))
     for j in range(len(intensity)):
         e = max(expected[j], 1e-12)
         counted = max(intensity[j], 0.0)
         likely[j] = max((counted + 1.0) / (1.0 + 1.0 / e), counted - _BELIEVED * (1.0 + e))
-    true = np.empty(len(counts), np.float32)
-    _rates(first, pixels, shares, background, likely, true)
+    return likely
+
+
+@numba.njit(cache=True, nogil=True)
+def _deviations(  # type: ignore[no-untyped-def]
+    first, pixels, shares, groups, counts, background, true, weighing, sigma, alone
+):
+    """Fill in the standard deviations of what is measured of `true` intensities."""
+    order, start = groups
+    rate = np.empty(len(counts), np.float32)
+    _rates(first, pixels, shares, background, true, rate)
     for g in range(len(start) - 1):
         members = order[start[g] : start[g + 1]]
-        matrix, _ = _equations(members, first, pixels, shares, counts, true, weighing, weighing)
-        noise, _ = _equations(members, first, pixels, shares, counts, true, weighing, true)
+        matrix, _ = _equations(members, first, pixels, shares, counts, rate, weighing, weighing)
+        noise, _ = _equations(members, first, pixels, shares, counts, rate, weighing, rate)
         for a in range(len(members)):
             j = members[a]
             alone[j] = math.sqrt(noise[a, a]) / matrix[a, a]

@@ -90,10 +90,16 @@ def measure(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Solution:
-    """Photons of all predicted reflections, and what they would scatter by alone."""
+    """Photons of all predicted reflections, by what they scatter, and the frame's scale.
+
+    `sigma` follows the counts. `prior` does not: it is what reflections of expected photons scatter
+    by; and `alone`, what they would if none overlapped. Averages weighed by `sigma` would be too
+    low, since fewer counts have smaller ones.
+    """
 
     intensity: Floats
     sigma: Floats
+    prior: Floats
     alone: Floats
     scale: float
 
@@ -117,7 +123,8 @@ def _solved(
 ) -> _Solution:
     """Solve for all photons, and learn from the frame what is expected of them."""
     n = len(predicted)
-    found = _Solution(np.zeros(n), np.full(n, np.inf), np.full(n, np.inf), 0.0)
+    sigma, prior, alone = np.full((3, n), np.inf)
+    found = _Solution(np.zeros(n), sigma, prior, alone, 0.0)
     if not n:
         return found
     feet = predicted.first, predicted.pixels, predicted.shares
@@ -127,11 +134,13 @@ def _solved(
     for _ in range(_ROUNDS):
         kernel.solve(
             *feet, groups, counts.ravel(), background.ravel(), scale * model,
-            found.intensity, found.sigma, found.alone,
+            found.intensity, found.sigma, found.prior, found.alone,
         )  # fmt: skip
-        good = np.isfinite(found.sigma) & (found.sigma > 0)
+        good = np.isfinite(found.prior)
         before = scale
-        scale = max(_scale(model[good], found.intensity[good], found.sigma[good]), least)
+        # Intensities are distributed exponentially about the model's: E² on top of what counts do.
+        variance = found.prior**2 + (scale * model) ** 2
+        scale = max(_scale(model[good], found.intensity[good], variance[good]), least)
         if abs(scale - before) < 0.05 * before:
             break
     return dataclasses.replace(found, scale=scale)
@@ -155,22 +164,25 @@ def _table(
     table["intensity"], table["sigma"] = found.intensity, found.sigma
     for column, name in enumerate(("covered", "counted", "background", "n_pixels", "maximum")):
         table[name] = sums[:, column]
-    keep = np.isfinite(found.sigma) & (found.sigma <= MOST_INFLATED * found.alone)
+    keep = np.isfinite(found.prior) & (found.prior <= MOST_INFLATED * found.alone)
     keep &= table["covered"] * predicted.partiality >= LEAST_COVERED * predicted.attainable
     scale = found.scale
     table["expected"] = scale * predicted.weight * predicted.mean_f_squared
     known = keep & np.isfinite(predicted.f_squared)
     if known.any():
         strength = predicted.weight * predicted.f_squared
-        one = strength[known], found.intensity[known], found.sigma[known]
-        scale = max(_scale(*one), 0.0)
+        # What the background does, and the reflection's own photons.
+        under = np.maximum(found.prior**2 - table["expected"], 1e-9)[known]
+        for _ in range(_ROUNDS):
+            variance = under + scale * strength[known]
+            scale = max(_scale(strength[known], found.intensity[known], variance), 0.0)
         table["expected"] = scale * strength
     return table[keep], scale
 
 
-def _scale(model: Floats, intensity: Floats, sigma: Floats) -> float:
-    """Factor that fits a model to intensities, each by its standard deviation."""
-    weight = model / sigma**2
+def _scale(model: Floats, intensity: Floats, variance: Floats) -> float:
+    """Factor that fits a model to intensities, each by what it scatters by."""
+    weight = model / variance
     total = float((weight * model).sum())
     return float((weight * intensity).sum()) / total if total > 0 else 0.0
 
@@ -187,8 +199,7 @@ def spread_evidence(
     if not len(predicted):
         return 0.0
     expected = found.scale * predicted.weight * predicted.mean_f_squared
-    trust = expected / (expected + found.sigma**2 / np.maximum(expected, 1e-9))
-    photons = expected + np.nan_to_num(trust) * (found.intensity - expected)
-    photons = np.where(np.isfinite(photons), np.maximum(photons, 0.0), 0.0)
+    trust = expected**2 / np.maximum(expected**2 + found.prior**2, 1e-18)
+    photons = np.maximum(expected + trust * (found.intensity - expected), 0.0)
     feet = predicted.first, predicted.pixels, predicted.shares
     return float(kernel.log_ratio(*feet, counts.ravel(), background.ravel(), photons))

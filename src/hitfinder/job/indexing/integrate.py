@@ -38,8 +38,9 @@ from hitfinder.results.run import REFLECTIONS, STREAM, Run
 
 log = logging.getLogger(__name__)
 
-SPREADS_PX = (0.15, 0.25, 0.4, 0.6, 0.9, 1.3)
-"""Of spots about where they are predicted, to choose from for a run (standard deviation)."""
+SPREADS_PX = (0.05, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3)
+"""Of spots about where they are predicted, between which that of a run is sought (standard
+deviation). A width a fifth too large makes intensities over much background a fifth too high."""
 
 MOSAICITIES_DEG = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Standard deviations of the turns of mosaic blocks, to choose from for a run."""
@@ -152,6 +153,25 @@ def until_they_fall(values: Iterable[float], n: int) -> list[float]:
     return found + [-math.inf] * (n - len(found))
 
 
+def likeliest(values: Sequence[float], evidence: Floats) -> float:
+    """Return where a parabola through the highest evidence and those beside it is highest.
+
+    Parameters
+    ----------
+    values : sequence of float
+        What was tried, above 0 and rising; the parabola is of their logarithms.
+    evidence : ndarray, shape (n,)
+        Log likelihood of each.
+    """
+    best = int(evidence.argmax())
+    if not 0 < best < len(evidence) - 1:
+        return values[best]
+    three = slice(best - 1, best + 2)
+    away = np.log(np.array(values[three]) / values[best])
+    curvature, slope, _ = np.polyfit(away, evidence[three], 2)
+    return float(values[best] * np.exp(-slope / (2 * curvature))) if curvature < 0 else values[best]
+
+
 @dataclasses.dataclass(frozen=True)
 class MeasuredRun:
     """What was measured.
@@ -221,7 +241,7 @@ def measure_reflections(
     # Where an orientation is not quite right, mosaicity makes up for it: the median leaves it out.
     mosaicity = MOSAICITIES_DEG[int(np.median(evidence.argmax(1)))]
     work = dataclasses.replace(work, mosaicity_deg=mosaicity)
-    spread = SPREADS_PX[int(_evidence(work, best, executor).sum(0).argmax())]
+    spread = likeliest(SPREADS_PX, _evidence(work, best, executor).sum(0))
     work = dataclasses.replace(work, spread_px=spread)
     output = _Outputs(run, lattice, geometry, experiment)
     geom = (run.folder / HITS_GEOM).read_text(encoding="utf-8")
