@@ -7,9 +7,14 @@ the mean between 4 and 5). Both are divided by the weight and averaged over symm
 all frames alike; ours also weighted by the standard deviations. The result is compared with |F|²
 by shells of resolution that hold as many observations: Pearson's correlation.
 
-How many of our frames give the correlation of all ring sums is found on nested subsets, of which
-the smallest is an eighth. Some frames are also indexed by the search of `hitfinder index
---structure`, and measured in the orientations found.
+The `limit` is what the same counts tell of |F|² if all else is known: footprints, background,
+scale, and by how much each pixel scatters. Its estimate, Σ w f (n - b) / v over Σ w² f² / v, is
+efficient: no other without bias scatters less (Cramér and Rao), so none needs fewer frames.
+
+How many frames of each give the correlation of all ring sums is found on nested subsets. Some
+frames are also indexed by the search of `hitfinder index --structure`, and measured in the
+orientations found. CrystFEL, where it is installed, merges streams of both: of ours as
+`hitfinder index` writes them, and of ring sums as its own integration does, without weights.
 """
 
 from __future__ import annotations
@@ -18,32 +23,48 @@ import argparse
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.crystal.lattice import Lattice, lattice_of
+from hitfinder.crystal.lattice import lattice_of
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.finding.likelihood import LikelihoodFinder
-from hitfinder.indexing.intensities.measure import measure
+from hitfinder.indexing.intensities.measure import measure, spread_evidence
 from hitfinder.indexing.intensities.prediction import ReflectionModel
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.search import search
+from hitfinder.job.indexing.integrate import SPREADS_PX, likeliest
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
+from merging_crystfel import merged_by_crystfel
 from report import results_header, write_json
 
 SCALES = {1: 0.003, 100: 0.01, 2000: 0.03}
 INNER, MIDDLE, OUTER = 3.0, 4.0, 5.0
-SPREAD_PX, FOUND_SPREAD_PX = 0.25, 0.4
+SPREAD_FRAMES = 30
+SHARP_PX = 0.01
 SHELLS = 6
-SHARES = (0.125, 0.25, 0.35, 0.5, 0.7, 1.0)
+SHARES = (0.05, 0.125, 0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+LEAST_PARTIALITY = 0.9
 
 Floats = NDArray[np.float64]
+
+
+class Observed(NamedTuple):
+    """The reflections of a frame: measured, summed in rings, and as well as can be."""
+
+    axes: Floats
+    table: NDArray[np.void]
+    rings: Floats
+    limit: Floats
+    information: Floats
+    true: Floats
 
 
 def settings(shots: int, scale: float) -> dict[str, Any]:
@@ -75,133 +96,224 @@ def ring_sums(table: NDArray[np.void], counts: NDArray[np.int32]) -> Floats:
     return out
 
 
-def observations(
-    maker: Simulator, model: ReflectionModel, n_frames: int, found: KnownCrystal | None = None
-) -> Iterator[tuple[NDArray[np.void], Floats]]:
-    """Yield the reflections of each frame and their ring sums."""
-    finder = LikelihoodFinder(maker.geometry)
-    for number in range(n_frames):
-        counts, rate = finder.counts_and_background(maker.frame(number).counts)
-        background = background_image(counts, finder.rings, rate)
-        axes, spread = maker.shot(number).crystals[0].axes, SPREAD_PX
-        if found is not None:
-            best = search(found, counts, background)
-            if not best:
-                continue
-            axes, spread = best[0].turn @ found.lattice.cell.reciprocal, FOUND_SPREAD_PX
-        ((table, _),) = measure([model.predict(axes, spread)], counts, background)
-        yield table, ring_sums(table, counts)
+class Maker:
+    """Frames over one background, and all that is needed to measure them."""
 
+    def __init__(self, shots: int, scale: float) -> None:
+        given = load_settings(preset="report", overrides=settings(shots, scale))
+        self.factors, self.frames = structure_factors(given), Simulator.of(given)
+        self.lattice = lattice_of(self.factors.cell, self.factors.space_group_name)
+        self.finder = LikelihoodFinder(self.frames.geometry)
+        self.model = ReflectionModel.of(self.lattice, self.frames.geometry, factors=self.factors)
 
-def unique_rows(lattice: Lattice, factors: StructureFactors, hkl: NDArray[np.int32]) -> NDArray:
-    """Number the unique reflection of each observation."""
-    group = gemmi.find_spacegroup_by_name(factors.space_group_name)
-    asu, operations = gemmi.ReciprocalAsu(group), group.operations()
-    told: dict[tuple[int, ...], int] = {}
-    unique = [tuple(asu.to_asu(list(map(int, one)), operations)[0]) for one in hkl]
-    return np.array([told.setdefault(one, len(told)) for one in unique])
+    def counts(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the counts of a frame, and the background that they tell."""
+        counts, rate = self.finder.counts_and_background(self.frames.frame(number).counts)
+        return counts, background_image(counts, self.finder.rings, rate)
 
+    def true_axes(self, n: int) -> dict[int, Floats]:
+        """Return the true reciprocal axes of the first frames."""
+        return {number: self.frames.shot(number).crystals[0].axes for number in range(n)}
 
-def shells(
-    value: Floats, weight: Floats, rows: NDArray, true: Floats, inv_d: Floats, edges: Floats
-) -> tuple[list[float], list[int]]:
-    """Merge observations and correlate them with the truth, shell by shell."""
-    n = int(rows.max()) + 1
-    total = np.bincount(rows, weight, n)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        merged = np.bincount(rows, weight * value, n) / total
-        truth = np.bincount(rows, weight * true, n) / total
-        place = np.bincount(rows, weight * inv_d, n) / total
-    told, numbers = [], []
-    for low, high in itertools.pairwise(edges):
-        some = (total > 0) & (place >= low) & (place < high)
-        numbers.append(int(some.sum()))
-        told.append(float(np.corrcoef(merged[some], truth[some])[0, 1]))
-    return told, numbers
+    def found_axes(self, n: int) -> dict[int, Floats]:
+        """Return the axes that the search finds."""
+        known = KnownCrystal.of(self.lattice, self.frames.geometry, factors=self.factors)
+        reciprocal = self.lattice.cell.reciprocal
+        found = ((number, search(known, *self.counts(number))) for number in range(n))
+        return {number: best[0].turn @ reciprocal for number, best in found if best}
 
+    def spread_px(self, axes: dict[int, Floats]) -> float:
+        """Choose the spread as `hitfinder index` does, by some of the frames."""
+        evidence = np.zeros(len(SPREADS_PX))
+        for number in list(axes)[:SPREAD_FRAMES]:
+            seen = self.counts(number)
+            tried = (self.model.predict(axes[number], spread) for spread in SPREADS_PX)
+            evidence += [spread_evidence(one, *seen) for one in tried]
+        return likeliest(SPREADS_PX, evidence)
 
-def judged(shots: int, scale: float, n_frames: int, n_found: int) -> dict[str, Any]:
-    """Correlations by shell over one background."""
-    given = load_settings(preset="report", overrides=settings(shots, scale))
-    factors, maker = structure_factors(given), Simulator.of(given)
-    lattice = lattice_of(factors.cell, factors.space_group_name)
-    model = ReflectionModel.of(lattice, maker.geometry, factors=factors)
-    began = time.process_time()
-    out = _merged(lattice, factors, list(observations(maker, model, n_frames)))
-    out |= {"scale": scale, "seconds_a_frame": round((time.process_time() - began) / n_frames, 2)}
-    if n_found:
-        known = KnownCrystal.of(lattice, maker.geometry, factors=factors)
-        seen = list(observations(maker, model, n_found, known))
-        out["orientations_found"] = _merged(lattice, factors, seen)
-    return out
-
-
-def _merged(
-    lattice: Lattice, factors: StructureFactors, seen: list[tuple[NDArray[np.void], Floats]]
-) -> dict[str, Any]:
-    """Correlations of all ways to measure and merge, over nested subsets of frames."""
-    table = np.concatenate([one for one, _ in seen])
-    rings = np.concatenate([sums for _, sums in seen])
-    frame = np.repeat(np.arange(len(seen)), [len(one) for one, _ in seen])
-    good = np.isfinite(rings) & (table["f_squared"] > 0) & (table["partiality"] > 0.9)
-    table, rings, frame = table[good], rings[good], frame[good]
-    rows = unique_rows(lattice, factors, np.stack([table[n] for n in "hkl"], 1))
-    ours, inv_d = table["intensity"] / table["weight"], 1 / table["resolution_a"]
-    ways = {
-        "rings": (rings / table["weight"], np.ones(len(table))),
-        "ours": (ours, np.ones(len(table))),
-        "ours, by sigma": (ours, (table["weight"] / table["sigma"]) ** 2),
-    }
-    edges = np.quantile(inv_d, np.linspace(0, 1, SHELLS + 1))
-    edges[-1] *= 1.001
-    out: dict[str, Any] = {
-        "frames": len(seen),
-        "observations": len(table),
-        "unique": int(rows.max()) + 1,
-        "expected_photons": [
-            round(float(np.median(table["expected"][(inv_d >= a) & (inv_d < b)])), 4)
-            for a, b in itertools.pairwise(edges)
-        ],
-        "d_a": [round(float(1 / edge), 2) for edge in edges],
-    }
-    by_share: dict[str, list[list[float]]] = {}
-    for name, (value, weight) in ways.items():
-        for share in SHARES:
-            some = frame < share * len(seen)
-            told, n = shells(
-                value[some], weight[some], rows[some], table["f_squared"][some], inv_d[some], edges
+    def observed(self, axes: dict[int, Floats], spread_px: float) -> Iterator[Observed]:
+        """Yield the reflections of each frame."""
+        for number, turned in axes.items():
+            counts, background = self.counts(number)
+            ((table, _),) = measure([self.model.predict(turned, spread_px)], counts, background)
+            yield Observed(
+                turned, table, ring_sums(table, counts), *self._limit(number, table, counts)
             )
-            by_share.setdefault(name, []).append([round(c, 4) for c in told])
-        out["reflections"] = n
-    out["correlation"] = {name: told[-1] for name, told in by_share.items()}
-    out["correlation_by_share"] = by_share | {"shares": list(SHARES)}
-    out["frames_for_what_rings_reach"] = _needed(by_share)
-    print({name: told[-1] for name, told in by_share.items()}, out["frames_for_what_rings_reach"])
-    return out
 
-
-def _needed(by_share: dict[str, list[list[float]]]) -> dict[str, list[float]]:
-    """Share of the frames with which ours reach what rings reach with all, by shell."""
-    goal = by_share["rings"][-1]
-    needed = {}
-    for name in ("ours", "ours, by sigma"):
-        curves = np.array(by_share[name]).T
-        needed[name] = [
-            round(float(np.interp(aim, np.maximum.accumulate(curve), SHARES)), 2)
-            for aim, curve in zip(goal, curves, strict=True)
+    def _limit(
+        self, number: int, table: NDArray[np.void], counts: NDArray[np.int32]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Estimate photons knowing all else; and their information, and the true ones."""
+        exposure = self.frames.expose(number)
+        image = np.empty(counts.shape, np.float32)
+        exposure.expect_background(image)
+        exposure.expect_bragg(image)
+        expected, (spots, scale) = image.ravel().astype(float), exposure.spots[0]
+        sharp = self.model.predict(self.frames.shot(number).crystals[0].axes, SHARP_PX)
+        rows = {tuple(hkl): row for row, hkl in enumerate(sharp.hkl.tolist())}
+        whole = np.diff(np.concatenate([[0], np.cumsum(sharp.shares)])[sharp.first]) > 0.999
+        unit = [
+            spot["photons"] * scale / (sharp.weight[row] * sharp.f_squared[row])
+            for spot in spots.table
+            if (row := rows.get(tuple(int(spot[name]) for name in "hkl"))) is not None
+            and whole[row]
         ]
-    return needed
+        true = np.median(unit) * sharp.weight * sharp.f_squared if unit else np.nan * sharp.weight
+        limit, information, photons = np.full((3, len(table)), np.nan)
+        for n, one in enumerate(table):
+            row = rows.get(tuple(int(one[name]) for name in "hkl"))
+            if row is None:
+                continue
+            some = slice(sharp.first[row], sharp.first[row + 1])
+            pixels, share = sharp.pixels[some], sharp.shares[some]
+            read = counts.flat[pixels] >= 0
+            pixels, share = pixels[read], share[read]
+            rate = np.maximum(expected[pixels], true[row] * share)
+            information[n] = (share**2 / rate).sum()
+            more = (share * (counts.flat[pixels] - rate) / rate).sum()
+            photons[n], limit[n] = true[row], true[row] + more / information[n]
+        return limit, information, photons
+
+
+class Merging:
+    """Observations of all frames, merged in one way or another, against the truth."""
+
+    def __init__(self, factors: StructureFactors, seen: list[Observed]) -> None:
+        table = np.concatenate([one.table for one in seen])
+        rings, limit, information, true = (
+            np.concatenate([getattr(one, name) for one in seen])
+            for name in ("rings", "limit", "information", "true")
+        )
+        frame = np.repeat(np.arange(len(seen)), [len(one.table) for one in seen])
+        good = np.isfinite(rings) & (table["f_squared"] > 0)
+        good &= table["partiality"] > LEAST_PARTIALITY
+        self.good, self.frames, self.frame, self.table = good, len(seen), frame[good], table[good]
+        self.true, weight = true[good], self.table["weight"]
+        self._group = gemmi.find_spacegroup_by_name(factors.space_group_name)
+        self.rows = self.numbered(np.stack([self.table[name] for name in "hkl"], 1))
+        self.inv_d = 1 / self.table["resolution_a"]
+        self.edges = np.quantile(self.inv_d, np.linspace(0, 1, SHELLS + 1))
+        self.edges[-1] *= 1.001
+        ones, ours = np.ones(len(weight)), self.table["intensity"] / weight
+        self.ways = {
+            "rings": (rings[good] / weight, ones),
+            "ours": (ours, ones),
+            "ours, by sigma": (ours, (weight / self.table["sigma"]) ** 2),
+        }
+        if np.isfinite(limit[good]).mean() > 0.999:
+            information = np.where(np.isfinite(limit[good]), information[good], 0.0)
+            told = np.nan_to_num(limit[good]) / weight
+            self.ways["limit"] = (told, information * weight**2)
+
+    def numbered(self, hkl: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Number the unique reflection of each observation."""
+        asu, operations = gemmi.ReciprocalAsu(self._group), self._group.operations()
+        unique = [asu.to_asu(list(map(int, one)), operations)[0] for one in hkl]
+        return np.unique(np.array(unique), axis=0, return_inverse=True)[1].ravel()
+
+    def correlations(self, way: str, share: float = 1.0) -> list[float]:
+        """Merge the observations of a share of the frames; correlate them shell by shell."""
+        value, weight = self.ways[way]
+        some = self.frame < share * self.frames
+        rows, weight = self.rows[some], weight[some]
+        n = int(self.rows.max()) + 1
+        total = np.bincount(rows, weight, n)
+        there = total > 0
+        merged, truth, place = (
+            np.bincount(rows, weight * what[some], n)[there] / total[there]
+            for what in (value, self.table["f_squared"], self.inv_d)
+        )
+        return [
+            float(np.corrcoef(merged[shell], truth[shell])[0, 1])
+            for shell in self._of_shells(place)
+        ]
+
+    def _of_shells(self, inv_d: Floats) -> list[NDArray[np.bool_]]:
+        return [(inv_d >= low) & (inv_d < high) for low, high in itertools.pairwise(self.edges)]
+
+    def summary(self) -> dict[str, Any]:
+        """Put together what is reported of all ways."""
+        shells = self._of_shells(self.inv_d)
+        expected = [float(np.median(self.table["expected"][some])) for some in shells]
+        by_share = {
+            way: [rounded(self.correlations(way, share)) for share in SHARES] for way in self.ways
+        }
+        return {
+            "frames": self.frames,
+            "observations": len(self.table),
+            "unique": int(self.rows.max()) + 1,
+            "expected_photons": rounded(expected),
+            "d_a": rounded(1 / self.edges, 2),
+            "reflections": [len(np.unique(self.rows[some])) for some in shells],
+            "correlation": {way: told[-1] for way, told in by_share.items()},
+            "correlation_by_share": by_share | {"shares": list(SHARES)},
+            "frames_for_what_rings_reach": {
+                way: needed(by_share["rings"][-1], told)
+                for way, told in by_share.items()
+                if way != "rings"
+            },
+            "scatter": self._scatter(shells),
+        }
+
+    def _scatter(self, shells: list[NDArray[np.bool_]]) -> dict[str, list[float]]:
+        """By shell: how many intensities are within 1 and 2 deviations of the truth, and the mean
+        square of errors over that of deviations."""
+        error = self.table["intensity"] - self.true
+        deviations, squares = np.abs(error / self.table["sigma"]), (error, self.table["sigma"])
+        return {
+            "within_1": rounded([float((deviations[some] < 1).mean()) for some in shells]),
+            "within_2": rounded([float((deviations[some] < 2).mean()) for some in shells]),
+            "variance_ratio": rounded(
+                [float(np.divide(*((x[some] ** 2).mean() for x in squares))) for some in shells], 2
+            ),
+            "bias": rounded([float(error[s].sum() / self.true[s].sum()) for s in shells]),
+        }
+
+
+def rounded(values: Any, digits: int = 4) -> list[float]:
+    return [round(float(value), digits) for value in values]
+
+
+def needed(goal: list[float], curves: list[list[float]]) -> list[float]:
+    """Return the share of the frames with which a goal is reached, by shell."""
+    return [
+        round(float(np.interp(aim, np.maximum.accumulate(curve), SHARES)), 2)
+        for aim, curve in zip(goal, np.array(curves).T, strict=True)
+    ]
+
+
+def judged(shots: int, scale: float, n_frames: int, n_found: int, crystfel: Path) -> dict[str, Any]:
+    """Correlations by shell over one background."""
+    maker = Maker(shots, scale)
+    axes = maker.true_axes(n_frames)
+    spread_px = maker.spread_px(axes)
+    began = time.process_time()
+    seen = list(maker.observed(axes, spread_px))
+    seconds = round((time.process_time() - began) / n_frames, 3)
+    merging = Merging(maker.factors, seen)
+    out = merging.summary()
+    out |= {"scale": scale, "seconds_a_frame": seconds, "spread_px": round(spread_px, 3)}
+    if crystfel.is_dir():
+        out["crystfel"] = merged_by_crystfel(crystfel, maker, seen, merging)
+    if n_found:
+        axes = maker.found_axes(n_found)
+        spread_px = maker.spread_px(axes)
+        found = Merging(maker.factors, list(maker.observed(axes, spread_px))).summary()
+        out["orientations_found"] = found | {"spread_px": round(spread_px, 3), "of": n_found}
+    print({name: out[name] for name in ("correlation", "frames_for_what_rings_reach", "scatter")})
+    return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shots", type=int, nargs="+", default=list(SCALES))
-    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--found", type=int, default=20, help="frames that are indexed too")
+    parser.add_argument("--crystfel", type=Path, default=Path("/opt/crystfel/bin"))
     parser.add_argument("--out", default="merging.json")
     given = parser.parse_args()
     found = {
-        f"flux-{shots}": judged(shots, SCALES[shots], given.frames, given.found)
+        f"flux-{shots}": judged(shots, SCALES[shots], given.frames, given.found, given.crystfel)
         for shots in given.shots
     }
     write_json(given.out, results_header([]) | found)
