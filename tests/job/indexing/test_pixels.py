@@ -7,6 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import hitfinder as hf
 from hitfinder.crystal.cell import Cell
@@ -118,14 +119,16 @@ def test_what_chance_reaches_is_said(run, indexed):
 
 
 def test_orientations_that_may_be_others_do_not_count(run, monkeypatch):
-    def found(frame, *ratios):
-        turns = [Hypothesis(np.eye(3), ratio, 1.0) for ratio in ratios]
-        return PixelIndexed(frame, turns, chance.false_share(ratios[0]) if ratios else 1.0)
-
     chance = Chance(22.0, 1.0, 1000)
-    # No hit for sure; hits that chance does not explain, alone, beside another, and without doubt.
-    frames = [found(0, 24.0), found(1, 27.5), found(2, 60.0, 59.5), found(3, 60.0), found(4)]
-    assert [one.false_share <= 0.01 for one in frames] == [False, True, True, True, False]
+
+    def found(frame, ratio, probability):
+        turned = [Hypothesis(np.eye(3), ratio, 1.0)]
+        return PixelIndexed(frame, turned, chance.false_share(ratio), probability)
+
+    # No hit for sure; hits that chance does not explain, their orientation unsure and sure.
+    frames = [found(0, 24.0, 0.99), found(1, 60.0, 0.89), found(2, 60.0, 0.99)]
+    frames.append(PixelIndexed(3, [], 1.0, 0.0))
+    assert [one.false_share <= 0.01 for one in frames] == [False, True, True, False]
     monkeypatch.setattr(by_pixels, "index_pixels", lambda *given, **how: (frames, chance))
     monkeypatch.setattr(by_pixels, "_joint_hits", lambda *given: None)
     lattice = lattice_of(Cell(68.0, 68.0, 108.0))
@@ -134,11 +137,33 @@ def test_orientations_that_may_be_others_do_not_count(run, monkeypatch):
         executor=Inline(), show=counting,
     )  # fmt: skip
     rows = list(solved.rows)
-    likely = [row["probability"][0] for row in rows]
-    assert [row["frame"][0] for row in rows] == [0, 1, 2, 3]
-    assert likely[1] < 0.9 < likely[3]
-    assert likely[2] == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.01)
-    assert [*solved.crystals] == [3]
+    assert [row["frame"][0] for row in rows] == [0, 1, 2]
+    assert [row["probability"][0] for row in rows] == [0.99, 0.89, 0.99]
+    assert [*solved.crystals] == [2]
+
+
+def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypatch):
+    far = Rotation.from_euler("x", 20, degrees=True).as_matrix()
+    ratios = {0: (38.0, 37.5), 1: (38.0, 24.0), 2: ()}
+
+    def searched(self, task, *given):
+        alone = (20.0 + task.frame % 5, 20.0) if task.scramble else ratios[task.frame]
+        return [
+            Hypothesis(turn, ratio, 1.0)
+            for turn, ratio in zip((np.eye(3), far), alone, strict=False)
+        ]
+
+    monkeypatch.setattr(pixels.PixelWork, "look", searched)
+    monkeypatch.setattr(pixels, "_rows", lambda *given: np.array(list(ratios)))
+    known = load_structure_factors("1ic6")
+    lattice = lattice_of(known.cell, known.space_group_name)
+    found, _ = pixels.index_pixels(
+        run[1], lattice, known, bandwidth=0.01, which="all", executor=Inline(), show=counting
+    )
+    unsure, sure, nothing = (one.probability for one in found)
+    assert found[0].false_share == found[1].false_share <= 0.01
+    assert unsure < 0.1 < 0.9 < sure
+    assert nothing == 0
 
 
 def test_bad_requests_are_refused(run, tmp_path):

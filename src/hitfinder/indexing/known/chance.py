@@ -17,6 +17,10 @@ HITS_LOST, HITS_BEYOND = 0.3, 30.0
 """Share of hits whose best orientation is one by chance, and how much better that of the others is
 than chance, on average, in units of the log likelihood ratio."""
 
+LEAST_WIDTH = 0.8
+"""Least width of what chance gives: a log likelihood ratio falls off by a factor e a unit at least
+where chance is rare. A few frames may happen to tell less."""
+
 _EULER = 0.5772156649015329
 
 _DRAWS, _MANY = 2000, 500
@@ -58,8 +62,7 @@ class Chance:
         if len(best) < 5:
             raise ValueError(f"five frames are needed to learn what chance does, got {len(best)}")
         width = float(np.std(best, ddof=1)) * math.sqrt(6) / math.pi
-        # A log likelihood ratio falls off by a factor e a unit at least where chance is rare.
-        width = max(width, 0.8)
+        width = max(width, LEAST_WIDTH)
         return Chance(float(np.mean(best)) - _EULER * width, width, len(best))
 
     def false_share(self, log_ratio: float) -> float:

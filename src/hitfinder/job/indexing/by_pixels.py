@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.orientation import to_columns
@@ -73,12 +72,11 @@ def solve_by_pixels(
     joint = _joint_hits(run, lattice, factors, found, chance, show)
     run = Run(run.folder)
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
-    likely = [_probability(chance, one.orientations) for one in found]
     solved = {
         one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
-        for one, probability in zip(found, likely, strict=True)
+        for one in found
         if one.false_share <= false_hits
-        and probability >= LEAST_PROBABILITY
+        and one.probability >= LEAST_PROBABILITY
         and (joint is None or hit[one.frame])
     }
     settings = {
@@ -89,7 +87,7 @@ def solve_by_pixels(
         "least_score": chance.least(false_hits),
         "least_probability": LEAST_PROBABILITY,
     }
-    rows = _rows(run, lattice, found, likely, chance, solved)
+    rows = _rows(run, lattice, found, chance, solved)
     return Solved(solved, rows, len(found), false_hits * len(found), settings, joint)
 
 
@@ -129,34 +127,16 @@ def _joint_hits(
         return None
 
 
-def _probability(chance: Chance, found: Sequence[Hypothesis]) -> float:
-    """Return the probability of the best orientation, were half of the frames hits; 0 of none.
-
-    Parameters
-    ----------
-    chance : Chance
-        What frames without a crystal reach.
-    found : sequence of Hypothesis
-        Orientations, the best first.
-    """
-    if not found:
-        return 0.0
-    ratios = np.array([one.log_ratio for one in found])
-    share = 1 / np.exp(ratios - ratios[0]).sum()
-    return float(share * expit(chance.log_odds(ratios[0])))
-
-
 def _rows(
     run: Run,
     lattice: Lattice,
     found: list[PixelIndexed],
-    likely: Sequence[float],
     chance: Chance,
     solved: Mapping[int, Any],
 ) -> Iterator[dict[str, Any]]:
     """Columns of the table of crystals, a frame at a time."""
     n_peaks = run.frames["n_peaks"].to_numpy()
-    for one, probability in zip(found, likely, strict=True):
+    for one in found:
         for best in one.orientations[:1]:
             row = {
                 "frame": one.frame,
@@ -168,7 +148,7 @@ def _rows(
                 "n_indexed": math.nan,
                 "false_share": one.false_share,
                 "photons": best.photons,
-                "probability": probability,
+                "probability": one.probability,
             } | _turn_sigmas(best)
             axes = best.turn @ lattice.cell.reciprocal
             yield {name: [value] for name, value in (row | to_columns(axes)).items()}

@@ -22,6 +22,7 @@ from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.posterior import posterior
+from hitfinder.indexing.known.rivals import Rivals, apart
 from hitfinder.indexing.known.search import Hypothesis, search
 from hitfinder.job.indexing.work import CrystalWork
 from hitfinder.progress import Advance
@@ -99,11 +100,14 @@ class PixelIndexed:
         The likeliest, the best first.
     false_share : float
         Share of frames without a crystal whose best orientation is as likely.
+    probability : float
+        That the best orientation is right, were half of the frames hits.
     """
 
     frame: int
     orientations: list[Hypothesis]
     false_share: float
+    probability: float
 
 
 def index_pixels(
@@ -161,24 +165,28 @@ def index_pixels(
     tasks = [PixelTask(int(row), *experiment.of_frame(int(row))) for row in rows]
     mixed = [PixelTask(int(row), *experiment.of_frame(int(row)), True) for row in blanks]
     found: dict[int, list[Hypothesis]] = {}
-    chance: list[float] = []
+    mixed_ratios: list[list[float]] = []
     with show("frames", len(tasks) + len(mixed)) as advance:
         for outcome in executor.run(work, mixed + tasks):
             best = outcome.result if isinstance(outcome, Done) else []
             if outcome.task.scramble:
-                chance.extend(h.log_ratio for h in best[:1])
+                mixed_ratios.extend([apart(lattice, best)] if best else [])
             else:
                 found[outcome.task.frame] = best
             advance(1)
-    if len(chance) < 5:
+    if len(mixed_ratios) < 5:
         raise ConfigError("too few frames of the run can be read", str(run.folder))
-    told = Chance.fitted(chance)
+    chance = Chance.fitted([ratios[0] for ratios in mixed_ratios])
+    rivals = Rivals.fitted(chance, mixed_ratios)
     return [
         PixelIndexed(
-            row, found[row], told.false_share(found[row][0].log_ratio) if found[row] else 1.0
+            row,
+            found[row],
+            chance.false_share(found[row][0].log_ratio) if found[row] else 1.0,
+            rivals.probability(apart(lattice, found[row])),
         )
         for row in sorted(found)
-    ], told
+    ], chance
 
 
 def _rows(run: Run, which: Which) -> NDArray[np.intp]:
