@@ -97,9 +97,24 @@ def test_predicted_reflections_are_those_of_the_simulator(simulator, model):
     assert found.partiality.max() <= 1.001
 
 
-def test_measured_photons_are_those_that_fell_there(simulator, model):
+@pytest.mark.parametrize(
+    ("changes", "spread_px"),
+    [
+        ({}, 0.05),
+        ({"beam.polarisation": "vertical", "beam.photon_energy_ev": 9000}, 0.05),
+        ({"detector.psf_px": 0.5, "beam.bandwidth": 0.02}, 0.5),
+    ],
+)
+def test_measured_photons_are_those_that_fell_there(factors, changes, spread_px):
+    simulator = Simulator.of(settings(bragg_scale=0.03, **changes), factors)
+    model = ReflectionModel.of(
+        lattice_of(factors.cell, factors.space_group_name),
+        simulator.geometry,
+        factors=factors,
+        bandwidth=changes.get("beam.bandwidth", 0.01),
+    )
     finder = LikelihoodFinder(simulator.geometry)
-    errors, sigmas, n = [], [], 0
+    errors, sigmas, expected, true_photons, n = [], [], [], [], 0
     for number in range(12):
         exposed = simulator.expose(number)
         counts, rate = finder.counts_and_background(simulator.frame(number).counts)
@@ -107,7 +122,7 @@ def test_measured_photons_are_those_that_fell_there(simulator, model):
         (spots,) = exposed.spots
         scale = spots.scale
         true = {tuple(int(spot[name]) for name in "hkl"): spot for spot in spots.spots.table}
-        found = model.predict(simulator.shot(number).crystals[0].axes, 0.05)
+        found = model.predict(simulator.shot(number).crystals[0].axes, spread_px)
         table, _ = measure([found], counts, background)[0]
         n += len(table)
         for row in table[(table["covered"] > 0.99) & (table["partiality"] > 0.9)]:
@@ -115,10 +130,13 @@ def test_measured_photons_are_those_that_fell_there(simulator, model):
             if row["f_squared"] > 0 and spot is not None:
                 errors.append(row["intensity"] - spot["photons"] * scale)
                 sigmas.append(row["sigma"])
+                expected.append(row["expected"])
+                true_photons.append(spot["photons"] * scale)
     assert n > 100
     errors, sigmas = np.array(errors), np.array(sigmas)
     assert (errors / sigmas).std() == pytest.approx(1, abs=0.15)
     assert abs(errors.sum()) < 3 * np.sqrt((sigmas**2).sum())
+    assert np.sum(expected) == pytest.approx(np.sum(true_photons), rel=0.1)
 
 
 def test_what_cannot_be_predicted_is_refused(simulator, factors):
