@@ -5,29 +5,29 @@ from hitfinder.finding import texture as local
 from hitfinder.finding.poisson import critical_counts
 
 
-def window(values, i, j, outside):
-    """Values around pixel (i, j), one by one."""
-    reach = range(-local.OUTER, local.OUTER + 1)
-    n_ss, n_fs = values.shape
-    return [
-        [
-            values[i + k, j + m] if 0 <= i + k < n_ss and 0 <= j + m < n_fs else outside
-            for m in reach
-        ]
-        for k in reach
-    ]
-
-
-def test_neighbourhoods_are_cut_out_where_they_are():
-    rng = np.random.default_rng(8)
-    values = rng.integers(1, 1000, (40, 51), np.int32)
-    points = np.array([[0, 0], [39, 50], [20, 25], [3, 47]], np.int32)
-    found = local.patches(points, values)
-    patch = np.empty((local.SIDE, local.SIDE), np.int32)
-    for p, (i, j) in enumerate(points):
-        assert found[p].tolist() == window(values, i, j, 0)
-        local._cut_out(i, j, values, patch)
-        assert patch.tolist() == window(values, i, j, -1)
+@pytest.mark.parametrize("level", [0.01, 2.0])
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_control_points_are_neighbourhoods(finder, level, is_listed):
+    """What is known beforehand, and the pixels that are not 0, make the sums over all pixels."""
+    rng, rings = np.random.default_rng(8), finder.rings
+    maps = rings.index, rings.position, rings.weight
+    work = rng.poisson(level, rings.index.shape).astype(np.int32)
+    work[rings.index < 0] = -1
+    if not is_listed:
+        work[rng.random(work.shape) < 0.01] = -1
+        work[:30] = -1
+    at = np.flatnonzero(work > 0).astype(np.int32)
+    rows = np.searchsorted(at, np.arange(work.shape[0] + 1) * work.shape[1])
+    listed = (at, rows) if is_listed else (at[:0], rows[:0])
+    rate = level * rng.uniform(0.5, 2, rings.q.size)
+    bright = critical_counts(rate, -4.0)
+    points = local.ControlPoints.of(rings)
+    sums, known = np.empty((2, local.N_OCTANTS, 4))
+    for (i, j), first, parts in zip(points.at.tolist(), points.first, points.parts, strict=True):
+        local.neighbourhood(i, j, 1.0, work, *maps, rate, bright, known)
+        local._expect(first, parts, rate, sums)
+        local._enter_counts(i, j, work, *maps, rate, bright, *listed, sums)
+        assert np.allclose(sums, known, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(("level", "texture"), [(0.2, 0.0), (5.0, 0.0), (5.0, 0.04), (20.0, 0.01)])
@@ -40,11 +40,14 @@ def test_texture_put_in_is_measured(finder, level, texture):
     bumps = np.kron(blocks, np.ones((40, 40)))[: shape[0], : shape[1]]
     work = rng.poisson(level * rings.weight * bumps).astype(np.int32)
     work[rings.index < 0] = -1
-    points = local.control_points(rings.index < 0)
-    maps = [local.patches(points, m) for m in (rings.index, rings.position, rings.weight)]
+    points = local.ControlPoints.of(rings)
+    maps = rings.index, rings.position, rings.weight
     rate = np.full(rings.q.size, level)
     bright = critical_counts(rate * rings.weight_range[1] * 2, -9.0)
-    measured = local.texture_variance(points, work, *maps, rate, bright)
+    nothing = np.empty(0, np.int32), np.empty(0, np.int64)
+    measured = local.texture_variance(
+        *(points.at, points.first, points.parts, work, *maps, rate, bright, *nothing)
+    )
     if texture:
         assert 0.4 * texture < measured < 1.5 * texture
     else:

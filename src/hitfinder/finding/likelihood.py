@@ -76,12 +76,7 @@ class LikelihoodFinder:
         self.geometry = geometry
         self.settings = config.override(settings or FinderSettings(), **changes)
         self.rings = Rings.of(geometry)
-        self._points = local.control_points(self.rings.index < 0)
-        self._patches = (
-            local.patches(self._points, self.rings.index),
-            local.patches(self._points, self.rings.position),
-            local.patches(self._points, self.rings.weight),
-        )
+        self._points = local.ControlPoints.of(self.rings)
         self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE)
         self._counter = FrameCounter(self.rings, geometry.detector)
         self._owner = np.zeros(geometry.shape, np.int32)
@@ -236,7 +231,15 @@ class LikelihoodFinder:
         found, dropped = self._search.find(counts, rate, read.lit)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
-        variance = local.texture_variance(self._points, counts, *self._patches, rate, bright)
+        points, nothing = self._points, np.empty(0, np.int64)
+        # Pixels without a reading are not among those that are lit.
+        by_lit = (
+            (read.lit.at, read.lit.rows) if read.lit and not read.lost else (nothing[:0], nothing)
+        )
+        variance = local.texture_variance(
+            *(points.at, points.first, points.parts),
+            *(counts, rings.index, *maps, rate, bright, *by_lit),
+        )
         log_p_max = _least_significance(chance)
         tested = np.empty(len(found))
         peaks.test_candidates(found, log_p_max + _SLACK, counts, *maps, rate, tested)

@@ -296,7 +296,7 @@ def _sums_around(i, j, at, counts, rows, n_fs, largest):
     for k in range(max(i - _FAR, 0), min(i + _FAR + 1, rows.size - 1)):
         zero = k * n_fs
         start, end = rows[k], rows[k + 1]
-        start = _first_from(at, start, end, zero + max(j - _FAR, 0))
+        start = first_from(at, start, end, zero + max(j - _FAR, 0))
         while start < end and at[start] - zero <= j + _FAR:
             count = min(counts[start], largest)
             outer += count
@@ -307,7 +307,7 @@ def _sums_around(i, j, at, counts, rows, n_fs, largest):
 
 
 @njit(cache=True, nogil=True)
-def _first_from(at, start, end, number):
+def first_from(at, start, end, number):
     """Return the first of the entries from `start` to `end` that is no less than a number."""
     while start < end:
         middle = (start + end) // 2

@@ -14,20 +14,20 @@ explains the counts nearby.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from hitfinder.finding.lit import first_from
 from hitfinder.finding.poisson import log_mass, log_tail
+from hitfinder.finding.rings import Rings
 
 OUTER = 9
 INNER = 4
 """The neighbourhood: pixels at most OUTER and more than INNER rows or columns away."""
-
-SIDE = 2 * OUTER + 1
-"""Pixels along a side of the neighbourhood."""
 
 N_OCTANTS = 8
 
@@ -88,7 +88,7 @@ def neighbourhood(i, j, scale, work, ring, position, weight, rate, bright, sums)
             n = work[k, m]
             if n < 0 or (abs(dk) <= INNER and abs(dm) <= INNER):
                 continue
-            octant = int(dk > 0) + 2 * int(dm > 0) + 4 * int(abs(dk) > abs(dm))
+            octant = _octant(dk, dm)
             mean = expected(k, m, position, weight, rate)
             top = float(bright[ring[k, m]])
             if scale != 1.0:
@@ -110,13 +110,66 @@ def look_around(i, j, work, ring, position, weight, rate, bright, sums):
     for _ in range(_MOST_LOOKS):
         neighbourhood(i, j, scale, work, ring, position, weight, rate, bright, sums)
         counts, mean = _without_brightest(sums)
-        if counts - scale * mean < 3.0 * math.sqrt(scale * mean) + 3.0:
+        if _fits(counts, scale * mean):
             return
         scale = counts / max(mean, 1e-30)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _fits(counts, mean):
+    """Whether a place is no brighter than it is taken to be."""
+    return counts - mean < 3.0 * math.sqrt(mean) + 3.0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _octant(dk, dm):
+    """Octant of the neighbourhood that is so many rows and columns from the middle."""
+    return int(dk > 0) + 2 * int(dm > 0) + 4 * int(abs(dk) > abs(dm))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ControlPoints:
+    """Places at which the texture of each frame is measured, and what no frame changes of them.
+
+    Attributes
+    ----------
+    at : ndarray of int32, shape (n, 2)
+        (ss, fs) of the points.
+    first : ndarray of int64, shape (n,)
+        First ring that has a part in the background around each.
+    parts : ndarray of float64, shape (n, N_OCTANTS, n_around)
+        Background expected in each octant where a ring has the rate 1: from the first ring on.
+    """
+
+    at: NDArray[np.int32]
+    first: NDArray[np.int64]
+    parts: NDArray[np.float64]
+
+    @staticmethod
+    def of(rings: Rings) -> ControlPoints:
+        """Spread control points over the unmasked pixels of a geometry."""
+        at, n_rings = control_points(rings.index < 0), rings.q.size
+        place = np.clip(_patches(at, rings.position).astype(float) - 0.5, 0, n_rings - 1)
+        # Masked pixels have no weight, nor has what is outside the frame.
+        weight = _patches(at, rings.weight).astype(float)
+        weight[:, OUTER - INNER : OUTER + INNER + 1, OUTER - INNER : OUTER + INNER + 1] = 0
+        low = np.minimum(place.astype(np.int64), max(n_rings - 2, 0))
+        first = np.min(low, axis=(1, 2), initial=n_rings, where=weight > 0)
+        around = np.where(weight > 0, low - first[:, None, None], 0)
+        n_around = int(around.max(initial=0)) + 2
+        steps = np.arange(-OUTER, OUTER + 1)
+        octant = np.array([[_octant.py_func(dk, dm) for dm in steps] for dk in steps])
+        of_point = np.arange(len(at))[:, None, None] * N_OCTANTS
+        index = ((of_point + octant) * n_around + around).ravel()
+        upper = (weight * (place - low)).ravel()
+        n = len(at) * N_OCTANTS * n_around
+        parts = np.bincount(index, weight.ravel() - upper, n) + np.bincount(index + 1, upper, n)
+        shape = len(at), N_OCTANTS, n_around
+        return ControlPoints(at, first, np.asarray(parts, np.float64).reshape(shape))
+
+
 @njit(cache=True, nogil=True)
-def texture_variance(points, work, ring, position, weight, rate, bright):
+def texture_variance(points, first, parts, work, ring, position, weight, rate, bright, at, rows):
     """Relative variance of the local background about its ring's average.
 
     The excess of the counts' variance over Poisson's, by moments, at control points; points that
@@ -125,14 +178,13 @@ def texture_variance(points, work, ring, position, weight, rate, bright):
 
     Parameters
     ----------
-    points : ndarray of int32, shape (n, 2)
-        Control points (ss, fs).
-    work : ndarray of int32, shape (ss, fs)
-        Counts, negative where there is no reading.
-    ring, position, weight : ndarray, shape (n, SIDE, SIDE)
-        From `patches`, of the maps that `neighbourhood` takes.
-    rate, bright
+    points, first, parts : ndarray
+        `at`, `first` and `parts` of `ControlPoints`.
+    work, ring, position, weight, rate, bright
         As for `neighbourhood`.
+    at, rows : ndarray
+        The pixels that are not 0 or masked, see `hitfinder.finding.lit.Lit`; without `rows` they
+        are looked for.
 
     Returns
     -------
@@ -141,11 +193,13 @@ def texture_variance(points, work, ring, position, weight, rate, bright):
     """
     n = points.shape[0]
     counts, means, sums = np.empty(n), np.empty(n), np.empty((N_OCTANTS, 4))
-    middle = np.int64(OUTER)
-    patch = np.empty((SIDE, SIDE), np.int32)
     for p in range(n):
-        _cut_out(points[p, 0], points[p, 1], work, patch)
-        look_around(middle, middle, patch, ring[p], position[p], weight[p], rate, bright, sums)
+        i, j = np.int64(points[p, 0]), np.int64(points[p, 1])
+        _expect(first[p], parts[p], rate, sums)
+        _enter_counts(i, j, work, ring, position, weight, rate, bright, at, rows, sums)
+        around, usual = _without_brightest(sums)
+        if not _fits(around, usual):
+            look_around(i, j, work, ring, position, weight, rate, bright, sums)
         counts[p], means[p] = _total(sums, 0), _total(sums, 1)
     variance = math.inf
     for _ in range(4):
@@ -165,14 +219,52 @@ def texture_variance(points, work, ring, position, weight, rate, bright):
 
 
 @njit(cache=True, nogil=True)
-def _cut_out(i, j, work, patch):
-    """Copy the neighbourhood of pixel (i, j); what lies outside the frame has no reading."""
-    n_ss, n_fs = work.shape
-    for k in range(SIDE):
-        for m in range(SIDE):
-            row, column = i + k - OUTER, j + m - OUTER
-            inside = (row >= 0) & (row < n_ss) & (column >= 0) & (column < n_fs)
-            patch[k, m] = work[row, column] if inside else -1
+def _expect(first, parts, rate, sums):
+    """Write what is expected around a control point if all its pixels are read and none bright."""
+    sums[:] = 0.0
+    for r in range(min(parts.shape[1], rate.size - first)):
+        for s in range(N_OCTANTS):
+            sums[s, 1] += parts[s, r] * rate[first + r]
+    for s in range(N_OCTANTS):
+        sums[s, 3] = sums[s, 1]
+
+
+@njit(cache=True, nogil=True)
+def _enter_counts(i, j, work, ring, position, weight, rate, bright, at, rows, sums):
+    """Make the sums of `_expect` those of `neighbourhood` at scale 1.
+
+    Nearly all pixels are read and not bright, so that nothing is expected of them one by one.
+    """
+    n_fs, columns = work.shape[1], np.empty(2 * OUTER + 1, np.int64)
+    left, right = max(0, j - OUTER), min(n_fs, j + OUTER + 1)
+    for k in range(max(0, i - OUTER), min(work.shape[0], i + OUTER + 1)):
+        n_entered = 0
+        if rows.size:
+            p = first_from(at, rows[k], rows[k + 1], k * n_fs + left)
+            while p < rows[k + 1] and at[p] < k * n_fs + right:
+                columns[n_entered] = at[p] - k * n_fs
+                n_entered, p = n_entered + 1, p + 1
+        else:
+            for m in range(left, right):
+                columns[n_entered] = m
+                n_entered += int((work[k, m] != 0) & (ring[k, m] >= 0))
+        for c in range(n_entered):
+            m = columns[c]
+            if abs(k - i) <= INNER and abs(m - j) <= INNER:
+                continue
+            n, s, top = work[k, m], _octant(k - i, m - j), bright[ring[k, m]]
+            if n < 0 or n >= top:
+                mean = expected(k, m, position, weight, rate)
+                sums[s, 1] -= mean
+                if n < 0:
+                    sums[s, 3] -= mean
+                    continue
+            else:
+                sums[s, 0] += n
+            sums[s, 2] += min(n, top)
+    for s in range(N_OCTANTS):
+        # Of a place of which nothing is read rounding may leave less than 0.
+        sums[s, 1], sums[s, 3] = max(sums[s, 1], 0.0), max(sums[s, 3], 0.0)
 
 
 @njit(cache=True, nogil=True)
@@ -291,23 +383,8 @@ def control_points(mask: NDArray[np.bool_], n_wanted: int = 250) -> NDArray[np.i
     return points[~mask[points[:, 0], points[:, 1]]].astype(np.int32)
 
 
-def patches(points: NDArray[np.int32], values: NDArray) -> NDArray:
-    """Cut the neighbourhoods of points out of a map that is the same for all frames.
-
-    Side by side they are read much faster than from all over the map.
-
-    Parameters
-    ----------
-    points : ndarray of int32, shape (n, 2)
-        (ss, fs) of the points.
-    values : ndarray, shape (ss, fs)
-        The map.
-
-    Returns
-    -------
-    ndarray, shape (n, SIDE, SIDE)
-        Zero outside the frame.
-    """
+def _patches(points: NDArray[np.int32], values: NDArray) -> NDArray:
+    """Cut the neighbourhoods of points out of a map, 0 outside the frame, shape (n, side, side)."""
     padded = np.pad(values, OUTER)
-    steps = np.arange(SIDE)
+    steps = np.arange(2 * OUTER + 1)
     return padded[points[:, 0, None, None] + steps[:, None], points[:, 1, None, None] + steps]
