@@ -32,6 +32,7 @@ MOST_TO_COME = 8
 KINDS = (
     *("headers", "images", "ends", "malformed", "other_protocol", "implausible", "stale"),
     *("after_end", "repeated_headers", "late_headers", "repeated_ends", "stray_ends"),
+    "lone_images",
 )
 """What messages are counted as: each is one of these."""
 
@@ -42,7 +43,8 @@ class Intake:
     """Sorts messages into series.
 
     What is left of an aborted series is known by its number and passed over. A series whose header
-    did not come begins with its first image.
+    did not come begins with its first image; while another one has not ended, with its second,
+    since one alone may be an image of that other one whose series was damaged on the way.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ class Intake:
         self.series_passed_over = 0
         self._refused: HitfinderError | None = None
         self._current: Series | None = None
+        self._lone: SeriesImage | None = None
         self._over: collections.deque[SeriesId] = collections.deque(maxlen=MOST_SERIES)
         self._to_come: collections.deque[Series] = collections.deque()
         self._lock = threading.Lock()
@@ -137,6 +140,9 @@ class Intake:
                 return "stale"
             if current is not None and image.series.number < current.id.number:
                 return "stale"
+            if current is not None and not current.ended and not self._is_known(image.series):
+                self._lone = image
+                return "lone_images"
             current = Series(image.series, None, self._channel, self._most_bytes)
             self._begin(current)
         elif current.ended:
@@ -145,6 +151,9 @@ class Intake:
 
     def _end(self, end: SeriesEnd) -> str:
         current = self._current
+        if self._is_known(end.series):
+            current = Series(end.series, None, self._channel, self._most_bytes)
+            self._begin(current)
         if current is None or current.id != end.series:
             return "repeated_ends" if end.series in self._over else "stray_ends"
         if current.ended:
@@ -162,6 +171,15 @@ class Intake:
         while len(self._to_come) > MOST_TO_COME:
             self._to_come.popleft().drain()
             self.series_passed_over += 1
+        if self._is_known(series.id):
+            assert self._lone is not None
+            self.counts["lone_images"] -= 1
+            self.counts["images" if series.offer(self._lone) else "implausible"] += 1
+        self._lone = None
+
+    def _is_known(self, series: SeriesId) -> bool:
+        """Return whether an image of a series has come that had not begun."""
+        return self._lone is not None and self._lone.series == series
 
     def next_series(self) -> Series | None:
         """Return the next series that has images; None if there is none yet.

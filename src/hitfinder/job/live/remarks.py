@@ -13,6 +13,7 @@ ODD_MESSAGES = {
     "other_protocol": "of the other protocol",
     "implausible": "with an impossible number",
     "after_end": "after the end of their series",
+    "lone_images": "that came alone of a series of their own (as if their series were damaged)",
 }
 """Messages that were not used, and what they are, by the names they are counted under."""
 
