@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.hdf5loops import is_endless
 from hitfinder.io.chunks import Axis, check_filters, chunk_algorithm, read_item
 from hitfinder.io.handles import FilePool, open_error, open_file
+from hitfinder.io.tables import MOST_FRAMES
 from hitfinder.study.dataset.layout import DATA_PATH
 
 PER_FRAME, SPOTS = "entry/data", "entry/spots"
@@ -38,6 +42,9 @@ SPOT_FIELDS = tuple(TRUE_SPOT_COLUMNS)
 
 POOL = FilePool(limit=128)
 """Frames are drawn at random from all files of a tree, so more of them stay open than usual."""
+
+_MOST_COMPRESSION = 1032
+"""Bytes that a byte of a compressed list can stand for, at most (deflate)."""
 
 os.register_at_fork(after_in_child=POOL.forget)
 
@@ -159,7 +166,7 @@ def scan(path: str | Path) -> tuple[FrameFile, Attributes]:
     path = os.fspath(path)
     with open_file(path) as file:
         try:
-            dataset = file[DATA_PATH]
+            dataset = _dataset(file, DATA_PATH)
             check_filters(dataset)
             if dataset.ndim not in (2, 3) or dataset.size == 0:
                 what = f"{DATA_PATH} has shape {dataset.shape}, not (frames, rows, columns)"
@@ -167,21 +174,43 @@ def scan(path: str | Path) -> tuple[FrameFile, Attributes]:
             single = dataset.ndim == 2
             n = 1 if single else dataset.shape[0]
             shape = dataset.shape[-2:]
+            if n > MOST_FRAMES or math.prod(shape) > MOST_PIXELS or dataset.dtype.kind not in "iuf":
+                what = f"{DATA_PATH} claims {n} frames of {shape} {dataset.dtype}: none are like it"
+                raise SourceError("wrong-shape", what, path)
             found = FrameFile(path, n, shape, dataset.dtype.newbyteorder("="), single)
             values = [_attribute(file, name, n) for name in ATTRIBUTE_NAMES]
-        except (KeyError, AttributeError) as error:
-            raise SourceError("no-frames", f"there is no dataset {DATA_PATH}", path) from error
         except (OSError, RuntimeError) as error:
             raise open_error(error, path) from error
     peak = np.where(np.isnan(values[2]), -1, values[2] != 0).astype(np.int8)
     return found, Attributes(values[0], values[1], peak)
 
 
+def _dataset(file: h5py.File, path: str) -> h5py.Dataset:
+    """Return a dataset that can be read.
+
+    Raises
+    ------
+    SourceError
+        If there is none, or HDF5 would never come to an end of reading it.
+    """
+    try:
+        found = file[path]
+    except KeyError as error:
+        raise SourceError("no-frames", f"there is no dataset {path}", file.filename) from error
+    if not isinstance(found, h5py.Dataset):
+        raise SourceError("no-frames", f"{path} is no dataset", file.filename)
+    if is_endless(found):
+        raise SourceError("unreadable", f"{path} refers to itself", file.filename)
+    return found
+
+
 def _attribute(file: h5py.File, name: str, n: int) -> NDArray[np.float64]:
     """Read an attribute of `n` frames: a list beside the data, or an attribute of the file."""
     value: object = None
     if f"{PER_FRAME}/{name}" in file:
-        value = file[f"{PER_FRAME}/{name}"][()]
+        listed = _dataset(file, f"{PER_FRAME}/{name}")
+        _check_list(file, name, listed.shape, n)
+        value = listed[()]
     else:
         places = (file, file.get("entry"), file.get(DATA_PATH))
         value = next((p.attrs[name] for p in places if p is not None and name in p.attrs), np.nan)
@@ -190,10 +219,16 @@ def _attribute(file: h5py.File, name: str, n: int) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         what = f"attribute {name!r} is {value!r}, not a number"
         raise SourceError("unreadable", what, file.filename) from None
-    if values.ndim > 1 or (values.ndim == 1 and len(values) not in (1, n)):
-        what = f"{name!r} is given for {len(values)} frames, the file has {n}"
-        raise SourceError("wrong-shape", what, file.filename)
+    _check_list(file, name, values.shape, n)
     return np.broadcast_to(values, (n,)).copy()
+
+
+def _check_list(file: h5py.File, name: str, shape: tuple[int, ...] | None, n: int) -> None:
+    """Raise SourceError unless there is one value, or one for each of `n` frames."""
+    if shape is None or len(shape) > 1 or (shape and shape[0] not in (1, n)):
+        told = shape[0] if shape is not None and len(shape) == 1 else f"{shape}"
+        what = f"{name!r} is given for {told} frames, the file has {n}"
+        raise SourceError("wrong-shape", what, file.filename)
 
 
 def read_spots(path: str | Path) -> Spots | None:
@@ -202,10 +237,29 @@ def read_spots(path: str | Path) -> Spots | None:
     Raises
     ------
     SourceError
-        If the file cannot be opened.
+        If the file cannot be opened, or the spots are not whole.
     """
+    path = os.fspath(path)
     with open_file(path) as file:
-        if SPOTS not in file:
-            return None
-        fields = {name: file[f"{SPOTS}/{name}"][()] for name in SPOT_FIELDS}
+        try:
+            if SPOTS not in file:
+                return None
+            listed = {name: _dataset(file, f"{SPOTS}/{name}") for name in SPOT_FIELDS}
+            for name, dataset in listed.items():
+                _check_spots(dataset, f"{SPOTS}/{name}", path)
+            fields = {name: dataset[()] for name, dataset in listed.items()}
+        except (OSError, RuntimeError) as error:
+            raise open_error(error, path) from error
+    if len({len(values) for values in fields.values()}) != 1 or not all(
+        np.isfinite(values).all() for values in fields.values()
+    ):
+        raise SourceError("unreadable", f"{SPOTS} lists spots that are not whole", path)
     return Spots(**fields)
+
+
+def _check_spots(dataset: h5py.Dataset, name: str, path: str) -> None:
+    """Raise SourceError for a list that is none, or claims more than the file can hold."""
+    kept = dataset.id.get_storage_size() * _MOST_COMPRESSION
+    if dataset.dtype.kind not in "iuf" or dataset.ndim != 1 or dataset.nbytes > kept:
+        what = f"{name} claims {dataset.shape} {dataset.dtype}, which it does not hold"
+        raise SourceError("wrong-shape", what, path)

@@ -66,10 +66,10 @@ def _of_setting(root: Path, name: str) -> Holdings:
     energies, lengths = [], []
     for folder in FOLDERS:
         for path in frame_files(root / folder / name).values():
-            found.n_bytes += path.stat().st_size
             try:
+                found.n_bytes += path.stat().st_size
                 file, attributes = framefile.scan(path)
-            except SourceError:
+            except (OSError, SourceError):
                 found.unreadable += 1
                 continue
             found.frames[folder] += file.n_frames
