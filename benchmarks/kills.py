@@ -163,10 +163,11 @@ def indexed(out: Path) -> dict[str, Any]:
 
 
 def trained(out: Path) -> dict[str, Any]:
-    """Return a trained network."""
+    """Return the files of a trained network that a training fixes."""
     if not (out / "model.json").exists():
         return {}
-    return {name: (out / name).read_bytes() for name in ("weights.safetensors", "history.csv")}
+    fixed = [out / name for name in ("weights.safetensors", "history.csv")]
+    return {path.name: path.read_bytes() for path in fixed if path.exists()}
 
 
 def ready(*words: object) -> None:
@@ -198,6 +199,9 @@ def commands(folder: Path, wanted: Iterable[str]) -> dict[str, Command]:
         ready("dataset", "split", tree)
         words = ("train", "peak", "--model", "base", "--data", tree, "--epochs", 12)
         found["train"] = Command(words, trained, flag("--resume"), "--workers")
+    if "low-flux" in wanted:
+        words = ("train", "low-flux", "--experiments", 4, "--epochs", 2, "--accelerator", "cpu")
+        found["low-flux"] = Command(words, trained, flag("--resume"), "--workers")
     return found
 
 
@@ -298,8 +302,9 @@ HOW = {
     "build": ("inline", "processes", "dask"),
     "index": ("inline", "processes", "dask"),
     "train": ("processes",),
+    "low-flux": ("inline", "processes"),
 }
-"""Executors of each command; training has none, its processes read."""
+"""Executors of each command; a training on frames has none, its processes read."""
 
 FAULTS = ("wrong files", "different", "hung", "tracebacks")
 

@@ -24,6 +24,7 @@ BASE = {
     "plugins",
     "progress",
     "sums",
+    "sealed",
     "metrics",
     "lazy",
     "hdf5loops",

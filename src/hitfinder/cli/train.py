@@ -109,7 +109,7 @@ class _Train(click.Command):
     metavar="MODEL",
     help="low-flux: keep the weights of MODEL, measure anew what its answers are worth.",
 )
-@click.option("--overwrite", is_flag=True, help="low-flux: replace a model in the folder.")
+@click.option("--overwrite", is_flag=True, help="low-flux: replace what is in the folder.")
 @selection_options
 @click.pass_context
 def train(ctx: click.Context, attribute: str, **given: Any) -> None:

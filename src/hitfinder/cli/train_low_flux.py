@@ -13,7 +13,7 @@ from hitfinder.progress import counting
 
 TAKEN = {
     *("attribute", "out", "experiments", "epochs", "batch_size", "learning_rate", "seed"),
-    *("workers", "accelerator", "overwrite", "recalibrate"),
+    *("workers", "accelerator", "resume", "overwrite", "recalibrate"),
 }
 """Options of `hitfinder train` that have a meaning here."""
 
@@ -25,6 +25,9 @@ EPILOG = """\b
 Examples:
   hitfinder train low-flux --out mine
   hitfinder train low-flux --out again --recalibrate mine
+
+\b
+A training that was cut short goes on with the same command and --resume.
 """
 
 
@@ -52,6 +55,7 @@ def train_low_flux(ctx: click.Context) -> None:
         plan,
         command=shlex.join(["hitfinder", *sys.argv[1:]]),
         workers=max(1, given["workers"]),
+        resume=given["resume"],
         overwrite=given["overwrite"],
         progress=counting,
         say=lambda text: click.echo(text, err=True),

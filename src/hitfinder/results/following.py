@@ -12,8 +12,9 @@ from hitfinder.errors import ConfigError
 from hitfinder.locks import is_locked
 from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.store import ABOUT, LOCK, PARTS, why_nothing
-from hitfinder.results.storefiles import TOTALS, chunk_of, kept_arrays
+from hitfinder.results.storefiles import TOTALS, chunk_of
 from hitfinder.results.totals import Totals
+from hitfinder.sealed import read_arrays
 
 
 class FollowedStore:
@@ -63,7 +64,7 @@ class FollowedStore:
             seen = there.st_ino, there.st_size, there.st_mtime_ns
             if self._seen.get(path.name) == seen:
                 continue
-            loaded = kept_arrays(path)
+            loaded = read_arrays(path)
             if loaded is not None:
                 self._seen[path.name] = seen
                 yield chunk_of(loaded)
@@ -77,16 +78,16 @@ class FollowedStore:
     def chunks(self) -> Iterator[ChunkResult]:
         """Yield the chunks that can be read now."""
         for path in sorted(self.folder.glob("chunk-*.dat")):
-            if (loaded := kept_arrays(path)) is not None:
+            if (loaded := read_arrays(path)) is not None:
                 yield chunk_of(loaded)
 
     def totals(self) -> Totals:
         """Return what is added up over the chunks so far, as far as it can be read now."""
         whole, merged = Totals(), set[str]()
-        if (loaded := kept_arrays(self.folder / f"{TOTALS}.dat")) is not None:
+        if (loaded := read_arrays(self.folder / f"{TOTALS}.dat")) is not None:
             whole, merged = Totals.from_arrays(loaded), {*loaded["merged"].tolist()}
         for path in sorted(self.folder.glob(f"{TOTALS}-*.dat")):
-            if path.stem not in merged and (loaded := kept_arrays(path)) is not None:
+            if path.stem not in merged and (loaded := read_arrays(path)) is not None:
                 whole.merge(Totals.from_arrays(loaded))
         return whole
 
@@ -96,6 +97,6 @@ class FollowedStore:
         before = [home for home in homes if home <= frame]
         if not before:
             return None
-        loaded = kept_arrays(self.folder / f"chunk-{max(before):09d}.dat")
+        loaded = read_arrays(self.folder / f"chunk-{max(before):09d}.dat")
         chunk = None if loaded is None else chunk_of(loaded)
         return chunk if chunk is not None and frame in chunk.frames else None

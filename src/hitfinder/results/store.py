@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import logging
 import shutil
@@ -20,18 +19,17 @@ from hitfinder.errors import OutputError
 from hitfinder.locks import Lock
 from hitfinder.results.chunk import ChunkResult, Counts
 from hitfinder.results.storefiles import (
-    DIGEST,
     TOTALS,
     arrays_of,
     chunk_name,
     chunk_of,
     joined,
     joined_name,
-    kept_arrays,
     names_of,
     totals_name,
 )
 from hitfinder.results.totals import Totals
+from hitfinder.sealed import read_arrays, write_arrays
 
 log = logging.getLogger(__name__)
 
@@ -312,12 +310,8 @@ class Store:
 
     def _write(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a file whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        content = buffer.getvalue()
-        with atomic.replacing(self.folder / f"{name}.dat") as part:
-            part.write_bytes(content + DIGEST(content).digest())
+        write_arrays(self.folder / f"{name}.dat", arrays)
 
     def _load(self, name: str) -> dict[str, Any] | None:
         """Return the arrays of a file; None if it is missing or damaged."""
-        return kept_arrays(self.folder / f"{name}.dat")
+        return read_arrays(self.folder / f"{name}.dat")

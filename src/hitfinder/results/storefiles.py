@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,21 +11,6 @@ import numpy as np
 from hitfinder.results.chunk import ChunkResult
 
 TOTALS = "totals"
-
-DIGEST = hashlib.sha256
-"""Makes the checksum at the end of a file."""
-
-
-def kept_arrays(path: Path) -> dict[str, Any] | None:
-    """Return the arrays of a file of a store; None if it is missing or damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    length = len(content) - DIGEST().digest_size
-    if length <= 0 or DIGEST(content[:length]).digest() != content[length:]:
-        return None
-    return dict(np.load(io.BytesIO(content[:length]), allow_pickle=False))
 
 
 def chunk_name(home: int) -> str:

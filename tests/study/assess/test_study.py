@@ -16,6 +16,7 @@ pytest.importorskip("lightning")
 from hitfinder.cli.main import main
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.executors.inline import Inline
+from hitfinder.locks import locked
 from hitfinder.study.assess import assess, metrics, steps, study_page
 from hitfinder.study.assess.plan import SCALES, Effort, StudyScale, jobs, trees
 from hitfinder.study.assess.predictions import Classified, Located, classify, locate
@@ -246,6 +247,24 @@ def test_a_study_goes_on_where_it_stopped(study):
     done = Study(made.out, made.scale, 1).costs()
     assert all(is_done for _, is_done, _ in done)
     assert all(seconds > 0 for step, _, seconds in done if step.job is not None)
+
+
+def test_a_folder_of_something_else_or_damaged_or_in_use_is_refused(tmp_path):
+    def refused(match):
+        with pytest.raises(OutputError, match=match):
+            Study(tmp_path / "a", SCALES["small"]).run(["data/*"])
+
+    (tmp_path / "a").mkdir()
+    with locked(tmp_path / "a", "study"):
+        refused("another study is writing here")
+    (tmp_path / "a" / "reproduce.json").write_text("[[")
+    refused(r"reproduce.json: cannot be read")
+    (tmp_path / "a" / "reproduce.json").rename(tmp_path / "a" / "mine.json")
+    refused("something else is there")
+    (tmp_path / "a" / "mine.json").unlink()
+    (tmp_path / "a").rmdir()
+    (tmp_path / "a").write_text("")
+    refused("cannot be made")
 
 
 def test_torch_is_asked_for_in_one_line(tmp_path):

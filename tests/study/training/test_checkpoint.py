@@ -48,6 +48,12 @@ def test_pickles_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "c").write_bytes(whole[:-8])
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path / "c")
+    for at in (len(whole) // 2, -1):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1
+        (tmp_path / "c").write_bytes(flipped)
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read(tmp_path / "c")
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")

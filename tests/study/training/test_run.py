@@ -24,6 +24,7 @@ from hitfinder.errors import (
     OutputError,
     SourceError,
 )
+from hitfinder.locks import locked
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.select import Selection
 from hitfinder.study.networks import attribute, trained
@@ -182,6 +183,24 @@ def test_a_training_killed_before_its_model_was_written(data, tmp_path):
     again = run(made.config, data, tmp_path / "a", resume=True)
     assert weights_of(again) == expected
     assert history(again) == rows
+
+
+def test_a_folder_takes_one_training_at_a_time(data, tmp_path):
+    (tmp_path / "a" / "training").mkdir(parents=True)
+    with (
+        locked(tmp_path / "a" / "training", "training"),
+        pytest.raises(OutputError, match="another training is writing here"),
+    ):
+        run(config(epochs=1), data, tmp_path / "a", selection=ONE)
+    assert run(config(epochs=1), data, tmp_path / "a", selection=ONE).path
+
+
+def test_damaged_settings_of_a_training_are_told(data, tmp_path):
+    (tmp_path / "a" / "training").mkdir(parents=True)
+    for text in ("[[", "[]", "9" * 5000):
+        (tmp_path / "a" / "training" / "settings.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"settings.json: cannot be read"):
+            run(config(), data, tmp_path / "a", resume=True)
 
 
 @pytest.fixture

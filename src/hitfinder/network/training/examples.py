@@ -210,11 +210,7 @@ class ExampleWork:
 
 
 def simulate_examples(
-    seed: int,
-    n_experiments: int,
-    n_workers: int,
-    on_done: Callable[[int], None],
-    sample: Sample = LEARNT,
+    seed: int, numbers: range, n_workers: int, sample: Sample = LEARNT
 ) -> Iterator[Examples]:
     """Yield the examples of experiment after experiment, the same for any number of workers.
 
@@ -222,17 +218,15 @@ def simulate_examples(
     ----------
     seed : int
         Fixes everything.
-    n_experiments : int
-        Experiments of `FRAMES_PER_EXPERIMENT` frames.
+    numbers : range
+        Which experiments of `FRAMES_PER_EXPERIMENT` frames.
     n_workers : int
         Processes.
-    on_done : callable
-        Called with 1 after each experiment.
     sample : Sample
         What frames to draw and what to take of them.
     """
-    work, numbers = ExampleWork(seed, sample), map(ExperimentNumber, range(n_experiments))
+    if not numbers:
+        return
+    work, tasks = ExampleWork(seed, sample), map(ExperimentNumber, numbers)
     with executor_for(n_workers) as executor:
-        for examples in results(executor.run(work, numbers, ordered=True)):
-            on_done(1)
-            yield examples
+        yield from results(executor.run(work, tasks, ordered=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -82,14 +84,8 @@ def batch_of(
     return turned, told
 
 
-def fit(
-    examples: Examples,
-    settings: FitSettings,
-    seed: int,
-    on_step: Callable[[dict[str, float]], None],
-    device: str = "cpu",
-) -> Locator:
-    """Fit a locator.
+class Fitting:
+    """A fit of a locator that can be put away at any step and gone on with.
 
     Parameters
     ----------
@@ -99,38 +95,101 @@ def fit(
         How.
     seed : int
         Fixes weights and order.
-    on_step : callable
-        Called with the mean losses of every epoch.
     device : str
         Where to compute.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    network = Locator().to(device)
-    truth = truth_of(examples)
-    n_steps = settings.epochs * (len(examples) // settings.batch_size)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: _pace(k, n_steps))
-    for epoch in range(settings.epochs):
-        order = rng.permutation(len(examples))
-        sums: dict[str, float] = {}
-        batches = len(order) // settings.batch_size
-        for k in range(batches):
-            rows = order[k * settings.batch_size : (k + 1) * settings.batch_size]
-            maps, told = batch_of(examples, truth, rows, int(rng.integers(8)))
-            answer = network(maps.to(device))[:, :, 0, 0]
-            losses = loss_of(answer, {n: v.to(device) for n, v in told.items()})
-            optimiser.zero_grad()
-            torch.stack([_WEIGHTS[n] * loss for n, loss in losses.items()]).sum().backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(loss.detach()) / batches
-        on_step({"epoch": epoch + 1, **sums})
-    return network.cpu().eval()
+
+    def __init__(
+        self, examples: Examples, settings: FitSettings, seed: int, device: str = "cpu"
+    ) -> None:
+        torch.manual_seed(seed)
+        self.settings, self._device = settings, device
+        self._examples, self._truth = examples, truth_of(examples)
+        self._rng = np.random.default_rng(seed)
+        self._network = Locator().to(device)
+        self._optimiser = torch.optim.AdamW(
+            self._network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._batch, self._sums = 0, dict[str, float]()
+        self._rng_of_epoch = self._rng.bit_generator.state
+        self.losses: list[dict[str, float]] = []
+        """Mean losses of every epoch that is done."""
+
+    @property
+    def network(self) -> Locator:
+        """The locator as it is, ready to answer."""
+        return copy.deepcopy(self._network).cpu().eval()
+
+    def steps(self) -> Iterator[None]:
+        """Fit to the end, and yield after every step; an epoch's last step ends the epoch too."""
+        batches = len(self._examples) // self.settings.batch_size
+        while len(self.losses) < self.settings.epochs:
+            order = self._rng.permutation(len(self._examples))
+            for _ in range(self._batch):
+                self._symmetry()  # as the steps of the epoch that are done have drawn it
+            while self._batch < batches:
+                self._step(order, batches)
+                if self._batch < batches:
+                    yield
+            self.losses.append({"epoch": len(self.losses) + 1, **self._sums})
+            self._batch, self._sums = 0, {}
+            self._rng_of_epoch = self._rng.bit_generator.state
+            yield
+
+    def _symmetry(self) -> int:
+        return int(self._rng.integers(8))
+
+    def _step(self, order: NDArray[np.intp], batches: int) -> None:
+        size = self.settings.batch_size
+        rows = order[self._batch * size : (self._batch + 1) * size]
+        maps, told = batch_of(self._examples, self._truth, rows, self._symmetry())
+        answer = self._network(maps.to(self._device))[:, :, 0, 0]
+        losses = loss_of(answer, {n: v.to(self._device) for n, v in told.items()})
+        done = len(self.losses) * batches + self._batch
+        pace = _pace(done, self.settings.epochs * batches)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * pace
+        self._optimiser.zero_grad()
+        torch.stack([_WEIGHTS[n] * loss for n, loss in losses.items()]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
+        self._optimiser.step()
+        for name, loss in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(loss.detach()) / batches
+        self._batch += 1
+
+    def state(self) -> dict[str, NDArray]:
+        """Return all that a fit that goes on has to know, for `restore`."""
+        told = {
+            "batch": self._batch,
+            "sums": self._sums,
+            "losses": self.losses,
+            "rng": self._rng_of_epoch,
+        }
+        arrays = {"told": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+        for name, value in self._network.state_dict().items():
+            arrays[f"network/{name}"] = value.cpu().numpy()
+        for number, values in self._optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                arrays[f"optimiser/{number}/{name}"] = value.cpu().numpy()
+        return arrays
+
+    def restore(self, arrays: dict[str, NDArray]) -> None:
+        """Go on from what `state` gave, of a fit to the same examples with the same settings."""
+        told = json.loads(arrays["told"].tobytes())
+        self._batch, self._sums, self.losses = told["batch"], told["sums"], told["losses"]
+        self._rng_of_epoch = self._rng.bit_generator.state = told["rng"]
+        weights: dict[str, Tensor] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in arrays.items():
+            kind, _, name = key.partition("/")
+            if kind == "network":
+                weights[name] = torch.from_numpy(value)
+            elif kind == "optimiser":
+                number, _, moment = name.partition("/")
+                moments.setdefault(int(number), {})[moment] = torch.from_numpy(value)
+        self._network.load_state_dict(weights)
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def _pace(step: int, n_steps: int) -> float:

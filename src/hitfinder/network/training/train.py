@@ -26,8 +26,9 @@ from hitfinder.network.training.calibrate import calibrate, evidence_of, probabi
 from hitfinder.network.training.devices import device_name
 from hitfinder.network.training.examples import LEARNT, Examples, Sample, simulate_examples
 from hitfinder.network.training.experiment import CAMERA_LENGTH_M, CELL_A, PHOTON_ENERGY_EV
-from hitfinder.network.training.fit import FitSettings, answers, fit, truth_of
+from hitfinder.network.training.fit import FitSettings, Fitting, answers, truth_of
 from hitfinder.network.training.frames import BACKGROUND, BLANK_SHARE, BRIGHT_SPOT
+from hitfinder.network.training.unfinished import UnfinishedTraining, is_begun, unfinished
 
 RANGES = {
     "photon_energy_ev": list(PHOTON_ENERGY_EV),
@@ -36,6 +37,9 @@ RANGES = {
     "bright_spot_photons": list(BRIGHT_SPOT),
     "cell_edge_a": list(CELL_A),
 }
+SECONDS_BETWEEN_STATES = 60.0
+"""What a kill loses of the fit, at most."""
+
 _EDGE_PX = (250, 2000)
 _SAMPLES = {
     "train": (0, LEARNT),
@@ -86,9 +90,11 @@ class PeakTraining:
     command : str
         For the record.
     workers : int
-        Processes that simulate; the outcome does not depend on it.
+        Processes that simulate; what they simulate does not depend on it.
+    resume : bool
+        Go on with a training in the folder that was cut short.
     overwrite : bool
-        Replace a model that is there.
+        Replace a model that is there, or a training if it is not gone on with.
     progress : callable
         Given what is counted and how many, a context manager that shows a bar.
     say : callable
@@ -107,12 +113,16 @@ class PeakTraining:
         *,
         command: str,
         workers: int = 2,
+        resume: bool = False,
         overwrite: bool = False,
         progress: Progress,
         say: Callable[[str], None],
     ) -> None:
         self.out, self.plan, self.workers = Path(out), plan, workers
-        self._overwrite, self._progress, self._say = overwrite, progress, say
+        self._resume = resume and is_begun(self.out)
+        # Whoever began it has said whether it may replace a model.
+        self._overwrite = overwrite or self._resume
+        self._progress, self._say = progress, say
         self._began = time.perf_counter()
         self._made = {
             "made_by": f"hitfinder {hitfinder.__version__}",
@@ -121,7 +131,7 @@ class PeakTraining:
             "seed": plan.seed,
             "torch": torch.__version__,
         }
-        check_free(self.out, overwrite)
+        check_free(self.out, self._overwrite)
 
     def run(self, accelerator: str = "auto") -> PeakModel:
         """Train a model from nothing and write it.
@@ -135,20 +145,21 @@ class PeakTraining:
         ------
         OutputError
             If it cannot be written.
+        ConfigError
+            If the training to go on with is another.
         """
-        examples = self._simulated("train")
-        torch.set_num_threads(self.workers)
-        history: list[dict[str, float]] = []
-
-        def on_epoch(losses: dict[str, float]) -> None:
-            history.append(losses)
-            self._say(", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
-
         device = device_name(accelerator)
-        network = fit(examples, self.plan.fit, self.plan.seed, on_epoch, device)
-        del examples
-        how = {"fit": dataclasses.asdict(self.plan.fit), "losses": history[-1]}
-        return self._finished(network, how)
+        with self._unfinished({"fit": dataclasses.asdict(self.plan.fit)}) as kept:
+            examples = self._simulated("train", kept)
+            torch.set_num_threads(self.workers)
+            fitting = Fitting(examples, self.plan.fit, self.plan.seed, device)
+            if (before := kept.fit) is not None:
+                fitting.restore(before)
+            self._fit(fitting, kept)
+            network, losses = fitting.network, fitting.losses[-1]
+            del examples, fitting
+            how = {"fit": dataclasses.asdict(self.plan.fit), "losses": losses}
+            return self._finished(network, kept, how)
 
     def recalibrate(self, model: PeakModel) -> PeakModel:
         """Keep the weights of a model, measure anew what its answers are worth, and write it.
@@ -157,28 +168,57 @@ class PeakTraining:
         ------
         OutputError
             If it cannot be written.
+        ConfigError
+            If the training to go on with is another.
         hitfinder.network.folder.ModelError
             If the weights cannot be used.
         """
-        return self._finished(torch_locator(model), {}, model.provenance)
+        network = torch_locator(model)
+        with self._unfinished({"model": model.provenance}) as kept:
+            return self._finished(network, kept, {}, model.provenance)
 
-    def _simulated(self, part: str) -> Examples:
+    def _unfinished(self, how: dict[str, Any]) -> AbstractContextManager[UnfinishedTraining]:
+        """Begin, or go on; `how` tells where the weights come from."""
+        same = {name: self._made[name] for name in ("made_by", "commit", "seed")}
+        asked = same | {"experiments": self.plan.experiments} | how
+        return unfinished(self.out, asked, resume=self._resume, overwrite=self._overwrite)
+
+    def _fit(self, fitting: Fitting, kept: UnfinishedTraining) -> None:
+        """Fit to the end; the state is kept now and then, and after every epoch."""
+        kept_at, told = time.monotonic(), len(fitting.losses)
+        for _ in fitting.steps():
+            is_epoch_done = len(fitting.losses) > told
+            if is_epoch_done or time.monotonic() > kept_at + SECONDS_BETWEEN_STATES:
+                kept.keep_fit(fitting.state())
+                kept_at = time.monotonic()
+            if is_epoch_done:
+                told = len(fitting.losses)
+                losses = fitting.losses[-1]
+                self._say(", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
+
+    def _simulated(self, part: str, kept: UnfinishedTraining) -> Examples:
         n = self.plan.sizes[part]
+        offset, sample = _SAMPLES[part]
+        seed = self.plan.seed + offset
         with self._progress(f"simulating ({part})", n) as on_done:
-            offset, sample = _SAMPLES[part]
-            seed = self.plan.seed + offset
-            drawn = simulate_examples(seed, n, self.workers, on_done, sample)
-            made = Examples.joined(list(drawn))
+            made = kept.examples(
+                part, n, lambda numbers: simulate_examples(seed, numbers, self.workers, sample),
+                on_done,
+            )  # fmt: skip
         self._say(f"{part}: {len(made.frames)} frames, {len(made)} candidates")
         return made
 
     def _finished(
-        self, network: Locator, how: dict[str, Any], before: dict[str, Any] | None = None
+        self,
+        network: Locator,
+        kept: UnfinishedTraining,
+        how: dict[str, Any],
+        before: dict[str, Any] | None = None,
     ) -> PeakModel:
         """Calibrate, judge and write; `before` is the provenance of weights that are kept."""
-        held = self._simulated("calibrate")
+        held = self._simulated("calibrate", kept)
         calibration = calibrate(answers(network, held)[:, 0], held)
-        test = self._simulated("test")
+        test = self._simulated("test", kept)
         metrics = judge(answers(network, test), calibration, test)
         weights = {
             name: value.numpy()
@@ -189,6 +229,8 @@ class PeakTraining:
             "experiments": self.plan.sizes,
             "seconds": round(time.perf_counter() - self._began),
         }
+        if self._resume:
+            made["resumed"] = True  # the seconds are of its last part
         provenance = made | how if before is None else before | {"calibrated": made}
         model = PeakModel(self.out.name, calibration, RANGES, provenance, metrics)
         return save(self.out, model, weights, card.text(model), overwrite=self._overwrite)

@@ -5,6 +5,7 @@ Every step leaves its result on disk and is not done again, so a run that was cu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 import hitfinder
-from hitfinder.atomic import replacing
+from hitfinder.atomic import clear_unfinished, replacing
 from hitfinder.errors import OutputError
 from hitfinder.executors.choose import executor_for
+from hitfinder.locks import LOCK, locked
 from hitfinder.network.folder import INFO
 from hitfinder.progress import counting
 from hitfinder.study.assess import assess, by_run, figures, steps
@@ -42,7 +44,7 @@ from hitfinder.study.dataset.tree import Tree, open_tree
 from hitfinder.study.networks import attribute, trained
 from hitfinder.study.pipeline import Predictor, StudyAnswer, StudyPipeline
 from hitfinder.study.training.data import limited
-from hitfinder.study.training.run import WORK, train
+from hitfinder.study.training.run import WORK, is_first_process, train
 from hitfinder.study.training.settings import Devices, Training
 
 log = logging.getLogger(__name__)
@@ -103,7 +105,15 @@ class Study:
         """
         listed = steps.steps(self.scale, self.seed)
         todo = steps.chosen(listed, only) if only else listed
-        self._prepare()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot be made ({error.strerror})", str(self.out)) from error
+        with locked(self.out, "study") if is_first_process() else contextlib.nullcontext():
+            self._prepare()
+            return self._run(todo)
+
+    def _run(self, todo: Sequence[steps.StudyStep]) -> dict[str, Any] | None:
         judged: list[dict[str, Any]] = []
         started = time.monotonic()
         for number, step in enumerate(todo, 1):
@@ -168,15 +178,18 @@ class Study:
         asked = {"scale": dataclasses.asdict(self.scale), "seed": self.seed}
         asked = json.loads(json.dumps(asked))
         path = self.out / SETTINGS
+        hint = "Choose another folder."
+        clear_unfinished(self.out)
         if path.is_file():
-            if json.loads(path.read_text(encoding="utf-8")) != asked:
-                hint = "Choose another folder."
+            try:
+                is_same = _read_json(path) == asked
+            except (OSError, ValueError, RecursionError) as error:
+                raise OutputError(f"cannot be read: {error}", str(path), hint) from error
+            if not is_same:
                 raise OutputError("there is a study of another scale or seed", str(self.out), hint)
             return
-        if self.out.exists() and any(self.out.iterdir()):
-            hint = "Choose another folder."
+        if any(there.name != LOCK for there in self.out.iterdir()):
             raise OutputError("something else is there already", str(self.out), hint)
-        self.out.mkdir(parents=True, exist_ok=True)
         _write_json(path, asked)
 
     def tree(self, name: str) -> Path:

@@ -6,6 +6,7 @@ tree of dictionaries and lists around them to JSON in that file's header.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from hitfinder.errors import ConfigError
 from hitfinder.network.tensors import new_tensors
 
-FORMAT = "hitfinder-checkpoint-1"
+FORMAT = "hitfinder-checkpoint-2"
 _TENSOR, _MAP, _TUPLE = "tensor", "map", "tuple"
 
 
@@ -33,7 +34,8 @@ class SafeCheckpointIO(CheckpointIO):
         tree = json.dumps(_pack(checkpoint, tensors))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with new_tensors(Path(path)) as part:
-            save_file(tensors, part, {"format": FORMAT, "tree": tree})
+            told = {"format": FORMAT, "tree": tree, "sha256": _digest(tree, tensors)}
+            save_file(tensors, part, told)
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
@@ -60,9 +62,21 @@ def read(path: str | Path) -> dict[str, Any]:
             if header.get("format") != FORMAT:
                 raise ConfigError("this is no checkpoint that this program reads", str(path))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if header["sha256"] != _digest(header["tree"], tensors):
+                raise ValueError("it is not what was written")
             return _unpack(json.loads(header["tree"]), tensors)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ConfigError(f"the checkpoint cannot be read: {error}", str(path)) from error
+        hint = "Train anew, into another folder."
+        raise ConfigError(f"the checkpoint cannot be read: {error}", str(path), hint) from error
+
+
+def _digest(tree: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of all that a checkpoint holds: safetensors has no checksum of its own."""
+    found = hashlib.sha256(tree.encode())
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

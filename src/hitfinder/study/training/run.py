@@ -9,6 +9,7 @@ import logging
 import signal
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import hitfinder
 from hitfinder.atomic import clear_unfinished, replacing
 from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.locks import locked
 from hitfinder.network.folder import INFO
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.torch import readers_watched
@@ -107,23 +109,23 @@ def train(
     module = AttributeModule(config, parts.train.shape, weights, tuple(parts.others()))
     if pretrained is not None:
         _start_from(module, pretrained)
-    work = _prepare(out, config, training, resume)
-    end = EpochEnd(config, work, parts.watched, training.seed)
-    last = work / LAST if (work / LAST).is_file() else None
-    started = time.monotonic()
-    if last is not None and _is_finished(last, config, end):
-        log.info("the training had come to its end")
-    else:
-        with warnings.catch_warnings():
-            for text in NOTICES:
-                warnings.filterwarnings("ignore", text)
-            trainer = _trainer(config, work, end, devices or Devices(), progress_bar)
-            data = PartsModule(config, parts, workers, training.seed)
-            _fit(trainer, module, data, last)
-        if not trainer.is_global_zero:
-            return TrainedNetwork(config, parts.train.shape)
-    seconds = time.monotonic() - started
-    return _finish(out, config, training, parts, end, seconds)
+    with _prepared(out, config, training, resume) as work:
+        end = EpochEnd(config, work, parts.watched, training.seed)
+        last = work / LAST if (work / LAST).is_file() else None
+        started = time.monotonic()
+        if last is not None and _is_finished(last, config, end):
+            log.info("the training had come to its end")
+        else:
+            with warnings.catch_warnings():
+                for text in NOTICES:
+                    warnings.filterwarnings("ignore", text)
+                trainer = _trainer(config, work, end, devices or Devices(), progress_bar)
+                data = PartsModule(config, parts, workers, training.seed)
+                _fit(trainer, module, data, last)
+            if not trainer.is_global_zero:
+                return TrainedNetwork(config, parts.train.shape)
+        seconds = time.monotonic() - started
+        return _finish(out, config, training, parts, end, seconds)
 
 
 def _start_from(module: AttributeModule, path: str | Path) -> None:
@@ -140,38 +142,57 @@ def _start_from(module: AttributeModule, path: str | Path) -> None:
         raise ConfigError(f"the weights cannot be used: {error}", str(path)) from error
 
 
-def _prepare(out: Path, config: AttributeConfig, training: Training, resume: bool) -> Path:
-    """Make the working folder, or see that what is there is the same training."""
+def is_first_process() -> bool:
+    """Return whether this is the first of the processes of a training, which alone writes."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+@contextlib.contextmanager
+def _prepared(
+    out: Path, config: AttributeConfig, training: Training, resume: bool
+) -> Iterator[Path]:
+    """Keep the working folder for this training, made or seen to be the same training's."""
     work = out / WORK
-    if getattr(rank_zero_only, "rank", 0) != 0:
-        return work  # the first process has seen to it
-    asked = {
-        "config": to_toml(config),
-        "training": json.loads(json.dumps(dataclasses.asdict(training))),
-    }
+    if not is_first_process():
+        yield work  # the first has seen to it
+        return
     if (out / INFO).exists():
         raise OutputError("there is a trained network already", str(out), "Choose another folder.")
-    if (work / SETTINGS).exists():
-        if not resume:
-            hint = "Go on with it by --resume, or choose another folder."
-            raise OutputError("there is a training already", str(out), hint)
-        there = json.loads((work / SETTINGS).read_text(encoding="utf-8"))
-        changed = [key for key in asked if there.get(key) != asked[key]]
-        if changed:
-            what = f"the training to go on with has another {changed[0]}"
-            raise ConfigError(what, str(work / SETTINGS))
-        return work
     # What was killed before it began leaves an empty folder.
-    if out.exists() and any(path != work for path in out.iterdir()):
+    is_begun = (work / SETTINGS).exists()
+    if not is_begun and out.exists() and any(path != work for path in out.iterdir()):
         raise OutputError("something else is there already", str(out), "Choose another folder.")
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot be made ({error.strerror})", str(work)) from error
-    clear_unfinished(work)
-    with replacing(work / SETTINGS) as part:
-        part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
-    return work
+    with locked(work, "training"):
+        clear_unfinished(work)
+        _settle(work / SETTINGS, config, training, resume)
+        yield work
+
+
+def _settle(path: Path, config: AttributeConfig, training: Training, resume: bool) -> None:
+    """Write what is trained, or see that what is to be gone on with is the same."""
+    asked = {
+        "config": to_toml(config),
+        "training": json.loads(json.dumps(dataclasses.asdict(training))),
+    }
+    if not path.exists():
+        with replacing(path) as part:
+            part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
+        return
+    if not resume:
+        hint = "Go on with it by --resume, or choose another folder."
+        raise OutputError("there is a training already", str(path.parent.parent), hint)
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in asked if there.get(key) != asked[key]]
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        hint = "Choose another folder."
+        raise ConfigError(f"cannot be read: {error}", str(path), hint) from error
+    if changed:
+        raise ConfigError(f"the training to go on with has another {changed[0]}", str(path))
 
 
 def _is_finished(last: Path, config: AttributeConfig, end: EpochEnd) -> bool:
