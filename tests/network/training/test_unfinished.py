@@ -177,19 +177,22 @@ def same(out, whole):
 @pytest.mark.slow
 def test_trainings_killed_at_any_moment_are_resumed_to_the_same_weights(whole, tmp_path):
     rng = np.random.default_rng(8)
-    for number in range(3):
+    for number in range(2):
         out = tmp_path / f"cut{number}"
         for left in range(20, -1, -1):
             process = command(out, *(["--resume"] if out.exists() else []))
             try:
-                longest = rng.uniform(0.3, 1.2) * whole[1] if left else None
+                longest = rng.uniform(0.5, 1.2) * whole[1] if left else None
                 said = process.communicate(timeout=longest)[0]
+                assert process.returncode == 0, said
                 break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
-                assert not (out / "model.json").exists() or load(out)
-        assert process.returncode == 0, said
+            if (out / "model.json").exists():
+                load(out)
+                if not (out / "training").exists():
+                    break  # all was done but to end the process
         assert same(out, whole[0])
 
 
