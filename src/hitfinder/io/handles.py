@@ -140,6 +140,9 @@ def open_file(path: str | Path) -> h5py.File:
     SourceError
         ``missing-file``, ``truncated`` or ``unreadable``, saying why.
     """
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        # HDF5 would wait for whoever is to write to a pipe.
+        raise SourceError("unreadable", "is a pipe or a device, not a file", str(path))
     try:
         return h5py.File(path, "r", locking="best-effort")
     except (OSError, ValueError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -13,6 +12,7 @@ from scipy import ndimage
 from hitfinder.errors import SourceError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
+from hitfinder.io.handles import open_file
 from hitfinder.simulation.water import expected_water
 from hitfinder.suite.condition import TRUTH_DTYPE, Condition, ConditionRecipe
 from hitfinder.suite.simulated import FALSE_LIMITS, SHOTS, shot_text
@@ -48,7 +48,7 @@ class _Bragg:
     def __init__(self, path: Path) -> None:
         detector = named_detector(_DETECTOR)
         try:
-            with h5py.File(path) as file:
+            with open_file(path) as file:
                 self.counts = file["entry/data/data"][:]
                 energies, lengths = file["photon_energy_ev"][:], file["camera_length_m"][:]
         except (OSError, KeyError) as error:

@@ -49,11 +49,15 @@ def names(folder: Path) -> list[str]:
     Raises
     ------
     SourceError
-        If there is no such folder.
+        If there is no such folder, or no answer in it.
     """
     if not folder.is_dir():
         raise SourceError("missing-file", "there is no such folder of peers", str(folder))
-    return sorted(path.name for path in folder.iterdir() if any(path.glob("*.npz")))
+    found = sorted(path.name for path in folder.iterdir() if any(path.glob("*.npz")))
+    if not found:
+        hint = "Answers of peers are files FINDER/CONDITION.npz in it."
+        raise SourceError("no-frames", "holds no answer of a peer", str(folder), hint)
+    return found
 
 
 def read(folder: Path, finder: str, frames: Frames) -> Answer | None:

@@ -79,6 +79,8 @@ class FullFrame:
         self.path, self.number = Path(path), number or 0
         source = open_source([str(path)])
         try:
+            if not source.n_readable and source.problems:
+                raise source.problems[0]
             if number is None and len(source) != 1:
                 raise SourceError("wrong-shape", f"holds {len(source)} frames, not one", str(path))
             experiment = experiment_of(GeometrySettings(polarisation=POLARISATION), None, source)
