@@ -250,8 +250,11 @@ def words_of(line, good, path, out):
             yield word
 
 
+QUICK = ("missing", "no permission", "cut", "empty", "emptied files")
+"""Kinds that are tried without being asked for the slow tests."""
+
 BAD = [
-    (case, kind)
+    pytest.param(case, kind, marks=() if kind in QUICK else pytest.mark.slow, id=f"{case}-{kind}")
     for case, (sample, _) in CASES.items()
     for kind in kinds(sample)
     if (case, kind) not in NOTHING_WRONG
@@ -259,7 +262,7 @@ BAD = [
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("case", "kind"), BAD, ids=["-".join(one) for one in BAD])
+@pytest.mark.parametrize(("case", "kind"), BAD)
 def test_a_bad_path_is_one_line_of_error(good, tmp_path, capfd, case, kind):
     sample, line = CASES[case]
     out = tmp_path / "out"
@@ -300,9 +303,16 @@ OUTPUTS = {
 """Commands that write, and where to."""
 
 
+WRITTEN = [
+    pytest.param(case, kind, marks=pytest.mark.slow if kind == "under a file" else ())
+    for case in OUTPUTS
+    for kind in ("under a file", "read-only", "full")
+    if (case, kind) != ("evaluate suite", "full")  # told when all is computed
+]
+
+
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", ["under a file", "read-only", "full"])
-@pytest.mark.parametrize("case", OUTPUTS)
+@pytest.mark.parametrize(("case", "kind"), WRITTEN)
 def test_an_output_that_cannot_be_written_is_one_line_of_error(
     good, tmp_path, capfd, request, case, kind
 ):

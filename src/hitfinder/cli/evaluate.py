@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,15 +104,29 @@ def _executor(given: dict[str, Any]) -> AbstractContextManager[Executor | None]:
     return chosen_executor(given["cluster"], given["cluster_given"], given["workers"] or None)
 
 
+@contextlib.contextmanager
+def _folder(out: Path, files: Iterable[str], overwrite: bool) -> Iterator[None]:
+    """Have a folder that can be written to, and keep it for this command, before all the work."""
+    from hitfinder.errors import OutputError
+    from hitfinder.locks import locked
+
+    if any((out / name).exists() for name in files) and not overwrite:
+        raise OutputError("there is an evaluation already", str(out), "Use --overwrite.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made ({error.strerror})", str(out)) from error
+    with locked(out, "evaluation"):
+        yield
+
+
 def _evaluate_suite(given: dict[str, Any]) -> None:
-    from hitfinder.errors import ConfigError, OutputError
+    from hitfinder.errors import ConfigError
     from hitfinder.progress import counting
     from hitfinder.suite import catalog, finders, run
     from hitfinder.suite.thinned import FullFrame
 
     out = Path(given["out"])
-    if any((out / name).exists() for name in run.OUTPUTS) and not given["overwrite"]:
-        raise OutputError("there is an evaluation already", str(out), "Use --overwrite.")
     try:
         chosen = finders.named(given["finder"])
         real = [FullFrame(path) for path in given["real"]]
@@ -124,15 +140,16 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
     frames = Path(given["frames"]).absolute() if given["frames"] else None
     peers = Path(given["peers"]).absolute() if given["peers"] else None
     what = (given["suite"], recipes, series, chosen, frames, peers)
-    with (
-        _executor(given) as executor,
-        counting("frames", run.n_frames(recipes, series, chosen)) as progress,
-    ):
-        results = run.run(*what, progress, executor)
-    results["skipped"] = catalog.skipped(given["pattern_sim"], real)
-    for line in results["skipped"]:
-        click.echo(f"left out: {line}")
-    click.echo(f"evaluation: {run.write(results, out)}")
+    with _folder(out, run.OUTPUTS, given["overwrite"]):
+        with (
+            _executor(given) as executor,
+            counting("frames", run.n_frames(recipes, series, chosen)) as progress,
+        ):
+            results = run.run(*what, progress, executor)
+        results["skipped"] = catalog.skipped(given["pattern_sim"], real)
+        for line in results["skipped"]:
+            click.echo(f"left out: {line}")
+        click.echo(f"evaluation: {run.write(results, out)}")
 
 
 def _evaluate_trained(model: str, given: dict[str, Any]) -> None:
@@ -144,7 +161,7 @@ def _evaluate_trained(model: str, given: dict[str, Any]) -> None:
     from hitfinder.study.networks.trained import load
     from hitfinder.study.pipeline import Predictor
 
-    out = given["out"] or f"{model}/evaluation"
+    out = Path(given["out"] or f"{model}/evaluation")
     selection = selection_from(
         given["settings"], given["photon_energy_ev"], given["camera_length_m"]
     )
@@ -153,16 +170,17 @@ def _evaluate_trained(model: str, given: dict[str, Any]) -> None:
     tree = assess.open_part(made, Path(given["data"]).absolute(), given["part"], selection)
     predictor = Predictor(made, given["device"])
     workers = given["workers"]
-    with _executor(given) as executor, counting("frames", len(tree)) as progress:
-        found = assess.assess(
-            predictor,
-            tree,
-            tolerance_px=given["tolerance_px"],
-            workers=_READERS if workers is None else workers,
-            executor=executor,
-            progress=progress,
-        )
-    path = assess.write(found, out, overwrite=given["overwrite"])
+    with _folder(out, [assess.PAGE], given["overwrite"]):
+        with _executor(given) as executor, counting("frames", len(tree)) as progress:
+            found = assess.assess(
+                predictor,
+                tree,
+                tolerance_px=given["tolerance_px"],
+                workers=_READERS if workers is None else workers,
+                executor=executor,
+                progress=progress,
+            )
+        path = assess.write(found, out, overwrite=given["overwrite"])
     numbers = found.metrics
     for name in ("accuracy", "recall", "precision"):
         if name in numbers:
