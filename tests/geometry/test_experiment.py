@@ -32,7 +32,7 @@ def test_scattering_vectors_end_on_the_ewald_sphere(geometry):
     assert geometry.resolution_a(fs, ss) == pytest.approx(1 / np.linalg.norm(q, axis=1))
 
 
-def test_the_places_of_some_pixels_and_rows_are_those_of_the_maps(geometry):
+def test_the_places_of_some_pixels_are_those_of_the_maps(geometry):
     maps = geometry.pixels
     whole = np.stack([maps.x, maps.y, maps.z])
     assert np.isnan(whole[:, :, 100:]).all()
@@ -40,8 +40,6 @@ def test_the_places_of_some_pixels_and_rows_are_those_of_the_maps(geometry):
     some = np.random.default_rng(2).permutation(len(ss))[:9000]
     at = np.stack(maps.at(ss[some], fs[some]))
     np.testing.assert_array_equal(at, whole[:2].reshape(2, -1)[:, some])
-    for rows in (slice(0, 160), slice(3, 50), slice(70, 91), slice(80, 160)):
-        np.testing.assert_array_equal(maps.in_rows(rows), whole[:, rows])
     assert np.stack(maps.at(ss[:0], fs[:0])).shape == (2, 0)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.geometry.optics import lattice_m
 
 N_AZIMUTHS = 4
 """Azimuth bins in a quadrant: standard deviations are within 2 % of those from single pixels."""
@@ -16,7 +19,6 @@ _BIN_M = 1e-3
 _BINS_AT_LEAST = 100
 _BLOCK_M = 0.6e-3
 _BLOCK_SIZES = (4, 8)
-_BLOCKS_AT_A_TIME = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class PolarBins:
         sums, longest = _block_sums(geometry, good, size)
         middle = np.maximum(n_good, 1)
         width = max(min(_BIN_M, longest / _BINS_AT_LEAST), size * pixel)
-        ring = (sums["rho"] / middle / width).astype(np.int32)
+        ring = (sums["radius"] / middle / width).astype(np.int32)
         azimuth = np.arctan2(sums["y"] / middle, sums["x"] / middle) * (N_AZIMUTHS / (np.pi / 2))
         index = ring * N_AZIMUTHS + np.minimum(azimuth.astype(np.int32), N_AZIMUTHS - 1)
         index[n_good == 0] = -1
@@ -107,78 +109,71 @@ def block_sum(values: NDArray, size: int) -> NDArray:
 
 
 def _block_sums(
-    geometry: Geometry,
-    good: NDArray[np.bool_],
-    size: int,
+    geometry: Geometry, good: NDArray[np.bool_], size: int
 ) -> tuple[dict[str, NDArray[np.float64]], float]:
-    """Sum what describes the unmasked pixels over blocks, some rows at a time.
-
-    Whole maps of a large detector would take hundreds of megabytes.
+    """Sum what describes the unmasked pixels over blocks.
 
     Returns
     -------
     sums : dict of ndarray, shape of the blocks
-        See `_pixels_of`.
+        `_SUMMED` of the pixels.
     longest : float
         Largest distance of an unmasked pixel from the beam axis, in m.
     """
-    step, bands, longest = size * _BLOCKS_AT_A_TIME, [], 0.0
-    for start in range(0, len(good), step):
-        rows = slice(start, min(start + step, len(good)))
-        places = geometry.pixels.in_rows(rows)
-        from_axis = np.hypot(places[0], places[1])
-        longest = max(longest, float(np.max(from_axis, where=good[rows], initial=0)))
-        described = _pixels_of(geometry, good, places, rows)
-        bands.append(
-            {
-                name: block_sum(np.where(good[rows], values, 0.0), size)
-                for name, values in described.items()
-            }
-        )
-    return {name: np.concatenate([band[name] for band in bands]) for name in bands[0]}, longest
-
-
-def _pixels_of(
-    geometry: Geometry,
-    good: NDArray[np.bool_],
-    places: NDArray[np.float32],
-    rows: slice,
-) -> dict[str, NDArray]:
-    """Return what describes the pixels of some rows, in m and powers of it.
-
-    |x| and |y|, distance from the beam axis and its square, `polarised` and `depth_m` of
-    `PolarBins`, and the slope and offset of each pixel's area seen from the sample: that is
-    p² n·r / R, and n·r, the distance of the panel's plane, grows with the camera length by the
-    component of its normal n along the beam.
-    """
-    x, y = (np.where(good[rows], one, 0.0) for one in places[:2])
-    squares, f = x * x + y * y, geometry.polarisation
-    polarised = np.divide(
-        f * x * x + (1 - f) * y * y, squares, out=np.zeros_like(squares), where=squares > 0
-    )
-    area, area_depth = np.zeros(squares.shape), np.zeros(squares.shape)
+    n_blocks = [-(-n // size) for n in good.shape]
+    sums = np.zeros((len(_SUMMED), *n_blocks))
+    longest = 0.0
     for panel in geometry.detector:
-        its_rows, columns = panel.slices
-        first, last = max(its_rows.start, rows.start), min(its_rows.stop, rows.stop)
-        if first >= last:
-            continue
+        first, along_fs, along_ss = lattice_m(panel, geometry.camera_length_m)
         normal, p = np.cross(panel.fs_vector, panel.ss_vector), panel.pixel_size_m
         corner = np.array([p * panel.corner_x, p * panel.corner_y, panel.coffset_m])
+        # A pixel's area seen from the sample is p² n·r / R, and n·r, the distance of the panel's
+        # plane, grows with the camera length by the component of its normal n along the beam.
         sign = np.sign(normal[2]) or 1.0
-        part = slice(first - rows.start, last - rows.start), columns
-        area[part] = p**2 * sign * normal[2]
-        area_depth[part] = p**2 * sign * float(normal @ corner)
-    return {
-        "x": np.abs(x),
-        "y": np.abs(y),
-        "rho": np.hypot(x, y),
-        "radius": np.sqrt(squares),
-        "radius2": squares,
-        "polarised": polarised,
-        "depth": places[2] - geometry.camera_length_m,
-        "area": area,
-        "area_depth": area_depth,
-    }
+        area = p**2 * sign * normal[2], p**2 * sign * float(normal @ corner)
+        here = (panel.ss_start, panel.fs_start, size)
+        on_panel = good[panel.slices]
+        first[2] -= geometry.camera_length_m
+        farthest = _add_pixels(
+            *(on_panel, here, first, along_fs, along_ss),
+            *(area, geometry.polarisation, sums),
+        )
+        longest = max(longest, farthest)
+    return dict(zip(_SUMMED, sums, strict=True)), longest
+
+
+_SUMMED = ("x", "y", "radius", "radius2", "polarised", "depth", "area", "area_depth")
+"""|x| and |y|, distance from the beam axis and its square, `polarised` and `depth_m` of
+`PolarBins`, and the slope and offset of each pixel's area seen from the sample; in m and powers of
+it."""
+
+
+@njit(cache=True, nogil=True)
+def _add_pixels(good, here, first, along_fs, along_ss, area, fraction, sums):  # type: ignore[no-untyped-def]
+    """Add `_SUMMED` of a panel's pixels to their blocks; return the longest distance, in m."""
+    first_ss, first_fs, size = here
+    longest = 0.0
+    for j in range(good.shape[0]):
+        row = (first_ss + j) // size
+        for i in range(good.shape[1]):
+            if not good[j, i]:
+                continue
+            x = first[0] + i * along_fs[0] + j * along_ss[0]
+            y = first[1] + i * along_fs[1] + j * along_ss[1]
+            square = x * x + y * y
+            radius = math.sqrt(square)
+            longest = max(longest, radius)
+            into = sums[:, row, (first_fs + i) // size]
+            into[0] += abs(x)
+            into[1] += abs(y)
+            into[2] += radius
+            into[3] += square
+            if square > 0:
+                into[4] += (fraction * x * x + (1 - fraction) * y * y) / square
+            into[5] += first[2] + i * along_fs[2] + j * along_ss[2]
+            into[6] += area[0]
+            into[7] += area[1]
+    return longest
 
 
 def _describe(

@@ -64,7 +64,7 @@ class Rings:
         """
         if width_px == RING_PX and geometry in _sorted:
             return _sorted[geometry]
-        maps, q = geometry.pixels, geometry.pixels.q
+        q, weight, polarisation = geometry.pixels.optics()
         mask = _unused(geometry, q)
         if mask.all():
             empty = np.zeros(1)
@@ -80,8 +80,7 @@ class Rings:
         n_rings, step = _number_and_width(geometry, q, mask, width_px)
         position = np.nan_to_num(np.divide(q, np.float32(step), out=q), copy=False)
         index = np.where(mask, -1, np.minimum(position, n_rings - 1)).astype(np.int16)
-        weight = maps.solid_angle
-        weight *= maps.polarisation
+        weight *= polarisation
         np.nan_to_num(weight, copy=False)
         weight[mask] = 0
         weight /= weight.max()

@@ -277,27 +277,6 @@ class PixelMaps:
             x[on], y[on] = place[:2]
         return x, y
 
-    def in_rows(self, rows: slice) -> NDArray[np.float32]:
-        """Return `x`, `y` and `z` of some rows, shape (3, n_rows, fs), in m.
-
-        Parameters
-        ----------
-        rows : slice
-            Without a step, within the frame.
-        """
-        geometry = self._geometry
-        out = np.full((3, rows.stop - rows.start, geometry.shape[1]), np.nan, np.float32)
-        for panel in geometry.detector:
-            its_rows, columns = panel.slices
-            first, end = max(its_rows.start, rows.start), min(its_rows.stop, rows.stop)
-            if first >= end:
-                continue
-            ss, fs = np.arange(first, end), np.arange(columns.start, columns.stop)
-            place = panel.positions(fs[None, :] + 0.5, ss[:, None] + 0.5, geometry.camera_length_m)
-            for one, values in zip(out, place, strict=True):
-                one[first - rows.start : end - rows.start, columns] = values
-        return out
-
     @functools.cached_property
     def _bounds(self) -> NDArray[np.int64]:
         """First and end row, first and end column of the panels, shape (4, n_panels, 1)."""
@@ -313,24 +292,12 @@ class PixelMaps:
     @property
     def q(self) -> NDArray[np.float32]:
         """Scattering vector 4π sin θ / λ, in Å⁻¹."""
-
-        def of(panel: Panel, x: Floats, y: Floats, z: Floats) -> Floats:
-            sine = np.sin(np.arctan2(np.hypot(x, y), z) / 2)
-            return 4 * np.pi * sine / self._geometry.wavelength_a
-
-        return self._map(of)
+        return self.optics()[0]
 
     @property
     def solid_angle(self) -> NDArray[np.float32]:
         """Solid angle, in sr: p² cos(α) / R², α between the ray and the panel normal."""
-
-        def of(panel: Panel, x: Floats, y: Floats, z: Floats) -> Floats:
-            normal = np.cross(panel.fs_vector, panel.ss_vector)
-            places = np.stack(np.broadcast_arrays(x, y, z), 1)
-            area = panel.pixel_size_m**2 * np.abs(normal @ places)
-            return area / np.sqrt(x * x + y * y + z * z) ** 3
-
-        return self._map(of)
+        return self.optics()[1]
 
     @property
     def polarisation(self) -> NDArray[np.float32]:
@@ -338,12 +305,24 @@ class PixelMaps:
 
         Classical dipole radiation; Jackson, Classical Electrodynamics, 3rd ed., section 14.8.
         """
-        f = self._geometry.polarisation
+        return self.optics()[2]
 
-        def of(panel: Panel, x: Floats, y: Floats, z: Floats) -> Floats:
-            return 1 - (f * x * x + (1 - f) * y * y) / np.sqrt(x * x + y * y + z * z) ** 2
+    def optics(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return `q`, `solid_angle` and `polarisation` in about the time of one of them."""
+        # Numba is slow to import, and who only places pixels does without.
+        from hitfinder.geometry.optics import fill_optics
 
-        return self._map(of)
+        geometry = self._geometry
+        q, solid_angle, polarisation = (
+            np.full(geometry.shape, np.nan, np.float32) for _ in range(3)
+        )
+        for panel in geometry.detector:
+            on = panel.slices
+            fill_optics(
+                *(panel, geometry.camera_length_m, geometry.wavelength_a, geometry.polarisation),
+                *(q[on], solid_angle[on], polarisation[on]),
+            )
+        return q, solid_angle, polarisation
 
     def _map(self, of: Callable[[Panel, Floats, Floats, Floats], Floats]) -> NDArray[np.float32]:
         """Fill a map with a function of panel and place (x, y, z), some rows at a time.
