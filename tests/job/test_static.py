@@ -1,10 +1,12 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hitfinder as hf
+from hitfinder.executors.processes import Processes
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.static.visits import BRIGHT, LIT, PEAK, Visits
 from hitfinder.io.open import open_source
@@ -33,6 +35,30 @@ def test_pixels_that_fire_in_frame_after_frame_are_hot(small_geometry, frames):
     frames[:, 300, 20] += rng.poisson(1.6, 40).astype(np.uint16)
     hot = learn_static(open_source(frames), small_geometry).mask
     assert {tuple(p) for p in np.argwhere(hot).tolist()} == {(50, 60), (300, 20)}
+
+
+def test_what_is_static_does_not_depend_on_the_executor(small_geometry, frames):
+    frames[:, 100, 200] += 30
+    # Beside it, and fainter: seen only in the second round, when the other one is masked.
+    frames[::2, 100, 201] += 4
+    alone = learn_static(open_source(frames), small_geometry)
+    assert alone.mask[100, 200]
+    with Processes(2) as executor:
+        found = learn_static(open_source(frames), small_geometry, executor=executor)
+    assert found.table.tobytes() == alone.table.tobytes()
+    assert np.array_equal(found.mask, alone.mask)
+
+
+@pytest.mark.parametrize(("kind", "n_looked"), [("plain", 20), ("mixed", 18), ("dies", 12)])
+def test_frames_that_cannot_be_looked_at_are_passed_over(tmp_path, monkeypatch, kind, n_looked):
+    """So are those that were looked at together with one that ends its workers."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    from odd_sources import SHAPE, OddSource
+
+    geometry = hf.Geometry.flat(SHAPE, 75e-6, camera_length_m=0.02, photon_energy_ev=6000)
+    with Processes(2) as executor:
+        found = learn_static(OddSource(kind, tmp_path), geometry, executor=executor)
+    assert found.n_looked == n_looked
 
 
 @pytest.mark.parametrize("n_frames", [8, 20, 30])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 import logging
@@ -122,16 +121,14 @@ class Pipeline:
     hot_pixel_frames: int = 64
     estimate: bool = True
 
-    def static(self) -> Places:
+    def static(self, executor: Executor) -> Places:
         """Learn, or load from the store, what does not move."""
         known = load_static(self.store)
         if known is not None:
             return known
         places = Places.none(self.source.shape)
         if self.hot_pixel_frames and isinstance(self.source, FrameSource):
-            # Reading opens files, and workers need a source that is not open.
-            with copy.deepcopy(self.source) as source:
-                places = learn_static(source, self.geometry, self.hot_pixel_frames)
+            places = learn_static(self.source, self.geometry, self.hot_pixel_frames, executor)
         save_static(self.store, places)
         return places
 
@@ -158,7 +155,7 @@ class Pipeline:
             If results cannot be written or no worker can work.
         """
         advance(self.store.counts.frames, str(self.store.counts))
-        static = self.static()
+        static = self.static(executor)
         log.info("static pixels masked: %d in %d places", static.mask.sum(), len(static.masked))
         geometry = dataclasses.replace(
             self.geometry, detector=self.geometry.detector.with_mask(static.mask)

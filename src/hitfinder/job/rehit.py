@@ -234,8 +234,7 @@ def masked(experiment: Experiment, settings: JobSettings) -> Geometry:
     geometry = experiment.geometry
     if not settings.hot_pixel_frames:
         return geometry
-    with experiment.source as source:
-        static = learn_static(source, geometry, settings.hot_pixel_frames)
+    static = learn_static(experiment.source, geometry, settings.hot_pixel_frames)
     detector = geometry.detector.with_mask(static.mask)
     return dataclasses.replace(geometry, detector=detector)
 

@@ -44,6 +44,11 @@ class StaticLearner:
         """Frames it remembers."""
         return len(self._seen)
 
+    @property
+    def geometry(self) -> Geometry:
+        """Geometry of the frames, with what was learnt masked."""
+        return self._finder.geometry
+
     def look(self, number: int, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> None:
         """Take in a frame; one with a number that was there before takes its place.
 
