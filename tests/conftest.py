@@ -47,6 +47,7 @@ def one_worker_is_this_process():
             module = importlib.import_module(name)
             patch.setattr(module, "Processes", executor_for)
             patch.setattr(module, "available_cores", lambda: 1)
+        patch.setattr("hitfinder.cli.run.MOST_AHEAD", 0)
         yield
 
 

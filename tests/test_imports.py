@@ -3,11 +3,13 @@
 import ast
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import hitfinder
+from hitfinder.lazy import import_meanwhile
 
 PACKAGE = Path(hitfinder.__file__).parent
 BASE = {
@@ -190,3 +192,16 @@ def test_a_repeated_class_name_is_seen(tmp_path):
     for name, text in (("a.py", "class One: pass"), ("b.py", "class One: pass\nclass Two: pass")):
         (tmp_path / name).write_text(text)
     assert repeated_classes(tmp_path.iterdir()) == {"One": ["a.py", "b.py"]}
+
+
+def test_modules_are_imported_meanwhile(tmp_path, monkeypatch):
+    """What cannot be imported says so when it is needed, not before, and keeps nothing back."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(0.2)")
+    (tmp_path / "not_to_import.py").write_text("raise OSError")
+    before = set(threading.enumerate())
+    import_meanwhile(["not_to_import", "slow_to_import"])
+    (thread,) = set(threading.enumerate()) - before
+    thread.join(10)
+    assert "slow_to_import" in sys.modules
+    assert "not_to_import" not in sys.modules

@@ -1,4 +1,4 @@
-"""Public names of a package, imported when they are asked for (PEP 562)."""
+"""Modules imported when a public name is asked for (PEP 562), and others while there is time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False  # as in the package itself
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 
@@ -42,3 +42,22 @@ def attach(
         return found
 
     return get, lambda: sorted({*names, *public})
+
+
+def import_meanwhile(modules: Iterable[str]) -> None:
+    """Import modules in another thread, so that they are there when they are needed.
+
+    Parameters
+    ----------
+    modules : iterable of str
+        Their names. One that cannot be imported tells why when it is needed.
+    """
+    import contextlib
+    import threading
+
+    def import_all(names: tuple[str, ...]) -> None:
+        for name in names:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+    threading.Thread(target=import_all, args=(tuple(modules),), name="imports").start()

@@ -14,6 +14,8 @@ import pytest
 
 import hitfinder as hf
 from hitfinder.cli.main import main
+from hitfinder.cli.run import WORKER_IMPORTS
+from hitfinder.executors import processes
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
 from hitfinder.geometry.crystfel import geom_lines, read_geom, write_geom
@@ -273,6 +275,26 @@ def test_frames_of_a_missing_file_are_tried_again_when_it_is_back(fresh_series, 
     assert set(run(out, resume=True).frames["status"].to_pylist()) == {"ok"}
     assert not (out / ".parts").exists()
     assert same_results(out, whole)
+
+
+def test_workers_start_before_the_frames_are_looked_at(hitfinder, series, tmp_path, monkeypatch):
+    """Those are the workers of the run, which starts no others; without inputs none is started."""
+    started = []
+
+    def start(worker, modules):
+        started.append(modules)
+        init(worker, modules)
+
+    init = processes._Worker.__init__
+    monkeypatch.setattr(processes._Worker, "__init__", start)
+    monkeypatch.setattr("hitfinder.cli.run.MOST_AHEAD", 2)
+    out = tmp_path / "out"
+    made = hitfinder("run", series.master, "--out", out, "-j", 2, "--output", "lst")
+    assert made.returncode == 0, made.stderr
+    assert started == 2 * [WORKER_IMPORTS]
+    assert not processes._ahead
+    assert hitfinder("run", tmp_path / "no.h5", "--out", out, "-j", 2).returncode == 2
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize("number", [1, 2])

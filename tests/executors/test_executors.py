@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 
 from hitfinder.errors import HitfinderError, OutputError
+from hitfinder.executors import processes
 from hitfinder.executors import tasks as task_module
 from hitfinder.executors.cluster import cluster_executor
 from hitfinder.executors.contract import Done, Lost, results
 from hitfinder.executors.inline import Inline
-from hitfinder.executors.processes import ENVIRONMENT, FAILED_STARTS, Processes
+from hitfinder.executors.processes import (
+    ENVIRONMENT,
+    FAILED_STARTS,
+    Processes,
+    started_ahead,
+)
 from hitfinder.executors.tasks import TaskQueue
 
 HERE = Path(__file__).parent
@@ -242,6 +248,28 @@ def test_what_workers_are_started_with(trial, monkeypatch):
     assert values[b"OMP_NUM_THREADS"] == b"3"
     assert values[b"OPENBLAS_NUM_THREADS"] == ENVIRONMENT["OPENBLAS_NUM_THREADS"].encode()
     assert "NUMBA_NUM_THREADS" in ENVIRONMENT
+
+
+def test_workers_started_ahead_are_taken_by_an_executor(trial):
+    with started_ahead(2, ["fractions"]), Processes(2) as executor:
+        ahead = [worker.process for worker in processes._ahead]
+        assert list(results(executor.run(trial(), tasks("", 4), ordered=True))) == [0, 1, 4, 9]
+        assert {worker.process.pid for worker in executor._workers} <= {one.pid for one in ahead}
+    assert all(one.poll() is not None for one in ahead)
+
+
+def test_a_worker_started_ahead_that_died_costs_nothing(trial):
+    with started_ahead(1, []), Processes(1) as executor:
+        processes._ahead[0].process.kill()
+        assert list(results(executor.run(trial(), tasks("", 3)))) == [0, 1, 4]
+
+
+def test_workers_that_nobody_takes_end_with_the_block():
+    with started_ahead(2, ["this_is_no_module"]):
+        ahead = [worker.process for worker in processes._ahead]
+        assert [one.poll() for one in ahead] == [None, None]
+    assert all(one.poll() is not None for one in ahead)
+    assert not processes._ahead
 
 
 def test_impossible_numbers():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +51,12 @@ Hand the hits to CrystFEL:
 Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
 bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
+
+WORKER_IMPORTS = ("hitfinder.job.static", "hitfinder.network.finder")
+"""What a worker of a run imports before it is told of the run."""
+
+MOST_AHEAD = 2
+"""Workers that start before it is known how many frames there are; few frames need no more."""
 
 NOT_FOR_PIPELINE = ("finder", "model", "false_hits", "false_peaks", "peak_probability")
 """Options that mean nothing to the study's networks."""
@@ -206,6 +215,20 @@ def exit_code(run: Run) -> int:
     return 1 if run.summary.unreadable and not run.was_complete else 0
 
 
+def _workers_ahead(
+    inputs: Iterable[str], cluster: str | None, workers: int | None
+) -> AbstractContextManager[None]:
+    """Have workers start before this process imports what runs take.
+
+    Not where a cluster works, nor where inputs are missing and the run is likely to end at once.
+    """
+    from hitfinder.executors.processes import available_cores, started_ahead
+
+    if cluster is not None or not all(map(os.path.exists, inputs)):
+        return contextlib.nullcontext()
+    return started_ahead(min(workers or available_cores(), MOST_AHEAD), WORKER_IMPORTS)
+
+
 def _searched(
     run: Run, executor: Executor | None, given: dict[str, Any], crystal: dict[str, Any]
 ) -> tuple[Run, IndexedRun | None, int]:
@@ -321,22 +344,24 @@ def run(
         refuse(ctx, NOT_FOR_PIPELINE, "--pipeline")
         named = [f"{key}={path}" for key, path in _pipeline_options(pipeline).items()]
         given["finder"], given["finder_options"] = "study", (*named, *given["finder_options"])
-    from hitfinder.job.run import run as run_job
-
     known = structure is not None or cell is not None
-    if known:
-        from hitfinder.job.indexing.index import known_of
-
-        known_of(cell, structure)  # an error of theirs comes before the frames are read
-    options = settings_of(given)
     code, found = 0, None
-    with chosen_executor(cluster, cluster_given, given["workers"]) as executor:
+    with (
+        _workers_ahead(inputs, cluster, given["workers"]),
+        chosen_executor(cluster, cluster_given, given["workers"]) as executor,
+    ):
+        from hitfinder.job.run import run as run_job
+
+        if known:
+            from hitfinder.job.indexing.index import known_of
+
+            known_of(cell, structure)  # an error of theirs comes before the frames are read
         result = run_job(
             *(inputs, out, config_file),
             resume=resume,
             overwrite=overwrite,
             executor=executor,
-            **options,
+            **settings_of(given),
         )
         if known:
             crystal = {"cell": cell, "structure": structure, "bandwidth": bandwidth}

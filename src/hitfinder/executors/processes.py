@@ -7,6 +7,7 @@ start at once, and one that dies or stops at any moment, while it starts too, ho
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -63,6 +64,37 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def started_ahead(n_workers: int, modules: Sequence[str]) -> Iterator[None]:
+    """Have workers start before there is an executor; the first one in the block takes them.
+
+    They import what they need while this process imports what comes before their first tasks.
+
+    Parameters
+    ----------
+    n_workers : int
+        How many. The block ends those that no executor took.
+    modules : sequence of str
+        What they import.
+    """
+    with contextlib.suppress(OSError):
+        while len(_ahead) < n_workers:
+            _ahead.append(_Worker(modules))
+    try:
+        yield
+    finally:
+        for worker in _ahead:
+            worker.ask_to_end()
+        while _ahead:
+            worker = _ahead.pop()
+            worker.end(_GRACE_S)
+            worker.channel.close()
+
+
+_ahead: list[_Worker] = []
+"""Workers that no executor has taken yet."""
 
 
 class Processes:
@@ -161,7 +193,7 @@ class Processes:
 
     def _start(self, modules: Sequence[str] = ()) -> _Worker | None:
         try:
-            worker = _Worker(modules)
+            worker = _ahead.pop() if _ahead else _Worker(modules)
         except OSError as error:
             self._note_failed_start(error.strerror or str(error))
             return None

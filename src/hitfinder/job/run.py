@@ -20,10 +20,12 @@ import numpy as np
 import hitfinder
 from hitfinder import config
 from hitfinder.errors import ConfigError
+from hitfinder.estimate import temperature
 from hitfinder.executors.contract import Executor
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
@@ -37,6 +39,8 @@ from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import Pipeline, chunk_size, load_static, try_out
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
+from hitfinder.job.static import LookWork
+from hitfinder.lazy import import_meanwhile
 from hitfinder.network import model as peak_model
 from hitfinder.plugins import is_of_this_session
 from hitfinder.progress import Advance, counting
@@ -212,7 +216,9 @@ def executor_of(settings: JobSettings, n_frames: int | None = None) -> Executor:
     # costs some frames and not the run.
     processes = Processes(settings.workers or available_cores())
     if n_frames is not None:
-        processes.start(-(-n_frames // chunk_size(n_frames)), [ChunkWork.__module__])
+        finder, _, _ = FINDERS.find(settings.finder.finder).path.partition(":")
+        modules = [LookWork.__module__, ChunkWork.__module__, finder]
+        processes.start(-(-n_frames // chunk_size(n_frames)), modules)
     return processes
 
 
@@ -242,6 +248,8 @@ class PreparedJob:
         if before:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         self.store.save_about(self.beforehand(started))
+        late = [n for output in self.outputs.values() for n in getattr(output, "imports", ())]
+        import_meanwhile([*late, *(temperature.IMPORTS if self.settings.estimate else ())])
         with workers:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ class Report:
         Scattering vector of the bins of the collector's profile, in Å⁻¹.
     threshold : float
         Score a hit needs.
-    best, misses : sequence of GalleryFrame
-        Gallery.
+    best, misses : callable
+        Give the gallery, when the rest of the page is drawn.
     """
 
     run: Mapping[str, Any]
@@ -68,8 +68,8 @@ class Report:
     image: NDArray[np.floating] | None
     bin_q: NDArray[np.float64]
     threshold: float
-    best: Sequence[GalleryFrame]
-    misses: Sequence[GalleryFrame]
+    best: Callable[[], Sequence[GalleryFrame]]
+    misses: Callable[[], Sequence[GalleryFrame]]
 
     def html(self) -> str:
         """Return the page."""
@@ -186,14 +186,14 @@ class Report:
             (
                 "best",
                 "Best hits",
-                self.best,
+                self.best(),
                 "Hits of the highest scores; peaks are circled, those likelier false than true in"
                 " dots.",
             ),
             (
                 "misses",
                 "Nearest misses",
-                self.misses,
+                self.misses(),
                 "Frames of the highest scores that are not hits.",
             ),
         ):

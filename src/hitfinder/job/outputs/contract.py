@@ -15,7 +15,8 @@ class Output(Protocol):
     A class that is registered as an output is called with the
     `hitfinder.job.settings.OutputSettings` of the job, and gives such an object. Outputs are
     written one after another when the frames are done, or when the run was interrupted, and once
-    more when it has gone on.
+    more when it has gone on. It may have ``imports``, names of modules that it imports only then:
+    they are imported while workers search the frames.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hitfinder.finding.rings import ring_centres
@@ -19,6 +20,7 @@ class ReportOutput:
     """Everything at a glance, in one HTML file."""
 
     files = (REPORT,)
+    imports = ("matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin")
 
     def __init__(self, settings: OutputSettings) -> None:
         self._gallery = settings.gallery
@@ -33,12 +35,18 @@ class ReportOutput:
             collected.add(chunk)
         collected.profile = found.totals.profile.mean
         small = DetectorView.of(geometry, max(1.0, max(geometry.shape) / THUMBNAIL_PX))
-        with found.experiment.source as source:
-            best = take_shots(collected.best, source, small, mask)
-            misses = take_shots(collected.misses, source, small, mask)
-        image = found.totals.image.image
-        if image is not None:
-            image = view.unbin(image, binned, mask)
         least, bin_q = found.about["hits_from"]["score"], ring_centres(geometry)
-        report = Report(found.about, collected, view, image, bin_q, least, best, misses)
-        report.write(folder / REPORT)
+        # Frames are read and encoded by code that lets charts be drawn at the same time.
+        with found.experiment.source as source, ThreadPoolExecutor(1) as pool:
+            best, misses = (
+                pool.submit(take_shots, picks, source, small, mask)
+                for picks in (collected.best, collected.misses)
+            )
+            image = found.totals.image.image
+            if image is not None:
+                image = view.unbin(image, binned, mask)
+            report = Report(
+                *(found.about, collected, view, image, bin_q, least),
+                *(best.result, misses.result),
+            )
+            report.write(folder / REPORT)
