@@ -17,7 +17,7 @@ from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.geometry.placed import DetectorPlacement
 from hitfinder.io import quantities
 from hitfinder.io.nexus import Fields, as_text
-from hitfinder.io.numbers import Values, attribute_values, first_number, first_values
+from hitfinder.io.numbers import Values, attribute_values, first_number, first_values, middle
 from hitfinder.io.placement import read_placement
 from hitfinder.io.quantities import Kind, converted, normal
 from hitfinder.io.source import Metadata
@@ -84,8 +84,8 @@ def read_metadata(
     center, center_notes = read_beam_center(fields, edges)
     notes = [*energy_notes, *length_notes, *pixel_notes, *center_notes, *_left_to_do(fields)]
     said = Metadata(
-        photon_energy_ev=None if energies is None else float(np.median(energies.values)),
-        camera_length_m=None if lengths is None else float(np.median(lengths.values)),
+        photon_energy_ev=None if energies is None else middle(energies.values),
+        camera_length_m=None if lengths is None else middle(lengths.values),
         beam_center=center,
         pixel_size_m=edges[0],
         pixel_height_m=edges[1] if edges[1] != edges[0] else None,
@@ -219,7 +219,7 @@ def _lengths(fields: Fields) -> Read:
     used, notes = _in_base_unit(quantities.CAMERA_LENGTH, found)
     other, _ = _in_base_unit(quantities.CAMERA_LENGTH, first_values(fields, DISTANCES[1:2]))
     if used is not None and other is not None:
-        here, there = (float(np.median(one.values)) for one in (used, other))
+        here, there = (middle(one.values) for one in (used, other))
         if abs(here - there) > _LENGTH * here:
             notes.append(
                 f"the camera length is {1e3 * here:.5g} mm at {used.place}, which is used, but "
@@ -291,7 +291,7 @@ def read_beam_center(
                 f"the beam centre at {found.place} moves by {np.ptp(values):.3g} pixels; all "
                 "frames get the median"
             )
-        center.append(float(np.median(values)))
+        center.append(middle(values))
     return ((center[0], center[1]) if any(center) else None), notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
@@ -60,11 +61,16 @@ class Fields:
     ----------
     broken : dict of str to SourceError
         Fields that were asked for and are links which lead nowhere, or cannot be read.
+    numbers : dict
+        What `hitfinder.io.numbers.first_values` has found: it is asked for some fields often.
     """
 
     def __init__(self, file: h5py.File, entry: str = "") -> None:
         self.file, self._entry = file, entry
         self.broken: dict[str, SourceError] = {}
+        self.numbers: dict[tuple[tuple[str, ...], float], Any] = {}
+        self._named: dict[str, bool] = {}
+        self._groups: dict[str, h5py.Group | None] = {}
 
     def places(self, patterns: tuple[str, ...]) -> Iterator[str]:
         """Write out paths in which ``{detector}``, ``{beam}``, ``{monochromator}`` may stand."""
@@ -83,6 +89,8 @@ class Fields:
 
     def dataset(self, path: str) -> h5py.Dataset | None:
         """Return the dataset at a path; None if there is none that can be read."""
+        if not self._is_named(path.strip("/")):
+            return None
         try:
             found = at_path(self.file, path)
         except SourceError as error:
@@ -97,6 +105,23 @@ class Fields:
             self.broken[path] = SourceError("unreadable", "is made of itself", where)
             return None
         return found
+
+    def _is_named(self, path: str) -> bool:
+        """Whether there may be something at a path: no group on the way to it lacks a name of it.
+
+        Most fields are in no file, and HDF5 takes long to say why nothing is there.
+        """
+        if path not in self._named:
+            parent, _, name = path.rpartition("/")
+            self._named[path] = not path or (self._is_named(parent) and self._has(parent, name))
+        return self._named[path]
+
+    def _has(self, parent: str, name: str) -> bool:
+        """Whether a group has a link of a name; what is no group, or cannot be had, may have it."""
+        if parent not in self._groups:
+            self._groups[parent] = self._group(parent or "/")
+        group = self._groups[parent]
+        return group is None or group.id.links.exists(name.encode("utf-8", "surrogateescape"))
 
     @functools.cached_property
     def _detectors(self) -> tuple[str, ...]:
@@ -149,8 +174,7 @@ class Fields:
             seen.add(key)
             found[path.lstrip("/")] = as_text(group.attrs.get("NX_class", ""))
             if depth < MOST_DEEP:
-                names = (f"{path}/{name}" for name in group if _is_own_group(group, name))
-                waiting.extend((name, self.file[name], depth + 1) for name in names)
+                waiting.extend((f"{path}/{n}", one, depth + 1) for n, one in _own_groups(group))
         return found
 
 
@@ -176,11 +200,21 @@ def lost_fields(file: str, broken: dict[str, SourceError]) -> list[SourceError]:
     return found
 
 
-def _is_own_group(group: h5py.Group, name: str) -> bool:
-    """Whether a member is a group of the same file, found without following links."""
-    hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
-    encoded = name.encode("utf-8", "surrogateescape")
-    return hard and h5py.h5g.get_objinfo(group.id, encoded).type == h5py.h5g.GROUP
+def _own_groups(group: h5py.Group) -> list[tuple[str, h5py.Group]]:
+    """Return the members of a group that are groups of the same file, no links followed."""
+    hard: list[bytes] = []
+
+    def keep(name: bytes, info: h5py.h5l.LinkInfo) -> None:
+        if info.type == h5py.h5l.TYPE_HARD:
+            hard.append(name)
+
+    members = group.id
+    members.links.iterate(keep, info=True)
+    return [
+        (name.decode("utf-8", "surrogateescape"), h5py.Group(h5py.h5g.open(members, name)))
+        for name in hard
+        if h5py.h5g.get_objinfo(members, name).type == h5py.h5g.GROUP
+    ]
 
 
 def identity(found: h5py.Group | h5py.Dataset) -> tuple[object, object]:

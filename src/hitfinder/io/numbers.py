@@ -36,6 +36,13 @@ class Values(NamedTuple):
 
 def first_values(fields: Fields, patterns: tuple[str, ...], least: float = 0.0) -> Values | None:
     """Return the numbers of the first place that has finite ones above `least`."""
+    key = patterns, least
+    if key not in fields.numbers:
+        fields.numbers[key] = _first_values(fields, patterns, least)
+    return fields.numbers[key]
+
+
+def _first_values(fields: Fields, patterns: tuple[str, ...], least: float) -> Values | None:
     for path in fields.places(patterns):
         dataset = fields.dataset(path)
         if dataset is None or dataset.dtype.kind not in "iuf":
@@ -59,7 +66,10 @@ def _unit(dataset: h5py.Dataset) -> str:
     """Return the unit of a dataset; empty if it has none."""
     for name in ("units", "unit"):
         try:
-            unit = dataset.attrs.get(name)
+            # To ask for one that is not there takes HDF5 long.
+            if name not in dataset.attrs:
+                continue
+            unit = dataset.attrs[name]
         except (OSError, RuntimeError, ValueError, TypeError):
             continue
         if isinstance(unit, np.ndarray) and unit.size == 1:
@@ -72,10 +82,17 @@ def _unit(dataset: h5py.Dataset) -> str:
 def _mended(found: Values, least: float = 0.0) -> Values | None:
     """Replace numbers that are not finite or not above `least`; None if no other is left."""
     good = np.isfinite(found.values) & (found.values > least)
+    if good.all():
+        return found if found.values.size else None
     if not good.any():
         return None
     values = np.where(good, found.values, np.median(found.values[good]))
     return found._replace(values=values, n_bad=int(np.count_nonzero(~good)))
+
+
+def middle(values: NDArray[np.float64]) -> float:
+    """Return the median of numbers, most often of a single one."""
+    return float(values.flat[0] if values.size == 1 else np.median(values))
 
 
 def first_number(fields: Fields, pattern: str) -> float | None:

@@ -11,7 +11,6 @@ import math
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.crystfel.text import are_parallel
@@ -27,7 +26,7 @@ from hitfinder.io.links import NOT_THERE
 from hitfinder.io.nexus import Fields, as_text
 from hitfinder.io.numbers import first_values
 from hitfinder.io.quantities import swung
-from hitfinder.io.transformations import axis_at, direction, length_m, offset_m, to_lab
+from hitfinder.io.transformations import Chains, axis_at, direction, length_m, offset_m
 
 MOST_MODULES = 1024
 """Modules that a detector may have."""
@@ -67,7 +66,8 @@ def read_placement(
         return None, _turned_without_modules(fields)
     where = f"the modules at {groups[0].parent.name}"
     try:
-        modules = [_module(group, fields.file) for group in groups]
+        chains = Chains(fields.file)
+        modules = [_module(group, chains) for group in groups]
         placement = place(modules, shape)
     except (ValueError, SourceError, *NOT_THERE) as error:
         reason = " ".join(str(error).split())
@@ -91,10 +91,10 @@ def _groups(fields: Fields) -> list[h5py.Group]:
 
 def _is_module(detector: h5py.Group, name: str) -> bool:
     try:
-        found = detector[name]
+        found = detector.get(name, getclass=True)
+        return found is h5py.Group and "fast_pixel_direction" in detector[name]
     except NOT_THERE:
         return False
-    return isinstance(found, h5py.Group) and "fast_pixel_direction" in found
 
 
 def _turned_without_modules(fields: Fields) -> list[str]:
@@ -103,7 +103,7 @@ def _turned_without_modules(fields: Fields) -> list[str]:
         try:
             detector = fields.file[path]
             axis = axis_at(detector, as_text(detector["depends_on"][()]), fields.file)
-            turned = to_lab(axis, fields.file)[:3, :3]
+            turned = Chains(fields.file).to_lab(axis)[:3, :3]
         except (ValueError, *NOT_THERE):
             continue
         angle = angle_to_beam(turned[2, 2])
@@ -119,10 +119,11 @@ def _turned_without_modules(fields: Fields) -> list[str]:
     return []
 
 
-def _module(group: h5py.Group, master: h5py.File) -> PlacedModule:
+def _module(group: h5py.Group, chains: Chains) -> PlacedModule:
     fast, slow = group["fast_pixel_direction"], group["slow_pixel_direction"]
     steps = [
-        _frame(axis, master)[:3, :3] @ direction(axis) * length_m(axis) for axis in (fast, slow)
+        chains.to_lab(chains.parent(axis))[:3, :3] @ direction(axis) * length_m(axis)
+        for axis in (fast, slow)
     ]
     if are_parallel(vector(steps[0]), vector(steps[1])):
         raise ValueError(f"fast and slow direction of {group.name} are parallel")
@@ -132,13 +133,8 @@ def _module(group: h5py.Group, master: h5py.File) -> PlacedModule:
     if not 2 <= len(origin) == len(size) or min(origin) < 0 or min(size) < 1:
         raise ValueError(f"{group.name} has the data origin {origin} and size {size}")
     if "module_offset" in group:
-        corner = to_lab(group["module_offset"], master)[:3, 3]
+        corner = chains.to_lab(group["module_offset"])[:3, 3]
     else:
-        corner = (_frame(fast, master) @ [*offset_m(fast), 1.0])[:3]
+        corner = (chains.to_lab(chains.parent(fast)) @ [*offset_m(fast), 1.0])[:3]
     name = panel_name(group.name.rpartition("/")[2])
     return PlacedModule(name, origin[-3:], size[-3:], corner, *steps)
-
-
-def _frame(axis: h5py.Dataset, master: h5py.File) -> NDArray[np.float64]:
-    """Return what takes a point of the frame that an axis is given in to the lab."""
-    return to_lab(axis_at(axis, as_text(axis.attrs.get("depends_on")), master), master)

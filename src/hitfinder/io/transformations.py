@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.io.links import NOT_THERE
-from hitfinder.io.nexus import as_text
+from hitfinder.io.nexus import as_text, identity
+from hitfinder.io.numbers import middle
 from hitfinder.io.quantities import LENGTHS_M, normal
 
 Matrix = NDArray[np.float64]
@@ -32,34 +33,63 @@ _ANGLES = {
 }
 
 
-def to_lab(axis: h5py.Dataset | None, master: h5py.File) -> Matrix:
-    """Return what takes a point in the frame of an axis to the lab.
+class Chains:
+    """The chains of transformations of a file, of which many begin differently and end alike.
 
     Parameters
     ----------
-    axis : h5py.Dataset or None
-        The first transformation of the chain; None for the lab itself.
     master : h5py.File
-        The file in which paths are meant that are not found in that of the axis.
-
-    Returns
-    -------
-    ndarray, shape (4, 4)
-        Of homogeneous coordinates, in m.
-
-    Raises
-    ------
-    ValueError
-        If the chain leads nowhere, has no end, or a step of it is not understood.
+        The file in which paths are meant that are not found in that of an axis.
     """
-    matrix = np.eye(4)
-    step = axis
-    for _ in range(MOST_STEPS):
-        if step is None:
-            return matrix
-        matrix = _step(step) @ matrix
-        step = axis_at(step, as_text(step.attrs.get("depends_on")), master)
-    raise ValueError(f"there are more than {MOST_STEPS} transformations one upon the other")
+
+    def __init__(self, master: h5py.File) -> None:
+        self._master = master
+        self._to_lab: dict[tuple[object, object], Matrix] = {}
+
+    def to_lab(self, axis: h5py.Dataset | None) -> Matrix:
+        """Return what takes a point in the frame of an axis to the lab.
+
+        Parameters
+        ----------
+        axis : h5py.Dataset or None
+            The first transformation of the chain; None for the lab itself.
+
+        Returns
+        -------
+        ndarray, shape (4, 4)
+            Of homogeneous coordinates, in m.
+
+        Raises
+        ------
+        ValueError
+            If the chain leads nowhere, has no end, or a step of it is not understood.
+        """
+        matrix = np.eye(4)
+        step, walked = axis, list[tuple[tuple[object, object], Matrix]]()
+        while step is not None:
+            key = identity(step)
+            if key in self._to_lab:
+                matrix = self._to_lab[key]
+                break
+            if len(walked) == MOST_STEPS:
+                what = f"there are more than {MOST_STEPS} transformations one upon the other"
+                raise ValueError(what)
+            walked.append((key, _step(step)))
+            step = self.parent(step)
+        for key, own in reversed(walked):
+            matrix = matrix @ own
+            self._to_lab[key] = matrix
+        return matrix
+
+    def parent(self, axis: h5py.Dataset) -> h5py.Dataset | None:
+        """Return what an axis depends on; None for the lab.
+
+        Raises
+        ------
+        ValueError
+            If it is not there.
+        """
+        return axis_at(axis, as_text(axis.attrs.get("depends_on")), self._master)
 
 
 def axis_at(beside: h5py.Dataset | h5py.Group, path: str, master: h5py.File) -> h5py.Dataset | None:
@@ -72,7 +102,7 @@ def axis_at(beside: h5py.Dataset | h5py.Group, path: str, master: h5py.File) -> 
     path : str
         The path, or nothing.
     master : h5py.File
-        As in `to_lab`.
+        As in `Chains`.
 
     Raises
     ------
@@ -166,7 +196,7 @@ def _turn(vector: NDArray[np.float64], angle: float) -> Matrix:
 def _value(axis: h5py.Dataset) -> float:
     if axis.dtype.kind not in "iuf" or not 0 < axis.size <= MOST_VALUES:
         raise ValueError(f"{axis.name} is no number")
-    value = float(np.median(np.asarray(axis[()], np.float64)))
+    value = middle(np.asarray(axis[()], np.float64))
     if not math.isfinite(value):
         raise ValueError(f"{axis.name} is no finite number")
     return value
