@@ -16,6 +16,8 @@ from hitfinder.geometry.geometry import Geometry
 
 Points = NDArray[np.float64]
 
+_ROWS_AT_A_TIME = 64
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectorView:
@@ -66,9 +68,12 @@ class DetectorView:
         cells = np.full(self.geometry.shape, -1, np.int32)
         for panel in self.geometry.detector:
             rows, columns = panel.slices
-            ss = np.arange(rows.start, rows.stop)[:, None]
             fs = np.arange(columns.start, columns.stop)[None, :]
-            cells[panel.slices] = self._cells_on(panel, fs, ss)
+            # In double precision whole panels would take hundreds of megabytes.
+            for start in range(rows.start, rows.stop, _ROWS_AT_A_TIME):
+                band = slice(start, min(start + _ROWS_AT_A_TIME, rows.stop))
+                ss = np.arange(band.start, band.stop)[:, None]
+                cells[band, columns] = self._cells_on(panel, fs, ss)
         return cells
 
     def cells_at(self, fs: NDArray[np.intp], ss: NDArray[np.intp]) -> NDArray[np.int32]:
@@ -161,8 +166,8 @@ class DetectorView:
         ndarray of float, shape `shape`
             Counts per unmasked pixel, or the most of one, NaN where there are none.
         """
-        good = (~mask).astype(np.int64)
-        summed = np.add.reduceat(good, np.arange(0, good.shape[0], size), axis=0)
+        good = ~mask
+        summed = np.add.reduceat(good, np.arange(0, good.shape[0], size), axis=0, dtype=np.int64)
         n_good = np.add.reduceat(summed, np.arange(0, good.shape[1], size), axis=1)
         row, column = np.nonzero(n_good)
         ss = np.minimum(row * size + size // 2, good.shape[0] - 1)
