@@ -42,6 +42,10 @@ CRYSTALS = (
     *("--cell", "60,60,90", "--bragg-scale", 0.1, "--set", "crystal.structure=random"),
     *("--set", "crystal.space_group=P 43 21 2", "--set", "crystal.d_min_a=3.0"),
 )
+WEAK = (
+    *("--preset", "report", "--n", 4, "--seed", 3, "--detector", "eiger2-x-500k"),
+    *("--camera-length-m", 0.06, "--bragg-scale", 0.01, "--background-shots", 1),
+)
 TREE = (
     *("--frames", 12, "--bin", 8, "--frames-per-file", 6, "--matrix", "grid"),
     *("--photon-energy-ev", "6000,8000", "--camera-length-m", 0.15),
@@ -162,6 +166,12 @@ def indexed(out: Path) -> dict[str, Any]:
     return found
 
 
+def indexed_by_pixels(out: Path) -> dict[str, Any]:
+    """Return what indexing by pixels wrote, and the hits as it decided on them."""
+    found = indexed(out)
+    return found | run_outputs(out) if "counts" in found else found
+
+
 def trained(out: Path) -> dict[str, Any]:
     """Return the files of a trained network that a training fixes."""
     if not (out / "model.json").exists():
@@ -193,6 +203,13 @@ def commands(folder: Path, wanted: Iterable[str]) -> dict[str, Command]:
         ready("run", master, "--out", before, "-j", 2)
         words = ("index", "--cell", "60,60,90", "--space-group", "P43212")
         found["index"] = Command(words, indexed, flag("--overwrite", "indexed.json"), "-j", before)
+    if "pixels" in wanted:
+        ready("simulate", *WEAK, "--out", folder / "weak", "-j", 2)
+        master, before = folder / "weak" / "frames_master.h5", folder / "near"
+        ready("run", master, "--out", before, "-j", 2, "--finder", "likelihood")
+        words = ("index", "--structure", "1ic6", "--frames", "all")
+        again = flag("--overwrite", "indexed.json")
+        found["pixels"] = Command(words, indexed_by_pixels, again, "-j", before)
     if "train" in wanted:
         tree = folder / "images"
         ready("dataset", "build", *TREE, "--out", tree, "--workers", 2)
@@ -301,6 +318,7 @@ HOW = {
     "simulate": ("inline", "processes", "dask"),
     "build": ("inline", "processes", "dask"),
     "index": ("inline", "processes", "dask"),
+    "pixels": ("inline", "processes", "dask"),
     "train": ("processes",),
     "low-flux": ("inline", "processes"),
 }

@@ -272,3 +272,21 @@ def test_a_library_says_nothing_unless_asked(frames, geometry, tmp_path, capfd, 
         hf.run(frames[:2], tmp_path / "a", geometry=geometry, finder="likelihood", workers=1)
     assert "static pixels masked: 0" in caplog.text
     assert capfd.readouterr().out == ""
+
+
+def test_an_input_that_changes_while_it_is_read_is_told(master, tmp_path, monkeypatch, caplog):
+    copies = shutil.copytree(master.parent, tmp_path / "copies")
+    find = PreparedJob._find
+
+    def finds_while_it_changes(self, *given):
+        found = find(self, *given)
+        (data,) = copies.glob("*_data_*.h5")
+        os.utime(data, ns=(1, 1))
+        return found
+
+    options = {"finder": "likelihood", "workers": 1, "estimate": False}
+    hf.run(copies / master.name, tmp_path / "before", **options)
+    assert "while it was read" not in caplog.text
+    monkeypatch.setattr(PreparedJob, "_find", finds_while_it_changes)
+    hf.run(copies / master.name, tmp_path / "out", **options)
+    assert caplog.text.count("has changed while it was read") == 1

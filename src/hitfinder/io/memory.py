@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,17 @@ class NpySource(ArraySource):
             status = "truncated" if "mmap length" in str(error) else "unreadable"
             raise SourceError(status, f"NumPy cannot read it ({error})", file) from error
         super().__init__(frames, file)
+        self._mapped = _place_and_size(file)
+
+    def read(self, index: int, out: NDArray | None = None) -> NDArray:
+        """Copy one frame; see `FrameSource.read`."""
+        # What is mapped and gone from the disk ends the process that touches it. A file of another
+        # place has taken the name only: what is mapped is still there.
+        place, size = _place_and_size(self._file)
+        if place == self._mapped[0] and size < self._mapped[1]:
+            what = f"was cut short while it was read: {size} bytes of {self._mapped[1]} are left"
+            raise SourceError("truncated", what, self._file)
+        return super().read(index, out)
 
     @property
     def digest(self) -> str:
@@ -98,6 +110,15 @@ class NpySource(ArraySource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._file,)
+
+
+def _place_and_size(file: str) -> tuple[tuple[int, int], int]:
+    """Return what tells a file from others of its name, and its bytes; zeros if it is gone."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return (0, 0), 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 def _stack(frames: NDArray, name: str) -> NDArray:

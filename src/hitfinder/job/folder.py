@@ -31,6 +31,7 @@ OURS = (
 """Files that our outputs write, and those that go with the results of a job."""
 
 
+_CHANGED_AT = "bytes, changed at"
 _MISSING = "missing"
 
 
@@ -113,12 +114,19 @@ def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:
     }
 
 
+def changed_inputs(job: dict[str, Any]) -> list[str]:
+    """Return the files of a job that are there and not as its fingerprint has them."""
+    files = {name.removeprefix("input "): state for name, state in job.items()}
+    known = {file: state for file, state in files.items() if _CHANGED_AT in str(state)}
+    return [f for f, state in known.items() if _state(f) not in (state, _MISSING)]
+
+
 def _state(file: str) -> str:
     try:
         found = os.stat(file)
     except OSError:
         return _MISSING
-    return f"{found.st_size} bytes, changed at {found.st_mtime_ns}"
+    return f"{found.st_size} {_CHANGED_AT} {found.st_mtime_ns}"
 
 
 def _digest(geometry: Geometry) -> str:

@@ -32,7 +32,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.open import Input, listed
 from hitfinder.job.chunks import ChunkWork
-from hitfinder.job.folder import check_name, fingerprint, open_folder
+from hitfinder.job.folder import changed_inputs, check_name, fingerprint, open_folder
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.outputs.registry import make_outputs
@@ -254,6 +254,8 @@ class PreparedJob:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
         finding = time.perf_counter() - began
+        for file in changed_inputs(job):
+            log.warning("%s has changed while it was read: its frames may be old or new", file)
         if interrupted:
             log.warning("interrupted; writing what was found so far")
         done = self.store.counts.frames - before

@@ -1,12 +1,18 @@
 """Files that another process is writing, read while they grow."""
 
+import os
 import subprocess
 import sys
+import time
 
+import h5py
 import numpy as np
 import pytest
 
-from hitfinder.errors import HitfinderError
+import hitfinder as hf
+from hitfinder.errors import HitfinderError, SourceError
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.write import NexusWriter
 from hitfinder.job.live.feeds import FilesFeed
 from hitfinder.job.live.live import live
 
@@ -123,3 +129,84 @@ def test_a_file_that_makes_a_reader_fail_does_not_end_the_reading(tmp_path, monk
         batch = series.batch(8)
         assert [isinstance(one.image, str) for one in batch.images.values()].count(True) == 1
         assert "the reader fails" in feed.heard
+
+
+def frames_file(path, n):
+    """Write a file of frames, or another one in its place, whole at once."""
+    part = path.with_suffix(".part")
+    with h5py.File(part, "w") as file:
+        frames = np.arange(1, n + 1, dtype=np.uint16)[:, None, None]
+        file["entry/data/data"] = np.broadcast_to(frames, (n, *SHAPE))
+    part.rename(path)
+
+
+def numbers_taken(feed):
+    """Take out what a feed has offered; return what is in the first pixel of each frame."""
+    series, found = feed.next_series() or feed._series, []
+    while (batch := series.batch(8, now_s=1e12)) is not None:
+        for one in batch.images.values():
+            found.append(int(one.image.unpacked()[0, 0]))
+        series.settle(processed=len(batch.images))
+    return found
+
+
+def looks(feed, times=2):
+    """Let a feed look at its folder."""
+    for _ in range(times):
+        for file in feed._files():
+            feed._look_at(file)
+
+
+def test_frames_that_are_added_after_a_pause_are_taken(tmp_path):
+    frames_file(tmp_path / "a.h5", 3)
+    feed = FilesFeed(tmp_path, None, None)
+    looks(feed)
+    assert numbers_taken(feed) == [1, 2, 3]
+    frames_file(tmp_path / "a.h5", 5)
+    looks(feed, 4)
+    assert numbers_taken(feed) == [4, 5]
+
+
+def test_a_file_that_is_replaced_after_its_frames_were_taken_is_told_once(tmp_path, caplog):
+    frames_file(tmp_path / "a.h5", 3)
+    feed = FilesFeed(tmp_path, None, None)
+    looks(feed)
+    assert numbers_taken(feed) == [1, 2, 3]
+    assert not caplog.records
+    frames_file(tmp_path / "a.h5", 2)
+    looks(feed, 5)
+    assert numbers_taken(feed) == []
+    assert caplog.text.count("it has changed since its frames were taken") == 1
+
+
+def test_frames_whose_file_is_missing_are_told_at_the_end(tmp_path, caplog):
+    geometry = Geometry.flat(SHAPE, 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
+    master = tmp_path / "a_master.h5"
+    with NexusWriter(master, geometry, np.uint16, frames_per_file=2) as writer:
+        for number in range(6):
+            writer.write(np.full(SHAPE, number, np.uint16))
+    (tmp_path / "a_data_000002.h5").unlink()
+    with FilesFeed(tmp_path, None, None) as feed:
+        deadline = time.monotonic() + 20
+        while feed._series.ledger.received < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert numbers_taken(feed) == [0, 1]
+    assert "a_master.h5: 4 of its frames could not be read and are left out" in caplog.text
+
+
+def test_an_array_that_is_cut_short_while_it_is_read_is_told(tmp_path):
+    """Touching what is mapped of it would end the process."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((50, *SHAPE), np.uint16))
+    with hf.open(path) as frames:
+        whole = path.read_bytes()
+        assert frames[40].sum() == SHAPE[0] * SHAPE[1]
+        os.truncate(path, 20_000)
+        with pytest.raises(SourceError, match="was cut short while it was read"):
+            frames[40]
+        path.write_bytes(whole)
+        assert frames[40].any()
+        other = tmp_path / "b.npy"
+        np.save(other, np.zeros((2, *SHAPE), np.uint16))
+        other.rename(path)
+        assert frames[40].any()

@@ -219,6 +219,8 @@ class FilesFeed:
         self._series = Series(SeriesId(0))
         self._states: dict[Path, tuple[int, int]] = {}
         self._taken: dict[Path, int] = {}
+        self._taken_at: dict[Path, tuple[int, int]] = {}
+        self._unread: dict[Path, int] = {}
         self._tries: dict[Path, int] = {}
         self._next = 0
         self._given = False
@@ -257,6 +259,9 @@ class FilesFeed:
     def __exit__(self, *exc_info: object) -> None:
         self._stopping.set()
         self._thread.join()
+        for file, n in sorted(self._unread.items()):
+            if n:
+                log.warning("%s: %d of its frames could not be read and are left out", file, n)
 
     def _watch(self) -> None:
         while not self._stopping.wait(0 if self._next == 0 and not self._states else _LOOK_AGAIN_S):
@@ -288,8 +293,11 @@ class FilesFeed:
         if now != before:
             self._tries.pop(file, None)
         grows = file == self._place or "master" in file.name.lower()
-        if grows or (file not in self._taken and now == before):
+        # Of others no frame is taken while they change; what is added to them later is taken then.
+        if grows or (now == before and now != self._taken_at.get(file)):
             self._take(file)
+            if not grows and file in self._taken:
+                self._taken_at[file] = now
 
     def _files(self) -> list[Path]:
         if not self._place.is_dir():
@@ -316,8 +324,13 @@ class FilesFeed:
                 return
             self._description = self._description or described(source)
             can = source.readable(np.arange(begin, len(source)))
+        if file in self._taken_at and not len(can):
+            # Frames are told by their numbers: there is none that could be new.
+            log.warning("%s: it has changed since its frames were taken; they stay as taken", file)
         self._taken[file] = begin
-        for index in range(begin, begin + (int(can.argmin()) if not can.all() else len(can))):
+        n_new = int(can.argmin()) if not can.all() else len(can)
+        self._unread[file] = len(can) - n_new
+        for index in range(begin, begin + n_new):
             while self._series.ledger.waiting >= _MOST_WAITING:
                 if self._stopping.wait(0.02):
                     return
