@@ -7,6 +7,9 @@ The cell is known. Two indexers take all lists: an exhaustive one, which of very
 takes the one, after refinement, that brings most peaks near whole indices; and that of `hitfinder
 index`, for which peers' peaks have no probabilities. A frame is right if it is within 1.5° of the
 truth, up to the crystal's symmetry.
+
+With `--pixels` all pixels of the same frames are searched instead, with the structure and with the
+cell alone. What chance reaches is learnt from scrambled blanks, as `hitfinder index` learns it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,19 +26,29 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from hitfinder.crystal.lattice import Lattice, lattice_of
+from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.batch import LEAST_SCORE
 from hitfinder.indexing.indexer import Indexer
+from hitfinder.indexing.known.background import background_image
+from hitfinder.indexing.known.chance import Chance, scrambled
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.rating import rated
+from hitfinder.indexing.known.rivals import Rivals, apart
+from hitfinder.indexing.known.search import Hypothesis, search
+from hitfinder.job.indexing.by_pixels import LEAST_PROBABILITY
+from hitfinder.job.indexing.pixels import CHANCE_FRAMES
 from hitfinder.suite import finders, peers, simulated
 from hitfinder.suite.condition import Frames
 from hitfinder.suite.measure import rate
 from inputs import PEERS, condition
-from report import results_header, write_json
+from report import RESULTS, results_header, write_json
 
 SCALES = {1: (0.01, 0.003), 100: (0.01, 0.003), 2000: (0.03, 0.01)}
 LEAST_PEAKS, TRUE_PHOTONS = 5, 3
 RIGHT_DEG = 1.5
+KNOWN, FALSE_SHARE = ("structure", "cell"), 0.01
 
 OTHER_LISTS = [
     dataclasses.replace(
@@ -188,12 +202,58 @@ def _row(shots: int, scale: float, told: dict[tuple[float, str, str], Any]) -> d
     return {"shots": shots, "scale": scale, "finders": out}
 
 
+def by_pixels(shots: int, known: str) -> list[dict[str, Any]]:
+    """Count the frames indexed right from all their pixels, by Bragg scale."""
+    condition = simulated.flux_condition(shots)
+    maker = simulated.SimulatedCondition(condition, simulated.flux_settings(shots))
+    geometry, factors = maker.geometry(), maker.factors
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    told = factors if known == "structure" else None
+    crystal, finder = KnownCrystal.of(lattice, geometry, factors=told), LikelihoodFinder(geometry)
+
+    def found(frame: NDArray[Any], mixed: int | None = None) -> list[Hypothesis]:
+        counts, level = finder.counts_and_background(frame)
+        if mixed is not None:
+            counts = scrambled(counts, finder.rings, np.random.default_rng(mixed))
+        background = background_image(counts, finder.rings, level)
+        return rated(crystal, counts, background, search(crystal, counts, background))
+
+    mixed = [apart(lattice, found(maker.blank(None, k), k)) for k in range(CHANCE_FRAMES)]
+    chance = Chance.fitted([ratios[0] for ratios in mixed])
+    rivals = Rivals.fitted(chance, mixed)
+    rows = []
+    for scale in SCALES[shots]:
+        numbers = range(condition.scales.index(scale), condition.n_hits, len(condition.scales))
+        right = sure_right = sure_wrong = 0
+        for number in numbers:
+            best = found(maker.hit(None, number)[0])
+            axes = best[0].turn @ lattice.cell.reciprocal
+            good = lattice.angle_deg(axes, maker.axes(number)) < RIGHT_DEG
+            sure = rivals.probability(apart(lattice, best)) >= LEAST_PROBABILITY
+            sure &= chance.false_share(best[0].log_ratio) <= FALSE_SHARE
+            right, sure_right = right + good, sure_right + (sure and good)
+            sure_wrong += sure and not good
+        row = {"shots": shots, "scale": scale, "known": known} | rate(right, len(numbers))
+        rows.append(row | {"sure": sure_right, "sure_but_wrong": sure_wrong})
+        print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orientations", type=int, default=300_000)
+    parser.add_argument("--pixels", action="store_true", help="search all pixels instead of peaks")
     arguments = parser.parse_args()
-    rows = [row for shots in SCALES for row in judged(shots, arguments.orientations)]
-    write_json("indexing.json", results_header([]) | {"rows": rows})
+    path = RESULTS / "indexing.json"
+    if arguments.pixels:
+        rows = [row for known in KNOWN for shots in SCALES for row in by_pixels(shots, known)]
+        write_json(
+            path.name,
+            json.loads(path.read_text()) | {"pixels": results_header([]) | {"rows": rows}},
+        )
+    else:
+        rows = [row for shots in SCALES for row in judged(shots, arguments.orientations)]
+        write_json(path.name, json.loads(path.read_text()) | results_header([]) | {"rows": rows})
 
 
 if __name__ == "__main__":

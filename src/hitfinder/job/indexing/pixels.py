@@ -22,6 +22,7 @@ from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.posterior import posterior
+from hitfinder.indexing.known.rating import rated
 from hitfinder.indexing.known.rivals import Rivals, apart
 from hitfinder.indexing.known.search import Hypothesis, search
 from hitfinder.job.indexing.work import CrystalWork
@@ -80,7 +81,7 @@ class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
         if task.scramble:
             counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
         background = background_image(counts, finder.rings, rate)
-        found = search(model, counts, background)
+        found = rated(model, counts, background, search(model, counts, background))
         if found and not task.scramble:
             best = found[0]
             known = posterior(model, counts, background, best.turn, best.photons)
