@@ -59,17 +59,15 @@ Or have it integrate, from the orientations:
 @click.option(
     "--frames",
     type=click.Choice(["near", "hits", "all"]),
-    default="near",
-    show_default=True,
-    help="Frames whose pixels are searched: hits and what is nearly one, hits, or all.",
+    help="Frames whose pixels are searched: hits and what is nearly one, hits, or all.  "
+    "[default: near]",
 )
 @click.option(
     "--false-hits",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
-    default=0.01,
-    show_default=True,
     metavar="SHARE",
-    help="Share of frames without a crystal that may count as indexed, by their pixels.",
+    help="Share of frames without a crystal that may count as indexed, by their pixels.  "
+    "[default: 0.01]",
 )
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
 @bandwidth_option()
@@ -85,7 +83,7 @@ Or have it integrate, from the orientations:
     "--least-score",
     type=POSITIVE,
     metavar="SCORE",
-    help="Score from which a crystal counts as indexed.  [default: 22]",
+    help="Score from which a crystal counts as indexed, by its peaks.  [default: 22]",
 )
 @click.option(
     "--refine-cell",
@@ -107,8 +105,8 @@ def index(
     cell: str | None,
     structure: str | None,
     pixels: bool,
-    frames: Literal["near", "hits", "all"],
-    false_hits: float,
+    frames: Literal["near", "hits", "all"] | None,
+    false_hits: float | None,
     space_group: str | None,
     bandwidth: float | None,
     crystals: int,
@@ -151,21 +149,22 @@ def index(
             csv=csv,
             overwrite=overwrite,
         )
-    tell_indexed(found, structure is not None or pixels, false_hits)
+    tell_indexed(found, structure is not None or pixels)
     if verdict := Run(run).verdict:
         click.echo(harmless(verdict))
 
 
-def tell_indexed(found: IndexedRun, by_pixels: bool, false_hits: float) -> None:
+def tell_indexed(found: IndexedRun, by_pixels: bool) -> None:
     """Print what indexing has found."""
-    click.echo(f"{found.lattice}\n{_told(found, by_pixels, false_hits)}")
+    click.echo(f"{found.lattice}\n{_told(found, by_pixels)}")
     if found.n_reflections:
         click.echo(f"{found.n_reflections} reflections measured, to be merged: {found.stream}")
 
 
-def _told(found: IndexedRun, by_pixels: bool, false_hits: float) -> str:
+def _told(found: IndexedRun, by_pixels: bool) -> str:
     """Say how many frames are indexed, and how many would be by chance."""
     n, total = found.n_indexed, found.n_hits
+    more = f", {found.n_crystals} crystals" if found.n_crystals > n else ""
     if by_pixels:
         hits = ""
         if joint := found.joint_hits:
@@ -175,11 +174,10 @@ def _told(found: IndexedRun, by_pixels: bool, false_hits: float) -> str:
                 f"a crystal {number(joint.false_hits, 2)} would be"
             )
         return (
-            f"{n} of {total} frames indexed; of as many without a crystal "
-            f"{number(false_hits * total, 2)} would be{hits}\n"
+            f"{n} of {total} frames indexed{more}; of as many without a crystal "
+            f"{number(found.n_by_chance, 2)} would be{hits}\n"
             f"for CrystFEL: {found.solutions}"
         )
-    more = f", {found.n_crystals} crystals" if found.n_crystals > n else ""
     return (
         f"{n} of {total} hits indexed ({100 * n / total:.1f} %){more}; "
         f"with their peaks turned at random {found.n_by_chance}\n"

@@ -368,5 +368,5 @@ def run(
             result, found, code = _searched(result, executor, given, crystal)
     tell(result)
     if found is not None:
-        tell_indexed(found, True, 0.01)
+        tell_indexed(found, True)
     ctx.exit(code or exit_code(result))

@@ -60,7 +60,9 @@ def test_only_the_distance_to_the_rivals_counts():
     more = [rivals.probability([best, *ratios[1:]]) for best in range(26, 60, 2)]
     assert (np.diff(more) >= 0).all()
     # One of two that are beyond chance.
-    assert rivals.probability([60.0, 60.0, 24.0, 24.0, 23.0]) == pytest.approx(0.5, abs=0.01)
+    two = [60.0, 60.0, 24.0, 24.0, 23.0]
+    assert rivals.probability(two) == pytest.approx(0.5, abs=0.01)
+    assert rivals.probability(two, several=True) > 0.99
 
 
 def test_without_rivals_frames_without_a_crystal_tell():

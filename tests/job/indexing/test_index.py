@@ -104,6 +104,9 @@ def test_a_run_of_an_earlier_version_is_indexed_without_a_verdict(run):
         (CELL, {"crystals": 0}, ValueError, "crystals must be in 1 to 16, got 0"),
         (CELL, {"least_score": np.nan}, ValueError, "least_score must be positive"),
         (CELL, {"workers": 0}, ValueError, "workers must be at least 1"),
+        (CELL, {"frames": "all"}, hf.ConfigError, "frames is for a search of pixels"),
+        (CELL, {"false_hits": 0.01}, hf.ConfigError, "false_hits is for a search of pixels"),
+        (CELL, {"pixels": True, "least_score": 20}, hf.ConfigError, "a least score is for peaks"),
     ],
 )
 def test_bad_input_is_named(run, cell, options, error, message):

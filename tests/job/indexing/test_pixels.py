@@ -21,7 +21,7 @@ from hitfinder.indexing.known.chance import Chance
 from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.job.indexing import by_pixels, pixels
 from hitfinder.job.indexing import index as job
-from hitfinder.job.indexing.pixels import PixelIndexed
+from hitfinder.job.indexing.pixels import Judge, PixelIndexed
 from hitfinder.job.rehit import rehit
 from hitfinder.progress import counting
 from hitfinder.simulation.presets import load_settings
@@ -118,33 +118,71 @@ def test_what_chance_reaches_is_said(run, indexed):
     assert told["settings"]["structure"]
 
 
-def test_orientations_that_may_be_others_do_not_count(run, monkeypatch):
-    chance = Chance(22.0, 1.0, 1000)
+class Looks:
+    """What looks for one crystal after another find; see `hitfinder.job.indexing.pixels`."""
 
-    def found(frame, ratio, probability):
+    def __init__(self, monkeypatch, *rounds):
+        self.chance, self.taken = Chance(22.0, 1.0, 1000), []
+        self._rounds = [
+            [self._found(frame, *what) for frame, what in found.items()] for found in rounds
+        ]
+        monkeypatch.setattr(by_pixels.PixelSearch, "of", lambda *given, **how: self)
+        monkeypatch.setattr(by_pixels, "_joint_hits", lambda *given: None)
+
+    def _found(self, frame, ratio, probability, of_any=None):
+        if ratio is None:
+            return PixelIndexed(frame, [], 1.0, 0.0, 0.0)
+        share = self.chance.false_share(ratio)
         turned = [Hypothesis(np.eye(3), ratio, 1.0)]
-        return PixelIndexed(frame, turned, chance.false_share(ratio), probability)
+        return PixelIndexed(frame, turned, share, probability, of_any or probability)
 
-    # No hit for sure; hits that chance does not explain, their orientation unsure and sure.
-    frames = [found(0, 24.0, 0.99), found(1, 60.0, 0.89), found(2, 60.0, 0.99)]
-    frames.append(PixelIndexed(3, [], 1.0, 0.0))
-    assert [one.false_share <= 0.01 for one in frames] == [False, True, True, False]
-    monkeypatch.setattr(by_pixels, "index_pixels", lambda *given, **how: (frames, chance))
-    monkeypatch.setattr(by_pixels, "_joint_hits", lambda *given: None)
-    lattice = lattice_of(Cell(68.0, 68.0, 108.0))
-    solved = by_pixels.solve_by_pixels(
-        run[1], lattice, None, frames="all", false_hits=0.01, bandwidth=0.01,
-        executor=Inline(), show=counting,
+    def first(self, which):
+        return self._rounds.pop(0), Judge(None, self.chance, None)
+
+    def further(self, taken, judge):
+        self.taken.append({frame: len(known) for frame, known in taken.items()})
+        return self._rounds.pop(0)
+
+
+def solved_by(run, crystals=1):
+    return by_pixels.solve_by_pixels(
+        run[1], lattice_of(Cell(68.0, 68.0, 108.0)), None, frames="all", false_hits=0.01,
+        crystals=crystals, bandwidth=0.01, executor=Inline(), show=counting,
     )  # fmt: skip
+
+
+def test_orientations_that_may_be_others_do_not_count(run, monkeypatch):
+    # No hit for sure; hits that chance does not explain, their orientation unsure and sure.
+    Looks(monkeypatch, {0: (24.0, 0.99), 1: (60.0, 0.89), 2: (60.0, 0.99), 3: (None, 0)})
+    solved = solved_by(run)
     rows = list(solved.rows)
     assert [row["frame"][0] for row in rows] == [0, 1, 2]
     assert [row["probability"][0] for row in rows] == [0.99, 0.89, 0.99]
     assert [*solved.crystals] == [2]
 
 
+def test_a_crystal_counts_beside_another_that_is_as_likely(run, monkeypatch):
+    # No crystal; one; two as likely; one with a rival that is no further crystal; two and a third.
+    looks = Looks(
+        monkeypatch,
+        {0: (24.0, 0.2), 1: (60.0, 0.99), 2: (60.0, 0.5, 0.99), 3: (60.0, 0.5, 0.99),
+         4: (60.0, 0.99)},
+        {1: (23.0, 0.1), 2: (59.0, 0.99), 3: (None, 0), 4: (50.0, 0.99)},
+        {2: (23.0, 0.1), 4: (40.0, 0.99)},
+    )  # fmt: skip
+    solved = solved_by(run, crystals=3)
+    assert looks.taken == [{1: 1, 2: 1, 3: 1, 4: 1}, {2: 2, 4: 2}]
+    assert {frame: len(axes) for frame, axes in solved.crystals.items()} == {1: 1, 2: 2, 4: 3}
+    rows = [(row["frame"][0], row["crystal"][0], row["indexed"][0]) for row in solved.rows]
+    assert rows == [
+        (0, 0, False), (1, 0, True), (2, 0, True), (2, 1, True), (3, 0, False),
+        (4, 0, True), (4, 1, True), (4, 2, True),
+    ]  # fmt: skip
+
+
 def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypatch):
     far = Rotation.from_euler("x", 20, degrees=True).as_matrix()
-    ratios = {0: (38.0, 37.5), 1: (38.0, 24.0), 2: ()}
+    ratios = {0: (44.0, 43.5), 1: (44.0, 24.0), 2: ()}
 
     def searched(self, task, *given):
         alone = (20.0 + task.frame % 5, 20.0) if task.scramble else ratios[task.frame]
@@ -157,9 +195,10 @@ def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypa
     monkeypatch.setattr(pixels, "_rows", lambda *given: np.array(list(ratios)))
     known = load_structure_factors("1ic6")
     lattice = lattice_of(known.cell, known.space_group_name)
-    found, _ = pixels.index_pixels(
-        run[1], lattice, known, bandwidth=0.01, which="all", executor=Inline(), show=counting
+    search = pixels.PixelSearch.of(
+        run[1], lattice, known, bandwidth=0.01, executor=Inline(), show=counting
     )
+    found, _ = search.first("all")
     unsure, sure, nothing = (one.probability for one in found)
     assert found[0].false_share == found[1].false_share <= 0.01
     assert unsure < 0.1 < 0.9 < sure
@@ -211,3 +250,38 @@ def test_a_run_is_searched_for_its_crystal(run, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"none\.pdb"):
         hf.run(frames, tmp_path / "not", structure="none.pdb", **how)
     assert not (tmp_path / "not").exists()
+
+
+def test_both_crystals_of_a_frame_are_indexed(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+
+    settings = {
+        "detector.name": "eiger2-x-500k",
+        "detector.camera_length_m": 0.06,
+        "background.shots": 1,
+        "bragg_scale": 0.01,
+        "crystal.count": 2,
+        "seed": 51,
+    }
+    given = load_settings(preset="report", overrides=settings)
+    hf.simulate(tmp_path / "sim", 5, settings=given, workers=1)
+    frames = tmp_path / "sim" / "frames_master.h5"
+    hf.run(frames, tmp_path / "out", finder="likelihood", estimate=False, workers=1)
+    monkeypatch.setattr(pixels, "CHANCE_FRAMES", 5)
+    found = hf.index(tmp_path / "out", structure="1ic6", crystals=2, workers=1)
+    true = pq.read_table(tmp_path / "sim" / "crystals.parquet").to_pylist()
+    rows = [row for row in found.table.to_pylist() if row["indexed"]]
+    assert len(rows) == found.n_crystals >= 6
+    for row in rows:
+        off = [
+            found.lattice.angle_deg(from_columns(row), from_columns(one))
+            for one in true
+            if one["frame"] == row["frame"]
+        ]
+        assert min(off) < 0.5
+    both = {row["frame"] for row in rows if row["crystal"] == 1}
+    assert len(both) == found.n_crystals - found.n_indexed >= 2
+    for frame in both:
+        one, other = (row for row in rows if row["frame"] == frame)
+        assert found.lattice.angle_deg(from_columns(one), from_columns(other)) > 1
+    assert found.stream.read_text().count("Begin crystal") == found.n_crystals

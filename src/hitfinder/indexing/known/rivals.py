@@ -91,7 +91,7 @@ class Rivals:
             return Rivals(chance, chance.width, chance.n)
         return Rivals(chance, max(float(np.mean(steps)), LEAST_WIDTH), len(steps))
 
-    def probability(self, ratios: Sequence[float]) -> float:
+    def probability(self, ratios: Sequence[float], several: bool = False) -> float:
         """Return the probability that the best orientation is right, were half of the frames hits.
 
         Of the hits all but `HITS_LOST` are taken to have their right orientation found, which may
@@ -101,6 +101,8 @@ class Rivals:
         ----------
         ratios : sequence of float
             Of the frame, from `apart`; none has the probability 0.
+        several : bool
+            Rivals may be right as well, being those of further crystals.
         """
         if not ratios:
             return 0.0
@@ -113,7 +115,8 @@ class Rivals:
         # An exponential distribution whose width is known from n numbers only (Lawless, 2003).
         log_wrong = math.log((1 - right) / width) - (n + 1) * np.log1p(beyond / (n * width))
         odds = log_right - log_wrong
-        return float(np.exp(odds[0] - np.logaddexp(0.0, logsumexp(odds))))
+        instead = odds[0] if several else logsumexp(odds)
+        return float(np.exp(odds[0] - np.logaddexp(0.0, instead)))
 
     def _chance_of(self, ratios: Sequence[float]) -> tuple[float, float, int]:
         """Return what chance reaches in a frame, the width of its tail, and the numbers behind it.

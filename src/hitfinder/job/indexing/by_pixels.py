@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,7 +21,7 @@ from hitfinder.indexing.known.chance import Chance
 from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.job.indexing.indexed import Solved
 from hitfinder.job.indexing.joint_hits import JointHits, decide_by_crystal
-from hitfinder.job.indexing.pixels import PixelIndexed, Which, index_pixels
+from hitfinder.job.indexing.pixels import PixelIndexed, PixelSearch, Which
 from hitfinder.progress import Advance
 from hitfinder.results.crystalhits import CrystalEvidence
 from hitfinder.results.run import Run
@@ -40,6 +40,7 @@ def solve_by_pixels(
     *,
     frames: Which,
     false_hits: float,
+    crystals: int,
     bandwidth: float,
     executor: Executor,
     show: Callable[[str, int], AbstractContextManager[Advance]],
@@ -54,7 +55,7 @@ def solve_by_pixels(
         Of the crystal.
     factors : StructureFactors, optional
         Its |F|², if known.
-    frames, false_hits, bandwidth, executor, show
+    frames, false_hits, crystals, bandwidth, executor, show
         As for `hitfinder.index`.
 
     Raises
@@ -62,32 +63,47 @@ def solve_by_pixels(
     ValueError
         If the bandwidth is 0.
     ConfigError
-        As `hitfinder.job.indexing.pixels.index_pixels`.
+        As `hitfinder.job.indexing.pixels.PixelSearch`.
     """
     if bandwidth == 0:
         raise ValueError("the pixels of a beam without bandwidth cannot be searched: give its own")
-    found, chance = index_pixels(
-        run, lattice, factors, bandwidth=bandwidth, which=frames, executor=executor, show=show
+    search = PixelSearch.of(
+        run, lattice, factors, bandwidth=bandwidth, executor=executor, show=show
     )
-    joint = _joint_hits(run, lattice, factors, found, chance, show)
+    found, judge = search.first(frames)
+    joint = _joint_hits(run, lattice, factors, found, judge.chance, show)
     run = Run(run.folder)
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
+    looks = {one.frame: [one] for one in found}
+    for _ in range(1, crystals):
+        taken = {
+            row: [one.orientations[0] for one in ones]
+            for row, ones in looks.items()
+            if (joint is None or hit[row])
+            and ones[-1].false_share <= false_hits
+            and ones[-1].probability_of_any >= LEAST_PROBABILITY
+        }
+        for one in search.further(taken, judge):
+            looks[one.frame].append(one)
+    sure = {
+        row: _sure(ones, false_hits) if joint is None or hit[row] else 0
+        for row, ones in looks.items()
+    }
     solved = {
-        one.frame: [one.orientations[0].turn @ lattice.cell.reciprocal]
-        for one in found
-        if one.false_share <= false_hits
-        and one.probability >= LEAST_PROBABILITY
-        and (joint is None or hit[one.frame])
+        row: [one.orientations[0].turn @ lattice.cell.reciprocal for one in looks[row][:n]]
+        for row, n in sure.items()
+        if n
     }
     settings = {
         "bandwidth": bandwidth,
         "frames": frames,
         "false_hits": false_hits,
+        "crystals": crystals,
         "structure": factors.source if factors else None,
-        "least_score": chance.least(false_hits),
+        "least_score": judge.chance.least(false_hits),
         "least_probability": LEAST_PROBABILITY,
     }
-    rows = _rows(run, lattice, found, chance, solved)
+    rows = _rows(run, lattice, looks, judge.chance, sure)
     return Solved(solved, rows, len(found), false_hits * len(found), settings, joint)
 
 
@@ -127,28 +143,46 @@ def _joint_hits(
         return None
 
 
+def _sure(ones: Sequence[PixelIndexed], false_hits: float) -> int:
+    """Return how many crystals of a frame are sure, of those found one after the other.
+
+    A crystal beside which a further one is sure need not be likelier than all other orientations.
+    """
+    n = 0
+    for number, one in enumerate(ones, 1):
+        if one.false_share <= false_hits and one.probability >= LEAST_PROBABILITY:
+            n = number
+    return n
+
+
 def _rows(
     run: Run,
     lattice: Lattice,
-    found: list[PixelIndexed],
+    looks: Mapping[int, Sequence[PixelIndexed]],
     chance: Chance,
-    solved: Mapping[int, Any],
+    sure: Mapping[int, int],
 ) -> Iterator[dict[str, Any]]:
-    """Columns of the table of crystals, a frame at a time."""
+    """Columns of the table of crystals, a crystal at a time."""
     n_peaks = run.frames["n_peaks"].to_numpy()
-    for one in found:
-        for best in one.orientations[:1]:
+    for frame, ones in looks.items():
+        # A look for one crystal more than is sure found none.
+        for number, one in enumerate(ones[: max(sure[frame], 1)]):
+            if not one.orientations:
+                continue
+            best = one.orientations[0]
             row = {
-                "frame": one.frame,
-                "crystal": 0,
-                "indexed": one.frame in solved,
+                "frame": frame,
+                "crystal": number,
+                "indexed": number < sure[frame],
                 "score": best.log_ratio,
                 "chance": chance.mode,
-                "n_peaks": n_peaks[one.frame],
+                "n_peaks": n_peaks[frame],
                 "n_indexed": math.nan,
                 "false_share": one.false_share,
                 "photons": best.photons,
-                "probability": one.probability,
+                "probability": one.probability_of_any
+                if number + 1 < sure[frame]
+                else one.probability,
             } | _turn_sigmas(best)
             axes = best.turn @ lattice.cell.reciprocal
             yield {name: [value] for name, value in (row | to_columns(axes)).items()}

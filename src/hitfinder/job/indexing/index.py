@@ -36,6 +36,9 @@ from hitfinder.results.run import CRYSTALS, Run
 log = logging.getLogger(__name__)
 
 MOST_CRYSTALS = 16
+FALSE_HITS = 0.01
+"""Share of frames without a crystal that may count as indexed by their pixels, if none is given."""
+
 HITS_PER_WORKER = 40
 """Hits that are indexed by their peaks while a worker process starts; fewer need none."""
 
@@ -46,8 +49,8 @@ def index(
     *,
     structure: str | os.PathLike[str] | None = None,
     pixels: bool = False,
-    frames: Which = "near",
-    false_hits: float = 0.01,
+    frames: Which | None = None,
+    false_hits: float | None = None,
     space_group: str | None = None,
     bandwidth: float | None = None,
     crystals: int = 1,
@@ -77,10 +80,12 @@ def index(
         all pixels of a frame are searched, those below any peak too.
     pixels : bool
         Search all pixels though only the cell is known.
-    frames : {"near", "hits", "all"}
-        Frames whose pixels are searched: the hits and what is nearly one, the hits, or all.
-    false_hits : float
-        Share of frames without a crystal that may count as indexed, where pixels are searched.
+    frames : {"near", "hits", "all"}, optional
+        Frames whose pixels are searched: the hits and what is nearly one (the default), the hits,
+        or all.
+    false_hits : float, optional
+        Share of frames without a crystal that may count as indexed, where pixels are searched; by
+        default `FALSE_HITS`.
     space_group : str, optional
         Space group, before what the file says.
     bandwidth : float, optional
@@ -89,7 +94,7 @@ def index(
     crystals : int
         Crystals to look for in a frame.
     least_score : float, optional
-        Score from which a crystal counts as indexed; by default
+        Score from which a crystal counts as indexed, where peaks are indexed; by default
         `hitfinder.indexing.batch.LEAST_SCORE`.
     intensities : bool
         Measure the reflections of every crystal.
@@ -110,8 +115,8 @@ def index(
     Raises
     ------
     HitfinderError
-        If the run has no hits or was indexed before, the cell cannot be used, or the folder
-        cannot be written to.
+        If the run has no hits or was indexed before, the cell cannot be used, the folder
+        cannot be written to, or an option is given that indexing in this way knows nothing of.
     ValueError
         If a number is impossible.
 
@@ -127,6 +132,7 @@ def index(
     _check(false_hits, bandwidth, crystals, least_score, workers)
     lattice, factors = known_of(cell, structure, space_group)
     by_pixels = pixels or factors is not None
+    _check_way(by_pixels, frames, false_hits, least_score)
     folder = run.folder if isinstance(run, Run) else Path(run)
     restore(folder)
     run = Run(folder)
@@ -147,8 +153,9 @@ def index(
                 run,
                 lattice,
                 factors,
-                frames=frames,
-                false_hits=false_hits,
+                frames=frames or "near",
+                false_hits=FALSE_HITS if false_hits is None else false_hits,
+                crystals=crystals,
                 bandwidth=bandwidth,
                 executor=executor,
                 show=show,
@@ -279,8 +286,21 @@ def _bandwidth(run: Run) -> float:
     return told
 
 
+def _check_way(
+    by_pixels: bool, frames: Which | None, false_hits: float | None, least_score: float | None
+) -> None:
+    """Refuse what says nothing to the way in which frames are indexed."""
+    if by_pixels and least_score is not None:
+        what = "a least score is for peaks, and the pixels of frames are searched"
+        raise ConfigError(what, hint="Give the share of false hits instead.")
+    for name, given in (("frames", frames), ("false_hits", false_hits)):
+        if not by_pixels and given is not None:
+            what = f"{name} is for a search of pixels, and the peaks of hits are indexed"
+            raise ConfigError(what, hint="Search pixels, by --structure or --pixels.")
+
+
 def _check(
-    false_hits: float,
+    false_hits: float | None,
     bandwidth: float | None,
     crystals: int,
     least: float | None,
@@ -294,5 +314,5 @@ def _check(
         raise ValueError(f"least_score must be positive and finite, got {least}")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    if not 0 < false_hits < 1:
+    if false_hits is not None and not 0 < false_hits < 1:
         raise ValueError(f"false_hits must be between 0 and 1, got {false_hits}")

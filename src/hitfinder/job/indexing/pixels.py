@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.further import without_spots
 from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.rating import rated
 from hitfinder.indexing.known.rivals import Rivals, apart
@@ -51,12 +52,15 @@ class PixelTask:
         Those of the frame.
     scramble : bool
         Whether its counts are to be put at random places first.
+    taken : tuple of Hypothesis
+        Crystals of the frame that are known already, whose spots are left out.
     """
 
     frame: int
     photon_energy_ev: float
     camera_length_m: float
     scramble: bool = False
+    taken: tuple[Hypothesis, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +84,8 @@ class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
         """Search a frame for the crystal."""
         if task.scramble:
             counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
+        if task.taken:
+            counts = without_spots(model, counts, [one.turn for one in task.taken])
         background = background_image(counts, finder.rings, rate)
         found = rated(model, counts, background, search(model, counts, background))
         if found and not task.scramble:
@@ -103,91 +109,185 @@ class PixelIndexed:
         Share of frames without a crystal whose best orientation is as likely.
     probability : float
         That the best orientation is right, were half of the frames hits.
+    probability_of_any : float
+        The same if others may be right too, being those of further crystals.
     """
 
     frame: int
     orientations: list[Hypothesis]
     false_share: float
     probability: float
+    probability_of_any: float
 
 
-def index_pixels(
-    run: Run,
-    lattice: Lattice,
-    factors: StructureFactors | None,
-    *,
-    bandwidth: float,
-    which: Which,
-    executor: Executor,
-    show: Callable[[str, int], contextlib.AbstractContextManager[Advance]],
-) -> tuple[list[PixelIndexed], Chance]:
-    """Search the pixels of a run's frames for a known crystal.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judge:
+    """Says how sure orientations are.
 
-    Parameters
+    Attributes
+    ----------
+    lattice : Lattice
+        Of the crystal.
+    chance : Chance
+        What frames without a crystal reach.
+    rivals : Rivals
+        What the next best orientations of a frame tell of its best.
+    """
+
+    lattice: Lattice
+    chance: Chance
+    rivals: Rivals
+
+    @staticmethod
+    def learnt(lattice: Lattice, blanks: Sequence[list[Hypothesis]]) -> Judge:
+        """Learn from the orientations that are found in frames without a crystal."""
+        ratios = [apart(lattice, found) for found in blanks]
+        chance = Chance.fitted([best for best, *_ in ratios])
+        return Judge(lattice, chance, Rivals.fitted(chance, ratios))
+
+    def judged(self, frame: int, found: list[Hypothesis]) -> PixelIndexed:
+        """Judge what was found in a frame."""
+        ratios = apart(self.lattice, found)
+        return PixelIndexed(
+            frame,
+            found,
+            self.chance.false_share(found[0].log_ratio) if found else 1.0,
+            self.rivals.probability(ratios),
+            self.rivals.probability(ratios, several=True),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PixelSearch:
+    """Searches the pixels of a run's frames for a known crystal.
+
+    Attributes
     ----------
     run : Run
         The run, whose input files must still be there.
-    lattice : Lattice
-        Of the crystal.
-    factors : StructureFactors, optional
-        Its |F|², if known.
-    bandwidth : float
-        Relative bandwidth of the beam, full width.
-    which : {"hits", "near", "all"}
-        Frames to search: the run's hits, those with a score of `NEAR_SCORE` too, or all.
+    experiment : Experiment
+        Its frames.
+    work : PixelWork
+        What is done with each.
     executor : Executor
         Has the frames searched.
     show : callable
         As `hitfinder.progress.counting`.
-
-    Returns
-    -------
-    list of PixelIndexed
-        In frame order.
-    Chance
-        What frames without a crystal reach.
-
-    Raises
-    ------
-    ConfigError
-        If no frame is to be searched, the run's frames cannot be found any more, or no reflection
-        of the crystal is at their resolution.
     """
-    rows = _rows(run, which)
-    experiment, geometry = frames_of(run)
-    work = PixelWork(experiment.source, geometry, lattice, factors, bandwidth)
-    try:
-        work.model(geometry)
-    except ValueError as error:
-        hint = "Does the structure reach the resolution of the detector?"
-        where = factors.source if factors else str(lattice)
-        raise ConfigError(str(error), where, hint) from error
-    blanks = _blankest(run)
-    tasks = [PixelTask(int(row), *experiment.of_frame(int(row))) for row in rows]
-    mixed = [PixelTask(int(row), *experiment.of_frame(int(row)), True) for row in blanks]
-    found: dict[int, list[Hypothesis]] = {}
-    mixed_ratios: list[list[float]] = []
-    with show("frames", len(tasks) + len(mixed)) as advance:
-        for outcome in executor.run(work, mixed + tasks):
-            best = outcome.result if isinstance(outcome, Done) else []
-            if outcome.task.scramble:
-                mixed_ratios.extend([apart(lattice, best)] if best else [])
-            else:
-                found[outcome.task.frame] = best
-            advance(1)
-    if len(mixed_ratios) < 5:
-        raise ConfigError("too few frames of the run can be read", str(run.folder))
-    chance = Chance.fitted([ratios[0] for ratios in mixed_ratios])
-    rivals = Rivals.fitted(chance, mixed_ratios)
-    return [
-        PixelIndexed(
-            row,
-            found[row],
-            chance.false_share(found[row][0].log_ratio) if found[row] else 1.0,
-            rivals.probability(apart(lattice, found[row])),
-        )
-        for row in sorted(found)
-    ], chance
+
+    run: Run
+    experiment: Experiment
+    work: PixelWork
+    executor: Executor
+    show: Callable[[str, int], contextlib.AbstractContextManager[Advance]]
+
+    @staticmethod
+    def of(
+        run: Run,
+        lattice: Lattice,
+        factors: StructureFactors | None,
+        *,
+        bandwidth: float,
+        executor: Executor,
+        show: Callable[[str, int], contextlib.AbstractContextManager[Advance]],
+    ) -> PixelSearch:
+        """Open the frames of a run.
+
+        Parameters
+        ----------
+        run, executor, show
+            See the attributes.
+        lattice : Lattice
+            Of the crystal.
+        factors : StructureFactors, optional
+            Its |F|², if known.
+        bandwidth : float
+            Relative bandwidth of the beam, full width.
+
+        Raises
+        ------
+        ConfigError
+            If the run's frames cannot be found any more, or no reflection of the crystal is at
+            their resolution.
+        """
+        experiment, geometry = frames_of(run)
+        work = PixelWork(experiment.source, geometry, lattice, factors, bandwidth)
+        try:
+            work.model(geometry)
+        except ValueError as error:
+            hint = "Does the structure reach the resolution of the detector?"
+            where = factors.source if factors else str(lattice)
+            raise ConfigError(str(error), where, hint) from error
+        return PixelSearch(run, experiment, work, executor, show)
+
+    def first(self, which: Which) -> tuple[list[PixelIndexed], Judge]:
+        """Search frames, and some whose counts are scrambled to learn what chance reaches.
+
+        Parameters
+        ----------
+        which : {"hits", "near", "all"}
+            Frames to search: the run's hits, those with a score of `NEAR_SCORE` too, or all.
+
+        Returns
+        -------
+        list of PixelIndexed
+            In frame order.
+        Judge
+            What judges them, and what is found further.
+
+        Raises
+        ------
+        ConfigError
+            If no frame is to be searched, or too few can be read.
+        """
+        rows = _rows(self.run, which)
+        blanks = [self._task(row, scramble=True) for row in _blankest(self.run)]
+        found: dict[int, list[Hypothesis]] = {}
+        mixed: list[list[Hypothesis]] = []
+        for task, best in self._searched("frames", [*blanks, *map(self._task, rows)]):
+            if not task.scramble:
+                found[task.frame] = best
+            elif best:
+                mixed.append(best)
+        if len(mixed) < 5:
+            raise ConfigError("too few frames of the run can be read", str(self.run.folder))
+        judge = Judge.learnt(self.work.lattice, mixed)
+        return [judge.judged(row, found[row]) for row in sorted(found)], judge
+
+    def further(
+        self, taken: Mapping[int, Sequence[Hypothesis]], judge: Judge
+    ) -> list[PixelIndexed]:
+        """Search frames for one crystal more than was found in them.
+
+        Parameters
+        ----------
+        taken : mapping of int to sequence of Hypothesis
+            The frames, and the crystals that were found in each.
+        judge : Judge
+            From `first`.
+
+        Returns
+        -------
+        list of PixelIndexed
+            In frame order.
+        """
+        tasks = [self._task(row, taken=tuple(known)) for row, known in taken.items()]
+        found = {
+            task.frame: best for task, best in self._searched("frames for a further crystal", tasks)
+        }
+        return [judge.judged(row, found[row]) for row in sorted(found)]
+
+    def _task(self, row: int, **more: Any) -> PixelTask:
+        return PixelTask(int(row), *self.experiment.of_frame(int(row)), **more)
+
+    def _searched(
+        self, what: str, tasks: Sequence[PixelTask]
+    ) -> Iterator[tuple[PixelTask, list[Hypothesis]]]:
+        """Yield every task and what was found, in any order; nothing of frames that are lost."""
+        with self.show(what, len(tasks)) as advance:
+            for outcome in self.executor.run(self.work, tasks):
+                yield outcome.task, outcome.result if isinstance(outcome, Done) else []
+                advance(1)
 
 
 def _rows(run: Run, which: Which) -> NDArray[np.intp]:
