@@ -100,6 +100,9 @@ def is_short_of_memory(error: BaseException) -> bool:
         is_of_library = isinstance(seen, (ImportError, OSError))
         if is_of_library and re.search("allocate memory|map segment", str(seen)):
             return True
+        # A thread needs room for its stack.
+        if isinstance(seen, RuntimeError) and "can't start new thread" in str(seen):
+            return True
         seen = seen.__cause__ or seen.__context__
     return False
 

@@ -60,4 +60,6 @@ def import_meanwhile(modules: Iterable[str]) -> None:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
-    threading.Thread(target=import_all, args=(tuple(modules),), name="imports").start()
+    # Where no thread can be had, they are imported when they are needed.
+    with contextlib.suppress(RuntimeError):
+        threading.Thread(target=import_all, args=(tuple(modules),), name="imports").start()

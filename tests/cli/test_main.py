@@ -178,7 +178,11 @@ def no_process():
     raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
 
-@pytest.mark.parametrize("fails", [too_large, within_a_library, unmapped, no_process])
+def no_thread():
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("fails", [too_large, within_a_library, unmapped, no_process, no_thread])
 def test_want_of_memory_is_one_line(monkeypatch, capsys, fails):
     monkeypatch.setattr(module.LazyGroup, "get_command", lambda *_: click.command("run")(fails))
     assert exit_code("run") == 2
