@@ -68,9 +68,10 @@ def test_counts_that_are_no_whole_numbers_are_added_up_in_fractions(kind):
 def lit_pixels(frame, mask, limit):
     at = np.flatnonzero((frame > 0) & ~mask).astype(np.int32)
     counts = frame.ravel()[at].astype(np.int32)
+    rows = np.searchsorted(at, np.arange(frame.shape[0] + 1) * frame.shape[1])
     none = np.empty(0, np.int32)
     cut = bool((counts >= limit).any())
-    return Lit(at, np.minimum(counts, limit), none.astype(np.int16), none.astype(int), none, cut)
+    return Lit(at, np.minimum(counts, limit), none.astype(np.int16), rows, none, cut)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64, np.float32])

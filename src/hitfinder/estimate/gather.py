@@ -80,7 +80,7 @@ class Gatherer:
         else:
             self._good[:] = bins.n_good
             sum_lit(
-                *(lit.at, lit.counts, lit.lost, counts.shape[1], bins.block_px),
+                *(lit.at, lit.counts, lit.rows, lit.lost, counts.shape[1], bins.block_px),
                 *(self._sums, self._tops, self._good),
             )
         n, pixels = np.empty((2, bins.exposure.size))
@@ -236,12 +236,12 @@ def _join_fours(photons, top, signed):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def sum_lit(at, counts, lost, n_fs, size, sums, tops, good):  # type: ignore[no-untyped-def]
+def sum_lit(at, counts, rows, lost, n_fs, size, sums, tops, good):  # type: ignore[no-untyped-def]
     """Do what `sum_blocks` does, from the pixels that hold photons.
 
     Parameters
     ----------
-    at, counts, lost : ndarray of int32
+    at, counts, rows, lost : ndarray
         See `hitfinder.finding.lit.Lit`.
     n_fs : int
         Pixels in a row.
@@ -252,10 +252,14 @@ def sum_lit(at, counts, lost, n_fs, size, sums, tops, good):  # type: ignore[no-
     """
     sums[:] = 0
     tops[:] = 0
-    for p in range(at.size):
-        i, k = at[p] // n_fs // size, at[p] % n_fs // size
-        sums[i, k] += counts[p]
-        tops[i, k] = max(tops[i, k], counts[p])
+    # Unsigned numbers of 32 bits are divided in a fraction of the time that others take.
+    wide = np.uint32(size)
+    for row in range(rows.size - 1):
+        of_row, tops_of_row = sums[row // size], tops[row // size]
+        for p in range(rows[row], rows[row + 1]):
+            k = np.uint32(at[p] - row * n_fs) // wide
+            of_row[k] += counts[p]
+            tops_of_row[k] = max(tops_of_row[k], counts[p])
     for p in lost:
         good[p // n_fs // size, p % n_fs // size] -= 1
 

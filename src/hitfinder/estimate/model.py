@@ -100,35 +100,42 @@ def _at_radius(radius, depth, area, area_depth, scale, distance, water):  # type
     """
     z = distance + depth
     inverse = 1.0 / math.sqrt(radius * radius + z * z)
-    position = scale * math.sqrt(max(0.5 * (1.0 - z * inverse), 0.0))
-    low = int(position)
-    if low >= water.size - 1:
-        form = water[water.size - 1]
-    else:
-        form = water[low] + (position - low) * (water[low + 1] - water[low])
+    position = min(scale * math.sqrt(max(0.5 * (1.0 - z * inverse), 0.0)), water.size - 1.0)
+    low = min(np.uint32(position), np.uint32(water.size - 2))
+    form = water[low] + (position - low) * (water[low + np.uint32(1)] - water[low])
     sine = radius * inverse
     return form * (area * distance + area_depth) * inverse * inverse * inverse, sine * sine
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _ring(k, energy, distance, rings, water):  # type: ignore[no-untyped-def]
-    """Return mean, slope with radius and sin² of a ring, from two points a spread off its middle.
+@numba.njit(cache=True, nogil=True)
+def _fill_rings(energy, distance, rings, water, out):  # type: ignore[no-untyped-def]
+    """Write mean, slope with radius and sin² of the rings, from two points a spread off the middle.
 
     Two points at one standard deviation give the mean exactly up to third order (Gauss-Hermite).
+    The loop has no branches, so that the compiler vectorises it.
     """
-    radius, spread = rings[_RADIUS, k], max(rings[_SPREAD, k], 1e-7)
-    depth, area, area_depth = rings[_DEPTH, k], rings[_AREA, k], rings[_AREA_DEPTH, k]
     scale = energy * _SCALE_PER_EV
-    outer, s_outer = _at_radius(radius + spread, depth, area, area_depth, scale, distance, water)
-    inner, s_inner = _at_radius(radius - spread, depth, area, area_depth, scale, distance, water)
-    return 0.5 * (outer + inner), (outer - inner) / (2.0 * spread), 0.5 * (s_outer + s_inner)
+    for k in range(out.shape[1]):
+        radius, spread = rings[_RADIUS, k], max(rings[_SPREAD, k], 1e-7)
+        depth, area, area_depth = rings[_DEPTH, k], rings[_AREA, k], rings[_AREA_DEPTH, k]
+        outer, s_outer = _at_radius(
+            radius + spread, depth, area, area_depth, scale, distance, water
+        )
+        inner, s_inner = _at_radius(
+            radius - spread, depth, area, area_depth, scale, distance, water
+        )
+        out[0, k] = 0.5 * (outer + inner)
+        out[1, k] = (outer - inner) / (2.0 * spread)
+        out[2, k] = 0.5 * (s_outer + s_inner)
 
 
 @numba.njit(cache=True, nogil=True)
 def fill_model(energy, distance, rings, cells, water, out):  # type: ignore[no-untyped-def]
     """Write the model of `WaterModel.per_pixel` into `out`."""
+    of_rings = np.empty((3, out.shape[0]))
+    _fill_rings(energy, distance, rings, water, of_rings)
     for k in range(out.shape[0]):
-        mean, slope, sin2 = _ring(k, energy, distance, rings, water)
+        mean, slope, sin2 = of_rings[0, k], of_rings[1, k], of_rings[2, k]
         for a in range(out.shape[1]):
             value = (mean + slope * cells[0, k, a]) * (1.0 - sin2 * cells[1, k, a])
             out[k, a] = max(value, _LEAST)
@@ -138,14 +145,13 @@ def fill_model(energy, distance, rings, cells, water, out):  # type: ignore[no-u
 def log_likelihood(energy, distance, data):  # type: ignore[no-untyped-def]
     """See `WaterModel.log_likelihood`."""
     counts, exposure, rings, cells, water = data
+    model = np.empty(counts.shape)
+    fill_model(energy, distance, rings, cells, water, model)
     total = photons = logs = 0.0
     for k in range(counts.shape[0]):
-        mean, slope, sin2 = _ring(k, energy, distance, rings, water)
         for a in range(counts.shape[1]):
-            value = (mean + slope * cells[0, k, a]) * (1.0 - sin2 * cells[1, k, a])
-            value = max(value, _LEAST)
-            total += exposure[k, a] * value
+            total += exposure[k, a] * model[k, a]
             if counts[k, a] > 0.0:
                 photons += counts[k, a]
-                logs += counts[k, a] * math.log(value)
+                logs += counts[k, a] * math.log(model[k, a])
     return logs - photons * math.log(max(total, _LEAST))

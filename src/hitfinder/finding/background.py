@@ -20,6 +20,10 @@ EXACT_LEVELS = 64
 N_LEVELS = EXACT_LEVELS + 8 * 25
 
 _BLOCK = 32
+_PIECE = 1 << 14
+"""Pixels of which the lower halves of the counts are summed in 31 bits."""
+
+_ONE, _HALF, _SIGN, _LOW_HALF = np.int32(1), np.int32(16), np.int32(31), np.int32(0xFFFF)
 _MANY_LIT = 4
 _CLIP_TAIL = math.log(1e-3)
 _SMOOTH_PHOTONS = 400.0
@@ -74,16 +78,21 @@ def load_frame(frame, ring, bad_value, limit, work):
             value = source[j]
             valid = (rings[j] >= 0) & (value >= 0) & (value != bad_value)
             target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
-        # Counted in 32 bits, in which twice as many pixels are treated at once.
-        bad = lit = at_limit = none
-        for j in range(target.size):
-            bad = np.int32(bad + (target[j] < none))
-            lit = np.int32(lit + (target[j] > none))
-            at_limit = np.int32(at_limit + (target[j] >= full))
-            photons += max(target[j], none)
-        n_bad += int(bad)
-        n_lit += int(lit)
-        n_full += int(at_limit)
+        for start in range(0, target.size, _PIECE):
+            piece = target[start : start + _PIECE]
+            # Summed in 32 bits, in which twice as many pixels are treated at once.
+            signs = lit = at_limit = low = high = none
+            for j in range(piece.size):
+                count = max(piece[j], none)
+                signs = np.int32(signs + (piece[j] >> _SIGN))
+                lit = np.int32(lit + min(count, _ONE))
+                at_limit = np.int32(at_limit + (piece[j] >= full))
+                low = np.int32(low + (count & _LOW_HALF))
+                high = np.int32(high + (count >> _HALF))
+            n_bad -= int(signs)
+            n_lit += int(lit)
+            n_full += int(at_limit)
+            photons += int(low) + (int(high) << 16)
     return photons, n_bad, n_lit, n_full
 
 

@@ -160,7 +160,7 @@ def add_frame(
     if lit is None or lit.cut:
         add_binned(frame, mask, limit, size, *bins)
     else:
-        _add_pixels(lit.at, lit.counts, frame.shape[1], size, *bins)
+        _add_pixels(lit.at, lit.counts, lit.rows, frame.shape[1], size, *bins)
 
 
 def add_binned(
@@ -201,17 +201,21 @@ def add_binned(
 def _add_pixels(
     at: NDArray[np.int32],
     counts: NDArray[np.int32],
+    rows: NDArray[np.int64],
     n_fs: int,
     size: int,
     total: NDArray[np.int64],
     most: NDArray[np.int64],
 ) -> None:
-    """Do what `add_binned` does for the pixels listed, whose counts are positive."""
-    for k in range(at.size):
-        i, j = at[k] // n_fs, at[k] % n_fs
-        row, column = i // size, j // size
-        total[row, column] += counts[k]
-        most[row, column] = max(most[row, column], np.int64(counts[k]))
+    """Do what `add_binned` does for the pixels listed, whose counts are positive; see `Lit`."""
+    # Unsigned numbers of 32 bits are divided in a fraction of the time that others take.
+    wide = np.uint32(size)
+    for i in range(rows.size - 1):
+        sums, tops = total[i // size], most[i // size]
+        for k in range(rows[i], rows[i + 1]):
+            column = np.uint32(at[k] - i * n_fs) // wide
+            sums[column] += counts[k]
+            tops[column] = max(tops[column], np.int64(counts[k]))
 
 
 @numba.njit(cache=True, nogil=True)
