@@ -186,7 +186,7 @@ class Merging:
         )
         frame = np.repeat(np.arange(len(seen)), [len(one.table) for one in seen])
         good = np.isfinite(rings) & (table["f_squared"] > 0)
-        good &= table["partiality"] > LEAST_PARTIALITY
+        good &= (table["partiality"] > LEAST_PARTIALITY) & np.isfinite(true)
         self.good, self.frames, self.frame, self.table = good, len(seen), frame[good], table[good]
         self.true, weight = true[good], self.table["weight"]
         self._group = gemmi.find_spacegroup_by_name(factors.space_group_name)
@@ -200,10 +200,7 @@ class Merging:
             "ours": (ours, ones),
             "ours, by sigma": (ours, (weight / self.table["sigma"]) ** 2),
         }
-        if np.isfinite(limit[good]).mean() > 0.999:
-            information = np.where(np.isfinite(limit[good]), information[good], 0.0)
-            told = np.nan_to_num(limit[good]) / weight
-            self.ways["limit"] = (told, information * weight**2)
+        self.ways["limit"] = (limit[good] / weight, information[good] * weight**2)
 
     def numbered(self, hkl: NDArray[np.integer]) -> NDArray[np.int64]:
         """Number the unique reflection of each observation."""
@@ -252,8 +249,24 @@ class Merging:
                 for way, told in by_share.items()
                 if way != "rings"
             },
+            "noise_over_that_of_rings": {
+                way: rounded([self._noise(way, some) for some in shells], 2)
+                for way in ("ours", "limit")
+            },
             "scatter": self._scatter(shells),
         }
+
+    def _noise(self, way: str, some: NDArray[np.bool_]) -> float:
+        """Mean square of the errors of single observations over that of the ring sums'.
+
+        As the noise of a merge goes with 1 / frames, it is the share of the frames that gives the
+        same noise, of however many; and it hangs less on chance than one that is sought there.
+        """
+        true = self.true / self.table["weight"]
+        squares = [
+            float(((self.ways[name][0] - true)[some] ** 2).mean()) for name in (way, "rings")
+        ]
+        return squares[0] / squares[1]
 
     def _scatter(self, shells: list[NDArray[np.bool_]]) -> dict[str, list[float]]:
         """By shell: how many intensities are within 1 and 2 deviations of the truth, and the mean
@@ -300,7 +313,8 @@ def judged(shots: int, scale: float, n_frames: int, n_found: int, crystfel: Path
         spread_px = maker.spread_px(axes)
         found = Merging(maker.factors, list(maker.observed(axes, spread_px))).summary()
         out["orientations_found"] = found | {"spread_px": round(spread_px, 3), "of": n_found}
-    print({name: out[name] for name in ("correlation", "frames_for_what_rings_reach", "scatter")})
+    told = "correlation", "frames_for_what_rings_reach", "noise_over_that_of_rings", "scatter"
+    print({name: out[name] for name in told})
     return out
 
 
