@@ -33,7 +33,7 @@ What is written to the folder of the run:
 
 \b
 Merge the intensities with CrystFEL:
-  process_hkl -i run7/indexed.stream -y 4/mmm -o run7.hkl --scale
+  process_hkl -i run7/indexed.stream -y 4/mmm -o run7.hkl
 
 \b
 Or have it integrate, from the orientations:
