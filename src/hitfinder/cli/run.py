@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,9 @@ Exit codes: 0 done; 1 done, but some frames could not be read; 2 wrong usage or
 bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
 
-WORKER_IMPORTS = ("hitfinder.job.static", "hitfinder.network.finder")
-"""What a worker of a run imports before it is told of the run."""
+WORKER_IMPORTS = ("hitfinder.job.ready", "hitfinder.network.finder", "onnxruntime")
+"""What a worker of a run imports before it is told of the run: the first, others for its usual
+finder."""
 
 MOST_AHEAD = 2
 """Workers that start before it is known how many frames there are; few frames need no more."""
@@ -216,7 +217,7 @@ def exit_code(run: Run) -> int:
 
 
 def _workers_ahead(
-    inputs: Iterable[str], cluster: str | None, workers: int | None
+    inputs: Iterable[str], cluster: str | None, given: Mapping[str, Any]
 ) -> AbstractContextManager[None]:
     """Have workers start before this process imports what runs take.
 
@@ -226,7 +227,8 @@ def _workers_ahead(
 
     if cluster is not None or not all(map(os.path.exists, inputs)):
         return contextlib.nullcontext()
-    return started_ahead(min(workers or available_cores(), MOST_AHEAD), WORKER_IMPORTS)
+    modules = WORKER_IMPORTS if given["finder"] in (None, "network") else WORKER_IMPORTS[:1]
+    return started_ahead(min(given["workers"] or available_cores(), MOST_AHEAD), modules)
 
 
 def _searched(
@@ -347,7 +349,7 @@ def run(
     known = structure is not None or cell is not None
     code, found = 0, None
     with (
-        _workers_ahead(inputs, cluster, given["workers"]),
+        _workers_ahead(inputs, cluster, given),
         chosen_executor(cluster, cluster_given, given["workers"]) as executor,
     ):
         from hitfinder.job.run import run as run_job

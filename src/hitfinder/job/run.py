@@ -31,7 +31,6 @@ from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.open import Input, listed
-from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.folder import changed_inputs, check_name, fingerprint, open_folder
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings
@@ -39,7 +38,6 @@ from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import Pipeline, chunk_size, load_static, try_out
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
-from hitfinder.job.static import LookWork
 from hitfinder.lazy import import_meanwhile
 from hitfinder.network import model as peak_model
 from hitfinder.plugins import is_of_this_session
@@ -217,8 +215,7 @@ def executor_of(settings: JobSettings, n_frames: int | None = None) -> Executor:
     processes = Processes(settings.workers or available_cores())
     if n_frames is not None:
         finder, _, _ = FINDERS.find(settings.finder.finder).path.partition(":")
-        modules = [LookWork.__module__, ChunkWork.__module__, finder]
-        processes.start(-(-n_frames // chunk_size(n_frames)), modules)
+        processes.start(-(-n_frames // chunk_size(n_frames)), ["hitfinder.job.ready", finder])
     return processes
 
 
