@@ -17,7 +17,7 @@ from hitfinder.indexing.known.search import Hypothesis
 SAME_DEG = 1.0
 """Orientations closer than that have spots in common: the ratio's side maxima about one of them."""
 
-RIGHT_SCALE = 20.0
+RIGHT_SCALE = 17.0
 """By how much right orientations are better than chance, in units of the log likelihood ratio: the
 scale of a gamma distribution of shape 2. There are few that are hardly better, as many such
 crystals are not found. So it was in simulated frames of all Bragg scales near the limit."""
