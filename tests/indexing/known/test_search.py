@@ -7,12 +7,14 @@ from scipy.stats import poisson
 
 from hitfinder.crystal.lattice import lattice_of
 from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.indexing.known import pixels
 from hitfinder.indexing.known import predict as predicting
-from hitfinder.indexing.known import windows
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
-from hitfinder.indexing.known.crystal import SCANNED, KnownCrystal
-from hitfinder.indexing.known.families import rotation, scan
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.families import rotation, vote
+from hitfinder.indexing.known.judging import grid_steps, judge
+from hitfinder.indexing.known.pairs import bright_pairs, weakest_crystal
 from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.search import search
 from hitfinder.simulation.crystals import structure_factors
@@ -150,61 +152,79 @@ def test_the_likelihood_ratio_is_that_of_the_pixels(crystal, finder, simulator):
         assert value == pytest.approx(ratio.sum(), abs=2e-3)
 
 
-def test_the_brightest_of_nine_pixels_is_judged_by_its_distribution():
+def test_a_pixel_is_judged_by_the_distribution_of_its_counts():
     rng = np.random.default_rng(4)
     for mean in (0.02, 3.0, 12.0):
         counts = rng.poisson(mean, (40, 50)).astype(np.int32)
         counts[4, 7] = -1
-        background = np.full(counts.shape, mean, np.float32)
-        codes, levels = windows.classes(counts, background)
-        assert (codes[3:6, 6:9] == windows.UNKNOWN).all()
-        assert (codes[[0, -1]] == windows.UNKNOWN).all()
-        assert (codes[:, [0, -1]] == windows.UNKNOWN).all()
+        codes, levels = pixels.classes(counts, np.full(counts.shape, mean, np.float32))
+        assert (codes == pixels.UNKNOWN).nonzero() == (4, 7)
         assert levels == pytest.approx(mean, rel=0.04)
-        table = np.empty((windows.N_STEPS, windows.N_COUNTS), np.float32)
-        windows.gains(levels, np.ones(1), np.ones(1), table)
+        table = np.empty((pixels.N_STEPS, pixels.N_COUNTS), np.float32)
+        pixels.gains(levels, np.ones(1), np.ones(1), table)
         step = 30
-        signal = 0.8 * np.exp(windows.LOWEST + step / windows.PER_E)
-        most = np.lib.stride_tricks.sliding_window_view(counts, (3, 3)).max((2, 3))
+        lit = levels[0] + 0.8 * np.exp(pixels.LOWEST + step / pixels.PER_E)
         for row, column in ((10, 12), (20, 33), (30, 8)):
-            n = most[row - 1, column - 1] - np.arange(2)
-            blank, lit = poisson.cdf(n, levels[0]), poisson.cdf(n, levels[0] + signal)
-            ratio = np.diff(blank**8 * lit) / np.diff(blank**9)
+            n = counts[row, column]
+            ratio = poisson.pmf(n, lit) / poisson.pmf(n, levels[0])
             told = table[step, codes[row, column]]
-            assert told == pytest.approx(np.log(ratio[0]), abs=1e-3)
+            assert told == pytest.approx(np.log(0.7 * ratio + 0.3), abs=1e-3)
         assert table.max() <= predicting.MOST_GAIN
 
 
-def test_a_scan_adds_up_what_windows_say_of_the_predicted_reflections(crystal, finder, simulator):
+def true_turns(simulator, crystal, number):
+    """Return the rotations that give a frame's orientation."""
+    turn = simulator.shot(number).crystals[0].axes @ np.linalg.inv(crystal.lattice.cell.reciprocal)
+    return turn @ crystal.lattice.rotations
+
+
+def off_px(crystal, turns, true):
+    cosines = np.einsum("nij,sij->ns", turns, true).max(1) / 2 - 0.5
+    return np.arccos(np.clip(cosines, -1, 1)) * crystal.pixels_a_rad
+
+
+def test_bright_pixels_vote_for_the_true_orientation(simulator, crystal, finder):
+    true = true_turns(simulator, crystal, 1)
     counts, background = seen(finder, simulator.frame(1).counts)
-    codes, levels = windows.classes(counts, background)
-    table = np.empty((windows.N_STEPS, len(levels) * windows.N_COUNTS), np.float32)
-    windows.gains(levels, np.ones(1), np.ones(1), table)
-    step = (np.log(60 * crystal.expected.photons[:SCANNED]) - windows.LOWEST) * windows.PER_E
-    step = np.clip(step.astype(np.int64), -1, windows.N_STEPS - 1)
-    pixels = crystal.directions[[300, 420], [600, 500]].astype(float)
-    pairs = np.array([[2, 0], [9, 1]])
-    chosen, scores = np.empty((500, 2), np.int32), np.empty(500, np.float32)
-    n_angles = 3000
-    n = scan(pairs, np.array([1.0, 2.0]), (crystal.unit_vectors, crystal.bands, step), pixels,
-             codes, table, crystal.detector, n_angles, -1e9, chosen, scores)  # fmt: skip
-    found, turn, same = np.empty((4000, predicting.N_COLUMNS)), np.empty((3, 3)), 0
-    best = np.argsort(-scores[:n])[:40]
-    for (pair, angle), score in zip(chosen[best], scores[best], strict=True):
-        rotation(crystal.unit_vectors[pairs[pair, 0]], pixels[pairs[pair, 1]],
-                 2 * np.pi * (angle + 0.5) / n_angles, turn)  # fmt: skip
-        k = predicting.predict(
-            turn, crystal.judging, crystal.geometry.polarisation, crystal.detector, found
-        )
-        total = 1.0 + pair
-        for fs, ss, _, row in found[:k]:
-            in_line = crystal.unit_vectors[int(row) % 17_500] @ crystal.unit_vectors[pairs[pair, 0]]
-            if row < len(step) and step[int(row)] >= 0 and abs(in_line) < 1 - 1e-6:
-                code = codes[int(ss), int(fs)]
-                total += 0 if code == windows.UNKNOWN else table[step[int(row)], code]
-        same += abs(total - score) < 1e-3
-    # At the very edge of the band, or of a pixel, rounding decides.
-    assert same >= 38
+    weakest = weakest_crystal(crystal, background)
+    pairs = bright_pairs(crystal, counts, background, weakest)
+    chosen, scores = np.empty((4000, 2), np.int32), np.empty(4000, np.float32)
+    n_angles = int(2 * np.pi * crystal.pixels_a_rad / 1.8)
+    n = vote(pairs.rows, pairs.gains, pairs.seeds, crystal.voting, pairs.pixels, n_angles,
+             3.0, chosen, scores)  # fmt: skip
+    best, turns = np.argsort(-scores[:n]), np.empty((n, 3, 3))
+    for k, (pair, angle) in enumerate(chosen[best]):
+        reflection, seed = pairs.rows[pair]
+        rotation(crystal.unit_vectors[reflection], pairs.seeds[0][seed],
+                 2 * np.pi * (angle + 0.5) / n_angles, turns[k])  # fmt: skip
+    assert (off_px(crystal, turns[:100], true) < 4).any()
+    # What one pixel says is counted once for an angle of a family, and no angle comes twice.
+    assert len(np.unique(chosen[:n], axis=0)) == n
+    assert (scores[:n] >= 3.0).all()
+
+
+def test_judging_finds_the_likelier_turn_beside_a_rough_one(simulator, crystal, finder):
+    steps = grid_steps(crystal.pixels_a_rad, 500.0)
+    gained, nearer = [], []
+    for number in range(8):
+        true = true_turns(simulator, crystal, number)[:1]
+        counts, background = seen(finder, simulator.frame(number).counts)
+        codes, levels = pixels.classes(counts, background)
+        table = np.empty((pixels.N_STEPS, len(levels) * pixels.N_COUNTS), np.float32)
+        pixels.gains(levels, np.ones(1), np.ones(1), table)
+        off = Rotation.from_rotvec(steps * [1, -1, 1]).as_matrix()
+        weakest = weakest_crystal(crystal, background)
+        found = {}
+        for name, turn in (("true", true), ("rough", off @ true)):
+            out, ratio, photons = np.empty((1, 3, 3)), np.empty(1), np.empty(1)
+            judge(turn, crystal.first, crystal.geometry.polarisation, crystal.detector, codes,
+                  table, weakest, steps, out, ratio, photons)  # fmt: skip
+            found[name] = out, ratio[0]
+        gained.append(found["rough"][1] / found["true"][1])
+        nearer.append(off_px(crystal, found["rough"][0], true)[0])
+    # The grid's corner is the truth: what all its turns say is found from there too.
+    assert np.median(gained) > 0.9
+    assert np.median(nearer) < 0.6 * off_px(crystal, off @ true, true)[0]
 
 
 @pytest.mark.slow

@@ -16,12 +16,9 @@ from hitfinder.simulation.panels import PanelArrays, locate
 
 Floats = NDArray[np.float64]
 
-SCANNED = 5000
-"""Strongest reflections by which families of orientations are scanned."""
-
-_SEEDS, _FIRST, _JUDGING = 17_500, 12_000, 45_000
-"""Strongest reflections that make families, by which hypotheses are judged first, and by which
-the better ones are judged and refined."""
+_SEEDS, _VOTING, _FIRST, _JUDGING = 17_500, 10_000, 12_000, 45_000
+"""Strongest reflections that make families, that bright pixels vote for, by which hypotheses are
+judged first, and by which the better ones are judged and refined."""
 
 _LOOKUP_PX = 2.0
 _DIRECTION = np.array([1.0, 0.618034, 0.314159])
@@ -68,9 +65,8 @@ class KnownCrystal:
         Relative bandwidth of the beam, full width.
     unit_vectors : ndarray, shape (n, 3)
         Directions of the strongest reflections.
-    bands : ndarray, shape (SCANNED, 2)
-        Least and most of the turned directions' component along the beam with which the band
-        excites them.
+    voting : tuple
+        The strongest reflections as `hitfinder.indexing.known.families.vote` takes them.
     """
 
     lattice: Lattice
@@ -84,7 +80,7 @@ class KnownCrystal:
     detector: tuple
     bandwidth: float
     unit_vectors: Floats
-    bands: Floats
+    voting: tuple
 
     @staticmethod
     def of(
@@ -123,6 +119,7 @@ class KnownCrystal:
             expected = ExpectedReflections.of_structure(factors, longest, share)
         top, lengths_of_top = expected.vectors[:_SEEDS], expected.lengths[:_SEEDS]
         highest = np.max([top @ turn.T @ _DIRECTION for turn in lattice.rotations], axis=0)
+        units = top / lengths_of_top[:, None]
         panels = PanelArrays.of(geometry)
         band = 1 / geometry.wavelength_a, 0.5 * bandwidth
         return KnownCrystal(
@@ -136,8 +133,8 @@ class KnownCrystal:
             lengths,
             (panel_lookup(geometry, panels), panels.inverse, panels.extent),
             bandwidth,
-            top / lengths_of_top[:, None],
-            -0.5 * expected.lengths[:SCANNED, None] / (band[0] * (1 + band[1] * np.array([-1, 1]))),
+            units,
+            (units[:_VOTING], lengths_of_top[:_VOTING], np.log(expected.photons[:_VOTING])),
         )
 
     @property
@@ -149,6 +146,11 @@ class KnownCrystal:
     def length_tolerance(self, lengths: Floats) -> Floats:
         """Return how far from a reflection's length its photons may lie, in Å⁻¹."""
         return 0.52 * self.bandwidth * lengths + 0.7 * self.geometry.pixel_inv_a
+
+    def direction_tolerance(self, lengths: Floats) -> Floats:
+        """Return how far a pixel's direction may be from its photons' reflection's, in rad."""
+        pixel = self.geometry.pixel_inv_a
+        return 2e-4 + 0.5 * pixel / np.maximum(lengths, pixel)
 
 
 def _momentum(geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

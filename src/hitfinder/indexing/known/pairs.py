@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.families import LOWEST, N_STEPS, PER_E
 from hitfinder.indexing.known.predict import MOST_GAIN
 
 Floats = NDArray[np.float64]
 
-MOST_PIXELS = 5000
+MOST_PIXELS = 2500
 """Bright pixels of a frame that are put on reflections, at most."""
 
-FAMILIES = 300
+FAMILIES = 1500
 """Pairs of a reflection and a bright pixel that are tried, the best."""
 
 _LEAST_EXCESS = 1.0
 _TARGET = 30.0
-_PER_E, _LOWEST, _N_STEPS = 4, -4.0, 72
 _SHARE = 0.6
 """Share of a reflection that its brightest pixel has."""
 
@@ -40,13 +40,14 @@ class Pairs:
         Row of the reflection and of the direction, those of one reflection in a row.
     gains : ndarray, shape (n,)
         What the two say for each other, as a log likelihood ratio.
-    directions : ndarray, shape (n, 3)
-        Unit vectors of the momentum transfer at the places.
+    seeds, pixels : tuple
+        The places, and all bright pixels, as `hitfinder.indexing.known.families.vote` takes them.
     """
 
     rows: NDArray[np.int64]
     gains: Floats
-    directions: Floats
+    seeds: tuple
+    pixels: tuple
 
 
 def bright_pairs(
@@ -65,7 +66,7 @@ def bright_pairs(
         From `weakest_crystal`.
     """
     pixels = _bright(crystal, counts, background, weakest)
-    return _within_pixels(crystal, *_families(crystal, pixels, weakest), pixels[0])
+    return _within_pixels(crystal, *_families(crystal, pixels), pixels)
 
 
 def weakest_crystal(crystal: KnownCrystal, background: NDArray[np.float32]) -> float:
@@ -125,7 +126,7 @@ def _bright(
     order = np.argsort(length, kind="stable")
     place, n, b, length = place[order], n[order], b[order], length[order]
     expected = crystal.expected
-    ratios = np.exp(_LOWEST + (np.arange(_N_STEPS) + 0.5) / _PER_E)
+    ratios = np.exp(LOWEST + (np.arange(N_STEPS) + 0.5) / PER_E)
     photons = ratios * b[:, None] / _SHARE
     votes = np.full(photons.shape, -np.inf)
     for node, weight in zip(expected.nodes, expected.weights, strict=True):
@@ -133,7 +134,9 @@ def _bright(
         np.logaddexp(votes, one, out=votes)
     pixels = (
         np.ascontiguousarray(crystal.directions.reshape(-1, 3)[place].astype(float)),
+        crystal.direction_tolerance(length),
         length,
+        crystal.length_tolerance(length),
         np.log(_SHARE * weakest / b),
         np.minimum(votes, MOST_GAIN).astype(np.float32),
     )
@@ -161,11 +164,9 @@ def _bright_pixels(counts, background, place, excess):  # type: ignore[no-untype
     return n_found
 
 
-def _families(
-    crystal: KnownCrystal, pixels: tuple, weakest: float
-) -> tuple[NDArray[np.int64], Floats]:
+def _families(crystal: KnownCrystal, pixels: tuple) -> tuple[NDArray[np.int64], Floats]:
     """Pair reflections with bright pixels of their length, the best pairs first."""
-    _, length, log_rate, votes = pixels
+    _, _, length, _, log_rate, votes = pixels
     expected = crystal.expected
     wanted = expected.lengths[crystal.seeds]
     tolerance = crystal.length_tolerance(wanted)
@@ -173,8 +174,8 @@ def _families(
     n = np.searchsorted(length, wanted + tolerance) - low
     rows = np.repeat(crystal.seeds, n)
     pixel = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
-    step = (np.log(expected.photons[rows]) + log_rate[pixel] - _LOWEST) * _PER_E
-    gain = votes[pixel, np.clip(step.astype(int), 0, _N_STEPS - 1)].astype(float)
+    step = (np.log(expected.photons[rows]) + log_rate[pixel] - LOWEST) * PER_E
+    gain = votes[pixel, np.clip(step.astype(int), 0, N_STEPS - 1)].astype(float)
     gain[step < 0] = 0
     order = np.argsort(-gain, kind="stable")[:FAMILIES]
     order = order[gain[order] > 0]
@@ -182,10 +183,10 @@ def _families(
 
 
 def _within_pixels(
-    crystal: KnownCrystal, pairs: NDArray[np.int64], gains: Floats, directions: Floats
+    crystal: KnownCrystal, pairs: NDArray[np.int64], gains: Floats, pixels: tuple
 ) -> Pairs:
     """Split pixels near the beam: their width leaves the crystal's turn about it too uncertain."""
-    q = directions[pairs[:, 1]]
+    q = pixels[0][pairs[:, 1]]
     # The momentum transfer of an unturned wavelength makes half the angle of scattering with the
     # detector's plane.
     off_beam_px = 0.5 * crystal.pixels_a_rad * np.tan(2 * np.arcsin(np.clip(-q[:, 2], 0.0, 0.7)))
@@ -197,4 +198,5 @@ def _within_pixels(
     turned = np.stack([cos * q[:, 0] - sin * q[:, 1], sin * q[:, 0] + cos * q[:, 1], q[:, 2]], 1)
     order = np.argsort(pairs[row, 0], kind="stable")
     out = np.stack([pairs[row[order], 0], np.arange(len(order))], 1)
-    return Pairs(out, gains[row[order]], np.ascontiguousarray(turned[order]))
+    seeds = np.ascontiguousarray(turned[order]), pixels[1][pairs[row[order], 1]]
+    return Pairs(out, gains[row[order]], seeds, pixels)

@@ -66,7 +66,7 @@ def on_frame(x, y, z, lookup, inverse, extent):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _excited(turn, near, out):  # type: ignore[no-untyped-def]
+def excite(turn, near, out):  # type: ignore[no-untyped-def]
     """Say of each reflection whether the band excites it: a loop that processors do in parallel."""
     x, y, z = np.float32(turn[2, 0]), np.float32(turn[2, 1]), np.float32(turn[2, 2])
     for row in range(len(out)):
@@ -101,7 +101,7 @@ def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-unt
     vectors, lengths, photons, near = reflections
     lookup, inverse, extent = detector
     excited = np.empty(near.shape[1], np.uint8)
-    _excited(turn, near, excited)
+    excite(turn, near, excited)
     eights = excited.view(np.uint64)
     n = 0
     for eight in range(len(eights)):

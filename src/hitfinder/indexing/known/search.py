@@ -9,18 +9,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.indexing.known import windows
-from hitfinder.indexing.known.crystal import SCANNED, KnownCrystal
-from hitfinder.indexing.known.families import rotation, scan
+from hitfinder.indexing.known import pixels
+from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.families import rotation, vote
+from hitfinder.indexing.known.judging import grid_steps, judge
 from hitfinder.indexing.known.pairs import Pairs, bright_pairs, weakest_crystal
 from hitfinder.indexing.known.predict import (
     BLUR_PX,
-    FS,
     MOST_PREDICTED,
     N_COLUMNS,
-    PHOTONS,
     SHARP_BLUR_PX,
-    SS,
     footprint_ratio,
     predict,
 )
@@ -28,8 +26,8 @@ from hitfinder.indexing.known.slopes import derivatives, step_towards
 
 Floats = NDArray[np.float64]
 
-_MOST_HYPOTHESES = 20_000
-_JUDGED, _REFINED = 5000, 400
+_MOST_HYPOTHESES = 40_000
+_JUDGED, _REFINED = 12_000, 400
 _CLIMBS = (
     ((0.9, 0.7, 0.5), BLUR_PX, 40),
     ((0.7, 0.45, 0.45, 0.3, 0.2, 0.2), SHARP_BLUR_PX, 20),
@@ -43,10 +41,11 @@ _STEP_PX = 1.8
 _FAR_PX = 2.0
 """How far spots are moved at most in a step of the climb."""
 
-_FLOOR = 0.0
+_LEAST_VOTES = 3.0
 
-_SCALES = np.geomspace(0.3, 4000.0, 16)
-_OCTAVES = np.array([-1.0, 0.0, 1.0, 2.0, 4.0])
+_SCALES = np.exp([-1.2, -0.6, 0.0, 0.6, 1.2])
+"""Strengths of a crystal that are tried in each step, over the best of the step before."""
+
 _SAME_DEG = 0.2
 
 
@@ -100,26 +99,23 @@ def _tried(
     weakest: float,
     pairs: Pairs,
 ) -> list[Hypothesis]:
-    """Scan the families, judge the best of their orientations, and let the best of these climb."""
-    codes, levels = windows.classes(counts, background)
-    expected = crystal.expected
-    nodes = expected.nodes, expected.weights
-    table = np.empty((windows.N_STEPS, len(levels) * windows.N_COUNTS), np.float32)
-    windows.gains(levels, *nodes, table)
-    step = (np.log(weakest * expected.photons[:SCANNED]) - windows.LOWEST) * windows.PER_E
-    step = np.clip(step.astype(np.int64), -1, windows.N_STEPS - 1)
-    reflections = crystal.unit_vectors, crystal.bands, step
+    """Let bright pixels vote, judge what many vote for, and let the best of these climb."""
     n_angles = int(2 * np.pi * crystal.pixels_a_rad / _STEP_PX)
     chosen = np.empty((_MOST_HYPOTHESES, 2), np.int32)
     scores = np.empty(_MOST_HYPOTHESES, np.float32)
-    n = scan(pairs.rows, pairs.gains, reflections, pairs.directions, codes, table,
-             crystal.detector, n_angles, _FLOOR, chosen, scores)  # fmt: skip
+    n = vote(pairs.rows, pairs.gains, pairs.seeds, crystal.voting, pairs.pixels, n_angles,
+             _LEAST_VOTES, chosen, scores)  # fmt: skip
     chosen = chosen[np.argsort(-scores[:n], kind="stable")[:_JUDGED]]
-    turns = np.empty((len(chosen), 3, 3))
-    _turns(chosen, pairs.rows, crystal.unit_vectors, pairs.directions, n_angles, turns)
+    rough = np.empty((len(chosen), 3, 3))
+    _turns(chosen, pairs.rows, crystal.unit_vectors, pairs.seeds[0], n_angles, rough)
+    turns, ratios, photons = np.empty_like(rough), np.empty(len(rough)), np.empty(len(rough))
+    codes, levels = pixels.classes(counts, background)
+    nodes = crystal.expected.nodes, crystal.expected.weights
+    table = np.empty((pixels.N_STEPS, len(levels) * pixels.N_COUNTS), np.float32)
+    pixels.gains(levels, *nodes, table)
     beam = crystal.geometry.polarisation, crystal.detector
-    ratios, photons = np.empty(len(turns)), np.empty(len(turns))
-    _judge(turns, crystal.first, *beam, codes, table, weakest, ratios, photons)
+    steps = grid_steps(crystal.pixels_a_rad, 0.5 * max(counts.shape))
+    judge(rough, crystal.first, *beam, codes, table, weakest, steps, turns, ratios, photons)
     best = np.argsort(-ratios, kind="stable")[:_REFINED]
     turns, photons = turns[best], photons[best]
     farthest = _FAR_PX / crystal.pixels_a_rad
@@ -127,7 +123,7 @@ def _tried(
         refined, values = np.empty_like(turns), np.empty(len(turns))
         at = np.empty(len(turns))
         _climb(turns, photons, np.array(blurs), sharpest, farthest, crystal.judging, *beam, counts,
-               background, weakest * _SCALES, *nodes, refined, values, at)  # fmt: skip
+               background, _SCALES, *nodes, refined, values, at)  # fmt: skip
         best = np.argsort(-values, kind="stable")[:most]
         turns, photons, values = refined[best], at[best], values[best]
     return [
@@ -145,40 +141,20 @@ def _turns(chosen, pairs, g, q, n_angles, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _judge(turns, reflections, polarised, detector, codes, table, weakest, ratios, photons):  # type: ignore[no-untyped-def]
-    """Fill in the best log ratio of each rotation and its scale, places known to a pixel."""
-    found = np.empty((MOST_PREDICTED, N_COLUMNS))
-    total = np.empty(len(_OCTAVES))
-    for t in range(len(turns)):
-        n = predict(turns[t], reflections, polarised, detector, found)
-        total[:] = 0.0
-        for j in range(n):
-            code = codes[int(found[j, SS]), int(found[j, FS])]
-            if code == windows.UNKNOWN:
-                continue
-            step = math.log(weakest * found[j, PHOTONS]) - windows.LOWEST
-            for a in range(len(_OCTAVES)):
-                s = int((step + _OCTAVES[a]) * windows.PER_E)
-                if s >= 0:
-                    total[a] += table[min(s, windows.N_STEPS - 1), code]
-        best = np.argmax(total)
-        ratios[t], photons[t] = total[best], weakest * math.exp(_OCTAVES[best])
-
-
-@numba.njit(cache=True, nogil=True)
 def _climb(  # type: ignore[no-untyped-def]
     turns, start, blurs, sharpest, farthest, reflections, polarised, detector, counts, background,
-    scales, nodes, weights, out, ratios, photons,
+    relative, nodes, weights, out, ratios, photons,
 ):  # fmt: skip
     """Turn each crystal to where the frame is likelier, step by step; keep its best rotation."""
     found = np.empty((MOST_PREDICTED, N_COLUMNS))
-    total, sharp = np.empty(len(scales)), np.empty(len(scales))
+    total, sharp = np.empty(len(relative)), np.empty(len(relative))
     gradient, information, spread = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
     for t in range(len(turns)):
         turn, scale = turns[t].copy(), start[t]
         ratios[t] = -np.inf
         for k in range(len(blurs) + 1):
             n = predict(turn, reflections, polarised, detector, found)
+            scales = relative * scale
             footprint_ratio(found, n, BLUR_PX, counts, background, scales, nodes, weights, total)
             if sharpest < BLUR_PX:
                 footprint_ratio(
@@ -191,8 +167,7 @@ def _climb(  # type: ignore[no-untyped-def]
                 out[t] = turn
             if k == len(blurs):
                 break
-            if k > 0:
-                scale = scales[best]
+            scale = scales[best]
             derivatives(turn, found, n, scale, counts, background, reflections[0], detector, nodes,
                         weights, gradient, information, spread, blurs[k], 0.0)  # fmt: skip
             turn = step_towards(gradient, information, farthest, turn)

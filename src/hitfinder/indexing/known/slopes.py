@@ -191,14 +191,24 @@ def step_towards(gradient, information, farthest, turn):  # type: ignore[no-unty
     length = math.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
     if not 0.0 < length < np.inf:
         return turn.copy()
-    angle = min(length, farthest)
-    x, y, z = step / length
-    cos, sin = math.cos(angle), math.sin(angle)
+    x, y, z = step * (min(length, farthest) / length)
     out = np.empty((3, 3))
+    turned(turn, x, y, z, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def turned(turn, x, y, z, out):  # type: ignore[no-untyped-def]
+    """Fill in a rotation, turned further by a small vector (rad) in the laboratory."""
+    angle = math.sqrt(x * x + y * y + z * z)
+    out[:] = turn
+    if angle == 0.0:
+        return
+    cos, sin = math.cos(angle), math.sin(angle)
+    x, y, z = x / angle, y / angle, z / angle
     for k in range(3):
         # Rodrigues' formula for each column.
         along = (x * turn[0, k] + y * turn[1, k] + z * turn[2, k]) * (1.0 - cos)
         out[0, k] = turn[0, k] * cos + (y * turn[2, k] - z * turn[1, k]) * sin + x * along
         out[1, k] = turn[1, k] * cos + (z * turn[0, k] - x * turn[2, k]) * sin + y * along
         out[2, k] = turn[2, k] * cos + (x * turn[1, k] - y * turn[0, k]) * sin + z * along
-    return out

@@ -1,9 +1,9 @@
-"""Compiled: what the brightest of nine pixels says of a reflection that lies on one of them.
+"""Compiled: what the count of a pixel says of a reflection that is predicted there.
 
-Far from the likeliest orientation a reflection's place is known to about a pixel. A sum of nine
-pixels then drowns it in their background; the brightest of them does not. Let F be the distribution
-of the counts of a pixel without the reflection, G that of a pixel with it. That the brightest of
-nine has n counts has the chance F(n)⁹ - F(n - 1)⁹ without, F(n)⁸ G(n) - F(n - 1)⁸ G(n - 1) with it.
+That a pixel has n counts has a chance by Poisson's distribution of its background alone, and of its
+background with the reflection. The reflection lies on the pixel with a certain chance only, as far
+as its place is known; else the pixel is as one without it. Counts and backgrounds are sorted into
+classes, so that the ratios are looked up.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ LOWEST = -6.0
 N_STEPS = 56
 
 UNKNOWN = np.uint16(0xFFFF)
-"""Class of a window with a pixel that has no reading."""
+"""Class of a pixel without a reading."""
 
-_SHARE = 0.8
-"""Share of a reflection's photons that its brightest pixel has."""
+_SHARE, _THERE = 0.8, 0.7
+"""Share of a reflection's photons that its brightest pixel has, and the chance that this is the one
+where it is predicted: the place is known to about a third of a pixel, along each side."""
 
 _MOST_CLASSES = 500
 _LEAST = 1e-250
@@ -44,7 +45,7 @@ _LEAST = 1e-250
 def classes(
     counts: NDArray[np.int32], background: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
-    """Sort the nine pixels around each one into classes by background and most counts.
+    """Sort pixels into classes by background and counts.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def classes(
     low, width = np.empty(len(levels), np.int32), np.empty(len(levels))
     _count_classes(levels, low, width)
     codes = np.empty(counts.shape, np.uint16)
-    _classify(counts, background.view(np.uint32), first, low, width, codes)
+    _classify(counts, background.view(np.uint32), first, low, 1.0 / width, codes)
     return codes, levels
 
 
@@ -85,22 +86,15 @@ def _count_classes(levels, low, width):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _classify(counts, bits, first, low, width, codes):  # type: ignore[no-untyped-def]
-    n_ss, n_fs = counts.shape
+def _classify(counts, bits, first, low, per_class, codes):  # type: ignore[no-untyped-def]
     codes[:] = UNKNOWN
-    column = np.empty(n_fs, np.int32)
-    hole = np.empty(n_fs, np.bool_)
-    for row in range(1, n_ss - 1):
-        for x in range(n_fs):
-            above, here, below = counts[row - 1, x], counts[row, x], counts[row + 1, x]
-            column[x] = max(above, here, below)
-            hole[x] = min(above, here, below) < 0
-        for x in range(1, n_fs - 1):
-            if bits[row, x] == 0 or hole[x - 1] or hole[x] or hole[x + 1]:
+    for row in range(counts.shape[0]):
+        for x in range(counts.shape[1]):
+            if bits[row, x] == 0 or counts[row, x] < 0:
                 continue
             b = max(np.int64(bits[row, x] >> np.uint32(_SHIFT)) - first, 0)
-            n = max(column[x - 1], column[x], column[x + 1]) - low[b]
-            codes[row, x] = b * N_COUNTS + min(max(int(n / width[b]), 0), N_COUNTS - 1)
+            n = int((counts[row, x] - low[b]) * per_class[b])
+            codes[row, x] = b * N_COUNTS + min(max(n, 0), N_COUNTS - 1)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -121,33 +115,19 @@ def gains(levels, nodes, weights, out):  # type: ignore[no-untyped-def]
     most = int(low[-1] + N_COUNTS * width[-1]) + 2
     log_factorial = np.cumsum(np.log(np.maximum(np.arange(most), 1.0)))
     blank, lit, mixed = np.empty(N_COUNTS), np.empty(N_COUNTS), np.empty(N_COUNTS)
-    rest, one, whole = np.empty(N_COUNTS), np.empty(N_COUNTS), np.empty(N_COUNTS)
     for k in range(len(levels)):
         _chances(levels[k], low[k], width[k], log_factorial, blank)
-        below = 0.0
-        for n in range(N_COUNTS):
-            upto = below + blank[n]
-            # F⁸ - F'⁸ and F⁹ - F'⁹ over F - F', which may be too small to be had from both.
-            rest[n], whole[n] = 0.0, below**8
-            for power in range(8):
-                rest[n] += upto**power * below ** (7 - power)
-                whole[n] += upto ** (power + 1) * below ** (7 - power)
-            one[n] = upto**8 / max(blank[n], _LEAST)
-            below = upto
         for s in range(N_STEPS):
             photons = math.exp(LOWEST + s / PER_E)
             mixed[:] = 0.0
             for q in range(len(nodes)):
                 mean = levels[k] + _SHARE * photons * nodes[q]
                 _chances(mean, low[k], width[k], log_factorial, lit)
-                below_lit = 0.0
-                for n in range(N_COUNTS):
-                    ratio = np.inf if blank[n] < _LEAST else one[n] * lit[n] + below_lit * rest[n]
-                    mixed[n] += weights[q] * ratio / max(whole[n], 1e-300)
-                    below_lit += lit[n]
-            at = out[s, k * N_COUNTS : (k + 1) * N_COUNTS]
+                mixed += weights[q] * lit
             for n in range(N_COUNTS):
-                at[n] = min(math.log(max(mixed[n], 1e-9)), MOST_GAIN)
+                ratio = np.inf if blank[n] < _LEAST else mixed[n] / blank[n]
+                value = min(math.log(_THERE * ratio + 1.0 - _THERE), MOST_GAIN)
+                out[s, k * N_COUNTS + n] = value
 
 
 @numba.njit(cache=True, nogil=True)
