@@ -16,12 +16,15 @@ from hitfinder.indexing.known.pixels import LOWEST, N_STEPS, PER_E, UNKNOWN
 from hitfinder.indexing.known.predict import excite, on_frame
 from hitfinder.indexing.known.slopes import turned
 
-HALF = 1
+_HALF = 1
 """Steps of the grid to either side, about each axis."""
 
-_SIDE = 2 * HALF + 1
+_SIDE = 2 * _HALF + 1
+
 _STEP_PX = 0.7
-"""How far far spots move in a step of the grid about each axis."""
+"""How far distant spots move in a step of the grid about each axis. Steps of 0.5 pixels, five to a
+side, find as many crystals in half again the time."""
+
 _FOLDS = np.array([0.0, 1.5, 3.0])
 """Strengths of a crystal that are tried, as powers of e of the weakest that can be told."""
 
@@ -64,7 +67,7 @@ def judge(  # type: ignore[no-untyped-def]
         largest.
     """
     vectors, lengths, strengths, near = reflections
-    reach = HALF * (steps[0] + steps[1])
+    reach = _HALF * (steps[0] + steps[1])
     wide = near.copy()
     wide[3, : len(lengths)] -= (reach * lengths).astype(np.float32)
     wide[4, : len(lengths)] += (reach * lengths).astype(np.float32)
@@ -94,9 +97,9 @@ def judge(  # type: ignore[no-untyped-def]
         ratios[t] = total.ravel()[best]
         fold, best = best // _SIDE**3, best % _SIDE**3
         photons[t] = weakest * math.exp(_FOLDS[fold])
-        x = (best // _SIDE**2 - HALF) * steps[0]
-        y = (best // _SIDE % _SIDE - HALF) * steps[1]
-        z = (best % _SIDE - HALF) * steps[2]
+        x = (best // _SIDE**2 - _HALF) * steps[0]
+        y = (best // _SIDE % _SIDE - _HALF) * steps[1]
+        z = (best % _SIDE - _HALF) * steps[2]
         turned(turn, x, y, z, out[t])
 
 
@@ -130,14 +133,14 @@ def _add(fs, ss, moved, g, steps, least, most, photons, codes, table, total):  #
     n_ss, n_fs = codes.shape
     step = (math.log(photons) - LOWEST) * PER_E
     for x in range(_SIDE):
-        about_x = x - HALF
+        about_x = x - _HALF
         for y in range(_SIDE):
-            about_y = y - HALF
+            about_y = y - _HALF
             along = g[2] + about_x * steps[0] * g[1] - about_y * steps[1] * g[0]
             if along < least or along > most:
                 continue
             for z in range(_SIDE):
-                about_z = z - HALF
+                about_z = z - _HALF
                 column = int(fs + about_x * moved[0, 0] + about_y * moved[1, 0]
                              + about_z * moved[2, 0])  # fmt: skip
                 row = int(ss + about_x * moved[0, 1] + about_y * moved[1, 1]

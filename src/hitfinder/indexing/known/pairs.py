@@ -16,7 +16,7 @@ from hitfinder.indexing.known.predict import MOST_GAIN
 Floats = NDArray[np.float64]
 
 MOST_PIXELS = 2500
-"""Bright pixels of a frame that are put on reflections, at most."""
+"""Bright pixels of a frame that are put on reflections and vote, at most."""
 
 FAMILIES = 1500
 """Pairs of a reflection and a bright pixel that are tried, the best."""
@@ -37,7 +37,7 @@ class Pairs:
     Attributes
     ----------
     rows : ndarray of int64, shape (n, 2)
-        Row of the reflection and of the direction, those of one reflection in a row.
+        Row of the reflection and of the seed, those of one reflection in a row.
     gains : ndarray, shape (n,)
         What the two say for each other, as a log likelihood ratio.
     seeds, pixels : tuple

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 
 _MOST_HYPOTHESES = 40_000
 _JUDGED, _REFINED = 12_000, 400
+"""Hypotheses that are judged by the strongest reflections, and the best of them, by all."""
+
 _CLIMBS = (
     ((0.9, 0.7, 0.5), BLUR_PX, 40),
     ((0.7, 0.45, 0.45, 0.3, 0.2, 0.2), SHARP_BLUR_PX, 20),
@@ -42,6 +44,8 @@ _FAR_PX = 2.0
 """How far spots are moved at most in a step of the climb."""
 
 _LEAST_VOTES = 3.0
+"""Log likelihood ratio of all votes of an angle below which it is not listed: fewer photons than
+two are no orientation."""
 
 _SCALES = np.exp([-1.2, -0.6, 0.0, 0.6, 1.2])
 """Strengths of a crystal that are tried in each step, over the best of the step before."""
