@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hitfinder.finding.poisson import log_tail
+from hitfinder.finding.poisson import log_mass, log_tail
 
 EXACT_LEVELS = 64
 """Counts below this have a histogram level each; above it there are eight levels an octave."""
@@ -226,7 +226,10 @@ def _clip_count(rate, n):
     log_p = min(_CLIP_TAIL, math.log(0.3 / n))
     step = max(1, int(0.25 * math.sqrt(rate)))
     cut = max(2, int(rate + 2.0 * math.sqrt(rate)))
-    while log_tail(cut, rate, math.inf) > log_p:
+    # One term of the tail, which takes less time than all, is more than enough until near the end.
+    while (rate > 0.0 and log_mass(cut, rate, math.inf) > log_p) or (
+        log_tail(cut, rate, math.inf) > log_p
+    ):
         cut += step
     return cut
 
