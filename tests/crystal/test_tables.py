@@ -289,3 +289,22 @@ def test_an_unknown_element_of_a_small_molecule_is_told(tmp_path, caplog):
     path.write_text(SMALL.replace("Q1 O", "Q1 Zz"))
     from_coordinates(path)
     assert "1 atom is of no known element (Q1): taken as oxygen" in caplog.text
+
+
+ATOM = "ATOM      1  CA  ALA A   1      11.104  13.207   2.100  1.00 20.00           C\n"
+IMPOSSIBLE = {
+    "group.pdb": "CRYST1   20.000   60.000   90.000  90.00  90.00  90.00 P 43 21 2     8\n" + ATOM,
+    "atoms.pdb": "CRYST1   60.000   60.000   90.000  90.00  90.00  90.00 P 43 21 2     8\n"
+    + ATOM.replace("  1.00 20.00", "   nan 20.00"),
+    "angle.cif": "data_x\n_cell_length_a 60\n_cell_length_b 60\n_cell_length_c 90\n"
+    "_cell_angle_alpha 180\n_cell_angle_beta 90\n_cell_angle_gamma 90\n"
+    "_symmetry_space_group_name_H-M 'P 1'\nloop_\n_atom_site_label\n_atom_site_type_symbol\n"
+    "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nC1 C 0.1 0.2 0.3\n",
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_files_that_say_what_is_impossible_are_named(tmp_path, name):
+    (tmp_path / name).write_text(IMPOSSIBLE[name])
+    with pytest.raises(ConfigError, match=name):
+        load_structure_factors(tmp_path / name, d_min_a=6.0)

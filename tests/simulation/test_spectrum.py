@@ -123,3 +123,12 @@ def test_files_that_hold_no_spectrum(tmp_path, text):
 def test_impossible_spectra(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "text", ["6000 nan\n6010 1\n", "6000 1\ninf 1\n", "6000 1e308\n6010 1e308\n"]
+)
+def test_a_file_of_no_finite_spectrum_is_named(tmp_path, text):
+    (tmp_path / "mine.txt").write_text(text)
+    with pytest.raises(ConfigError, match=r"mine.txt: "):
+        from_file(tmp_path / "mine.txt")

@@ -64,6 +64,20 @@ def load_structure_factors(
     ConfigError
         If the file is missing, not understood, or lacks what is needed.
     """
+    try:
+        return _loaded(source, d_min_a, column, cell, space_group_name)
+    except (ValueError, RuntimeError, IndexError) as error:
+        # What a file says of cell, group or atoms can be impossible in many ways: gemmi's errors.
+        raise ConfigError(str(error), str(source)) from error
+
+
+def _loaded(
+    source: str | Path,
+    d_min_a: float,
+    column: str | None,
+    cell: Cell | None,
+    space_group_name: str | None,
+) -> StructureFactors:
     name = str(source).lower()
     if name == PACKAGED and not Path(source).exists():
         table = packaged_structure_factors()

@@ -220,6 +220,10 @@ def inverse_compton(photon_energy_ev: float, bandwidth: float, tail: float = 0.5
     return Spectrum(float(k[0]), float(k[-1]), density)
 
 
+_MOST = 1e100
+"""No number of a spectrum is so large, and sums of such numbers are finite."""
+
+
 def from_file(path: str | Path, photon_energy_ev: float | None = None) -> Spectrum:
     """Read a measured spectrum: two columns, photon energy in eV and photons per eV.
 
@@ -245,12 +249,16 @@ def from_file(path: str | Path, photon_energy_ev: float | None = None) -> Spectr
     if table.ndim != 2 or table.shape[1] != 2 or len(table) < 2:
         raise ConfigError("a spectrum needs two columns and two rows or more", where)
     energy, density = table[np.argsort(table[:, 0])].T
+    if not (np.abs(table) < _MOST).all():
+        raise ConfigError("energies and photons must be finite", where)
     if energy[0] <= 0 or np.any(np.diff(energy) == 0) or (density < 0).any() or not density.any():
         raise ConfigError("energies must be positive and differ, photons not negative", where)
     grid = np.linspace(energy[0], energy[-1], max(NODES, 2 * len(energy)))
-    spectrum = Spectrum(
-        grid[0] / HC_EV_ANGSTROM, grid[-1] / HC_EV_ANGSTROM, np.interp(grid, energy, density)
-    )
+    ends = grid[0] / HC_EV_ANGSTROM, grid[-1] / HC_EV_ANGSTROM
+    try:
+        spectrum = Spectrum(*ends, np.interp(grid, energy, density))
+    except ValueError as error:
+        raise ConfigError(str(error), where) from error
     if photon_energy_ev is None:
         return spectrum
     try:
