@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from hitfinder.study.dataset.select import Selection
 
 
+MOST_VALUES = 10_000
+"""Numbers of a range: more settings than folders of a tree can have names."""
+
+
 def selection_options(command: Any) -> Any:
     """Add the options that choose frames of a tree."""
     for option in reversed(
@@ -71,8 +75,10 @@ def numbers(text: str | None, option: str) -> tuple[float, ...]:
         if len(parts) == 1:
             values += parts
         elif len(parts) == 3 and parts[2] > 0 and parts[1] >= parts[0]:
-            steps = int(np.floor((parts[1] - parts[0]) / parts[2] + 1e-9))
-            values += [float(f"{parts[0] + i * parts[2]:.9g}") for i in range(steps + 1)]
+            steps = np.floor((parts[1] - parts[0]) / parts[2] + 1e-9)
+            if steps >= MOST_VALUES:
+                raise ConfigError(f"{item!r} is more than {MOST_VALUES} numbers", option)
+            values += [float(f"{parts[0] + i * parts[2]:.9g}") for i in range(int(steps) + 1)]
         else:
             hint = "Give numbers with commas, or first:last:step."
             raise ConfigError(f"{item!r} is no number and no range", option, hint)

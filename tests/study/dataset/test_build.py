@@ -13,7 +13,7 @@ from hitfinder.errors import OutputError
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.build import add_counts, build
 from hitfinder.study.dataset.layout import FOLDERS, grid, report_matrix
-from hitfinder.study.dataset.recipe import Recipe
+from hitfinder.study.dataset.recipe import Conditions, Recipe
 from hitfinder.study.dataset.tree import open_tree
 
 
@@ -240,3 +240,10 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit, single):
     assert "a.h5" in done.stdout
     assert "cannot be written (File too large)" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_photons_than_counts_can_tell_are_refused():
+    with pytest.raises(ValueError, match=r"background_shots must be 1e\+09 at most"):
+        Conditions(background_shots=1e308)
+    with pytest.raises(ValueError, match=r"bragg_scale must be 1e\+06 at most"):
+        Recipe(frames=1, bragg_scale=(1.0, 1e308))

@@ -54,3 +54,13 @@ def test_keys_leave_out_the_reports_prefixes():
     names = ["img_6keV_clen01_00062.h5", "overlay_img_6keV_clen01_00062.h5"]
     names.append("label_img_6keV_clen01_00062.h5")
     assert {frame_key(Path(name)) for name in names} == {"img_6keV_clen01_00062"}
+
+
+@pytest.mark.parametrize(
+    ("energy", "length"), [(1e308, 0.15), (1e-320, 0.15), (6.0, 0.15), (6000.0, 150.0 * 1e3)]
+)
+def test_values_of_no_experiment_are_refused(energy, length):
+    with pytest.raises(ConfigError, match=r"must be positive and rising, in .* got"):
+        grid((energy,), (length,))
+    with pytest.raises(ConfigError, match=r"must be positive and rising, in .* got"):
+        continuous((energy, energy), (length, length))

@@ -12,8 +12,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from hitfinder.errors import ConfigError
 
 PEAKS, LABELS, OVERLAY, WATER = FOLDERS = ("peaks", "labels", "peaks_water_overlay", "water")
@@ -21,6 +19,9 @@ DATA_PATH = "entry/data/data"
 
 REPORT_ENERGIES_EV = (6000.0, 7000.0, 8000.0)
 REPORT_LENGTHS_M = (0.15, 0.25, 0.35)
+
+POSSIBLE_EV, POSSIBLE_M = (10.0, 1e6), (1e-3, 1e3)
+"""Photon energies and camera lengths of any experiment; others are slips of units."""
 
 Range = tuple[float, float]
 """Lowest and highest value; equal for a fixed one."""
@@ -55,12 +56,15 @@ class Setting:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9]{2,4}", self.name):
             raise ValueError(f"a setting is named by two to four digits, got {self.name!r}")
-        for what, (low, high) in (
-            ("photon energy", self.photon_energy_ev),
-            ("camera length", self.camera_length_m),
+        for what, (low, high), (least, most), unit in (
+            ("photon energy", self.photon_energy_ev, POSSIBLE_EV, "eV"),
+            ("camera length", self.camera_length_m, POSSIBLE_M, "m"),
         ):
-            if not (0 < low <= high and np.isfinite(high)):
-                raise ValueError(f"{what} must be positive and rising, got {low:g} to {high:g}")
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"{what} must be positive and rising, in {least:g} to {most:g} {unit}, "
+                    f"got {low:g} to {high:g}"
+                )
 
     @property
     def is_fixed(self) -> bool:

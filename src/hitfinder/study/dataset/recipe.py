@@ -21,6 +21,11 @@ def _check_range(name: str, values: Range) -> None:
         raise ValueError(f"{name} must be a rising range of positive numbers, got {low:g} {high:g}")
 
 
+MOST_SHOTS, MOST_SCALE = 1e9, 1e6
+"""Pulses that are summed, and times that Bragg photons are taken: with more of them all counts are
+at the limit of their type."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Conditions:
     """Beam and sample, by default those of the report.
@@ -54,6 +59,10 @@ class Conditions:
             least = "positive" if field.name != "background_shots" else "not negative"
             if not (np.isfinite(value) and (value > 0 or (value == 0 and least != "positive"))):
                 raise ValueError(f"{field.name} must be {least}, got {value:g}")
+        if self.background_shots > MOST_SHOTS:
+            raise ValueError(
+                f"background_shots must be {MOST_SHOTS:g} at most, got {self.background_shots:g}"
+            )
         if self.bandwidth >= 2:
             raise ValueError(f"bandwidth must be below 2, got {self.bandwidth:g}")
 
@@ -148,6 +157,10 @@ class Recipe:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         _check_range("bragg_scale", self.bragg_scale)
+        if self.bragg_scale[1] > MOST_SCALE:
+            raise ValueError(
+                f"bragg_scale must be {MOST_SCALE:g} at most, got {self.bragg_scale[1]:g}"
+            )
         if not self.label_photons > 0:
             raise ValueError(f"label_photons must be positive, got {self.label_photons:g}")
         if not 0 <= self.least_spot_photons < np.inf:
