@@ -22,13 +22,15 @@ from hitfinder.io.write import NexusWriter
 CODES = (0, 2, -signal.SIGABRT)
 """Done; an error that is told; ended by a compiler that got no memory."""
 
+SIMULATED = (*("--n", 4, "--detector", "eiger2-x-500k", "--camera-length-m", 0.06, "--seed", 1),)
+"""Frames that are hits, as indexing needs some."""
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, hitfinder):
     """A simulation, and the run over it."""
     folder = tmp_path_factory.mktemp("place")
-    few = ("--n", 4, "--detector", "eiger2-x-500k", "--seed", 1, "-j", 1)
-    hitfinder("simulate", "--out", folder / "sim", *few)
+    hitfinder("simulate", "--out", folder / "sim", *SIMULATED, "-j", 1)
     hitfinder("run", folder / "sim" / "frames_master.h5", "--out", folder / "run", "-j", 1)
     return folder
 
@@ -121,10 +123,7 @@ def test_nothing_is_half_done_whatever_the_limit(place, tmp_path, megabytes):
     given = {
         "view": ("view", frames, "//0", "--out", "v.png"),
         "run": ("run", frames, "--out", "run", "-j", 2),
-        "simulate": (
-            *("simulate", "--out", "sim", "--n", 4, "--detector", "eiger2-x-500k"),
-            *("--seed", 1, "-j", 2),
-        ),
+        "simulate": (*("simulate", "--out", "sim", *SIMULATED, "-j", 2),),
         "index": ("index", run, "--cell", "60,60,90", "--space-group", "P43212", "-j", 2),
     }
     codes = {}
