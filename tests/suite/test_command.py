@@ -36,7 +36,7 @@ def test_options_that_do_not_go_together_are_refused(arguments, message):
         (["--suite", "bright"], "no suite is called 'bright'; known: low-flux"),
         (["--suite", "low-flux", "--finder", "x"], "no finder is called 'x'"),
         (["--suite", "low-flux", "--only", "x"], "no condition's name starts with 'x'"),
-        (["--suite", "low-flux", "--pattern-sim", "none.h5"], "none.h5: is no file"),
+        (["--suite", "low-flux", "--pattern-sim", "none.h5"], "none.h5: there is no such file"),
         (["--suite", "low-flux", "--only", "flux-1", "--peers", "none"], "no such folder of peers"),
     ],
 )

@@ -106,18 +106,26 @@ def _executor(given: dict[str, Any]) -> AbstractContextManager[Executor | None]:
 
 @contextlib.contextmanager
 def _folder(out: Path, files: Iterable[str], overwrite: bool) -> Iterator[None]:
-    """Have a folder that can be written to, and keep it for this command, before all the work."""
+    """Have a folder that can be written to, and keep it for this command, before all the work.
+
+    A folder that is made and stays empty is taken away again.
+    """
     from hitfinder.errors import OutputError
     from hitfinder.locks import locked
 
     if any((out / name).exists() for name in files) and not overwrite:
         raise OutputError("there is an evaluation already", str(out), "Use --overwrite.")
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot be made ({error.strerror})", str(out)) from error
-    with locked(out, "evaluation"):
-        yield
+    try:
+        with locked(out, "evaluation"):
+            yield
+    finally:
+        if made and not any(out.iterdir()):
+            out.rmdir()
 
 
 def _evaluate_suite(given: dict[str, Any]) -> None:
