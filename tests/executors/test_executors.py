@@ -388,3 +388,11 @@ def test_workers_that_are_started_early_import_and_then_do_the_work():
         assert first <= {worker.process.pid for worker in executor._workers}
     assert {pid for pid, there in done if there} <= first
     assert {there for pid, there in done if pid in first} == {True}
+
+
+def test_a_worker_frees_what_one_work_holds_before_the_next():
+    from trial_work import Holding
+
+    with Processes(1) as executor:
+        left = [list(results(executor.run(Holding(), [1, 2]))) for _ in range(3)]
+    assert left == [[0, 0]] * 3

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,25 @@ class Imported:
     @contextlib.contextmanager
     def opened(self):
         yield lambda task: (time.sleep(0.2), (os.getpid(), self.name in sys.modules))[1]
+
+
+_held = weakref.WeakSet()
+"""Buffers of works that this process has opened and not freed."""
+
+
+class Circle:
+    """A buffer that holds itself, as those of frames may."""
+
+    def __init__(self):
+        self.own = self
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding:
+    """Tells how many buffers of works before it its process still holds as it is opened."""
+
+    @contextlib.contextmanager
+    def opened(self):
+        left, buffer = len(_held), Circle()
+        _held.add(buffer)
+        yield lambda task: (left, buffer)[0]

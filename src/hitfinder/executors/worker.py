@@ -6,6 +6,7 @@ import _thread
 import contextlib
 import ctypes
 import dataclasses
+import gc
 import importlib
 import io
 import logging
@@ -122,6 +123,9 @@ def _serve(end: socket.socket) -> None:
             with _Unpickler(io.BytesIO(message[1])).load().opened() as do:
                 send(end, Tag.READY)
                 message = _do_tasks(end, do)
+            # Its buffers, held in circles too, are freed before the next work makes its own.
+            del do
+            gc.collect()
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:
