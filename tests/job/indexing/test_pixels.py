@@ -252,6 +252,7 @@ def test_a_run_is_searched_for_its_crystal(run, tmp_path, monkeypatch):
     assert not (tmp_path / "not").exists()
 
 
+@pytest.mark.slow
 def test_both_crystals_of_a_frame_are_indexed(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
 
