@@ -32,13 +32,12 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.batch import LEAST_SCORE
 from hitfinder.indexing.indexer import Indexer
 from hitfinder.indexing.known.background import background_image
-from hitfinder.indexing.known.chance import Chance, scrambled
+from hitfinder.indexing.known.chance import scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.rating import rated
-from hitfinder.indexing.known.rivals import Rivals, apart
 from hitfinder.indexing.known.search import Hypothesis, search
-from hitfinder.job.indexing.by_pixels import LEAST_PROBABILITY
-from hitfinder.job.indexing.pixels import CHANCE_FRAMES
+from hitfinder.job.indexing.by_pixels import is_sure
+from hitfinder.job.indexing.pixels import CHANCE_FRAMES, Judge
 from hitfinder.suite import finders, peers, simulated
 from hitfinder.suite.condition import Frames
 from hitfinder.suite.measure import rate
@@ -218,19 +217,17 @@ def by_pixels(shots: int, known: str) -> list[dict[str, Any]]:
         background = background_image(counts, finder.rings, level)
         return rated(crystal, counts, background, search(crystal, counts, background))
 
-    mixed = [apart(lattice, found(maker.blank(None, k), k)) for k in range(CHANCE_FRAMES)]
-    chance = Chance.fitted([ratios[0] for ratios in mixed])
-    rivals = Rivals.fitted(chance, mixed)
+    blanks = [found(maker.blank(None, k), k) for k in range(CHANCE_FRAMES)]
+    judge = Judge.learnt(lattice, blanks)
     rows = []
     for scale in SCALES[shots]:
         numbers = range(condition.scales.index(scale), condition.n_hits, len(condition.scales))
         right = sure_right = sure_wrong = 0
         for number in numbers:
-            best = found(maker.hit(None, number)[0])
-            axes = best[0].turn @ lattice.cell.reciprocal
+            one = judge.judged(number, found(maker.hit(None, number)[0]))
+            axes = one.orientations[0].turn @ lattice.cell.reciprocal
             good = lattice.angle_deg(axes, maker.axes(number)) < RIGHT_DEG
-            sure = rivals.probability(apart(lattice, best)) >= LEAST_PROBABILITY
-            sure &= chance.false_share(best[0].log_ratio) <= FALSE_SHARE
+            sure = is_sure(one, FALSE_SHARE)
             right, sure_right = right + good, sure_right + (sure and good)
             sure_wrong += sure and not good
         row = {"shots": shots, "scale": scale, "known": known} | rate(right, len(numbers))

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from hitfinder.indexing.known.pixels import LOWEST, N_STEPS, PER_E, UNKNOWN
-from hitfinder.indexing.known.predict import excite, on_frame
+from hitfinder.indexing.known.predict import excited_rows, on_frame
 from hitfinder.indexing.known.slopes import turned
 
 _HALF = 1
@@ -71,28 +71,21 @@ def judge(  # type: ignore[no-untyped-def]
     wide = near.copy()
     wide[3, : len(lengths)] -= (reach * lengths).astype(np.float32)
     wide[4, : len(lengths)] += (reach * lengths).astype(np.float32)
-    excited = np.empty(near.shape[1], np.uint8)
-    eights = excited.view(np.uint64)
+    rows = np.empty(near.shape[1] + 1, np.int64)
     total = np.empty((len(_FOLDS), _SIDE, _SIDE, _SIDE), np.float32)
     g, moved = np.empty(3), np.empty((3, 2))
     for t in range(len(turns)):
         turn = turns[t]
-        excite(turn, wide, excited)
         total[:] = 0.0
-        for eight in range(len(eights)):
-            if eights[eight] == 0:
+        for row in rows[: excited_rows(turn, wide, rows)]:
+            for a in range(3):
+                g[a] = turn[a, 0] * vectors[row, 0] + turn[a, 1] * vectors[row, 1]
+                g[a] += turn[a, 2] * vectors[row, 2]
+            fs, ss, polarisation = _placed(g, steps, lengths[row], polarised, detector, moved)
+            if fs < 0.0:
                 continue
-            for row in range(8 * eight, 8 * eight + 8):
-                if excited[row] == 0:
-                    continue
-                for a in range(3):
-                    g[a] = turn[a, 0] * vectors[row, 0] + turn[a, 1] * vectors[row, 1]
-                    g[a] += turn[a, 2] * vectors[row, 2]
-                fs, ss, polarisation = _placed(g, steps, lengths[row], polarised, detector, moved)
-                if fs < 0.0:
-                    continue
-                _add(fs, ss, moved, g, steps, near[3, row], near[4, row],
-                     weakest * strengths[row] * polarisation, codes, table, total)  # fmt: skip
+            _add(fs, ss, moved, g, steps, near[3, row], near[4, row],
+                 weakest * strengths[row] * polarisation, codes, table, total)  # fmt: skip
         best = np.argmax(total)
         ratios[t] = total.ravel()[best]
         fold, best = best // _SIDE**3, best % _SIDE**3

@@ -3,7 +3,7 @@
 The likelihood ratio of a frame with a crystal to one without, for photons counted on pixels p with
 background b_p, is Σ_p n_p ln(1 + S f_p / b_p) - S Σ_p f_p for each reflection of S photons whose
 footprint has the share f_p in each pixel; where only the distribution of S is known, it is the
-mean of that ratio over the distribution. No single reflection counts for more than `MOST_GAIN`.
+mean of that ratio over the distribution. What a single reflection counts for is limited.
 """
 
 from __future__ import annotations
@@ -66,12 +66,38 @@ def on_frame(x, y, z, lookup, inverse, extent):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def excite(turn, near, out):  # type: ignore[no-untyped-def]
-    """Say of each reflection whether the band excites it: a loop that processors do in parallel."""
+def excited_rows(turn, near, rows):  # type: ignore[no-untyped-def]
+    """List the reflections that the band excites in an orientation.
+
+    Parameters
+    ----------
+    turn : ndarray, shape (3, 3)
+        Rotation of the crystal.
+    near : ndarray of float32, shape (5, m)
+        As in `predict`.
+    rows : ndarray of int64, shape (m + 1,)
+        Receives their rows, rising.
+
+    Returns
+    -------
+    int
+        Their number.
+    """
+    # A loop that processors do in parallel, and one over eight answers at a time: few are yes.
     x, y, z = np.float32(turn[2, 0]), np.float32(turn[2, 1]), np.float32(turn[2, 2])
-    for row in range(len(out)):
+    excited = np.empty(near.shape[1], np.uint8)
+    for row in range(len(excited)):
         along = x * near[0, row] + y * near[1, row] + z * near[2, row]
-        out[row] = (along >= near[3, row]) & (along <= near[4, row])
+        excited[row] = (along >= near[3, row]) & (along <= near[4, row])
+    eights = excited.view(np.uint64)
+    n = 0
+    for eight in range(len(eights)):
+        if eights[eight] == 0:
+            continue
+        for row in range(8 * eight, 8 * eight + 8):
+            rows[n] = row
+            n += int(excited[row])
+    return n
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -100,35 +126,30 @@ def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-unt
     """
     vectors, lengths, photons, near = reflections
     lookup, inverse, extent = detector
-    excited = np.empty(near.shape[1], np.uint8)
-    excite(turn, near, excited)
-    eights = excited.view(np.uint64)
+    rows = np.empty(near.shape[1] + 1, np.int64)
     n = 0
-    for eight in range(len(eights)):
-        if eights[eight] == 0:
+    for row in rows[: excited_rows(turn, near, rows)]:
+        g = vectors[row]
+        gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
+        k = -lengths[row] * lengths[row] / (2.0 * gz)
+        gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
+        gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
+        fs, ss = on_frame(gx, gy, gz + k, lookup, inverse, extent)
+        if fs < 0.0:
             continue
-        for row in range(8 * eight, 8 * eight + 8):
-            if excited[row] == 0:
-                continue
-            g = vectors[row]
-            gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
-            k = -lengths[row] * lengths[row] / (2.0 * gz)
-            gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
-            gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
-            fs, ss = on_frame(gx, gy, gz + k, lookup, inverse, extent)
-            if fs < 0.0:
-                continue
-            if n == len(out):
-                return n
-            part = 1.0 - (polarised * gx * gx + (1.0 - polarised) * gy * gy) / (k * k)
-            out[n, FS], out[n, SS], out[n, ROW] = fs, ss, row
-            out[n, PHOTONS] = photons[row] * part
-            n += 1
+        if n == len(out):
+            return n
+        part = 1.0 - (polarised * gx * gx + (1.0 - polarised) * gy * gy) / (k * k)
+        out[n, FS], out[n, SS], out[n, ROW] = fs, ss, row
+        out[n, PHOTONS] = photons[row] * part
+        n += 1
     return n
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, total):  # type: ignore[no-untyped-def]
+def footprint_ratio(  # type: ignore[no-untyped-def]
+    found, n, blur, counts, background, scales, nodes, weights, total, most=MOST_GAIN
+):
     """Log likelihood ratio of a frame with predicted reflections to one without, by scale.
 
     Parameters
@@ -149,6 +170,8 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
         Of `ExpectedReflections`.
     total : ndarray, shape (n_scales,)
         Receives the log ratios.
+    most : float
+        What a single reflection may add to them.
     """
     total[:] = 0.0
     n_ss, n_fs = counts.shape
@@ -179,12 +202,13 @@ def footprint_ratio(found, n, blur, counts, background, scales, nodes, weights, 
                     lit += 1
         for a in range(len(scales)):
             photons = scales[a] * found[j, PHOTONS]
-            total[a] += _gain(photons, seen, number, share, lit, nodes, weights, parts)
+            gain = _gain(photons, seen, number, share, lit, nodes, weights, parts)
+            total[a] += min(gain, most)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _gain(photons, seen, number, share, lit, nodes, weights, parts):  # type: ignore[no-untyped-def]
-    """Log likelihood ratio of a reflection's pixels, at most `MOST_GAIN`."""
+    """Log likelihood ratio of a reflection's pixels."""
     most = -1e300
     for q in range(len(nodes)):
         value = -photons * nodes[q] * seen
@@ -193,11 +217,11 @@ def _gain(photons, seen, number, share, lit, nodes, weights, parts):  # type: ig
         parts[q] = value
         most = max(most, value)
     if len(nodes) == 1:
-        return min(most, MOST_GAIN)
+        return most
     mean = 0.0
     for q in range(len(nodes)):
         mean += weights[q] * math.exp(parts[q] - most)
-    return min(most + math.log(mean), MOST_GAIN)
+    return most + math.log(mean)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,24 +46,14 @@ def rated(
         Orientations from `hitfinder.indexing.known.search.search`.
     """
     beam = crystal.judging, crystal.geometry.polarisation, crystal.detector
-    frame = counts, background, crystal.expected.nodes, crystal.expected.weights
-    predicted = np.empty((MOST_PREDICTED, N_COLUMNS))
+    nodes = crystal.expected.nodes, crystal.expected.weights
+    predicted, ratio = np.empty((MOST_PREDICTED, N_COLUMNS)), np.empty(1)
     again = []
     for one in found:
-        n = predict(one.turn, *beam, predicted)
-        photons = np.array([one.photons])
-        ratio = max(
-            _ratio(predicted, n, blur, photons, *frame) for blur in (BLUR_PX, SHARP_BLUR_PX)
-        )
-        again.append(dataclasses.replace(one, log_ratio=float(ratio)))
+        n, best = predict(one.turn, *beam, predicted), -np.inf
+        frame = counts, background, np.array([one.photons])
+        for blur in (BLUR_PX, SHARP_BLUR_PX):
+            footprint_ratio(predicted, n, blur, *frame, *nodes, ratio, MOST_OF_ONE)
+            best = max(best, float(ratio[0]))
+        again.append(dataclasses.replace(one, log_ratio=best))
     return sorted(again, key=lambda one: -one.log_ratio)
-
-
-@numba.njit(cache=True, nogil=True)
-def _ratio(found, n, blur, photons, counts, background, nodes, weights):  # type: ignore[no-untyped-def]
-    """Add up the log likelihood ratios of reflections, each at most `MOST_OF_ONE`."""
-    own, total = np.empty(1), 0.0
-    for j in range(n):
-        footprint_ratio(found[j : j + 1], 1, blur, counts, background, photons, nodes, weights, own)
-        total += min(own[0], MOST_OF_ONE)
-    return total

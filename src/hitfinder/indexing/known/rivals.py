@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.indexing.known.chance import HITS_LOST, LEAST_WIDTH, Chance
-from hitfinder.indexing.known.search import Hypothesis
+from hitfinder.indexing.known.search import Hypothesis, distinct
 
 SAME_DEG = 1.0
 """Orientations closer than that have spots in common: the ratio's side maxima about one of them."""
@@ -36,15 +36,8 @@ def apart(lattice: Lattice, found: Sequence[Hypothesis]) -> list[float]:
     found : sequence of Hypothesis
         Orientations, the best first. Of those closer than `SAME_DEG` only the best counts.
     """
-    kept: list[Hypothesis] = []
-    cell = lattice.cell.reciprocal
-    for one in found:
-        axes = one.turn @ cell
-        if all(lattice.angle_deg(axes, other.turn @ cell) > SAME_DEG for other in kept):
-            kept.append(one)
-        if len(kept) > N_RIVALS:
-            break
-    return [one.log_ratio for one in kept]
+    some = itertools.islice(distinct(lattice, found, SAME_DEG), 1 + N_RIVALS)
+    return [one.log_ratio for one in some]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.crystal.lattice import Lattice
 from hitfinder.indexing.known import pixels
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.families import rotation, vote
@@ -93,7 +95,9 @@ def search(
     pairs = bright_pairs(crystal, counts, background, weakest)
     if not len(pairs.gains):
         return []
-    return _distinct(crystal, _tried(crystal, counts, background, weakest, pairs))
+    tried = _tried(crystal, counts, background, weakest, pairs)
+    tried.sort(key=lambda one: -one.log_ratio)
+    return list(distinct(crystal.lattice, tried, _SAME_DEG))
 
 
 def _tried(
@@ -177,12 +181,23 @@ def _climb(  # type: ignore[no-untyped-def]
             turn = step_towards(gradient, information, farthest, turn)
 
 
-def _distinct(crystal: KnownCrystal, found: list[Hypothesis]) -> list[Hypothesis]:
-    """Drop every orientation that is a better one's again, up to the lattice's rotations."""
-    kept: list[Hypothesis] = []
-    cell = crystal.lattice.cell.reciprocal
-    for one in sorted(found, key=lambda h: -h.log_ratio):
-        axes = one.turn @ cell
-        if all(crystal.lattice.angle_deg(axes, h.turn @ cell) > _SAME_DEG for h in kept):
-            kept.append(one)
-    return kept
+def distinct(
+    lattice: Lattice, found: Iterable[Hypothesis], same_deg: float
+) -> Iterator[Hypothesis]:
+    """Yield orientations without those that are an earlier one's again.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Of the crystal, up to whose rotations orientations are the same.
+    found : iterable of Hypothesis
+        Orientations, the best first.
+    same_deg : float
+        Angle up to which two are the same, in degrees.
+    """
+    kept: list[Floats] = []
+    for one in found:
+        axes = one.turn @ lattice.cell.reciprocal
+        if all(lattice.angle_deg(axes, other) > same_deg for other in kept):
+            kept.append(axes)
+            yield one

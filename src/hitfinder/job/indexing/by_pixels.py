@@ -74,21 +74,17 @@ def solve_by_pixels(
     joint = _joint_hits(run, lattice, factors, found, judge.chance, show)
     run = Run(run.folder)
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
+    may_count = {one.frame for one in found if joint is None or hit[one.frame]}
     looks = {one.frame: [one] for one in found}
     for _ in range(1, crystals):
         taken = {
-            row: [one.orientations[0] for one in ones]
-            for row, ones in looks.items()
-            if (joint is None or hit[row])
-            and ones[-1].false_share <= false_hits
-            and ones[-1].probability_of_any >= LEAST_PROBABILITY
+            row: [one.orientations[0] for one in looks[row]]
+            for row in looks
+            if row in may_count and is_sure(looks[row][-1], false_hits, several=True)
         }
         for one in search.further(taken, judge):
             looks[one.frame].append(one)
-    sure = {
-        row: _sure(ones, false_hits) if joint is None or hit[row] else 0
-        for row, ones in looks.items()
-    }
+    sure = {row: _sure(ones, false_hits) if row in may_count else 0 for row, ones in looks.items()}
     solved = {
         row: [one.orientations[0].turn @ lattice.cell.reciprocal for one in looks[row][:n]]
         for row, n in sure.items()
@@ -143,16 +139,28 @@ def _joint_hits(
         return None
 
 
+def is_sure(one: PixelIndexed, false_hits: float, *, several: bool = False) -> bool:
+    """Return whether the best orientation of a frame counts.
+
+    Parameters
+    ----------
+    one : PixelIndexed
+        What was found in the frame.
+    false_hits : float
+        Share of frames without a crystal that may count as indexed.
+    several : bool
+        Others may be right too, being those of further crystals.
+    """
+    probability = one.probability_of_any if several else one.probability
+    return one.false_share <= false_hits and probability >= LEAST_PROBABILITY
+
+
 def _sure(ones: Sequence[PixelIndexed], false_hits: float) -> int:
     """Return how many crystals of a frame are sure, of those found one after the other.
 
     A crystal beside which a further one is sure need not be likelier than all other orientations.
     """
-    n = 0
-    for number, one in enumerate(ones, 1):
-        if one.false_share <= false_hits and one.probability >= LEAST_PROBABILITY:
-            n = number
-    return n
+    return max((n for n, one in enumerate(ones, 1) if is_sure(one, false_hits)), default=0)
 
 
 def _rows(
@@ -169,7 +177,7 @@ def _rows(
         for number, one in enumerate(ones[: max(sure[frame], 1)]):
             if not one.orientations:
                 continue
-            best = one.orientations[0]
+            best, is_beside = one.orientations[0], number + 1 < sure[frame]
             row = {
                 "frame": frame,
                 "crystal": number,
@@ -180,9 +188,7 @@ def _rows(
                 "n_indexed": math.nan,
                 "false_share": one.false_share,
                 "photons": best.photons,
-                "probability": one.probability_of_any
-                if number + 1 < sure[frame]
-                else one.probability,
+                "probability": one.probability_of_any if is_beside else one.probability,
             } | _turn_sigmas(best)
             axes = best.turn @ lattice.cell.reciprocal
             yield {name: [value] for name, value in (row | to_columns(axes)).items()}
