@@ -12,7 +12,7 @@ from scipy import special
 
 from hitfinder.estimate.bins import PolarBins
 from hitfinder.estimate.weak_peaks import CutPeaks
-from hitfinder.finding.lit import Lit
+from hitfinder.finding.lit import Lit, add_lit
 from hitfinder.finding.poisson import critical_counts
 
 _LOG_P_PIXELS = math.log(2e-5), math.log(3e-6)
@@ -252,14 +252,7 @@ def sum_lit(at, counts, rows, lost, n_fs, size, sums, tops, good):  # type: igno
     """
     sums[:] = 0
     tops[:] = 0
-    # Unsigned numbers of 32 bits are divided in a fraction of the time that others take.
-    wide = np.uint32(size)
-    for row in range(rows.size - 1):
-        of_row, tops_of_row = sums[row // size], tops[row // size]
-        for p in range(rows[row], rows[row + 1]):
-            k = np.uint32(at[p] - row * n_fs) // wide
-            of_row[k] += counts[p]
-            tops_of_row[k] = max(tops_of_row[k], counts[p])
+    add_lit(at, counts, rows, n_fs, size, sums, tops)
     for p in lost:
         good[p // n_fs // size, p % n_fs // size] -= 1
 

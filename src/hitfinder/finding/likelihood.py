@@ -32,6 +32,7 @@ _LOG_P_CANDIDATE = math.log(2e-5)
 _LOG_P_BRIGHT = math.log(1e-4)
 _LOG_P_FAINT = math.log(1e-2)
 _SLACK = 3.0
+_NONE_LIT = np.empty(0, np.int32), np.empty(0, np.int64)
 _RESOLUTION_SHARE = 95.0
 
 
@@ -231,11 +232,9 @@ class LikelihoodFinder:
         found, dropped = self._search.find(counts, rate, read.lit)
         bright = critical_counts(rate * weight_range[1], _LOG_P_BRIGHT)
         faint = critical_counts(rate * weight_range[1], _LOG_P_FAINT)
-        points, nothing = self._points, np.empty(0, np.int64)
         # Pixels without a reading are not among those that are lit.
-        by_lit = (
-            (read.lit.at, read.lit.rows) if read.lit and not read.lost else (nothing[:0], nothing)
-        )
+        by_lit = (read.lit.at, read.lit.rows) if read.lit and not read.lost else _NONE_LIT
+        points = self._points
         variance = local.texture_variance(
             *(points.at, points.first, points.parts),
             *(counts, rings.index, *maps, rate, bright, *by_lit),

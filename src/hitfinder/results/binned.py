@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.finding.background import compilable
-from hitfinder.finding.lit import Lit
+from hitfinder.finding.lit import Lit, add_lit
 
 LONGEST_SIDE = 800
 """Bins along the longer side of a summed image, at most."""
@@ -160,7 +160,7 @@ def add_frame(
     if lit is None or lit.cut:
         add_binned(frame, mask, limit, size, *bins)
     else:
-        _add_pixels(lit.at, lit.counts, lit.rows, frame.shape[1], size, *bins)
+        add_lit(lit.at, lit.counts, lit.rows, frame.shape[1], size, *bins)
 
 
 def add_binned(
@@ -195,27 +195,6 @@ def add_binned(
     width = size * total.shape[1]
     line, top = np.empty(width, np.uint32 if small else np.int64), np.empty(width, frame.dtype)
     _add_rows(frame, mask, frame.dtype.type(limit), size, line, top, total, most)
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_pixels(
-    at: NDArray[np.int32],
-    counts: NDArray[np.int32],
-    rows: NDArray[np.int64],
-    n_fs: int,
-    size: int,
-    total: NDArray[np.int64],
-    most: NDArray[np.int64],
-) -> None:
-    """Do what `add_binned` does for the pixels listed, whose counts are positive; see `Lit`."""
-    # Unsigned numbers of 32 bits are divided in a fraction of the time that others take.
-    wide = np.uint32(size)
-    for i in range(rows.size - 1):
-        sums, tops = total[i // size], most[i // size]
-        for k in range(rows[i], rows[i + 1]):
-            column = np.uint32(at[k] - i * n_fs) // wide
-            sums[column] += counts[k]
-            tops[column] = max(tops[column], np.int64(counts[k]))
 
 
 @numba.njit(cache=True, nogil=True)
