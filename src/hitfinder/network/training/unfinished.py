@@ -139,7 +139,8 @@ def unfinished(
             hint = "Go on with it by --resume, or give --overwrite."
             raise OutputError("there is a training already", str(out), hint)
         if is_begun(out) and resume:
-            _check_same(settings, asked)
+            anew = "begin anew by --overwrite."
+            check_same(settings, asked, anew.capitalize(), f"Give it as it was, or {anew}")
         else:
             _clear(folder)
             with replacing(settings) as part:
@@ -150,18 +151,31 @@ def unfinished(
             folder.rmdir()
 
 
-def _check_same(settings: Path, asked: dict[str, Any]) -> None:
+def check_same(settings: Path, asked: dict[str, Any], if_damaged: str, if_other: str = "") -> None:
+    """See that what was asked of a training that is to be gone on with is what is asked now.
+
+    Parameters
+    ----------
+    settings : Path
+        File of what was asked.
+    asked : dict
+        What is asked; it fits JSON.
+    if_damaged, if_other : str
+        What to do if the file cannot be read, or says something else.
+
+    Raises
+    ------
+    ConfigError
+        If it is not the same, or cannot be told.
+    """
     try:
         there = json.loads(settings.read_text(encoding="utf-8"))
         changed = [key for key in asked if there.get(key) != json.loads(json.dumps(asked[key]))]
     except (OSError, ValueError, RecursionError, AttributeError) as error:
-        hint = "Begin anew by --overwrite."
-        raise ConfigError(f"cannot be read: {error}", str(settings), hint) from error
+        raise ConfigError(f"cannot be read: {error}", str(settings), if_damaged) from error
     if changed:
-        hint = "Give it as it was, or begin anew by --overwrite."
-        raise ConfigError(
-            f"the training to go on with has another {changed[0]}", str(settings), hint
-        )
+        what = f"the training to go on with has another {changed[0]}"
+        raise ConfigError(what, str(settings), if_other)
 
 
 def _clear(folder: Path) -> None:

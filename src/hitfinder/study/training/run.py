@@ -24,6 +24,7 @@ from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.locks import locked
 from hitfinder.network.folder import INFO
+from hitfinder.network.training.unfinished import check_same
 from hitfinder.study.dataset import manifest
 from hitfinder.study.dataset.torch import readers_watched
 from hitfinder.study.networks import trained
@@ -174,10 +175,7 @@ def _prepared(
 
 def _settle(path: Path, config: AttributeConfig, training: Training, resume: bool) -> None:
     """Write what is trained, or see that what is to be gone on with is the same."""
-    asked = {
-        "config": to_toml(config),
-        "training": json.loads(json.dumps(dataclasses.asdict(training))),
-    }
+    asked = {"config": to_toml(config), "training": dataclasses.asdict(training)}
     if not path.exists():
         with replacing(path) as part:
             part.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
@@ -185,14 +183,7 @@ def _settle(path: Path, config: AttributeConfig, training: Training, resume: boo
     if not resume:
         hint = "Go on with it by --resume, or choose another folder."
         raise OutputError("there is a training already", str(path.parent.parent), hint)
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in asked if there.get(key) != asked[key]]
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
-        hint = "Choose another folder."
-        raise ConfigError(f"cannot be read: {error}", str(path), hint) from error
-    if changed:
-        raise ConfigError(f"the training to go on with has another {changed[0]}", str(path))
+    check_same(path, asked, "Choose another folder.")
 
 
 def _is_finished(last: Path, config: AttributeConfig, end: EpochEnd) -> bool:
