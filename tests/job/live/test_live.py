@@ -32,6 +32,18 @@ LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
 SHAPE, N = (96, 100), 24
 OPTIONS = {"finder": "likelihood", "workers": 1, "longest_wait_s": 600.0}
 
+PONI = """poni_version: 2.1
+Detector: Detector
+Detector_config: {"pixel1": 7.5e-05, "pixel2": 7.5e-05, "max_shape": [96, 100], "orientation": 2}
+Distance: 0.06
+Poni1: 0.0036
+Poni2: 0.00375
+Rot1: 0
+Rot2: 0
+Rot3: 0
+Wavelength: 2.0664e-10
+"""
+
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory):
@@ -228,9 +240,11 @@ def test_files_that_come_into_a_folder(master, offline, tmp_path):
 
 
 def test_a_master_that_is_there(master, offline, tmp_path):
-    options = OPTIONS | {"hot_pixel_frames": 0}
+    options = OPTIONS | {"hot_pixel_frames": 0, "geometry": tmp_path / "placed.poni"}
+    options["geometry"].write_text(PONI)
     (run,) = live(master, tmp_path / "out", stop_at_end=True, timeout_s=2, **options)
     assert run.frames["hit"].to_pylist() == offline.frames["hit"].to_pylist()
+    assert run.geometry.camera_length_m == pytest.approx(0.06)
 
 
 def test_sigterm_writes_what_was_found(master, tmp_path):

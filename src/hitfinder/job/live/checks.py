@@ -8,7 +8,8 @@ from hitfinder.errors import ConfigError, GeometryError
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
-from hitfinder.geometry.crystfel import read_geom
+from hitfinder.geometry.crystfel.geomfile import GeomFile
+from hitfinder.geometry.files import read_geometry
 from hitfinder.geometry.mask import mask_file, read_mask
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.readers import READERS
@@ -48,7 +49,9 @@ def _check_geometry(settings: GeometrySettings) -> None:
     if settings.adu_per_photon not in (None, 1.0):
         raise counts_are_photons(settings)
     if settings.file is not None:
-        read_geom(settings.file).detector()
+        geom = read_geometry(settings.file)
+        if isinstance(geom, GeomFile):
+            geom.detector()
     if settings.detector is not None:
         shape = named_detector(settings.detector).shape
         if settings.mask is not None:
