@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hitfinder.experiment.experiment import open_experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.io.source import FrameSource
 from hitfinder.io.write import NexusWriter
 from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hitfinder.errors import OutputError as OutputError
     from hitfinder.errors import SourceError as SourceError
     from hitfinder.experiment.experiment import Experiment as Experiment
-    from hitfinder.experiment.experiment import open_experiment as open_experiment
+    from hitfinder.experiment.open import open_experiment as open_experiment
     from hitfinder.experiment.settings import GeometrySettings as GeometrySettings
     from hitfinder.finding.contract import Finder as Finder
     from hitfinder.finding.likelihood import LikelihoodFinder as LikelihoodFinder
@@ -84,7 +84,7 @@ PUBLIC = {
     "finders": "hitfinder.finding.registry",
     "index": "hitfinder.job.indexing.index",
     "open": "hitfinder.io.open",
-    "open_experiment": "hitfinder.experiment.experiment",
+    "open_experiment": "hitfinder.experiment.open",
     "open_run": "hitfinder.results.run",
     "outputs": "hitfinder.job.outputs.registry",
     "peak_table": "hitfinder.finding.peaks",

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from hitfinder.experiment.experiment import experiment_of, read_geometry_file
+from hitfinder.experiment.open import experiment_of, read_geometry_file
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.geometry.crystfel import read_geom

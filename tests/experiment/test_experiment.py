@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import ConfigError, GeometryError
-from hitfinder.experiment.experiment import experiment_of, read_geometry_file
 from hitfinder.experiment.gain import photon_value
+from hitfinder.experiment.open import experiment_of, read_geometry_file
 from hitfinder.experiment.reach import doubt
 from hitfinder.experiment.recognise import recognise
 from hitfinder.experiment.settings import GeometrySettings

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import GeometryError
-from hitfinder.experiment.experiment import experiment_of
+from hitfinder.experiment.open import experiment_of
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.experiment.zeropeak import corrected, read_noise
 from hitfinder.io.memory import ArraySource

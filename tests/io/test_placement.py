@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from hitfinder.cli.info import info
-from hitfinder.experiment.experiment import open_experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector

@@ -93,7 +93,7 @@ def _of_detector(settings: GeometrySettings) -> Template:
 
 def _of_frames(frames: str, dataset: str | None, settings: GeometrySettings) -> Template:
     """Fill in what the frames' file tells."""
-    from hitfinder.experiment.experiment import detector_of
+    from hitfinder.experiment.placing import detector_of
     from hitfinder.export.template import Template
     from hitfinder.io.open import open as open_frames
     from hitfinder.io.stack import Hdf5Source

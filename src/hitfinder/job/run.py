@@ -24,7 +24,8 @@ from hitfinder.estimate import temperature
 from hitfinder.executors.contract import Executor
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes, available_cores
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.places import Places

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hitfinder import config
 from hitfinder.errors import ConfigError, OutputError, SourceError
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.finding.registry import find_peaks
 from hitfinder.io.lst import parse_line

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hitfinder import config
 from hitfinder.errors import ConfigError
 from hitfinder.experiment.beam import IN_PYTHON
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.export.cxi import MASK
 from hitfinder.geometry.crystfel import read_geom

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.experiment.experiment import experiment_of
+from hitfinder.experiment.open import experiment_of
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import open_source

@@ -16,7 +16,7 @@ import numpy as np
 
 from hitfinder import atomic
 from hitfinder.errors import ConfigError
-from hitfinder.experiment.experiment import open_experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.finding.static.places import Places
 from hitfinder.io.ledger import FrameLedger
 from hitfinder.io.open import open_source

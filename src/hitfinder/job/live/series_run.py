@@ -14,7 +14,8 @@ from typing import Any
 import hitfinder
 from hitfinder import config
 from hitfinder.executors.contract import Executor
-from hitfinder.experiment.experiment import Experiment, open_experiment
+from hitfinder.experiment.experiment import Experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.export.cxi import CxiSummary, write_cxi_geom
 from hitfinder.export.hit_message import message_geom_lines
 from hitfinder.geometry.crystfel import write_geom

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hitfinder.contracts import require, requires
 from hitfinder.errors import OutputError
 from hitfinder.executors.inline import Inline
-from hitfinder.experiment.experiment import open_experiment
+from hitfinder.experiment.open import open_experiment
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
