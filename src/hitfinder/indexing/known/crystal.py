@@ -148,9 +148,9 @@ class KnownCrystal:
         return 0.52 * self.bandwidth * lengths + 0.7 * self.geometry.pixel_inv_a
 
     def direction_tolerance(self, lengths: Floats) -> Floats:
-        """Return how far a pixel's direction may be from its photons' reflection's, in rad."""
+        """Return how far a pixel's direction may be off about the beam, in rad: half a pixel."""
         pixel = self.geometry.pixel_inv_a
-        return 2e-4 + 0.5 * pixel / np.maximum(lengths, pixel)
+        return 0.5 * pixel / np.maximum(lengths, pixel)
 
 
 def _momentum(geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -30,11 +30,14 @@ _IN_A_ROW = 0.9995
 _SPREAD = 0.6
 """Of the angle that two pixels leave open at most, the part over which a vote counts."""
 
-_MOST_STEPS = 8.0
+_MOST_STEPS = 8
 """Steps of the angle, to either side, over which a vote counts at most."""
 
-_MOST_TOUCHED = 1 << 17
-"""Votes of one family for which there is room."""
+PER_UNIT = 64
+"""Whole numbers that a vote of one is counted as."""
+
+_BLOCK = 32
+"""Angles that are looked through at once."""
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -78,12 +81,13 @@ def vote(  # type: ignore[no-untyped-def]
     gains : ndarray, shape (n_families,)
         What the two say for each other, as a log likelihood ratio.
     seeds : tuple
-        (directions (n_seeds, 3), how far they may be off (n_seeds,), in rad).
+        (directions (n_seeds, 3), how far they may be off about the beam (n_seeds,), in rad).
     reflections : tuple
         (directions (m, 3), lengths (m,), log of the expected photons (m,)).
     pixels : tuple
-        (directions (n, 3), how far they may be off (n,), lengths (n,), how far these may be off
-        (n,), log of one over the background (n,), votes (n, N_STEPS)).
+        (directions (n, 3), how far they may be off about the beam (n,) and away from it, in rad,
+        lengths (n,), how far these may be off (n,), log of one over the background (n,), votes
+        (n, N_STEPS)).
     n_angles : int
         Steps of the angle.
     floor : float
@@ -100,7 +104,7 @@ def vote(  # type: ignore[no-untyped-def]
         Hypotheses listed.
     """
     vectors, lengths, _ = reflections
-    q, _, q_length, spread, _, _ = pixels
+    q, _, _, q_length, spread, _, _ = pixels
     shortest = lengths.min() * 0.99
     width = (lengths.max() * 1.001 - shortest) / _LENGTHS
     first = np.empty(_LENGTHS * _BINS + 1, np.int32)
@@ -110,42 +114,81 @@ def vote(  # type: ignore[no-untyped-def]
         ranges[i, 0] = max(int((q_length[i] - spread[i] - shortest) / width), 0)
         ranges[i, 1] = min(int((q_length[i] + spread[i] - shortest) / width), _LENGTHS - 1)
     about = np.empty((len(lengths), 5), np.float32)
+    directions = np.ascontiguousarray(q.T).astype(np.float32)
+    seen = np.empty((5, len(q)), np.float32)
+    cells = np.empty((2, len(q)), np.int32)
     c, d = np.empty(3), np.empty(3)
-    hist = np.zeros(n_angles, np.float32)
-    touched = np.empty(_MOST_TOUCHED, np.int64)
+    hist = np.zeros(n_angles + 2 * _BLOCK + 2 * _MOST_STEPS, np.uint16)
     last, n_found = -1, 0
     for m in range(len(families)):
         j_0, i_0 = families[m, 0], families[m, 1]
         if j_0 != last:
             last = j_0
             _sort_about(vectors[j_0], reflections, shortest, width, cell, first, about)
-        own = seeds[0][i_0]
-        basis(own, c, d)
-        n_touched = 0
+        basis(seeds[0][i_0], c, d)
+        _see_from(seeds[0][i_0], seeds[1][i_0], c, d, directions, pixels, seen, cells)
+        hist[:] = 0
         for i in range(len(q)):
-            cos = own[0] * q[i, 0] + own[1] * q[i, 1] + own[2] * q[i, 2]
-            if abs(cos) > _IN_A_ROW:
-                continue
-            n_touched = _votes_of(
-                i, cos, seeds[1][i_0], pixels, c, d, ranges, first, about, hist, touched, n_touched
-            )
-        for t in range(n_touched):
-            s = touched[t]
-            value = hist[s] + gains[m]
-            # An angle that is touched again is listed once.
-            if hist[s] <= 0.0:
-                continue
-            hist[s] = 0.0
-            if value < floor:
-                continue
+            if cells[1, i] >= 0:
+                _votes_of(i, pixels, seen, cells, ranges, first, about, n_angles, hist)
+        _close(hist, n_angles)
+        start = 0
+        while start < n_angles:
+            least = int((floor - gains[m]) * PER_UNIT)
+            start = _next_peak(hist, start, n_angles, max(least, 1))
+            if start >= n_angles:
+                break
             if n_found == len(scores):
                 floor, n_found = _better_half(hypotheses, scores)
-                if value < floor:
-                    continue
-            hypotheses[n_found, 0], hypotheses[n_found, 1] = m, s
-            scores[n_found] = value
+            hypotheses[n_found, 0], hypotheses[n_found, 1] = m, start
+            scores[n_found] = hist[start + _MOST_STEPS] / PER_UNIT + gains[m]
             n_found += 1
+            start += 1
     return n_found
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _see_from(seed, seed_off, c, d, directions, pixels, seen, cells):  # type: ignore[no-untyped-def]
+    """Fill in how pixels lie about a seed.
+
+    `seen` receives cosine to the seed, how far that may be off, how far the angle about the seed
+    may be off (in turns), and the two components across; `cells` the first and the last cell of
+    cosines, -1 for pixels in a row with the seed.
+
+    A pixel may be off about the beam, by half its side, much farther than away from the beam, where
+    it turns the mirror by half the angle only. With the normal of the plane of both directions, and
+    t the direction about the beam, t·n is the part of the one that turns the pixel about the seed;
+    the rest changes the cosine.
+    """
+    _, off, radial, _, _, _, _ = pixels
+    x, y, z = np.float32(seed[0]), np.float32(seed[1]), np.float32(seed[2])
+    one, radial, seed_off = np.float32(1.0), np.float32(radial), np.float32(seed_off)
+    across = one / math.sqrt(one - z * z)
+    c_x, c_y, c_z = np.float32(c[0]), np.float32(c[1]), np.float32(c[2])
+    d_x, d_y, d_z = np.float32(d[0]), np.float32(d[1]), np.float32(d[2])
+    for i in range(directions.shape[1]):
+        q_x, q_y, q_z = directions[0, i], directions[1, i], directions[2, i]
+        cos = x * q_x + y * q_y + z * q_z
+        sine = math.sqrt(max(one - cos * cos, np.float32(1e-6)))
+        part = min(abs(z - q_z * cos) / (sine * math.sqrt(one - q_z * q_z)), one)
+        seed_part = min(abs(z * cos - q_z) * across / sine, one)
+        own = np.float32(off[i])
+        near = sine * (
+            own * math.sqrt(one - part * part) + radial * part
+            + seed_off * math.sqrt(one - seed_part * seed_part) + radial * seed_part
+        )  # fmt: skip
+        open_rad = own * part + radial * math.sqrt(one - part * part)
+        open_rad += abs(cos) * (
+            seed_off * seed_part + radial * math.sqrt(one - seed_part * seed_part)
+        )
+        seen[0, i], seen[1, i] = cos, near
+        seen[2, i] = np.float32(0.5 * _SPREAD / math.pi) * open_rad / sine
+        seen[3, i] = q_x * c_x + q_y * c_y + q_z * c_z
+        seen[4, i] = q_x * d_x + q_y * d_y + q_z * d_z
+        low = np.int32((cos - near + one) * np.float32(0.5 * _BINS))
+        high = np.int32((cos + near + one) * np.float32(0.5 * _BINS))
+        cells[0, i] = max(low, np.int32(0))
+        cells[1, i] = min(high, np.int32(_BINS - 1)) if abs(cos) < np.float32(_IN_A_ROW) else -1
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -180,46 +223,75 @@ def _sort_about(g, reflections, shortest, width, cell, first, about):  # type: i
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _votes_of(  # type: ignore[no-untyped-def]
-    i, cos, seed_off, pixels, c, d, ranges, first, about, hist, touched, n_touched
-):
-    """Add what one pixel says to the angles of a family; return how many angles are touched."""
-    q, off, length, spread, log_rate, votes = pixels
-    n_angles = len(hist)
-    per_rad = n_angles / (2.0 * math.pi)
-    sine = math.sqrt(1.0 - cos * cos)
-    near = (off[i] + seed_off) * sine
-    low, high = length[i] - spread[i], length[i] + spread[i]
-    at_low = max(int((cos - near + 1.0) * 0.5 * _BINS), 0)
-    at_high = min(int((cos + near + 1.0) * 0.5 * _BINS), _BINS - 1)
+def _votes_of(i, pixels, seen, cells, ranges, first, about, n_angles, hist):  # type: ignore[no-untyped-def]
+    """Add what one pixel says to the angles of a family."""
+    _, _, _, length, spread, log_rate, votes = pixels
+    low, high = np.float32(length[i] - spread[i]), np.float32(length[i] + spread[i])
+    cos, near, rate = seen[0, i], seen[1, i], np.float32(log_rate[i] - LOWEST)
+    per_turn, most, two = np.float32(n_angles), np.float32(_MOST_STEPS - 1), np.float32(2.0)
     for k in range(ranges[i, 0], ranges[i, 1] + 1):
-        for p in range(first[k * _BINS + at_low], first[k * _BINS + at_high + 1]):
-            if about[p, 0] < low or about[p, 0] > high or abs(about[p, 1] - cos) > near:
+        for p in range(first[k * _BINS + cells[0, i]], first[k * _BINS + cells[1, i] + 1]):
+            if abs(about[p, 1] - cos) > near or about[p, 0] < low or about[p, 0] > high:
                 continue
-            n = int((about[p, 2] + log_rate[i] - LOWEST) * PER_E)
+            n = int((about[p, 2] + rate) * np.float32(PER_E))
             if n < 0:
                 continue
             gain = votes[i, min(n, N_STEPS - 1)]
-            if gain <= 0.0:
+            if gain == 0:
                 continue
-            x = q[i, 0] * c[0] + q[i, 1] * c[1] + q[i, 2] * c[2]
-            y = q[i, 0] * d[0] + q[i, 1] * d[1] + q[i, 2] * d[2]
-            along, across = about[p, 3], about[p, 4]
-            angle = math.atan2(y * along - x * across, x * along + y * across)
-            if angle < 0.0:
-                angle += 2.0 * math.pi
-            # As many steps as the two pixels' places leave open.
-            open_rad = _SPREAD * (off[i] + seed_off * abs(cos)) / sine
-            blur = min(open_rad * per_rad, _MOST_STEPS)
-            least = int(angle * per_rad - blur)
-            for s in range(least, least + int(2.0 * blur) + 1):
-                if n_touched == len(touched):
-                    return n_touched
-                at = s - n_angles if s >= n_angles else s + n_angles if s < 0 else s
-                hist[at] += gain
-                touched[n_touched] = at
-                n_touched += 1
-    return n_touched
+            x, y, along, across = seen[3, i], seen[4, i], about[p, 3], about[p, 4]
+            turns = _turns(y * along - x * across, x * along + y * across)
+            blur = min(seen[2, i] * per_turn, most)
+            least = int(turns * per_turn - blur + _MOST_STEPS)
+            for s in range(least, least + int(two * blur) + 1):
+                hist[s] += gain
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _turns(y, x):  # type: ignore[no-untyped-def]
+    """Return an angle from its components, in full turns from 0 to 1, to 2e-6.
+
+    Formula 4.4.49 of Abramowitz and Stegun, Handbook of Mathematical Functions (1964).
+    """
+    a, b = abs(x), abs(y)
+    t = min(a, b) / max(max(a, b), np.float32(1e-12))
+    u = t * t
+    angle = np.float32(0.0208351)
+    for coefficient in (-0.0851330, 0.1801410, -0.3302995, 0.9998660):
+        angle = angle * u + np.float32(coefficient)
+    angle *= t * np.float32(0.5 / math.pi)
+    angle = np.float32(0.25) - angle if b > a else angle
+    angle = np.float32(0.5) - angle if x < np.float32(0.0) else angle
+    return np.float32(1.0) - angle if y < np.float32(0.0) else angle
+
+
+@numba.njit(cache=True, nogil=True)
+def _close(hist, n_angles):  # type: ignore[no-untyped-def]
+    """Bring what lies beyond the ends of a circle of angles to its other end."""
+    for s in range(_MOST_STEPS):
+        hist[n_angles + s] += hist[s]
+        hist[s] = 0
+        hist[_MOST_STEPS + s] += hist[n_angles + _MOST_STEPS + s]
+        hist[n_angles + _MOST_STEPS + s] = 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _next_peak(hist, start, n_angles, least):  # type: ignore[no-untyped-def]
+    """Return the next angle with so many votes, the number of angles if there is none."""
+    s = start
+    while s < n_angles:
+        if (s - start) % _BLOCK == 0:
+            most = np.uint16(0)
+            for k in range(s + _MOST_STEPS, s + _MOST_STEPS + _BLOCK):
+                most = max(most, hist[k])
+            if most < least:
+                start = s + _BLOCK
+                s = start
+                continue
+        if hist[s + _MOST_STEPS] >= least:
+            return s
+        s += 1
+    return n_angles
 
 
 @numba.njit(cache=True, nogil=True)
