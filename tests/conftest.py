@@ -1,5 +1,6 @@
 import dataclasses
 import importlib
+import os
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure():
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Every core has a worker: threads of PyTorch would only get in one another's way.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Tests send Ctrl-C, which a shell's background job ignores, and all that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -165,6 +165,7 @@ def test_train_uses_the_network(example_site, tree_builder, tmp_path, monkeypatc
     assert "or needs a package that is not installed" in said
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(example_site, tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests"]
     environment = with_site(example_site)

@@ -130,7 +130,7 @@ def test_a_new_run_in_the_folder_takes_away_what_was_indexed(frames, indexed, tm
     assert not RESULTS & {path.name for path in out.iterdir()}
 
 
-@pytest.mark.parametrize("n_frames", [6, pytest.param(N_FRAMES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_frames", [3, pytest.param(N_FRAMES, marks=pytest.mark.slow)])
 def test_another_cell_is_not_found(frames, tmp_path, hitfinder, n_frames):
     """All that is tried is tried in vain, so that a hit takes several times as long as others."""
     out = tmp_path / "out"

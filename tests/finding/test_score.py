@@ -41,7 +41,7 @@ def test_score_goes_on_smoothly_beyond_the_table():
     assert steps.max() < 0.25
 
 
-@pytest.mark.parametrize("level", [0.004, 0.2, 4.0])
+@pytest.mark.parametrize("level", [0.004, 0.2, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_blank_frames_give_the_stated_false_rates(small_geometry, water_like, level):
     finder = LikelihoodFinder(small_geometry)
     rng = np.random.default_rng(7)

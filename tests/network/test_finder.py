@@ -101,10 +101,8 @@ def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     assert reliability(predicted, true).error < 0.04
 
 
-@pytest.mark.parametrize(
-    ("edge_px", "n_experiments"),
-    [((250, 400), 40), pytest.param((1500, 1900), 8, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("edge_px", "n_experiments"), [((250, 400), 40), ((1500, 1900), 8)])
 def test_probabilities_mean_what_they_say_on_frames_of_any_size(edge_px, n_experiments):
     p, came_true = probabilities_and_truth(78, edge_px, n_experiments, least=0.05)
     assert reliability(p, came_true).error < 0.05

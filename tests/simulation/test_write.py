@@ -276,7 +276,11 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.parametrize(
     "how",
-    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
     def heed_interrupts():
