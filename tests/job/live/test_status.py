@@ -1,7 +1,9 @@
 import json
+import time
 
 import numpy as np
 
+from hitfinder.job.live import status as module
 from hitfinder.job.live.follower import Followers
 from hitfinder.job.live.status import LiveStatus
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
@@ -50,3 +52,21 @@ def test_what_cannot_be_told_does_not_end_the_telling(tmp_path, caplog):
         assert not (tmp_path / "live.json").exists()
         told.pop(0)
     assert json.loads((tmp_path / "live.json").read_bytes())["x"] == 1.0
+
+
+def test_a_clock_that_is_set_back_stops_neither_history_nor_rates(tmp_path, monkeypatch):
+    ledger = {"received": 0, "processed": 0, "passed_over": 0, "waiting": 0}
+    about = {"hits_from": {"score": 2.0, "false_hits": 0.01}}
+    monkeypatch.setattr(module, "EVERY_S", 0.02)
+    monkeypatch.setattr(module, "HISTORY_EVERY_S", 0.05)
+    with LiveStatus(tmp_path, about, lambda: ledger, dict, Followers()):
+        set_back = time.time() - 3600
+        monkeypatch.setattr(module.time, "time", lambda: set_back)
+        lines = 0
+        until = time.monotonic() + 30
+        while lines < 5 and time.monotonic() < until:
+            ledger["received"] += 10
+            time.sleep(0.02)
+            lines = len((tmp_path / "live-history.jsonl").read_text().splitlines())
+    assert lines >= 5
+    assert json.loads((tmp_path / "live.json").read_bytes())["rates"]["received_per_second"] > 0

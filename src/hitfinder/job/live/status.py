@@ -78,7 +78,7 @@ class LiveStatus:
         self._doubts = Doubts.of(lambda: (), about["hits_from"]["score"], 1)
         self._last: collections.deque[_LastFrame] = collections.deque(maxlen=MOST_FRAMES)
         self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
-        self._slowest_s, self._history_at = 0.0, 0.0
+        self._slowest_s, self._history_at = 0.0, -math.inf
         self.state, self.static_pixels = RUNNING, 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -161,13 +161,14 @@ class LiveStatus:
 
     def _write_files(self) -> None:
         with self._lock:
-            now, ledger = time.time(), self._ledger()
+            # Clocks are set while detectors run: what lasts is measured by one that never is.
+            now, steady, ledger = time.time(), time.monotonic(), self._ledger()
             rows = self._last_rows()
-            told = self._told(now, ledger, rows)
+            told = self._told(now, self._rates_of(steady, ledger), ledger, rows)
             frames = self._told_frames(rows)
             line = ""
-            if now - self._history_at >= HISTORY_EVERY_S or self._stopping.is_set():
-                line, self._history_at = self._line(now, ledger), now
+            if steady - self._history_at >= HISTORY_EVERY_S or self._stopping.is_set():
+                line, self._history_at = self._line(now, ledger), steady
         for name, content in ((LIVE, told), (LIVE_FRAMES, frames)):
             with replacing(self._folder / name) as part:
                 part.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
@@ -191,14 +192,24 @@ class LiveStatus:
             "delay_s": [round(one.delay_s, 3) for one in self._last],
         }
 
-    def _told(
-        self, now: float, ledger: Mapping[str, Any], rows: NDArray[np.void]
-    ) -> dict[str, Any]:
-        self._rates.append((now, ledger["received"], ledger["processed"]))
-        while now - self._rates[0][0] > RATE_OVER_S:
+    def _rates_of(self, steady: float, ledger: Mapping[str, Any]) -> dict[str, float]:
+        self._rates.append((steady, ledger["received"], ledger["processed"]))
+        while steady - self._rates[0][0] > RATE_OVER_S:
             self._rates.popleft()
         then = self._rates[0]
-        seconds = max(now - then[0], EVERY_S)
+        seconds = max(steady - then[0], EVERY_S)
+        return {
+            "received_per_second": round((ledger["received"] - then[1]) / seconds, 3),
+            "processed_per_second": round((ledger["processed"] - then[2]) / seconds, 3),
+        }
+
+    def _told(
+        self,
+        now: float,
+        rates: Mapping[str, float],
+        ledger: Mapping[str, Any],
+        rows: NDArray[np.void],
+    ) -> dict[str, Any]:
         hits, delays = rows["hit"].tolist(), [one.delay_s for one in self._last]
         middle, most = np.percentile(delays, [50, 99]) if delays else (None, None)
         return {
@@ -209,8 +220,7 @@ class LiveStatus:
             "updated": round(now, 3),
             "counts": dict(self._counts),
             "rates": {
-                "received_per_second": round((ledger["received"] - then[1]) / seconds, 3),
-                "processed_per_second": round((ledger["processed"] - then[2]) / seconds, 3),
+                **rates,
                 "hits_of_last_100": _share(hits[-100:]),
                 "hits_of_last_1000": _share(hits),
             },
