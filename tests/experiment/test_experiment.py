@@ -396,7 +396,7 @@ GIVEN_BEAM = {"photon_energy_ev": 6000.0, "camera_length_m": 0.1, "pixel_size_um
 
 
 @pytest.mark.parametrize("gain", [0.2, 6.0, 45.0])
-@pytest.mark.parametrize("noise", [0.005, 0.05, 0.2])
+@pytest.mark.parametrize("noise", [0.005, pytest.param(0.05, marks=pytest.mark.slow), 0.2])
 @pytest.mark.parametrize("rate", [0.01, 0.3])
 def test_the_size_of_a_photon_is_told_by_the_values(gain, noise, rate):
     values = floats(gain, noise, rate)

@@ -101,7 +101,7 @@ def test_noise_costs_what_it_must(sigma, photons, least, lost):
     assert np.mean(recall) >= np.mean(clean) - lost
 
 
-@pytest.mark.parametrize("sigma", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("sigma", [0.2, pytest.param(0.3, marks=pytest.mark.slow), 0.5])
 @pytest.mark.parametrize("rate", [0.005, 0.3, 3.0])
 def test_blank_frames_of_noise_hold_no_peaks(sigma, rate):
     find, n_peaks, hits, scores = LikelihoodFinder(GEOMETRY), 0, 0, []

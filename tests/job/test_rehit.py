@@ -67,7 +67,12 @@ def assert_same(folder, other):
 
 
 @pytest.mark.parametrize(
-    "change", [{"false_hits": 0.4}, {"hit_threshold": 4.0}, {"false_hits": 0.2, "min_peaks": 2}]
+    "change",
+    [
+        pytest.param({"false_hits": 0.4}, marks=pytest.mark.slow),
+        pytest.param({"hit_threshold": 4.0}, marks=pytest.mark.slow),
+        {"false_hits": 0.2, "min_peaks": 2},
+    ],
 )
 def test_the_folder_becomes_that_of_such_a_run(place, copied, change, tmp_path):
     before = pq.read_table(copied / "frames.parquet")["hit"].to_numpy()

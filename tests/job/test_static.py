@@ -49,7 +49,10 @@ def test_what_is_static_does_not_depend_on_the_executor(small_geometry, frames):
     assert np.array_equal(found.mask, alone.mask)
 
 
-@pytest.mark.parametrize(("kind", "n_looked"), [("plain", 20), ("mixed", 18), ("dies", 12)])
+@pytest.mark.parametrize(
+    ("kind", "n_looked"),
+    [pytest.param("plain", 20, marks=pytest.mark.slow), ("mixed", 18), ("dies", 12)],
+)
 def test_frames_that_cannot_be_looked_at_are_passed_over(tmp_path, monkeypatch, kind, n_looked):
     """So are those that were looked at together with one that ends its workers."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
@@ -80,8 +83,17 @@ def test_one_pattern_in_every_frame_is_not_taken_for_hot_pixels(small_geometry, 
     assert "never turns" in caplog.text
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.6])
-@pytest.mark.parametrize("level", [0.002, 0.05, 2.0])
+@pytest.mark.parametrize(
+    ("share", "level"),
+    [
+        *((0.6, 0.002), (0.0, 0.05), (0.2, 2.0)),
+        *(
+            pytest.param(share, level, marks=pytest.mark.slow)
+            for share, level in ((0.0, 0.002), (0.2, 0.002), (0.2, 0.05), (0.6, 0.05))
+        ),
+        *(pytest.param(share, 2.0, marks=pytest.mark.slow) for share in (0.0, 0.6)),
+    ],
+)
 def test_many_hot_pixels_are_masked_with_and_without_hits(
     small_geometry, water_like, share, level, caplog
 ):
@@ -227,7 +239,10 @@ def pair(frame, ss, fs, photons, rng):
     frame[ss, fs : fs + 2] += rng.poisson([0.7 * photons, 0.3 * photons]).astype(np.uint16)
 
 
-@pytest.mark.parametrize(("share", "hits"), [(1.0, 0.0), (0.5, 0.4), (0.2, 0.0)])
+@pytest.mark.parametrize(
+    ("share", "hits"),
+    [pytest.param(1.0, 0.0, marks=pytest.mark.slow), (0.5, 0.4), (0.2, 0.0)],
+)
 @pytest.mark.parametrize("feature", [pair, glow, scratch, halo])
 def test_what_does_not_move_is_masked_whatever_its_size(
     small_geometry, water_like, feature, share, hits
@@ -249,7 +264,9 @@ def test_what_does_not_move_is_masked_whatever_its_size(
     assert mask.sum() < 4 * is_lit.sum() + 60
 
 
-@pytest.mark.parametrize("off_px", [0, 2, 5])
+@pytest.mark.parametrize(
+    "off_px", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_a_powder_ring_is_not_masked(sharp_ring, off_px):
     ring, geometry = sharp_ring
     ring = np.roll(ring, off_px, axis=0)

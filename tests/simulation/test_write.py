@@ -321,7 +321,7 @@ def test_a_full_disk_gets_one_line_and_no_file(tmp_path):
 
 @pytest.mark.parametrize(
     "delay_s",
-    [0.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.1, 0.3)), None],
+    [*(pytest.param(d, marks=pytest.mark.slow) for d in (0.0, 0.1, 0.3)), None],
 )
 def test_workers_that_are_killed_cost_no_frame(folder, tmp_path, kill_workers, delay_s):
     """While they start, when their work is not sent yet, and within a frame."""
