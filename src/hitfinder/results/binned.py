@@ -19,6 +19,9 @@ LONGEST_SIDE = 800
 PER_COUNT = 4096
 """Units to a count in which counts that are no whole numbers are added up."""
 
+_SMALL_BYTES = 2
+"""Bytes of counts that are added up in 32 bits: a sum of three thousand such has room."""
+
 _BRIGHTEST = 2.0**26
 """What stands for any larger count that is no whole number: in a sum of 2²⁵ such it has room."""
 
@@ -57,21 +60,27 @@ class _BinnedImage:
     """Something of the counts of frames in bins; keeps `hitfinder.results.contract.Mergeable`.
 
     Counts that are no whole numbers are kept in units of 1/`PER_COUNT`, so that their sum does not
-    depend on the order.
+    depend on the order. Counts of up to 16 bits are added up in 32 bits, in half the time, as long
+    as these are sure to hold the sum.
     """
 
     def __init__(self) -> None:
-        self._bins = np.zeros((0, 0), np.int64)
-        self._per_count = 1
+        self._bins: NDArray[np.signedinteger] = np.zeros((0, 0), np.int64)
+        self._per_count, self._n_added = 1, 0
 
-    def _bins_for(self, frame: NDArray) -> NDArray[np.int64]:
-        """Return the bins, which begin with the first frame."""
+    def _bins_for(self, frame: NDArray) -> NDArray[np.signedinteger]:
+        """Return the bins, which begin with the first frame, to add a frame to."""
+        size, whole = bin_size(frame.shape), frame.dtype.kind in "iub"
         if not self._bins.size:
-            self._bins = np.zeros(binned_shape(frame.shape, bin_size(frame.shape)), np.int64)
-            self._per_count = 1 if frame.dtype.kind in "iub" else PER_COUNT
+            kind = np.int32 if whole and frame.dtype.itemsize <= _SMALL_BYTES else np.int64
+            self._bins = np.zeros(binned_shape(frame.shape, size), kind)
+            self._per_count = 1 if whole else PER_COUNT
+        self._n_added += 1
+        if self._n_added * size**2 << 8 * _SMALL_BYTES > np.iinfo(self._bins.dtype).max:
+            self._bins = self._bins.astype(np.int64, copy=False)
         return self._bins
 
-    def _join(self, bins: NDArray[np.int64]) -> None:
+    def _join(self, bins: NDArray[np.signedinteger]) -> None:
         """Take in the bins of other frames."""
         raise NotImplementedError
 
@@ -86,11 +95,12 @@ class _BinnedImage:
         if not other._bins.size:
             return
         if not self._bins.size:
-            self._bins, self._per_count = other._bins.copy(), other._per_count
+            self._bins, self._per_count = other._bins.astype(np.int64), other._per_count
             return
         theirs = other._bins.shape, other._per_count
         if theirs != (self._bins.shape, self._per_count):
             raise ValueError("sums of frames of different shapes or types cannot be added up")
+        self._bins = self._bins.astype(np.int64, copy=False)
         self._join(other._bins)
 
     @property
@@ -122,14 +132,14 @@ class _BinnedImage:
 class ImageSum(_BinnedImage):
     """Frames of one shape added up in bins; see `add_frame`."""
 
-    def _join(self, bins: NDArray[np.int64]) -> None:
+    def _join(self, bins: NDArray[np.signedinteger]) -> None:
         self._bins += bins
 
 
 class ImageMaximum(_BinnedImage):
     """The most counts that a pixel of each bin had in any frame; see `add_frame`."""
 
-    def _join(self, bins: NDArray[np.int64]) -> None:
+    def _join(self, bins: NDArray[np.signedinteger]) -> None:
         np.maximum(self._bins, bins, out=self._bins)
 
 
@@ -168,8 +178,8 @@ def add_binned(
     mask: NDArray[np.bool_],
     limit: np.generic,
     size: int,
-    total: NDArray[np.int64],
-    most: NDArray[np.int64],
+    total: NDArray[np.signedinteger],
+    most: NDArray[np.signedinteger],
 ) -> None:
     """Take the positive counts of a frame into bins.
 
@@ -179,9 +189,9 @@ def add_binned(
         As for `add_frame`.
     size : int
         Pixels along one side of a bin.
-    total, most : ndarray of int64, shape `binned_shape`
-        Sum to add to and maximum to raise, in units of 1/`PER_COUNT` if the frame is of a
-        floating-point type.
+    total, most : ndarray of int32 or int64, shape `binned_shape`
+        Sum to add to and maximum to raise; of int64, in units of 1/`PER_COUNT`, if the frame is of
+        a floating-point type.
     """
     frame = compilable(frame)
     if frame.dtype.kind == "f":
@@ -233,31 +243,66 @@ def _add_rows(
     `line` and `top`, which is of the type of the frame, are room for the sums and the maxima of
     the columns of a row of bins.
     """
-    n_ss, n_fs = frame.shape
-    kind, none = line.dtype.type, top.dtype.type(0)
+    n_ss = frame.shape[0]
     for out in range(total.shape[0]):
-        # Whole rows first, without branches: that runs at the speed of memory.
         line[:] = 0
-        top[:] = none
-        for row in range(out * size, min(n_ss, (out + 1) * size)):
-            counts, masked = frame[row], mask[row]
-            for fs in range(n_fs):
-                value = counts[fs]
-                good = (value > none) & (value < limit) & (not masked[fs])
-                value = value if good else none
-                line[fs] += kind(value)
-                top[fs] = max(top[fs], value)
-        sums, tops = total[out], most[out]
-        for k in range(0, size - 2, 3):
-            # Three at a time: the bins themselves are touched less often.
-            a, b, c = line[k::size], line[k + 1 :: size], line[k + 2 :: size]
-            d, e, f = top[k::size], top[k + 1 :: size], top[k + 2 :: size]
-            for column in range(sums.size):
-                sums[column] += np.int64(a[column]) + np.int64(b[column]) + np.int64(c[column])
-                high = max(max(d[column], e[column]), f[column])
-                tops[column] = max(tops[column], np.int64(high))
-        for k in range(size - size % 3, size):
-            a, d = line[k::size], top[k::size]
-            for column in range(sums.size):
-                sums[column] += np.int64(a[column])
-                tops[column] = max(tops[column], np.int64(d[column]))
+        top[:] = 0
+        row, end = out * size, min(n_ss, (out + 1) * size)
+        while row + 3 <= end:
+            rows = frame[row], frame[row + 1], frame[row + 2]
+            _add_three_rows(*rows, mask[row], mask[row + 1], mask[row + 2], limit, line, top)
+            row += 3
+        while row < end:
+            _add_row(frame[row], mask[row], limit, line, top)
+            row += 1
+        left = size
+        if size % 3 == 0:
+            _join_threes(line, top)
+            left = size // 3
+        _raise_bins(line, top, left, total[out], most[out])
+
+
+# Loops over rows are functions of their own, and the strides in them are numbers: the compiler
+# vectorises them so.
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_three_rows(a, b, c, no_a, no_b, no_c, limit, line, top):  # type: ignore[no-untyped-def]
+    """Add the counts of three rows to the sums of the columns, and keep the most of each."""
+    kind, none = line.dtype.type, top.dtype.type(0)
+    for fs in range(a.size):
+        x = a[fs] if (a[fs] > none) & (a[fs] < limit) & (not no_a[fs]) else none
+        y = b[fs] if (b[fs] > none) & (b[fs] < limit) & (not no_b[fs]) else none
+        z = c[fs] if (c[fs] > none) & (c[fs] < limit) & (not no_c[fs]) else none
+        line[fs] += kind(x) + kind(y) + kind(z)
+        top[fs] = max(top[fs], max(x, max(y, z)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_row(a, no_a, limit, line, top):  # type: ignore[no-untyped-def]
+    """Do what `_add_three_rows` does for one."""
+    kind, none = line.dtype.type, top.dtype.type(0)
+    for fs in range(a.size):
+        x = a[fs] if (a[fs] > none) & (a[fs] < limit) & (not no_a[fs]) else none
+        line[fs] += kind(x)
+        top[fs] = max(top[fs], x)
+
+
+@numba.njit(cache=True, nogil=True)
+def _join_threes(line, top):  # type: ignore[no-untyped-def]
+    """Put each three columns together, into the first third of the arrays."""
+    for k in range(line.size // 3):
+        j = 3 * k
+        line[k] = line[j] + line[j + 1] + line[j + 2]
+        top[k] = max(max(top[j], top[j + 1]), top[j + 2])
+
+
+@numba.njit(cache=True, nogil=True)
+def _raise_bins(line, top, size, sums, tops):  # type: ignore[no-untyped-def]
+    """Take `size` columns each into the bins of a row."""
+    kind = sums.dtype.type
+    for first in range(size):
+        for k in range(sums.size):
+            j = k * size + first
+            sums[k] += kind(line[j])
+            tops[k] = max(tops[k], kind(top[j]))
