@@ -111,7 +111,13 @@ def fill_histograms(work, ring, rows, histogram, sums):
     histogram, sums : ndarray, shape (n_rings, N_LEVELS)
         Added to: pixels, and the counts of the levels that hold more than one count. Pixels that
         read zero are not entered; they follow from the ring's size.
+
+    Returns
+    -------
+    int
+        Levels up to the highest that holds a pixel.
     """
+    n_levels = 1
     for i in rows:
         counts, rings = work[i], ring[i]
         for start in range(0, counts.size, _BLOCK):
@@ -127,15 +133,18 @@ def fill_histograms(work, ring, rows, histogram, sums):
                 # each pixel whether it is lit would take longer.
                 for j in range(block.size):
                     histogram[max(near[j], 0), max(block[j], 0)] += 1
+                n_levels = max(n_levels, int(top) + 1)
                 continue
             for j in range(block.size):
                 count = block[j]
                 if count > 0:
                     level = _level(count)
+                    n_levels = max(n_levels, level + 1)
                     histogram[near[j], level] += 1
                     if level >= EXACT_LEVELS:
                         sums[near[j], level] += count
     histogram[:, 0] = 0
+    return n_levels
 
 
 @njit(cache=True, nogil=True)
@@ -148,16 +157,24 @@ def fill_lit_histograms(rings, counts, histogram, sums):
         See `hitfinder.finding.lit.Lit`.
     histogram, sums
         As for `fill_histograms`.
+
+    Returns
+    -------
+    int
+        As from `fill_histograms`.
     """
+    n_levels = 1
     for p in range(rings.size):
         r, level = rings[p], _level(counts[p])
+        n_levels = max(n_levels, level + 1)
         histogram[r, level] += 1
         if level >= EXACT_LEVELS:
             sums[r, level] += counts[p]
+    return n_levels
 
 
 @njit(cache=True, nogil=True)
-def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
+def ring_rates(histogram, sums, n_levels, n_pixels, weight_sum, photons, exposure):
     """Fit each ring's background rate with its bright pixels clipped.
 
     The rate is the one whose Poisson law, cut where the clipping cuts it, has the mean that the
@@ -167,6 +184,8 @@ def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
     Parameters
     ----------
     histogram, sums : ndarray, shape (n_rings, N_LEVELS)
+        Written by `fill_histograms`.
+    n_levels : int
         From `fill_histograms`.
     n_pixels, weight_sum : ndarray, shape (n_rings,)
         Pixels with a reading, and the sum of their weights.
@@ -179,16 +198,16 @@ def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
         photons[r] = exposure[r] = 0.0
         if n <= 0:
             continue
-        levels = histogram[r]
+        levels = histogram[r, :n_levels]
         zeros = n
-        for level in range(N_LEVELS):
+        for level in range(n_levels):
             zeros -= levels[level]
         rate = _first_guess(levels, sums[r], zeros, n)
         kept, counts = zeros, 0.0
         for _ in range(_ITERATIONS):
             cut = _clip_count(rate, n)
             kept, counts = zeros, 0.0
-            for level in range(1, cut if cut < EXACT_LEVELS else N_LEVELS):
+            for level in range(1, min(cut, n_levels) if cut < EXACT_LEVELS else n_levels):
                 if levels[level] == 0:
                     continue
                 inside = level < EXACT_LEVELS
@@ -211,9 +230,10 @@ def ring_rates(histogram, sums, n_pixels, weight_sum, photons, exposure):
 def _first_guess(levels, sums, zeros, n):
     """Median count, or ones over zeros where the median is zero."""
     if 2 * zeros >= n:
-        return max(levels[1], 1) / zeros
+        ones = levels[1] if levels.size > 1 else 0
+        return max(ones, 1) / zeros
     below = zeros
-    for level in range(1, N_LEVELS):
+    for level in range(1, levels.size):
         below += levels[level]
         if 2 * below >= n:
             return float(level) if level < EXACT_LEVELS else sums[level] / levels[level]

@@ -147,8 +147,37 @@ def critical_counts(means: NDArray[np.float64], log_p: float) -> NDArray[np.int3
     bounds = _mean_bounds(log_p, few)
     if not np.all(means <= bounds[-1]):
         bounds = _mean_bounds(log_p, many)
-    counts = np.searchsorted(bounds, means, side="left") + 1
+    counts = np.empty(means.shape, np.int32)
+    _places_in(bounds, np.ascontiguousarray(means, np.float64).ravel(), counts.ravel())
+    counts += 1
     if means.size and means.max() > bounds[-1]:
         sigmas = -special.ndtri_exp(log_p)
-        counts = np.where(means > bounds[-1], means + sigmas * np.sqrt(means) + 1, counts)
-    return counts.astype(np.int32)
+        far = means > bounds[-1]
+        counts[far] = (means[far] + sigmas * np.sqrt(means[far]) + 1).astype(np.int32)
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _places_in(
+    bounds: NDArray[np.float64], means: NDArray[np.float64], places: NDArray[np.int32]
+) -> None:
+    """Write the number of bounds below each mean.
+
+    Means of rings one behind the other are alike: each place is looked for from the last one
+    outwards, in steps that double (J. L. Bentley & A. C. Yao, Inform. Process. Lett. 5, 82, 1976).
+    """
+    place = 0
+    for k in range(means.size):
+        mean, step = means[k], 1
+        low = high = place
+        while low > 0 and bounds[low - 1] >= mean:
+            low, high, step = max(low - step, 0), low - 1, 2 * step
+        while high < bounds.size and not bounds[high] >= mean:
+            low, high, step = high + 1, min(high + step, bounds.size), 2 * step
+        while low < high:
+            middle = (low + high) // 2
+            if bounds[middle] >= mean:
+                high = middle
+            else:
+                low = middle + 1
+        place = places[k] = low

@@ -28,6 +28,7 @@ class RingRates:
     def __init__(self, rings: Rings) -> None:
         self._rings, self._sampled = rings, _RowSample.of(rings)
         self._histogram, self._sums = background.new_histograms(rings.q.size)
+        self._n_levels = 0
 
     def of(self, read: Readings) -> NDArray[np.float64]:
         """Return the background per pixel at weight 1 (`Rings.weight`), in photons.
@@ -50,15 +51,16 @@ class RingRates:
             at, lost_weight = self._lost(read, rows)
             n_pixels = n_pixels - np.bincount(at, minlength=n_pixels.size)
             weight = weight - np.bincount(at, weights=lost_weight, minlength=n_pixels.size)
-        self._histogram[:] = 0
-        self._sums[:] = 0
         room = self._histogram, self._sums
+        for levels in room:
+            levels[:, : self._n_levels] = 0
         if read.lit is not None:
-            background.fill_lit_histograms(read.lit.rings, read.lit.counts, *room)
+            n = background.fill_lit_histograms(read.lit.rings, read.lit.counts, *room)
         else:
-            background.fill_histograms(read.counts, rings.index, rows, *room)
+            n = background.fill_histograms(read.counts, rings.index, rows, *room)
+        self._n_levels = n
         counts, exposure, rate = np.empty((3, n_pixels.size))
-        background.ring_rates(self._histogram, self._sums, n_pixels, weight, counts, exposure)
+        background.ring_rates(*room, n, n_pixels, weight, counts, exposure)
         background.smooth_rates(counts, exposure, rate)
         return rate
 

@@ -11,7 +11,7 @@ from hitfinder.finding.poisson import critical_counts
 STRIP = 32
 """Pixels in a strip."""
 
-BAND = 16
+BAND = 32
 """Rows whose strips share their thresholds."""
 
 WINDOWS = (1, 9, 25)
