@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from hitfinder.finding import texture as local
+from hitfinder.finding import controls
 from hitfinder.finding.poisson import critical_counts
+from hitfinder.finding.texture import N_OCTANTS, neighbourhood
 
 
 @pytest.mark.parametrize("level", [0.01, 2.0])
@@ -21,12 +22,12 @@ def test_control_points_are_neighbourhoods(finder, level, is_listed):
     listed = (at, rows) if is_listed else (at[:0], rows[:0])
     rate = level * rng.uniform(0.5, 2, rings.q.size)
     bright = critical_counts(rate, -4.0)
-    points = local.ControlPoints.of(rings)
-    sums, known = np.empty((2, local.N_OCTANTS, 4))
+    points = controls.ControlPoints.of(rings)
+    sums, known = np.empty((2, N_OCTANTS, 4))
     for (i, j), first, parts in zip(points.at.tolist(), points.first, points.parts, strict=True):
-        local.neighbourhood(i, j, 1.0, work, *maps, rate, bright, known)
-        local._expect(first, parts, rate, sums)
-        local._enter_counts(i, j, work, *maps, rate, bright, *listed, sums)
+        neighbourhood(i, j, 1.0, work, *maps, rate, bright, known)
+        controls._expect(first, parts, rate, sums)
+        controls._enter_counts(i, j, bright.min(), work, *maps, rate, bright, *listed, sums)
         assert np.allclose(sums, known, rtol=1e-6, atol=1e-9)
 
 
@@ -40,12 +41,12 @@ def test_texture_put_in_is_measured(finder, level, texture):
     bumps = np.kron(blocks, np.ones((40, 40)))[: shape[0], : shape[1]]
     work = rng.poisson(level * rings.weight * bumps).astype(np.int32)
     work[rings.index < 0] = -1
-    points = local.ControlPoints.of(rings)
+    points = controls.ControlPoints.of(rings)
     maps = rings.index, rings.position, rings.weight
     rate = np.full(rings.q.size, level)
     bright = critical_counts(rate * rings.weight_range[1] * 2, -9.0)
     nothing = np.empty(0, np.int32), np.empty(0, np.int64)
-    measured = local.texture_variance(
+    measured = controls.texture_variance(
         *(points.at, points.first, points.parts, work, *maps, rate, bright, *nothing)
     )
     if texture:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hitfinder import config
 from hitfinder.finding import peaks, score
-from hitfinder.finding import texture as local
 from hitfinder.finding.candidates import CandidateSearch
+from hitfinder.finding.controls import ControlPoints, texture_variance
 from hitfinder.finding.counting import FrameCounter
 from hitfinder.finding.crowded import crowded_rings
 from hitfinder.finding.peaks import PEAK_DTYPE
@@ -77,7 +77,7 @@ class LikelihoodFinder:
         self.geometry = geometry
         self.settings = config.override(settings or FinderSettings(), **changes)
         self.rings = Rings.of(geometry)
-        self._points = local.ControlPoints.of(self.rings)
+        self._points = ControlPoints.of(self.rings)
         self._search = CandidateSearch(self.rings, _LOG_P_CANDIDATE)
         self._counter = FrameCounter(self.rings, geometry.detector)
         self._owner = np.zeros(geometry.shape, np.int32)
@@ -235,7 +235,7 @@ class LikelihoodFinder:
         # Pixels without a reading are not among those that are lit.
         by_lit = (read.lit.at, read.lit.rows) if read.lit and not read.lost else _NONE_LIT
         points = self._points
-        variance = local.texture_variance(
+        variance = texture_variance(
             *(points.at, points.first, points.parts),
             *(counts, rings.index, *maps, rate, bright, *by_lit),
         )

@@ -263,7 +263,7 @@ def strong_neighbourhoods(
             b, s = i // band, j // strip
             if lows[0, b, s] < 0:
                 for k in range(3):
-                    lows[k, b, s] = _least(
+                    lows[k, b, s] = least_between(
                         thresholds[k], max(first_ring[b, s], 0), last_ring[b, s] + 1
                     )
             inner, outer = _sums_around(i, j, at, counts, rows, n_fs, largest)
@@ -319,7 +319,7 @@ def first_from(at, start, end, number):
 
 
 @njit(cache=True, nogil=True)
-def _least(row, start, end):
+def least_between(row, start, end):
     """Return the least entry from `start` to `end`."""
     least = row[start]
     for k in range(start + 1, end):
