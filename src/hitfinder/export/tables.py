@@ -84,7 +84,7 @@ INDEX_COLUMNS = {
     "chance": ("float32", "1", "score of the same peaks, each turned about the beam at random"),
     "n_peaks": ("int32", "1", "peaks of the frame"),
     "n_indexed": ("float32", "1", "peaks that belong to the crystal, by their probabilities"),
-    "false_share": ("float64", "1", "share of frames without a crystal that reach the score"),
+    "false_share": ("float64", "1", "share of frames without a crystal that are as good"),
     "photons": (
         "float32",
         "photon",

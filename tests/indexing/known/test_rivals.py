@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special
 from scipy.spatial.transform import Rotation
 
 from hitfinder.crystal.cell import Cell
@@ -51,6 +52,39 @@ def test_probabilities_hold_though_bright_peaks_lift_some_frames():
         assert right[here].mean() == pytest.approx(told[here].mean(), abs=0.08)
 
 
+def test_no_more_frames_with_bright_spots_than_told_are_as_good():
+    """By what other frames reach, over a tenth of such frames would pass for one in a hundred."""
+    rng = np.random.default_rng(3)
+    wrong, mode = wrong_ratios(rng, 20_000)
+    rivals = Rivals.fitted(CHANCE, wrong_ratios(rng, 24)[0].tolist())
+    scores = np.array([rivals.score(ratios.tolist()) for ratios in wrong])
+    for share in (0.1, 0.01, 0.001):
+        assert (scores >= -np.log10(share)).mean() < 1.5 * share
+    by_others = np.array([CHANCE.score(ratios[0]) for ratios in wrong])
+    assert (by_others >= 2).mean() > 0.1
+    lifted = mode > 25
+    assert (scores[lifted] >= 1).mean() == pytest.approx(0.1, abs=0.04)
+    assert (scores <= by_others).all()
+
+
+def test_odds_of_a_hit_are_how_often_frames_like_it_are_hits():
+    rng = np.random.default_rng(4)
+    n = 40_000
+    many = rng.exponential(FALL, (n, 500)) + CHANCE.mode - FALL * np.log(500)
+    wrong = np.sort(many, axis=1)[:, : -N_RIVALS - 2 : -1]
+    hit = rng.random(n) < 0.5
+    found = hit & (rng.random(n) < 1 - HITS_LOST)
+    right = np.where(found, CHANCE.mode + rng.gamma(2, RIGHT_SCALE, n), -np.inf)
+    ratios = -np.sort(-np.column_stack([wrong, right]), axis=1)[:, : N_RIVALS + 1]
+    blanks = wrong[:600].tolist()
+    rivals = Rivals.fitted(Chance.fitted([best for best, *_ in blanks]), blanks)
+    told = scipy.special.expit([rivals.log_odds(one) for one in ratios.tolist()])
+    assert told.min() == pytest.approx(HITS_LOST / (1 + HITS_LOST))
+    for low, high in ((0.0, 0.25), (0.25, 0.5), (0.5, 0.9), (0.9, 1.0)):
+        here = (told >= low) & (told <= high)
+        assert hit[here].mean() == pytest.approx(told[here].mean(), abs=0.08)
+
+
 def test_only_the_distance_to_the_rivals_counts():
     rivals = Rivals(CHANCE, FALL, 96)
     ratios = np.array([38.0, 25.0, 24.2, 24.0, 23.0])
@@ -71,6 +105,10 @@ def test_without_rivals_frames_without_a_crystal_tell():
     assert rivals.probability([15.0]) == 0
     assert rivals.probability([24.0]) < 0.3
     assert rivals.probability([70.0]) > 0.99
+    assert rivals.score([]) == 0
+    assert rivals.score([50.0]) == CHANCE.score(50.0)
+    assert rivals.log_odds([]) == pytest.approx(np.log(HITS_LOST))
+    assert rivals.log_odds([50.0]) == CHANCE.log_odds(50.0)
 
 
 def test_side_maxima_are_no_rivals():

@@ -18,6 +18,7 @@ from hitfinder.errors import ConfigError, OutputError
 from hitfinder.executors.inline import Inline
 from hitfinder.indexing.known import pairs, search
 from hitfinder.indexing.known.chance import Chance
+from hitfinder.indexing.known.rivals import Rivals
 from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.job.indexing import by_pixels, pixels
 from hitfinder.job.indexing import index as job
@@ -114,7 +115,7 @@ def test_what_chance_reaches_is_said(run, indexed):
     least = told["settings"]["least_score"]
     table = indexed.table
     score, share = table["score"].to_numpy(), table["false_share"].to_numpy()
-    np.testing.assert_array_equal(share <= 0.01, score >= least)
+    assert (score[share <= 0.01] >= least).all()
     assert told["settings"]["structure"]
 
 
@@ -131,13 +132,13 @@ class Looks:
 
     def _found(self, frame, ratio, probability, of_any=None):
         if ratio is None:
-            return PixelIndexed(frame, [], 1.0, 0.0, 0.0)
-        share = self.chance.false_share(ratio)
+            return PixelIndexed(frame, [], 0.0, 0.0, 0.0, 0.0)
+        score = self.chance.score(ratio)
         turned = [Hypothesis(np.eye(3), ratio, 1.0)]
-        return PixelIndexed(frame, turned, share, probability, of_any or probability)
+        return PixelIndexed(frame, turned, score, 0.0, probability, of_any or probability)
 
     def first(self, which):
-        return self._rounds.pop(0), Judge(None, self.chance, None)
+        return self._rounds.pop(0), Judge(None, self.chance, Rivals(self.chance, 1.0, 1000))
 
     def further(self, taken, judge):
         self.taken.append({frame: len(known) for frame, known in taken.items()})
@@ -200,7 +201,8 @@ def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypa
     )
     found, _ = search.first("all")
     unsure, sure, nothing = (one.probability for one in found)
-    assert found[0].false_share == found[1].false_share <= 0.01
+    assert found[1].false_share <= 0.01 < 0.5 < found[0].false_share
+    assert found[0].log_odds < 0 < found[1].log_odds
     assert unsure < 0.1 < 0.9 < sure
     assert nothing == 0
 

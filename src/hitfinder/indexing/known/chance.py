@@ -9,13 +9,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import gammainc, logsumexp
 
 from hitfinder.finding.rings import Rings
 
-HITS_LOST, HITS_BEYOND = 0.3, 30.0
-"""Share of hits whose best orientation is one by chance, and how much better that of the others is
-than chance, on average, in units of the log likelihood ratio."""
+HITS_LOST = 0.3
+"""Share of hits whose right orientation is not found."""
+
+RIGHT_SCALE = 17.0
+"""By how much right orientations are better than chance, in units of the log likelihood ratio: the
+scale of a gamma distribution of shape 2. There are few that are hardly better, as many such
+crystals are not found. So it was in simulated frames of all Bragg scales near the limit."""
 
 LEAST_WIDTH = 0.8
 """Least width of what chance gives: a log likelihood ratio falls off by a factor e a unit at least
@@ -81,17 +85,12 @@ class Chance:
         return float(logsumexp(log_share) - math.log(len(t)))
 
     def log_odds(self, log_ratio: float) -> float:
-        """Return the natural logarithm of the odds of a crystal, were half of the frames hits.
-
-        Hits are taken to be lost in what chance gives, or to be better by an exponentially
-        distributed amount, whose mean is `HITS_BEYOND` and share 1 - `HITS_LOST`.
-        """
+        """Return the natural logarithm of the odds of a crystal, were half of the frames hits."""
         beyond = max(log_ratio - self.mode, 0.0)
         mode, width = _fits(self.n)
         t = mode + width * beyond / self.width
-        log_blank = float(logsumexp(np.log(width) - t - np.exp(-t))) - math.log(len(t) * self.width)
-        log_better = math.log((1 - HITS_LOST) / HITS_BEYOND) - beyond / HITS_BEYOND
-        return float(np.logaddexp(math.log(HITS_LOST), log_better - log_blank))
+        log_density = logsumexp(np.log(width / self.width) - t - np.exp(-t))
+        return log_odds_of_hit(beyond, float(logsumexp(-np.exp(-t)) - log_density))
 
     def least(self, false_share: float) -> float:
         """Return the log likelihood ratio that a share of frames without a crystal reaches."""
@@ -103,6 +102,29 @@ class Chance:
             else:
                 high = middle
         return high
+
+
+def log_odds_of_hit(beyond: float, log_rarity: float) -> float:
+    """Return the natural logarithm of the odds of a crystal, were half of the frames hits.
+
+    The best orientation of a hit is the right one or one by chance, whichever is better; of
+    `HITS_LOST` of the hits it is always one by chance. With the distribution F and density f of
+    right ratios, and C and c of those by chance, hits have the density f C + F c.
+
+    Parameters
+    ----------
+    beyond : float
+        How much better the best orientation is than what chance reaches.
+    log_rarity : float
+        Logarithm of C / c there.
+    """
+    if beyond <= 0:
+        return math.log(HITS_LOST)
+    folds = beyond / RIGHT_SCALE
+    log_passed = math.log(gammainc(2, folds))
+    log_there = math.log(folds / RIGHT_SCALE) - folds
+    log_found = np.logaddexp(log_passed, log_there + log_rarity)
+    return float(np.logaddexp(math.log(HITS_LOST), math.log1p(-HITS_LOST) + log_found))
 
 
 @functools.cache

@@ -8,19 +8,20 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import binom, logsumexp
 
 from hitfinder.crystal.lattice import Lattice
-from hitfinder.indexing.known.chance import HITS_LOST, LEAST_WIDTH, Chance
+from hitfinder.indexing.known.chance import (
+    HITS_LOST,
+    LEAST_WIDTH,
+    RIGHT_SCALE,
+    Chance,
+    log_odds_of_hit,
+)
 from hitfinder.indexing.known.search import Hypothesis, distinct
 
 SAME_DEG = 1.0
 """Orientations closer than that have spots in common: the ratio's side maxima about one of them."""
-
-RIGHT_SCALE = 17.0
-"""By how much right orientations are better than chance, in units of the log likelihood ratio: the
-scale of a gamma distribution of shape 2. There are few that are hardly better, as many such
-crystals are not found. So it was in simulated frames of all Bragg scales near the limit."""
 
 N_RIVALS = 4
 """Next best orientations that tell what chance reaches in a frame; more say little more."""
@@ -53,7 +54,7 @@ class Rivals:
     Parameters
     ----------
     chance : Chance
-        What frames without a crystal reach, for frames that tell no rival.
+        What frames without a crystal reach.
     fall : float
         Width of the tail.
     n : int
@@ -83,6 +84,51 @@ class Rivals:
         if not steps:
             return Rivals(chance, chance.width, chance.n)
         return Rivals(chance, max(float(np.mean(steps)), LEAST_WIDTH), len(steps))
+
+    def score(self, ratios: Sequence[float]) -> float:
+        """Return minus log10 of the share of frames without a crystal that are as good.
+
+        As good is one whose best orientation is as likely, and stands out as much from its rivals:
+        the larger of both shares counts, so that bright spots in few frames make no hits. Without
+        a crystal the best of K + 1 is beyond the last by the largest of K numbers of the tail.
+
+        Parameters
+        ----------
+        ratios : sequence of float
+            Of the frame, from `apart`; none has the score 0.
+        """
+        if not ratios:
+            return 0.0
+        of_all, rivals = self.chance.score(ratios[0]), len(ratios) - 1
+        if not rivals:
+            return of_all
+        k = np.arange(1, rivals + 1)
+        beyond = ratios[0] - ratios[-1]
+        # Of 1 - (1 - e^-x)^K, on average over the tail's widths that n numbers leave likely.
+        shares = (1 + k * beyond / (self.n * self.fall)) ** -float(self.n)
+        share = float((binom(rivals, k) * (-1.0) ** (k + 1) * shares).sum())
+        return min(of_all, max(-math.log10(share), 0.0))
+
+    def log_odds(self, ratios: Sequence[float]) -> float:
+        """Return the natural logarithm of the odds of a crystal, were half of the frames hits.
+
+        What chance reaches in a frame is the larger of what it reaches in frames without a crystal
+        and of what the frame's rivals tell.
+
+        Parameters
+        ----------
+        ratios : sequence of float
+            Of the frame, from `apart`.
+        """
+        if not ratios:
+            return math.log(HITS_LOST)
+        of_all = self.chance.log_odds(ratios[0])
+        if len(ratios) == 1:
+            return of_all
+        own, width, n = self._chance_of(ratios)
+        beyond = max(ratios[0] - own, 0.0)
+        log_rarity = math.log(width) + (n + 1) * math.log1p(beyond / (n * width))
+        return min(of_all, log_odds_of_hit(beyond, log_rarity))
 
     def probability(self, ratios: Sequence[float], several: bool = False) -> float:
         """Return the probability that the best orientation is right, were half of the frames hits.

@@ -18,6 +18,7 @@ from hitfinder.errors import HitfinderError, OutputError
 from hitfinder.executors.contract import Executor
 from hitfinder.export.tables import TURN_SIGMAS
 from hitfinder.indexing.known.chance import Chance
+from hitfinder.indexing.known.rivals import Rivals
 from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.job.indexing.indexed import Solved
 from hitfinder.job.indexing.joint_hits import JointHits, decide_by_crystal
@@ -71,7 +72,7 @@ def solve_by_pixels(
         run, lattice, factors, bandwidth=bandwidth, executor=executor, show=show
     )
     found, judge = search.first(frames)
-    joint = _joint_hits(run, lattice, factors, found, judge.chance, show)
+    joint = _joint_hits(run, lattice, factors, found, judge.rivals, show)
     run = Run(run.folder)
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
     may_count = {one.frame for one in found if joint is None or hit[one.frame]}
@@ -108,17 +109,16 @@ def _joint_hits(
     lattice: Lattice,
     factors: StructureFactors | None,
     found: list[PixelIndexed],
-    chance: Chance,
+    rivals: Rivals,
     show: Callable[[str, int], AbstractContextManager[Advance]],
 ) -> JointHits | None:
     """Decide on the run's hits by peaks and crystal together, if the run can be decided on."""
-    best = [one.orientations[0].log_ratio if one.orientations else -math.inf for one in found]
 
     def evidence(least_score: float, min_peaks: int) -> CrystalEvidence:
         return CrystalEvidence(
             np.array([one.frame for one in found], np.int64),
-            np.array([chance.score(ratio) for ratio in best]),
-            np.array([chance.log_odds(ratio) for ratio in best]),
+            np.array([one.score for one in found]),
+            np.array([one.log_odds for one in found]),
             least_score,
             min_peaks,
         )
@@ -128,7 +128,7 @@ def _joint_hits(
         "cell": str(lattice.cell),
         "structure": factors.source if factors else None,
         "searched": len(found),
-        "chance": dataclasses.asdict(chance),
+        "chance": dataclasses.asdict(rivals.chance),
     }
     try:
         return decide_by_crystal(run, evidence, crystal, show)

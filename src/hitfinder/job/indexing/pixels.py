@@ -105,8 +105,11 @@ class PixelIndexed:
         Its number.
     orientations : list of Hypothesis
         The likeliest, the best first.
-    false_share : float
-        Share of frames without a crystal whose best orientation is as likely.
+    score : float
+        Minus log10 of the share of frames without a crystal whose best orientation is as likely,
+        and stands out as much from the next best.
+    log_odds : float
+        Natural logarithm of the odds that there is a crystal, were half of the frames hits.
     probability : float
         That the best orientation is right, were half of the frames hits.
     probability_of_any : float
@@ -115,9 +118,15 @@ class PixelIndexed:
 
     frame: int
     orientations: list[Hypothesis]
-    false_share: float
+    score: float
+    log_odds: float
     probability: float
     probability_of_any: float
+
+    @property
+    def false_share(self) -> float:
+        """Share of frames without a crystal that are as good."""
+        return 10**-self.score
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,7 +160,8 @@ class Judge:
         return PixelIndexed(
             frame,
             found,
-            self.chance.false_share(found[0].log_ratio) if found else 1.0,
+            self.rivals.score(ratios),
+            self.rivals.log_odds(ratios),
             self.rivals.probability(ratios),
             self.rivals.probability(ratios, several=True),
         )
