@@ -139,6 +139,35 @@ def test_measured_photons_are_those_that_fell_there(factors, changes, spread_px)
     assert np.sum(expected) == pytest.approx(np.sum(true_photons), rel=0.1)
 
 
+def test_wide_lattice_points_of_a_small_crystal_are_those_of_some_mosaicity(factors):
+    """Of 1 µm, a tenth of the photons are of reflections that sharp points keep out of the band."""
+    near = {"detector.camera_length_m": 0.06, "beam.photon_energy_ev": 7000}
+    small = Simulator.of(settings(**near, **{"crystal.size_um": 1, "bragg_scale": 30}), factors)
+    lattice = lattice_of(factors.cell, factors.space_group_name)
+    model = ReflectionModel.of(lattice, small.geometry, factors=factors)
+    finder = LikelihoodFinder(small.geometry)
+    likeliest, ratios, photons, missed = [], [], 0.0, 0.0
+    for number in range(5):
+        counts, rate = finder.counts_and_background(small.frame(number).counts)
+        background = background_image(counts, finder.rings, rate)
+        axes = small.shot(number).crystals[0].axes
+        some = range(MOSAICITIES_DEG.index(0.05) + 1)
+        tried = [model.predict(axes, 0.4, np.radians(MOSAICITIES_DEG[k])) for k in some]
+        likeliest.append(np.argmax([spread_evidence(one, counts, background) for one in tried]))
+        found = tried[MOSAICITIES_DEG.index(0.01)]
+        row = {tuple(hkl): k for k, hkl in enumerate(found.hkl.tolist())}
+        (spots,) = small.expose(number).spots
+        for spot in spots.spots.table:
+            k = row.get(tuple(int(spot[name]) for name in "hkl"))
+            photons += spot["photons"]
+            missed += spot["photons"] if k is None else 0
+            if k is not None and found.partiality[k] >= 0.3 and found.f_squared[k] > 0:
+                ratios.append(spot["photons"] / (found.weight[k] * found.f_squared[k]))
+    assert 0.005 <= MOSAICITIES_DEG[int(np.median(likeliest))] <= 0.02
+    assert missed < 0.05 * photons
+    assert np.std(ratios) < 0.08 * np.mean(ratios)
+
+
 def test_what_cannot_be_predicted_is_refused(simulator, factors):
     lattice = lattice_of(factors.cell, factors.space_group_name)
     with pytest.raises(ValueError, match="bandwidth must be above 0"):

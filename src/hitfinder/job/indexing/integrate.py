@@ -42,8 +42,9 @@ SPREADS_PX = (0.05, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3)
 """Of spots about where they are predicted, between which that of a run is sought (standard
 deviation). A width a fifth too large makes intensities over much background a fifth too high."""
 
-MOSAICITIES_DEG = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-"""Standard deviations of the turns of mosaic blocks, to choose from for a run."""
+MOSAICITIES_DEG = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Standard deviations of the turns of mosaic blocks, to choose from for a run. The least two also
+make up for lattice points of crystals of 2 and 1 µm, wider than those that are predicted."""
 
 SPREAD_FRAMES, MOSAIC_FRAMES = 30, 10
 """Frames that they are chosen by, those with the most peaks."""
