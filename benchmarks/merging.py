@@ -11,16 +11,19 @@ The `limit` is what the same counts tell of |F|² if all else is known: footprin
 scale, and by how much each pixel scatters. Its estimate, Σ w f (n - b) / v over Σ w² f² / v, is
 efficient: no other without bias scatters less (Cramér and Rao), so none needs fewer frames.
 
-How many frames of each give the correlation of all ring sums is found on nested subsets. Some
-frames are also indexed by the search of `hitfinder index --structure`, and measured in the
-orientations found. CrystFEL, where it is installed, merges streams of both: of ours as
-`hitfinder index` writes them, and of ring sums as its own integration does, without weights.
+How many frames of each give the correlation of all ring sums is found on nested subsets. The first
+frames are also indexed by the search of `hitfinder index --structure`, and merged in the
+orientations found, every reflection predicted there, beside the same frames in their true ones.
+CrystFEL, where it is installed, merges streams of both: of ours as `hitfinder index` writes them,
+and of ring sums as its own integration does, without weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +40,15 @@ from hitfinder.indexing.intensities.measure import measure, spread_evidence
 from hitfinder.indexing.intensities.prediction import ReflectionModel
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.crystal import KnownCrystal
+from hitfinder.indexing.known.posterior import posterior
+from hitfinder.indexing.known.rating import rated
 from hitfinder.indexing.known.search import search
 from hitfinder.job.indexing.integrate import SPREADS_PX, likeliest
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
 from merging_crystfel import merged_by_crystfel
-from report import results_header, write_json
+from report import RESULTS, results_header, write_json
 
 SCALES = {1: 0.003, 100: 0.01, 2000: 0.03}
 INNER, MIDDLE, OUTER = 3.0, 4.0, 5.0
@@ -52,6 +57,8 @@ SHARP_PX = 0.01
 SHELLS = 6
 SHARES = (0.05, 0.125, 0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 LEAST_PARTIALITY = 0.9
+RIGHT_DEG = 0.5
+OUT = "merging.json"
 
 Floats = NDArray[np.float64]
 
@@ -116,11 +123,15 @@ class Maker:
         return {number: self.frames.shot(number).crystals[0].axes for number in range(n)}
 
     def found_axes(self, n: int) -> dict[int, Floats]:
-        """Return the axes that the search finds."""
+        """Return the axes that `hitfinder index` finds, sure or not."""
         known = KnownCrystal.of(self.lattice, self.frames.geometry, factors=self.factors)
-        reciprocal = self.lattice.cell.reciprocal
-        found = ((number, search(known, *self.counts(number))) for number in range(n))
-        return {number: best[0].turn @ reciprocal for number, best in found if best}
+        axes = {}
+        for number in range(n):
+            seen = self.counts(number)
+            for best in rated(known, *seen, search(known, *seen))[:1]:
+                turn = posterior(known, *seen, best.turn, best.photons).turn
+                axes[number] = turn @ self.lattice.cell.reciprocal
+        return axes
 
     def spread_px(self, axes: dict[int, Floats]) -> float:
         """Choose the spread as `hitfinder index` does, by some of the frames."""
@@ -176,9 +187,15 @@ class Maker:
 
 
 class Merging:
-    """Observations of all frames, merged in one way or another, against the truth."""
+    """Observations of all frames, merged in one way or another, against the truth.
 
-    def __init__(self, factors: StructureFactors, seen: list[Observed]) -> None:
+    With `predicted`, reflections count that are predicted but not excited in truth, as a wrong
+    orientation has; then only `correlations` of "rings" and "ours" mean anything.
+    """
+
+    def __init__(
+        self, factors: StructureFactors, seen: list[Observed], predicted: bool = False
+    ) -> None:
         table = np.concatenate([one.table for one in seen])
         rings, limit, information, true = (
             np.concatenate([getattr(one, name) for one in seen])
@@ -186,7 +203,7 @@ class Merging:
         )
         frame = np.repeat(np.arange(len(seen)), [len(one.table) for one in seen])
         good = np.isfinite(rings) & (table["f_squared"] > 0)
-        good &= (table["partiality"] > LEAST_PARTIALITY) & np.isfinite(true)
+        good &= (table["partiality"] > LEAST_PARTIALITY) & (np.isfinite(true) | predicted)
         self.good, self.frames, self.frame, self.table = good, len(seen), frame[good], table[good]
         self.true, weight = true[good], self.table["weight"]
         self._group = gemmi.find_spacegroup_by_name(factors.space_group_name)
@@ -295,42 +312,73 @@ def needed(goal: list[float], curves: list[list[float]]) -> list[float]:
     ]
 
 
-def judged(shots: int, scale: float, n_frames: int, n_found: int, crystfel: Path) -> dict[str, Any]:
-    """Correlations by shell over one background."""
+def judged(
+    shots: int, scale: float, numbers: list[int], n_found: int, crystfel: Path
+) -> dict[str, Any]:
+    """Correlations by shell over one background, of several numbers of frames."""
     maker = Maker(shots, scale)
-    axes = maker.true_axes(n_frames)
+    axes = maker.true_axes(max(numbers))
     spread_px = maker.spread_px(axes)
     began = time.process_time()
-    seen = list(maker.observed(axes, spread_px))
-    seconds = round((time.process_time() - began) / n_frames, 3)
-    merging = Merging(maker.factors, seen)
-    out = merging.summary()
-    out |= {"scale": scale, "seconds_a_frame": seconds, "spread_px": round(spread_px, 3)}
-    if crystfel.is_dir():
-        out["crystfel"] = merged_by_crystfel(crystfel, maker, seen, merging)
+    seen: list[Observed] = []
+    memory = {}
+    for one in maker.observed(axes, spread_px):
+        seen.append(one)
+        if len(seen) in numbers:
+            memory[len(seen)] = memory_mib(seen)
+    out: dict[str, Any] = {"scale": scale, "spread_px": round(spread_px, 3)}
+    out["seconds_a_frame"] = round((time.process_time() - began) / len(seen), 3)
+    for n in numbers:
+        merging = Merging(maker.factors, seen[:n])
+        out[f"frames-{n}"] = merging.summary() | memory[n]
+        if n == min(numbers) and crystfel.is_dir():
+            out["crystfel"] = merged_by_crystfel(crystfel, maker, seen[:n], merging) | {"frames": n}
     if n_found:
-        axes = maker.found_axes(n_found)
+        out["orientations_found"] = in_orientations_found(maker, n_found, axes)
+    return out
+
+
+def memory_mib(seen: list[Observed]) -> dict[str, int]:
+    """Return the most memory that was held, and how much of it the observations take."""
+    kept = sum(part.nbytes for one in seen for part in one)
+    return {
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "observations_mib": kept // 2**20,
+    }
+
+
+def in_orientations_found(maker: Maker, n: int, true_axes: dict[int, Floats]) -> dict[str, Any]:
+    """Merge frames in the orientations found, and the same frames in the true ones."""
+    found = maker.found_axes(n)
+    off = [maker.lattice.angle_deg(axes, true_axes[number]) for number, axes in found.items()]
+    out: dict[str, Any] = {
+        "of": n,
+        "right": int((np.array(off) < RIGHT_DEG).sum()),
+        "median_error_deg": round(float(np.median(off)), 4),
+    }
+    for name, axes in (("found", found), ("true", {k: true_axes[k] for k in found})):
         spread_px = maker.spread_px(axes)
-        found = Merging(maker.factors, list(maker.observed(axes, spread_px))).summary()
-        out["orientations_found"] = found | {"spread_px": round(spread_px, 3), "of": n_found}
-    told = "correlation", "frames_for_what_rings_reach", "noise_over_that_of_rings", "scatter"
-    print({name: out[name] for name in told})
+        merging = Merging(maker.factors, list(maker.observed(axes, spread_px)), predicted=True)
+        told = {way: rounded(merging.correlations(way)) for way in ("rings", "ours")}
+        out[name] = {"spread_px": round(spread_px, 3), "correlation": told}
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shots", type=int, nargs="+", default=list(SCALES))
-    parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--found", type=int, default=20, help="frames that are indexed too")
+    parser.add_argument("--frames", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--found", type=int, default=200, help="frames that are indexed too")
     parser.add_argument("--crystfel", type=Path, default=Path("/opt/crystfel/bin"))
-    parser.add_argument("--out", default="merging.json")
     given = parser.parse_args()
-    found = {
-        f"flux-{shots}": judged(shots, SCALES[shots], given.frames, given.found, given.crystfel)
-        for shots in given.shots
-    }
-    write_json(given.out, results_header([]) | found)
+    for shots in given.shots:
+        row = judged(shots, SCALES[shots], given.frames, given.found, given.crystfel)
+        print(shots, row, flush=True)
+        there = RESULTS / OUT
+        before = json.loads(there.read_text()) if there.exists() else {}
+        told = results_header([])
+        row |= {"command": told.pop("command"), "date": told["date"]}
+        write_json(OUT, told | before | {f"flux-{shots}": row})
 
 
 if __name__ == "__main__":
