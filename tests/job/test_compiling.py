@@ -12,8 +12,9 @@ import sys, numpy as np, hitfinder as hf
 for preset, name in (("single-shot", "one"), ("integrated", "many")):
     simulator = hf.Simulator.preset(preset)
     frames = np.stack([simulator[k][0] for k in range(4)]).astype(np.uint16)
-    where, out = simulator.geometry, f"{sys.argv[1]}/{name}"
-    hf.run(frames, out, geometry=where, workers=1, outputs=())
+    for finder in ("network", "likelihood"):
+        where, out = simulator.geometry, f"{sys.argv[1]}/{name}-{finder}"
+        hf.run(frames, out, geometry=where, workers=1, outputs=(), finder=finder)
 """
 
 

@@ -16,6 +16,9 @@ from hitfinder.job.live.warm import COUNTS, WarmUp, made_up_frames, small_geomet
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance
 
+_FINDERS = ("network", "likelihood")
+"""Those of the registry that look at frames with compiled code."""
+
 
 def compile_ahead(executor: Executor, advance: Advance) -> None:
     """Compile what finds hits in files and in streams, and what simulates frames.
@@ -50,14 +53,14 @@ class CompileWork:
 
 def _search_files(dtype: np.dtype) -> None:
     geometry, frames = small_geometry(), made_up_frames(dtype)
-    work = ChunkWork(
-        ArraySource(frames), geometry.shape, frames.dtype, geometry, FinderSettings()
-    )  # fmt: skip
     learn_static(ArraySource(frames), geometry)
-    with work.opened() as find:
-        found = find(Chunk(range(len(frames)), 0))
-    if found.problems:
-        raise RuntimeError(f"made-up frames cannot be searched: {found.problems}")
+    for finder in _FINDERS:
+        settings = FinderSettings(finder=finder)
+        work = ChunkWork(ArraySource(frames), geometry.shape, frames.dtype, geometry, settings)
+        with work.opened() as find:
+            found = find(Chunk(range(len(frames)), 0))
+        if found.problems:
+            raise RuntimeError(f"made-up frames cannot be searched: {found.problems}")
 
 
 def _search_streams() -> None:
