@@ -8,12 +8,13 @@ count as one.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 from scipy.sparse.csgraph import connected_components
+
+from hitfinder.finding.static.drawing import chance_between
 
 FREQUENT, ALWAYS = 0.15, 0.95
 """Parts of the frames: places that are shown by so many tell of a crystal in much of a run; what
@@ -80,17 +81,10 @@ def _companions(areas: sparse.csr_array) -> sparse.csc_array:
     shared = (one != other) & (both.data > _LEAST_SHARED)
     one, other, n_shared = one[shared], other[shared], both.data[shared]
     if len(one):
-        chance = _hypergeometric().sf(n_shared - 1, n_frames, often[one], often[other])
+        chance = chance_between(n_shared, np.inf, n_frames, often[one], often[other])
         keep = chance < _CHANCE / n_areas
         one, other = one[keep], other[keep]
     return sparse.csc_array((np.ones(len(one)), (one, other)), shape=(n_areas, n_areas))
-
-
-def _hypergeometric() -> Any:
-    """Return the hypergeometric law, which is slow to import and which few runs need."""
-    from scipy.stats import hypergeom
-
-    return hypergeom
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,7 +165,7 @@ def frames_without_crystal(shown: NDArray[np.bool_]) -> NDArray[np.bool_] | None
     without = number <= levels[int(np.argmax(spread))]
     here, there = shown[without].sum(axis=0), shown[~without].sum(axis=0)
     rare = here / without.sum() <= _GONE * there / (~without).sum()
-    chance = _hypergeometric().cdf(here, len(shown), here + there, without.sum())
+    chance = chance_between(0, here, len(shown), here + there, without.sum())
     n_gone, by_chance = (rare & (chance < _CHANCE_GONE)).sum(), _CHANCE_GONE * shown.shape[1]
     return without if n_gone >= max(_LEAST_GONE, by_chance + 3 * np.sqrt(by_chance)) else None
 
@@ -213,6 +207,6 @@ def stay_a_while(shown: sparse.csc_array) -> NDArray[np.bool_]:
         if 0 < k <= ALWAYS * n:
             stretches = 1 + int((np.diff(frames) > 1).sum())
             # Of k frames in a row of n, the number of stretches is hypergeometric.
-            chance = _hypergeometric().cdf(stretches, n, k, n - k + 1)
+            chance = chance_between(0, stretches, n, k, n - k + 1)
             out[place] = chance < _CHANCE
     return out

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.static.near import grown
 from hitfinder.finding.static.places import Places, find_places
 from hitfinder.finding.static.visits import Visits
 from hitfinder.geometry.geometry import Geometry
@@ -89,5 +90,6 @@ class StaticLearner:
             return False
         detector = self._geometry.detector.with_mask(self.places.mask)
         self._finder = LikelihoodFinder(dataclasses.replace(self._geometry, detector=detector))
-        self._seen = {n: visits.outside(self.places.mask) for n, visits in self._seen.items()}
+        masked = self.places.mask, grown(self.places.mask, 1)
+        self._seen = {n: visits.outside(*masked) for n, visits in self._seen.items()}
         return True

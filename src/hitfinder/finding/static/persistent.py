@@ -30,6 +30,9 @@ _WIDE_ZONES = 16
 
 _ROUNDS, _LOG_P_CUT = 4, math.log(1e-4)
 
+Persistent = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Places of pixels in the flattened frame, rising, and the visits that were expected of each."""
+
 
 class PersistentPixels:
     """Finds the pixels that are visited in surprisingly many frames.
@@ -63,7 +66,7 @@ class PersistentPixels:
         self._wide = _WIDE_ZONES * np.cumsum(self._pixels) // (self._n_pixels + 1)
         self._good = _summed(good)
 
-    def find(self, visits: Visits, level: int, sharp: bool = False) -> NDArray[np.float64]:
+    def find(self, visits: Visits, level: int, sharp: bool = False) -> Persistent:
         """Find them.
 
         Parameters
@@ -77,25 +80,25 @@ class PersistentPixels:
 
         Returns
         -------
-        ndarray, shape (ss, fs)
-            Visits that were expected of a persistent pixel; infinity at all others.
+        pixels : ndarray of int64
+            Places of the persistent pixels in the flattened frame, rising.
+        expected : ndarray
+            Visits that were expected of each.
         """
         table, shape = visits.table, self._zone.shape
         pixel = table["pixel"][(table["level"] == level) & (table["sharp"] | (not sharp))]
         # The position of a peak with few photons differs by a pixel from frame to frame.
-        times = _times(pixel, shape, reach=int(level == PEAK))
-        out = np.full(shape, np.inf)
-        # NumPy finds what is true in a row of booleans much sooner than in a table of numbers.
-        rows, columns = np.divmod(np.flatnonzero(times > 0), shape[1])
-        here, zone = times[rows, columns], self._zone[rows, columns]
+        at, here = _times(pixel, shape, reach=int(level == PEAK))
+        zone = self._zone.ravel()[at]
         least = LEAST_SHARP if sharp else LEAST_VISITS
-        if not (here >= least).any():
-            return out
+        chosen = (here >= least) & (zone >= 0)
+        if not chosen.any():
+            return np.empty(0, np.int64), np.empty(0)
         usual, cut = self._usual(here, zone)
         clipped = np.zeros(shape, np.int32)
-        clipped[rows, columns] = np.where(zone >= 0, np.minimum(here, cut[zone]), 0)
-        chosen = (here >= least) & (zone >= 0)
-        rows, columns, here, zone = (v[chosen] for v in (rows, columns, here, zone))
+        clipped.ravel()[at] = np.where(zone >= 0, np.minimum(here, cut[zone]), 0)
+        at, here, zone = at[chosen], here[chosen], zone[chosen]
+        rows, columns = np.divmod(at, shape[1])
         n_around = np.maximum(_around(self._good, rows, columns), 1)
         around = _around(_summed(clipped), rows, columns) / n_around
         here_alone = self._without_place(usual, clipped, rows, columns)
@@ -104,8 +107,7 @@ class PersistentPixels:
         expected = np.maximum(np.maximum(here_alone, self._widely(usual)[zone]), around)
         expected = np.maximum(expected, everywhere)
         often = is_surprising(here, expected, self._n_pixels)
-        out[rows[often], columns[often]] = expected[often]
-        return out
+        return at[often], expected[often]
 
     def _usual(
         self, times: NDArray[np.int64], zone: NDArray[np.intp]
@@ -157,14 +159,24 @@ def is_surprising(
     return np.asarray(special.gammainc(visits, expected) * n_pixels <= FALSE_PIXELS)
 
 
-def _times(pixel: NDArray[np.integer], shape: tuple[int, int], reach: int) -> NDArray[np.int64]:
-    """Count the visits of each pixel and of those up to `reach` rows and columns away."""
-    times = np.zeros((shape[0] + 2 * reach, shape[1] + 2 * reach), np.int64)
-    rows, columns = np.divmod(pixel, shape[1])
-    for row in range(2 * reach + 1):
-        for column in range(2 * reach + 1):
-            np.add.at(times, (rows + row, columns + column), 1)
-    return times[reach : reach + shape[0], reach : reach + shape[1]]
+def _times(
+    pixel: NDArray[np.integer], shape: tuple[int, int], reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the visits of each pixel and of those up to `reach` rows and columns away.
+
+    Returns
+    -------
+    pixels : ndarray of int64
+        Places of the pixels that are visited, in the flattened frame, rising.
+    times : ndarray of int64
+        How often each is.
+    """
+    rows, columns = np.divmod(pixel.astype(np.int64), shape[1])
+    steps = np.arange(-reach, reach + 1)
+    rows = rows + steps[:, None, None]
+    columns = columns + steps[:, None]
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    return np.unique((rows * shape[1] + columns)[inside], return_counts=True)
 
 
 def _summed(image: NDArray) -> NDArray[np.int32]:

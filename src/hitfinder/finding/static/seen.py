@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import weakref
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from hitfinder.finding.rings import Rings
-from hitfinder.finding.static.persistent import PersistentPixels
+from hitfinder.finding.static.near import grown
+from hitfinder.finding.static.persistent import Persistent, PersistentPixels
 from hitfinder.finding.static.visits import BRIGHT, LIT, PEAK, Visits
 
 _APART = 11
@@ -21,10 +22,14 @@ _LOG_HIT = np.log(0.01)
 _EIGHT = np.ones((3, 3), bool)
 
 
-@functools.lru_cache(maxsize=1)
+_of_rings: weakref.WeakKeyDictionary[Rings, PersistentPixels] = weakref.WeakKeyDictionary()
+"""What finds persistent pixels of rings in use: a learner asks again and again."""
+
+
 def _persistent_pixels(rings: Rings) -> PersistentPixels:
-    """Return what finds persistent pixels; it is asked again and again about the same rings."""
-    return PersistentPixels(rings)
+    if rings not in _of_rings:
+        _of_rings[rings] = PersistentPixels(rings)
+    return _of_rings[rings]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,23 +88,29 @@ class SeenPlaces:
         """Join persistent pixels to places."""
         persistent = _persistent_pixels(rings)
         sharp = persistent.find(visits, BRIGHT, sharp=True)
-        bright = np.minimum(sharp, persistent.find(visits, BRIGHT))
-        strong = np.minimum(bright, persistent.find(visits, PEAK))
+        bright = persistent.find(visits, BRIGHT)
         lit = persistent.find(visits, LIT)
-        usual = np.where(np.isfinite(strong), strong, lit)
-        if not np.isfinite(usual).any():
+        peaks = persistent.find(visits, PEAK)
+        if not any(pixels.size for pixels, _ in (sharp, bright, lit, peaks)):
             return SeenPlaces.none(len(visits.frames))
-        near, n = ndimage.label(ndimage.binary_dilation(np.isfinite(usual), _EIGHT), _EIGHT)
-        inside = np.where(np.isfinite(usual), near, 0)
-        at, exact = [], np.isfinite(np.minimum(bright, lit))
+        strong, exact = _least(sharp, bright, peaks), _least(sharp, bright, lit)
+        # Where a place is strong, that tells; elsewhere that it is lit.
+        usual = _least(strong, _without(lit, strong))
+        shape = rings.index.shape
+        is_usual, is_exact = _map(usual, shape), _map(exact, shape)
+        near, n = ndimage.label(grown(is_usual, 1), _EIGHT)
+        inside = np.where(is_usual, near, 0)
+        at = []
         for k, part in enumerate(ndimage.find_objects(inside), 1):
             mine = inside[part] == k
             # Where single pixels show a place, they tell better what belongs to it.
-            rows, columns = np.nonzero(mine & exact[part] if (mine & exact[part]).any() else mine)
+            alone = mine & is_exact[part]
+            rows, columns = np.nonzero(alone if alone.any() else mine)
             at.append((rows + part[0].start, columns + part[1].start))
-        least = np.array([usual[place].max() for place in at])
-        is_strong = np.array([np.isfinite(strong[place]).any() for place in at], bool)
-        areas = ndimage.label(ndimage.maximum_filter(inside > 0, _APART), _EIGHT)[0] - 1
+        flat = [rows * shape[1] + columns for rows, columns in at]
+        least = np.array([usual[1][np.searchsorted(usual[0], pixels)].max() for pixels in flat])
+        is_strong = np.array([np.isin(pixels, strong[0]).any() for pixels in flat], bool)
+        areas = ndimage.label(grown(is_usual, _APART // 2), _EIGHT)[0] - 1
         area = np.array([areas[rows[0], columns[0]] for rows, columns in at], np.intp)
         table = visits.table
         # Peaks beside a place belong to it: their positions differ by a pixel.
@@ -114,16 +125,16 @@ class SeenPlaces:
         is_bright = table["level"] == BRIGHT
         n_bright = np.bincount(place[is_bright], minlength=n)
         n_sharp = np.bincount(place[is_bright & table["sharp"]], minlength=n)
-        shape = len(visits.frames), n
+        times = len(visits.frames), n
         return SeenPlaces(
             at=at,
-            shown=_incidence(row, place, shape),
+            shown=_incidence(row, place, times),
             area=area,
             usual=least,
             alone=n_sharp > _MOSTLY * np.maximum(n_bright, 1),
-            n_hits=np.diff(_incidence(row[hits], place[hits], shape).indptr),
+            n_hits=np.diff(_incidence(row[hits], place[hits], times).indptr),
             brightness=sparse.csc_array(
-                (table["photons"][is_bright], (row[is_bright], place[is_bright])), shape=shape
+                (table["photons"][is_bright], (row[is_bright], place[is_bright])), shape=times
             ),
         )
 
@@ -131,6 +142,27 @@ class SeenPlaces:
         """Photons of chosen places in each frame, in standard deviations of each place."""
         values = self.brightness[:, np.flatnonzero(chosen)].toarray()
         return np.asarray(values / np.maximum(values.std(axis=0), 1e-12))
+
+
+def _least(*some: Persistent) -> Persistent:
+    """Return the pixels of some lots of them, with the least that is expected of each."""
+    pixels, place = np.unique(np.concatenate([pixels for pixels, _ in some]), return_inverse=True)
+    expected = np.full(pixels.size, np.inf)
+    np.minimum.at(expected, place, np.concatenate([expected for _, expected in some]))
+    return pixels, expected
+
+
+def _without(some: Persistent, others: Persistent) -> Persistent:
+    """Return the pixels that are not among others."""
+    keep = ~np.isin(some[0], others[0])
+    return some[0][keep], some[1][keep]
+
+
+def _map(some: Persistent, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return where the pixels are in a frame."""
+    out = np.zeros(shape, bool)
+    out.ravel()[some[0]] = True
+    return out
 
 
 def _incidence(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.static.near import grown
 from hitfinder.geometry.geometry import Geometry
 
 KINDS = {
@@ -81,4 +81,4 @@ def _is_ring(ring: NDArray[np.float64], angle: NDArray[np.float64]) -> bool:
 
 def beside(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels within two pixels of a masked one."""
-    return np.asarray(ndimage.binary_dilation(mask, np.ones((2 * _NEAR_MASK + 1,) * 2)))
+    return grown(mask, _NEAR_MASK)

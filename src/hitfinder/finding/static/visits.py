@@ -8,7 +8,6 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hitfinder.finding.poisson import critical_counts
 from hitfinder.finding.result import Proposal
@@ -105,20 +104,19 @@ class Visits:
         order = np.lexsort((table["level"], table["pixel"], table["frame"]))
         return Visits(np.sort(frames), table[order])
 
-    def outside(self, mask: NDArray[np.bool_]) -> Visits:
+    def outside(self, mask: NDArray[np.bool_], near: NDArray[np.bool_]) -> Visits:
         """Return what the frames show but for masked pixels, and for peaks beside them.
 
         Parameters
         ----------
         mask : ndarray of bool, shape (ss, fs)
             True where a pixel is masked.
+        near : ndarray of bool, shape (ss, fs)
+            True where it is or one beside it is.
         """
-        near = ndimage.binary_dilation(mask, np.ones((3, 3), bool))
-        hidden = np.where(
-            self.table["level"] == PEAK,
-            near.ravel()[self.table["pixel"]],
-            mask.ravel()[self.table["pixel"]],
-        )
+        pixel = self.table["pixel"]
+        is_peak = self.table["level"] == PEAK
+        hidden = np.where(is_peak, near.ravel()[pixel], mask.ravel()[pixel])
         return Visits(self.frames, self.table[~hidden])
 
 
