@@ -44,6 +44,35 @@ def attach(
     return get, lambda: sorted({*names, *public})
 
 
+def meanwhile(work: Callable[[], object]) -> Callable[[], None]:
+    """Have something done in another thread, so that it is done when it is needed.
+
+    Parameters
+    ----------
+    work : callable
+        What can be done later just as well: what goes wrong in it is told when it is needed.
+
+    Returns
+    -------
+    callable
+        Waits until it is done.
+    """
+    import contextlib
+    import threading
+
+    def do() -> None:
+        with contextlib.suppress(Exception):
+            work()
+
+    thread = threading.Thread(target=do, name="meanwhile")
+    try:
+        thread.start()
+    except RuntimeError:
+        # Where no thread can be had, it is done when it is needed.
+        return lambda: None
+    return thread.join
+
+
 def import_meanwhile(modules: Iterable[str]) -> None:
     """Import modules in another thread, so that they are there when they are needed.
 
@@ -53,13 +82,10 @@ def import_meanwhile(modules: Iterable[str]) -> None:
         Their names. One that cannot be imported tells why when it is needed.
     """
     import contextlib
-    import threading
 
-    def import_all(names: tuple[str, ...]) -> None:
+    def import_all(names: tuple[str, ...] = tuple(modules)) -> None:
         for name in names:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
-    # Where no thread can be had, they are imported when they are needed.
-    with contextlib.suppress(RuntimeError):
-        threading.Thread(target=import_all, args=(tuple(modules),), name="imports").start()
+    meanwhile(import_all)

@@ -12,7 +12,8 @@ from hitfinder.executors.contract import Executor, results
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.io.memory import ArraySource
 from hitfinder.job.chunks import Chunk, ChunkWork
-from hitfinder.job.live.warm import COUNTS, WarmUp, made_up_frames, small_geometry
+from hitfinder.job.live.warm import COUNTS, WarmUp
+from hitfinder.job.made_up import made_up_frames, small_geometry
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance
 

@@ -2,7 +2,7 @@
 
 import hitfinder.io.stack
 import hitfinder.job.chunks
-import hitfinder.job.static  # noqa: F401
+import hitfinder.job.look  # noqa: F401
 from hitfinder.finding.score import chance_table
 
 # Numba sets itself up when compiled code is called first, which takes as long as several frames;

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from hitfinder.executors.contract import Done, Executor
 from hitfinder.executors.inline import Inline
-from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.finding.static.places import Places
-from hitfinder.finding.static.visits import Visits
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.job.chunks import Chunk
+from hitfinder.job.look import LookWork
+from hitfinder.lazy import meanwhile
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +46,10 @@ def learn_static(
         Has the frames looked at; this process by default.
     """
     learner, executor = StaticLearner(geometry), executor or Inline()
+    prepared = None
+    if not isinstance(executor, Inline):
+        # While others look at frames.
+        prepared = meanwhile(learner.prepare)
     sample = np.unique(np.linspace(0, len(source) - 1, n_frames).astype(int)).tolist()
     tasks = [
         Chunk(sample[k : k + _AT_A_TIME], sample[k]) for k in range(0, len(sample), _AT_A_TIME)
@@ -57,6 +58,8 @@ def learn_static(
         for outcome in executor.run(LookWork(source, learner.geometry), tasks):
             for visits in outcome.result if isinstance(outcome, Done) else ():
                 learner.remember(visits)
+        if prepared is not None:
+            prepared()
         if not learner.learn():
             break
     left = int((learner.places.left["kind"] != "arc").sum())
@@ -68,40 +71,3 @@ def learn_static(
             left,
         )
     return learner.places
-
-
-@dataclasses.dataclass(frozen=True)
-class LookWork:
-    """The work of looking at frames; see `hitfinder.executors.contract.Work`.
-
-    Attributes
-    ----------
-    source : FrameSource
-        Frames; not open, so that it can be pickled.
-    geometry : Geometry
-        Geometry with what is masked already.
-    """
-
-    source: FrameSource
-    geometry: Geometry
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[Chunk], list[Visits]]]:
-        """Return a function that tells what is bright in each frame of a chunk."""
-        finder = LikelihoodFinder(self.geometry)
-        with self.source as source:
-            yield lambda chunk: list(_looked_at(source, finder, chunk.frames))
-
-
-def _looked_at(
-    source: FrameSource, finder: LikelihoodFinder, numbers: Sequence[int]
-) -> Iterator[Visits]:
-    buffer = np.empty(source.shape, source.dtype)
-    for number in numbers:
-        try:
-            frame = source.read(number, buffer)
-            if frame.shape == finder.geometry.shape:
-                yield Visits.of(number, finder.propose(frame), finder.rings)
-        except Exception:
-            # What is wrong with a frame is told when it is searched.
-            log.debug("frame %d", number, exc_info=True)

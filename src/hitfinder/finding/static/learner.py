@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.finding.likelihood import LikelihoodFinder
+from hitfinder.finding.rings import Rings
 from hitfinder.finding.static.near import grown
 from hitfinder.finding.static.places import Places, find_places
+from hitfinder.finding.static.seen import persistent_pixels
 from hitfinder.finding.static.visits import Visits
 from hitfinder.geometry.geometry import Geometry
 
@@ -35,8 +37,9 @@ class StaticLearner:
     """
 
     def __init__(self, geometry: Geometry, most: int | None = None) -> None:
-        self._geometry, self._most = geometry, most
-        self._finder = LikelihoodFinder(geometry)
+        self._unlearnt, self._most = geometry, most
+        self._geometry = geometry
+        self._finder: LikelihoodFinder | None = None
         self._seen: dict[int, Visits] = {}
         self.places = Places.none(geometry.shape)
 
@@ -48,7 +51,11 @@ class StaticLearner:
     @property
     def geometry(self) -> Geometry:
         """Geometry of the frames, with what was learnt masked."""
-        return self._finder.geometry
+        return self._geometry
+
+    def prepare(self) -> None:
+        """Make the maps that it learns with, which it otherwise makes when it has to."""
+        persistent_pixels(Rings.of(self._geometry))
 
     def look(self, number: int, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> None:
         """Take in a frame; one with a number that was there before takes its place.
@@ -60,6 +67,8 @@ class StaticLearner:
         frame, mask
             As for a `hitfinder.finding.contract.Finder`.
         """
+        if self._finder is None:
+            self._finder = LikelihoodFinder(self._geometry)
         proposed = self._finder.propose(frame, mask)
         self.remember(Visits.of(number, proposed, self._finder.rings))
 
@@ -82,14 +91,14 @@ class StaticLearner:
         """
         if not self._seen:
             return False
-        found = find_places(
-            Visits.merged(*self._seen.values()), self._finder.geometry, self._finder.rings
-        )
+        rings = Rings.of(self._geometry)
+        found = find_places(Visits.merged(*self._seen.values()), self._geometry, rings)
         self.places = self.places.with_more(found)
         if not found.mask.any():
             return False
-        detector = self._geometry.detector.with_mask(self.places.mask)
-        self._finder = LikelihoodFinder(dataclasses.replace(self._geometry, detector=detector))
+        detector = self._unlearnt.detector.with_mask(self.places.mask)
+        self._geometry = dataclasses.replace(self._unlearnt, detector=detector)
+        self._finder = None
         masked = self.places.mask, grown(self.places.mask, 1)
         self._seen = {n: visits.outside(*masked) for n, visits in self._seen.items()}
         return True

@@ -26,7 +26,8 @@ _of_rings: weakref.WeakKeyDictionary[Rings, PersistentPixels] = weakref.WeakKeyD
 """What finds persistent pixels of rings in use: a learner asks again and again."""
 
 
-def _persistent_pixels(rings: Rings) -> PersistentPixels:
+def persistent_pixels(rings: Rings) -> PersistentPixels:
+    """Return what finds the persistent pixels of rings, which it makes once."""
     if rings not in _of_rings:
         _of_rings[rings] = PersistentPixels(rings)
     return _of_rings[rings]
@@ -86,7 +87,7 @@ class SeenPlaces:
     @staticmethod
     def of(visits: Visits, rings: Rings) -> SeenPlaces:
         """Join persistent pixels to places."""
-        persistent = _persistent_pixels(rings)
+        persistent = persistent_pixels(rings)
         sharp = persistent.find(visits, BRIGHT, sharp=True)
         bright = persistent.find(visits, BRIGHT)
         lit = persistent.find(visits, LIT)

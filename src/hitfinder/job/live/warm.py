@@ -15,12 +15,12 @@ import numpy as np
 from hitfinder.executors.contract import Executor
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.learner import StaticLearner
-from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.datafile import FramePacker
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.images import PackedImage
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.work import SHARDS, LiveChunk, LiveWork
+from hitfinder.job.made_up import SHAPE, made_up_frames, small_geometry
 from hitfinder.job.pipeline import try_out
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 COUNTS = (np.dtype("<u2"), np.dtype("<u4"))
 """Types of counts that detectors send; what is compiled holds for one type."""
 
-_SHAPE = (96, 128)
-_PIXEL_M = 0.75e-3
-"""Few pixels see as much of the ring of water as a detector does: it is fitted in the same way."""
 _SLOW_S = 8.0
 
 
@@ -60,10 +57,10 @@ class WarmUp:
     def _search(self, dtype: np.dtype) -> None:
         with tempfile.TemporaryDirectory(prefix="hitfinder-") as name:
             (Path(name) / SHARDS).mkdir()
-            search = ChunkWork(None, _SHAPE, dtype, small_geometry(), self.finder, self.estimate)
-            pack = FramePacker(_SHAPE, dtype).pack
+            search = ChunkWork(None, SHAPE, dtype, small_geometry(), self.finder, self.estimate)
+            pack = FramePacker(SHAPE, dtype).pack
             images = {
-                number: PackedImage(_SHAPE, dtype, "bslz4", pack(frame))
+                number: PackedImage(SHAPE, dtype, "bslz4", pack(frame))
                 for number, frame in enumerate(made_up_frames(dtype))
             }
             with LiveWork(search, Path(name), "frames.h5").opened() as find:
@@ -110,21 +107,3 @@ def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: 
         log.info("the workers start with the first frame (%s)", error)
     else:
         log.info("%d workers are ready after %.1f s", executor.n_workers, time.monotonic() - began)
-
-
-def small_geometry() -> Geometry:
-    """Return the geometry of what is made up."""
-    return Geometry.flat(_SHAPE, _PIXEL_M, camera_length_m=0.1, photon_energy_ev=6000.0)
-
-
-def made_up_frames(dtype: np.dtype) -> np.ndarray:
-    """Return frames with Bragg peaks and without, of all the backgrounds treated differently."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.ogrid[: _SHAPE[0], : _SHAPE[1]]
-    radius = np.hypot(rows - _SHAPE[0] / 2, columns - _SHAPE[1] / 2)
-    # A ring like that of water.
-    rate = np.repeat([0.003, 0.1, 3.0], 2)[:, None, None] * np.exp(-(((radius - 45) / 20) ** 2))
-    frames = rng.poisson(rate).astype(dtype)
-    # Few enough that it is asked of each whether it is a ray.
-    frames[::2, 8:90:24, 8:120:24] += 40
-    return frames
