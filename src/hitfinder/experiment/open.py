@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hitfinder.executors.contract import Executor
 from hitfinder.experiment.beam import (
     FROM_FILE,
     GIVEN,
@@ -50,6 +51,7 @@ def open_experiment(
     reader: str | type | None = None,
     frames: FrameChoice | None = None,
     limit: int | None = None,
+    executor: Executor | None = None,
 ) -> Experiment:
     """Open frames and put together where their pixels are.
 
@@ -67,6 +69,8 @@ def open_experiment(
         Frames to take, such as ``"0:2000:10"``; all if not given.
     limit : int, optional
         Take no more frames than so many, the first.
+    executor : Executor, optional
+        Has files opened, where there are many; by default this process opens them.
 
     Raises
     ------
@@ -87,7 +91,8 @@ def open_experiment(
     """
     settings = settings or GeometrySettings()
     geom = read_geometry_file(settings)
-    stored = open_frames(inputs, layout=geom.layout if geom else None, reader=reader)
+    layout = geom.layout if geom else None
+    stored = open_frames(inputs, layout=layout, reader=reader, executor=executor)
     text = None if frames is None else choice_text(frames)
     chosen = choose_frames(stored, text, limit)
     if chosen is not stored:

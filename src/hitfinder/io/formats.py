@@ -92,7 +92,9 @@ class ListReader:
         sources: list[FrameSource] = []
         numbers: dict[str, int] = {}
         order: list[tuple[int, int]] = []
-        for ref in read_lst(file):
+        refs = read_lst(file)
+        opening.ahead({ref.file: None for ref in refs})
+        for ref in refs:
             if ref.file not in numbers:
                 numbers[ref.file] = len(sources)
                 sources.append(opening.other(ref.file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from hitfinder import logs
 from hitfinder.errors import SourceError
+from hitfinder.executors.contract import Done, Executor
 from hitfinder.geometry.layout import FrameLayout
+from hitfinder.io.ahead import FEWEST_FILES, OpenWork, batches
 from hitfinder.io.composite import CompositeSource, FailedSource
 from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
@@ -39,6 +41,7 @@ def open_source(
     layout: FrameLayout | None = None,
     dataset: str | None = None,
     reader: str | None = None,
+    executor: Executor | None = None,
 ) -> FrameSource:
     """Open frames, wherever they are, as one source.
 
@@ -58,6 +61,8 @@ def open_source(
     reader : str, optional
         Name or ``module:Class`` of the reader that opens every file; by default each file is
         opened by the first reader that says it can.
+    executor : Executor, optional
+        Has files opened, where there are many.
 
     Returns
     -------
@@ -74,8 +79,10 @@ def open_source(
     if reader is not None:
         reader_named(reader)
     given = listed(inputs)
-    opened = _Opened(layout, dataset, reader)
+    opened = _Opened(layout, dataset, reader, executor)
     sources: list[FrameSource] = []
+    paths = [os.fspath(item) for item in given if not isinstance(item, np.ndarray)]
+    opened.ahead({path: None for path in paths if os.path.isfile(path)})
     with POOL.visit():
         for number, item in enumerate(given):
             if isinstance(item, np.ndarray):
@@ -134,6 +141,7 @@ def open(
     layout: FrameLayout | None = None,
     dataset: str | None = None,
     reader: str | type | None = None,
+    executor: Executor | None = None,
 ) -> FrameSource:
     """Open frames, wherever they are, as one sequence.
 
@@ -152,6 +160,8 @@ def open(
     reader : str or type, optional
         What opens the files: one of `hitfinder.readers`, or your own, a class or its
         ``module:Class``. By default each file is opened by the first reader that can.
+    executor : Executor, optional
+        Has files opened, where there are many; by default this process opens them.
 
     Returns
     -------
@@ -174,7 +184,9 @@ def open(
     ...     print(len(frames), frame.shape, frame.dtype)
     16 (512, 512) uint16
     """
-    source = open_source(inputs, layout=layout, dataset=dataset, reader=path_of(reader))
+    source = open_source(
+        inputs, layout=layout, dataset=dataset, reader=path_of(reader), executor=executor
+    )
     check_readable(source)
     return source
 
@@ -186,13 +198,34 @@ MOST_NESTED = 4
 class _Opened:
     """Opens files, and remembers which were given, by the place where they really are."""
 
-    def __init__(self, layout: FrameLayout | None, dataset: str | None, reader: str | None) -> None:
+    def __init__(
+        self,
+        layout: FrameLayout | None,
+        dataset: str | None,
+        reader: str | None,
+        executor: Executor | None = None,
+    ) -> None:
         self._layout, self._dataset, self._reader = layout, dataset, reader
+        self._executor = executor
         self.given: dict[str, FrameSource] = {}
+        self._ready: dict[str, FrameSource] = {}
         self._depth = 0
+
+    def ahead(self, files: Collection[str]) -> None:
+        """Have files opened by the executor, if they are many, before they are asked for."""
+        if self._executor is None or len(files) < FEWEST_FILES:
+            return
+        work = OpenWork(_Opened(self._layout, self._dataset, self._reader).open)
+        some = [file for file in files if not is_list(file)]
+        for outcome in self._executor.run(work, batches(some)):
+            # What ends a worker is opened here: it may be one of the others in its lot.
+            if isinstance(outcome, Done):
+                self._ready.update(zip(outcome.task, outcome.result, strict=True))
 
     def open(self, file: str) -> FrameSource:
         """Open a file; a `FailedSource` if that is not possible."""
+        if file in self._ready:
+            return self._ready.pop(file)
         self._depth += 1
         try:
             return self._open(file)
@@ -220,7 +253,7 @@ class _Opened:
             raise SourceError("unreadable", what, file)
         # A reader that was chosen is for files of frames, also for those that a list names.
         wanted = None if is_list(file) else self._reader
-        return open_file(file, Opening(self._layout, self._dataset, self.open), wanted)
+        return open_file(file, Opening(self._layout, self._dataset, self.open, self.ahead), wanted)
 
 
 def _array(frames: NDArray, name: str) -> FrameSource:
@@ -241,6 +274,8 @@ def _files(item: str, opened: _Opened) -> list[FrameSource]:
     fresh = {place: file for place, file in fresh.items() if place not in opened.given}
     linked: set[str] = set()
     found: dict[str, FrameSource] = {}
+    masters = [file for file in fresh.values() if "master" in file.lower()]
+    opened.ahead(masters or fresh.values())
     for place, file in sorted(fresh.items(), key=lambda pair: "master" not in pair[1].lower()):
         if place in linked:
             continue

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -36,11 +36,14 @@ class Opening:
     other : callable
         Opens another file that this one names, whatever its format; what cannot be opened is a
         source of one frame whose `read` tells why.
+    ahead : callable
+        Told of files before they are asked of `other`, so that many can be opened at a time.
     """
 
     layout: FrameLayout | None
     dataset: str | None
     other: Callable[[str], FrameSource]
+    ahead: Callable[[Collection[str]], None] = lambda files: None
 
 
 @runtime_checkable

@@ -133,20 +133,24 @@ def run(
         known_of(cell, structure)  # its errors come before the frames are read
     in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
     chosen = job_settings(settings, {**changes, "geometry": file})
-    experiment = open_experiment(
-        given,
-        chosen.geometry,
-        in_python,
-        reader=chosen.reader,
-        frames=chosen.frames,
-        limit=chosen.limit,
-    )
-    experiment.log()
-    own = executor
+    own, processes = executor, None
     with contextlib.ExitStack() as workers:
         if executor is None:
-            # They start, and import what they need, while this process looks at what it is given.
-            executor = workers.enter_context(executor_of(chosen, len(experiment.stored)))
+            executor = workers.enter_context(executor_of(chosen))
+            processes = executor if isinstance(executor, Processes) else None
+        experiment = open_experiment(
+            given,
+            chosen.geometry,
+            in_python,
+            reader=chosen.reader,
+            frames=chosen.frames,
+            limit=chosen.limit,
+            executor=processes,
+        )
+        experiment.log()
+        if processes is not None:
+            # They import what they need while this process looks at what it is given.
+            start_workers(processes, chosen.finder, len(experiment.stored))
         check_model(chosen.finder, experiment.geometry)
         tried = try_out(experiment.source, experiment.geometry, chosen.finder)
         experiment.stored.close()
@@ -198,26 +202,20 @@ def check_model(settings: FinderSettings, geometry: Geometry) -> None:
         log.warning("%s; --finder likelihood does without the network", outside)
 
 
-def executor_of(settings: JobSettings, n_frames: int | None = None) -> Executor:
-    """Return as many processes as the settings say, or this one if others lack the finder.
-
-    Parameters
-    ----------
-    settings : JobSettings
-        Settings of the job.
-    n_frames : int, optional
-        Frames that there will be: as many processes as these need are started at once.
-    """
+def executor_of(settings: JobSettings) -> Executor:
+    """Return as many processes as the settings say, or this one if others lack the finder."""
     if any(map(is_of_this_session, (settings.finder.finder, settings.reader or ""))):
         log.info("a class of this session is used: all is done in this process, by one core")
         return Inline()
     # One worker is a process too: what ends it, a fault of a decompressor or want of memory,
     # costs some frames and not the run.
-    processes = Processes(settings.workers or available_cores())
-    if n_frames is not None:
-        finder, _, _ = FINDERS.find(settings.finder.finder).path.partition(":")
-        processes.start(-(-n_frames // chunk_size(n_frames)), ["hitfinder.job.ready", finder])
-    return processes
+    return Processes(settings.workers or available_cores())
+
+
+def start_workers(processes: Processes, settings: FinderSettings, n_frames: int) -> None:
+    """Start as many processes as so many frames need, and let them import what finds in them."""
+    finder, _, _ = FINDERS.find(settings.finder).path.partition(":")
+    processes.start(-(-n_frames // chunk_size(n_frames)), ["hitfinder.job.ready", finder])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
