@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from hitfinder.finding.poisson import critical_counts
 
@@ -40,6 +39,9 @@ def crowded_rings(ring: NDArray[np.integer], n_rings: int) -> NDArray[np.bool_]:
     held = np.convolve(held, np.ones(_WIDE, np.intp), mode="same")[:n_rings]
     if held.max(initial=0) < _FEWEST:
         return np.zeros(n_rings, bool)
+    # Slow to import, and few runs have such rings.
+    from scipy.ndimage import median_filter
+
     usual = 1.0 + median_filter(held.astype(float), _AROUND, mode="reflect")
     full = (held >= _FEWEST) & (held >= critical_counts(usual, _LOG_P))
     return np.convolve(full, np.ones(_WIDE, np.intp), mode="same")[:n_rings] > 0
