@@ -133,11 +133,12 @@ def run(
         known_of(cell, structure)  # its errors come before the frames are read
     in_python, file = (geometry, None) if isinstance(geometry, Geometry) else (None, geometry)
     chosen = job_settings(settings, {**changes, "geometry": file})
-    own, processes = executor, None
+    doing, own = executor, None
+    if doing is None:
+        doing = own = executor_of(chosen)
     with contextlib.ExitStack() as workers:
-        if executor is None:
-            executor = workers.enter_context(executor_of(chosen))
-            processes = executor if isinstance(executor, Processes) else None
+        if own is not None:
+            workers.enter_context(own)
         experiment = open_experiment(
             given,
             chosen.geometry,
@@ -145,12 +146,12 @@ def run(
             reader=chosen.reader,
             frames=chosen.frames,
             limit=chosen.limit,
-            executor=processes,
+            executor=own,
         )
         experiment.log()
-        if processes is not None:
+        if own is not None:
             # They import what they need while this process looks at what it is given.
-            start_workers(processes, chosen.finder, len(experiment.stored))
+            start_workers(own, chosen.finder, len(experiment.stored))
         check_model(chosen.finder, experiment.geometry)
         tried = try_out(experiment.source, experiment.geometry, chosen.finder)
         experiment.stored.close()
@@ -165,7 +166,7 @@ def run(
             with store:
                 names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
                 job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
-                job.run(description, executor, workers, show)
+                job.run(description, doing, workers, show)
     done = Run(folder, was_complete=store is None)
     if structure is None and cell is None:
         return done
@@ -175,7 +176,7 @@ def run(
         structure,
         bandwidth=bandwidth,
         workers=chosen.workers,
-        executor=own,
+        executor=executor,
         csv=chosen.output.csv,
         show=show,
     )
@@ -202,7 +203,7 @@ def check_model(settings: FinderSettings, geometry: Geometry) -> None:
         log.warning("%s; --finder likelihood does without the network", outside)
 
 
-def executor_of(settings: JobSettings) -> Executor:
+def executor_of(settings: JobSettings) -> Processes | Inline:
     """Return as many processes as the settings say, or this one if others lack the finder."""
     if any(map(is_of_this_session, (settings.finder.finder, settings.reader or ""))):
         log.info("a class of this session is used: all is done in this process, by one core")
@@ -212,10 +213,10 @@ def executor_of(settings: JobSettings) -> Executor:
     return Processes(settings.workers or available_cores())
 
 
-def start_workers(processes: Processes, settings: FinderSettings, n_frames: int) -> None:
-    """Start as many processes as so many frames need, and let them import what finds in them."""
+def start_workers(executor: Processes | Inline, settings: FinderSettings, n_frames: int) -> None:
+    """Start as many workers as so many frames need, and let them import what finds in them."""
     finder, _, _ = FINDERS.find(settings.finder).path.partition(":")
-    processes.start(-(-n_frames // chunk_size(n_frames)), ["hitfinder.job.ready", finder])
+    executor.start(-(-n_frames // chunk_size(n_frames)), ["hitfinder.job.ready", finder])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
