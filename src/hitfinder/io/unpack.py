@@ -25,6 +25,9 @@ _FEW_LIT = 3
 """Words of eight groups for each that is not 0 from which on these are entered one by one."""
 
 _LEAST_MATCH = 4
+_SHORT = 2
+"""Packers tell a run of one byte by its repeating what is a byte or two back."""
+
 _LONG = 15
 """A length that goes on in the next bytes."""
 
@@ -230,9 +233,9 @@ def _length(packed, at):
     """Read the packed bytes of a block, or -1 behind the end."""
     if at + 4 > packed.size:
         return -1
-    length = 0
+    length = np.int64(0)
     for i in range(4):
-        length = length << 8 | int(packed[at + i])
+        length = length << 8 | np.int64(packed[at + i])
     return length
 
 
@@ -244,11 +247,21 @@ def _copy(source, at, out, to, count):
 
 
 @numba.njit(cache=True, nogil=True)
+def _fill(out, to, count, value):
+    filled = out[to : to + count]
+    for i in range(count):
+        filled[i] = value
+
+
+# Bytes are made signed: Numba takes the sum of a signed and an unsigned place for a fraction.
+
+
+@numba.njit(cache=True, nogil=True)
 def _decode(packed, at, end, out, begin, stop):
     """Unpack an LZ4 block, ``packed[at:end]``, to ``out[begin:stop]``; return whether it fits."""
     to = begin
     while at < end:
-        token = int(packed[at])
+        token = np.int64(packed[at])
         at, count = _count(packed, at + 1, end, token >> 4)
         if at < 0 or count > end - at or count > stop - to:
             return False
@@ -258,11 +271,16 @@ def _decode(packed, at, end, out, begin, stop):
             return to == stop
         if end - at < 2:
             return False
-        back = int(packed[at]) | int(packed[at + 1]) << 8
+        back = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
         at, count = _count(packed, at + 2, end, token & 15)
         count += _LEAST_MATCH
         if at < 0 or back == 0 or back > to - begin or count > stop - to:
             return False
+        # Runs of one byte are most of the bits that no count of a block has.
+        if back <= _SHORT and out[to - back] == out[to - 1]:
+            _fill(out, to, count, out[to - 1])
+            to += count
+            continue
         # What repeats itself is copied in pieces that do not overlap, each twice as long.
         while count > back:
             _copy(out, to - back, out, to, back)
@@ -279,7 +297,7 @@ def _count(packed, at, end, count):
         while True:
             if at >= end:
                 return -1, count
-            more = int(packed[at])
+            more = np.int64(packed[at])
             at += 1
             count += more
             if more != 255:
