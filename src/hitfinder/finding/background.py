@@ -19,12 +19,13 @@ EXACT_LEVELS = 64
 
 N_LEVELS = EXACT_LEVELS + 8 * 25
 
-_BLOCK = 32
+_BLOCK = 128
 _PIECE = 1 << 14
 """Pixels of which the lower halves of the counts are summed in 31 bits."""
 
 _ONE, _HALF, _SIGN, _LOW_HALF = np.int32(1), np.int32(16), np.int32(31), np.int32(0xFFFF)
-_MANY_LIT = 4
+_MANY_LIT = 0.5
+"""Share of lit pixels of a block from which all of its pixels are entered."""
 _CLIP_TAIL = math.log(1e-3)
 _SMOOTH_PHOTONS = 400.0
 _SMOOTH_RINGS = 64
@@ -117,7 +118,7 @@ def fill_histograms(work, ring, rows, histogram, sums):
     int
         Levels up to the highest that holds a pixel.
     """
-    n_levels = 1
+    n_levels, lit = 1, np.empty(_BLOCK, np.int32)
     for i in rows:
         counts, rings = work[i], ring[i]
         for start in range(0, counts.size, _BLOCK):
@@ -128,21 +129,25 @@ def fill_histograms(work, ring, rows, histogram, sums):
                 n_lit += np.int32(block[j] > 0)
             if n_lit == 0:
                 continue
-            if n_lit >= _MANY_LIT and top < EXACT_LEVELS:
+            if n_lit >= _MANY_LIT * block.size and top < EXACT_LEVELS:
                 # Zeros and masked pixels are entered too, and taken out at the end: to ask of
                 # each pixel whether it is lit would take longer.
                 for j in range(block.size):
                     histogram[max(near[j], 0), max(block[j], 0)] += 1
                 n_levels = max(n_levels, int(top) + 1)
                 continue
+            # Lit pixels are listed first, without a branch that nobody can foresee.
+            n = 0
             for j in range(block.size):
-                count = block[j]
-                if count > 0:
-                    level = _level(count)
-                    n_levels = max(n_levels, level + 1)
-                    histogram[near[j], level] += 1
-                    if level >= EXACT_LEVELS:
-                        sums[near[j], level] += count
+                lit[n] = j
+                n += int(block[j] > 0)
+            for k in range(n):
+                j = lit[k]
+                level = _level(block[j])
+                n_levels = max(n_levels, level + 1)
+                histogram[near[j], level] += 1
+                if level >= EXACT_LEVELS:
+                    sums[near[j], level] += block[j]
     histogram[:, 0] = 0
     return n_levels
 
