@@ -204,7 +204,7 @@ def test_files_open_at_once_are_few_however_many_are_read(tmp_path):
     assert values_of(source) == list(range(30))
     assert len(os.listdir("/proc/self/fd")) - before <= POOL.limit
     source.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert values_of(source) == list(range(30))
 
 
