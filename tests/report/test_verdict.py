@@ -181,6 +181,8 @@ def test_an_estimate_contradicts_what_it_is_far_from():
     ]
     assert "fits no photon energy" in contradictions({"flag": "outside"}, GEOMETRY, {})[0]
     assert contradictions({"flag": "not-water"}, GEOMETRY, {}) == []
+    # The estimate looks from 0.08 m on, and tells nothing of what is nearer.
+    assert contradictions({"flag": "outside"}, GEOMETRY | {"camera_length_m": 0.06}, {}) == []
     drifting = ESTIMATE | {"drift": {"drifts": True}}
     assert contradictions(drifting, GEOMETRY, {}) == [
         "photon energy or camera length drifts in the run"

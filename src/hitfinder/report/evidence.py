@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M
 from hitfinder.report.numbers import number
 from hitfinder.report.verdict import SUSPECT, Evidence, IndexRate
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
@@ -198,9 +199,17 @@ def contradictions(
         Tables of ``run.json``; `origin` says where each value of `geometry` was taken from.
     """
     if estimate and estimate["flag"] == "outside":
+        (least_ev, most_ev), (least_m, most_m) = ENERGY_RANGE_EV, LENGTH_RANGE_M
+        if not (
+            least_ev <= geometry["photon_energy_ev"] <= most_ev
+            and least_m <= geometry["camera_length_m"] <= most_m
+        ):
+            # Nor does the estimate look where the geometry is.
+            return []
         return [
-            "the water background fits no photon energy and camera length of a usual experiment: "
-            "is the geometry right?"
+            f"the water background fits no photon energy from {1e-3 * least_ev:g} to "
+            f"{1e-3 * most_ev:g} keV with a camera length from {least_m:g} to {most_m:g} m: is the "
+            "geometry right?"
         ]
     said = []
     for one, (name, in_json, _, _) in zip(compared(estimate, geometry), _ESTIMATED, strict=False):
