@@ -243,7 +243,8 @@ def _add_rows(
     `line` and `top`, which is of the type of the frame, are room for the sums and the maxima of
     the columns of a row of bins.
     """
-    n_ss = frame.shape[0]
+    n_ss, n_threes = frame.shape[0], line.size // 3
+    joined, highest = np.empty(n_threes, line.dtype), np.empty(n_threes, top.dtype)
     for out in range(total.shape[0]):
         line[:] = 0
         top[:] = 0
@@ -255,11 +256,11 @@ def _add_rows(
         while row < end:
             _add_row(frame[row], mask[row], limit, line, top)
             row += 1
-        left = size
         if size % 3 == 0:
-            _join_threes(line, top)
-            left = size // 3
-        _raise_bins(line, top, left, total[out], most[out])
+            _join_threes(line, top, joined, highest)
+            _raise_bins(joined, highest, size // 3, total[out], most[out])
+        else:
+            _raise_bins(line, top, size, total[out], most[out])
 
 
 # Loops over rows are functions of their own, and the strides in them are numbers: the compiler
@@ -289,12 +290,12 @@ def _add_row(a, no_a, limit, line, top):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _join_threes(line, top):  # type: ignore[no-untyped-def]
-    """Put each three columns together, into the first third of the arrays."""
-    for k in range(line.size // 3):
+def _join_threes(line, top, joined, highest):  # type: ignore[no-untyped-def]
+    """Put each three columns together, in arrays of their own."""
+    for k in range(joined.size):
         j = 3 * k
-        line[k] = line[j] + line[j + 1] + line[j + 2]
-        top[k] = max(max(top[j], top[j + 1]), top[j + 2])
+        joined[k] = line[j] + line[j + 1] + line[j + 2]
+        highest[k] = max(max(top[j], top[j + 1]), top[j + 2])
 
 
 @numba.njit(cache=True, nogil=True)
