@@ -1,10 +1,15 @@
 """What the search for static places counts with, against SciPy's own functions."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from scipy import ndimage, stats
 
+from hitfinder.finding.rings import Rings
 from hitfinder.finding.static.drawing import chance_between
+from hitfinder.finding.static.learner import StaticLearner
 from hitfinder.finding.static.near import grown
 
 
@@ -29,3 +34,16 @@ def test_the_chance_of_marked_ones_among_those_drawn():
     assert beyond == pytest.approx(
         stats.hypergeom.sf(k - 1, n, marked, drawn), rel=1e-9, abs=1e-300
     )
+
+
+def test_the_maps_of_a_learner_go_with_it(small_geometry):
+    learner = StaticLearner(small_geometry)
+    learner.prepare()
+    rings = weakref.ref(Rings.of(learner.geometry))
+    assert rings() is not None
+    gc.disable()
+    try:
+        del learner
+        assert rings() is None
+    finally:
+        gc.enable()

@@ -165,10 +165,18 @@ class Geometry:
         width = self.detector.panels[0].pixel_size_m
         return width / (self.camera_length_m * self.wavelength_a)
 
-    @functools.cached_property
+    @property
     def pixels(self) -> PixelMaps:
         """Per-pixel maps at the pixel centres."""
+        # Made anew: a geometry that held what holds it would be freed late, with maps kept for it.
         return PixelMaps(self)
+
+    @functools.cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """First and end row, first and end column of the panels, shape (4, n_panels, 1)."""
+        slices = [panel.slices for panel in self.detector]
+        bounds = [(ss.start, ss.stop, fs.start, fs.stop) for ss, fs in slices]
+        return np.array(bounds, np.int64).T[:, :, None]
 
     def scattering_vectors(
         self, fs: NDArray[np.floating], ss: NDArray[np.floating]
@@ -266,7 +274,7 @@ class PixelMaps:
             Rows and columns of the pixels.
         """
         x, y = np.full((2, len(ss)), np.nan, np.float32)
-        first_ss, end_ss, first_fs, end_fs = self._bounds
+        first_ss, end_ss, first_fs, end_fs = self._geometry._bounds
         inside = (first_ss <= ss) & (ss < end_ss) & (first_fs <= fs) & (fs < end_fs)
         panel, pixel = np.nonzero(inside)
         for number in np.unique(panel):
@@ -276,13 +284,6 @@ class PixelMaps:
             )
             x[on], y[on] = place[:2]
         return x, y
-
-    @functools.cached_property
-    def _bounds(self) -> NDArray[np.int64]:
-        """First and end row, first and end column of the panels, shape (4, n_panels, 1)."""
-        slices = [panel.slices for panel in self._geometry.detector]
-        bounds = [(ss.start, ss.stop, fs.start, fs.stop) for ss, fs in slices]
-        return np.array(bounds, np.int64).T[:, :, None]
 
     @property
     def two_theta(self) -> NDArray[np.float32]:

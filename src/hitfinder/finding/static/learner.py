@@ -38,7 +38,8 @@ class StaticLearner:
 
     def __init__(self, geometry: Geometry, most: int | None = None) -> None:
         self._unlearnt, self._most = geometry, most
-        self._geometry = geometry
+        # A copy of its own: the maps that are kept for a geometry go with this learner.
+        self._geometry = dataclasses.replace(geometry)
         self._finder: LikelihoodFinder | None = None
         self._seen: dict[int, Visits] = {}
         self.places = Places.none(geometry.shape)
