@@ -120,11 +120,12 @@ def _serve(end: socket.socket) -> None:
     message = receive(end)
     try:
         while message is not None:
-            with _Unpickler(io.BytesIO(message[1])).load().opened() as do:
+            work, message = _Unpickler(io.BytesIO(message[1])).load(), None
+            with work.opened() as do:
                 send(end, Tag.READY)
                 message = _do_tasks(end, do)
             # Its buffers, held in circles too, are freed before the next work makes its own.
-            del do
+            del do, work
             gc.collect()
     except (BrokenPipeError, ConnectionResetError):
         raise

@@ -364,4 +364,6 @@ class Hdf5Source(FrameSource):
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scratch": {}}
+        # With a mask in it, which takes as much as all else together, and can be had again.
+        kept = {name: value for name, value in self.__dict__.items() if name != "metadata"}
+        return {**kept, "_scratch": {}}
