@@ -1,5 +1,7 @@
 """The search of a frame's pixels for a known crystal, on simulated frames."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -12,7 +14,7 @@ from hitfinder.indexing.known import predict as predicting
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
-from hitfinder.indexing.known.families import rotation, vote
+from hitfinder.indexing.known.families import N_STEPS, PER_UNIT, rotation, vote
 from hitfinder.indexing.known.judging import grid_steps, judge
 from hitfinder.indexing.known.pairs import bright_pairs, weakest_crystal
 from hitfinder.indexing.known.posterior import posterior
@@ -201,6 +203,43 @@ def test_bright_pixels_vote_for_the_true_orientation(simulator, crystal, finder)
     # What one pixel says is counted once for an angle of a family, and no angle comes twice.
     assert len(np.unique(chosen[:n], axis=0)) == n
     assert (scores[:n] >= 3.0).all()
+
+
+def test_a_vote_tells_the_angle_better_than_its_pixel_tells_the_place(simulator, crystal):
+    true = true_turns(simulator, crystal, 2)[:1]
+    found = np.empty((predicting.MOST_PREDICTED, predicting.N_COLUMNS))
+    beam = crystal.geometry.polarisation, crystal.detector
+    n = predicting.predict(true[0], crystal.judging, *beam, found)
+    spots = found[:n][found[:n, predicting.ROW] < len(crystal.voting[1])]
+    rows = spots[:, predicting.ROW].astype(int)
+    ss, fs = spots[:, predicting.SS].astype(int), spots[:, predicting.FS].astype(int)
+    q, length = crystal.directions[ss, fs].astype(float), crystal.lengths[ss, fs].astype(float)
+    off = crystal.direction_tolerance(length)
+    n_angles = int(2 * np.pi * crystal.pixels_a_rad / 1.8)
+    right, listed = [], []
+    for a, b in itertools.permutations(range(len(rows)), 2):
+        if np.linalg.norm(np.cross(q[a], q[b])) < 0.3:
+            continue
+        reflections = tuple(np.ascontiguousarray(part[rows[[a, b]]]) for part in crystal.voting)
+        one = slice(b, b + 1)
+        pixel = (q[one], off[one], 0.5 / crystal.pixels_a_rad, length[one],
+                 crystal.length_tolerance(length[one]), np.zeros(1),
+                 np.full((1, N_STEPS), 3 * PER_UNIT, np.uint16))  # fmt: skip
+        chosen, scores = np.empty((99, 2), np.int32), np.empty(99, np.float32)
+        n = vote(np.zeros((1, 2), np.int64), np.ones(1), (q[a : a + 1], off[a : a + 1]),
+                 reflections, pixel, n_angles, 3.5, chosen, scores)  # fmt: skip
+        turns = np.empty((n, 3, 3))
+        for k in range(n):
+            angle = 2 * np.pi * (chosen[k, 1] + 0.5) / n_angles
+            rotation(crystal.unit_vectors[rows[a]], q[a], angle, turns[k])
+        # A turn about the beam, which the seed's own pixel leaves open, is none of the angle's.
+        along = [(turn @ crystal.unit_vectors[rows[b]])[2] for turn in turns]
+        truth = (true[0] @ crystal.unit_vectors[rows[b]])[2]
+        right.append(n > 0 and np.abs(np.array(along) - truth).min() < 1e-3)
+        listed.append(n)
+    assert len(right) > 15
+    assert np.mean(right) > 0.8
+    assert np.mean(listed) < 4
 
 
 def test_judging_finds_the_likelier_turn_beside_a_rough_one(simulator, crystal, finder):
