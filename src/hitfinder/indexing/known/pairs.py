@@ -23,6 +23,10 @@ FAMILIES = 800
 """Pairs of a reflection and a bright pixel that are tried, the best: nine weak crystals in ten have
 a true one among the first 300, the others among the first 10,000."""
 
+_DENSE = 2
+"""Where more than a photon makes a pixel bright, so many times fewer pixels vote in as many times
+more families: fewer bright pixels are a crystal's, and the true pairs are further down."""
+
 _LEAST_EXCESS = 1.0
 _OVERFLOW = 500.0
 """Log likelihood ratio beyond which only that it is large counts."""
@@ -61,7 +65,7 @@ def bright_pairs(
     background: NDArray[np.float32],
     weakest: float,
 ) -> Pairs:
-    """Pair bright pixels with reflections of their length, the `FAMILIES` best.
+    """Pair bright pixels with reflections of their length, and keep the best pairs.
 
     Parameters
     ----------
@@ -70,8 +74,9 @@ def bright_pairs(
     weakest : float
         From `weakest_crystal`.
     """
-    pixels = _bright(crystal, counts, background, weakest)
-    return _within_pixels(crystal, *_families(crystal, pixels), pixels)
+    place, factor = _brightest(crystal, counts, background)
+    pixels = _votes(crystal, counts, background, weakest, place)
+    return _within_pixels(crystal, *_families(crystal, pixels, factor * FAMILIES), pixels)
 
 
 def weakest_crystal(crystal: KnownCrystal, background: NDArray[np.float32]) -> float:
@@ -112,19 +117,29 @@ def _background_at(
     return np.interp(lengths, middle[n > 0], mean[n > 0])
 
 
-def _bright(
-    crystal: KnownCrystal,
-    counts: NDArray[np.int32],
-    background: NDArray[np.float32],
-    weakest: float,
-) -> tuple:
-    """Choose bright pixels, by length, and what they say of reflections of any strength."""
+def _brightest(
+    crystal: KnownCrystal, counts: NDArray[np.int32], background: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], int]:
+    """Choose bright pixels; return how many times more families than in a sparse frame they try."""
     n_bright = _bright_pixels(counts, background, np.empty(0, np.int64), np.empty(0))
     place, excess = np.empty(n_bright, np.int64), np.empty(n_bright)
     _bright_pixels(counts, background, place, excess)
     excess[~np.isfinite(crystal.lengths.ravel()[place])] = 0
     best = _largest(excess, MOST_PIXELS)
-    place = place[best[excess[best] > 0]]
+    factor = 1
+    if len(best) and np.median(counts.ravel()[place[best]]) > 1:
+        factor, best = _DENSE, _largest(excess, MOST_PIXELS // _DENSE)
+    return place[best[excess[best] > 0]], factor
+
+
+def _votes(
+    crystal: KnownCrystal,
+    counts: NDArray[np.int32],
+    background: NDArray[np.float32],
+    weakest: float,
+    place: NDArray[np.int64],
+) -> tuple:
+    """Tell, by length, what bright pixels say of reflections of any strength."""
     n = counts.ravel()[place].astype(float)
     b = background.ravel()[place].astype(float)
     length = crystal.lengths.ravel()[place].astype(float)
@@ -171,7 +186,7 @@ def _bright_pixels(counts, background, place, excess):  # type: ignore[no-untype
     return n_found
 
 
-def _families(crystal: KnownCrystal, pixels: tuple) -> tuple[NDArray[np.int64], Floats]:
+def _families(crystal: KnownCrystal, pixels: tuple, most: int) -> tuple[NDArray[np.int64], Floats]:
     """Pair reflections with bright pixels of their length; return the best pairs."""
     _, _, _, length, _, log_rate, votes = pixels
     expected = crystal.expected
@@ -184,7 +199,7 @@ def _families(crystal: KnownCrystal, pixels: tuple) -> tuple[NDArray[np.int64], 
     step = (np.log(expected.photons[rows]) + log_rate[pixel] - LOWEST) * PER_E
     gain = votes[pixel, np.clip(step.astype(int), 0, N_STEPS - 1)] / PER_UNIT
     gain[step < 0] = 0
-    best = _largest(gain, FAMILIES)
+    best = _largest(gain, most)
     best = best[gain[best] > 0]
     return np.stack([rows[best], pixel[best]], 1), gain[best]
 
