@@ -103,3 +103,55 @@ def test_nothing_is_chosen_where_it_is_not_needed(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", "mine")
     compilecache.ensure()
     assert os.environ["NUMBA_CACHE_DIR"] == "mine"
+
+
+MINE = {
+    "__init__.py": "",
+    "limits.py": "MOST = 1\n",
+    "other.py": "import numba\n@numba.njit(cache=True)\ndef three():\n    return 3\n",
+    "room/__init__.py": "",
+    "room/inner.py": "from mine import (\n    limits,\n)\nMOST = limits.MOST\n",
+    "room/kernel.py": "import numba\nfrom mine.room import inner\nMOST = inner.MOST\n"
+    "@numba.njit(cache=True)\ndef most():\n    return MOST\n",
+}
+
+
+def test_code_compiled_from_what_has_changed_is_forgotten(tmp_path):
+    package = tmp_path / "mine"
+    for name, text in MINE.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+
+    def forget():
+        compilecache.forget_stale(str(package), lambda room: f"{room}/__pycache__")
+
+    def said():
+        code = "from mine.room.kernel import most; from mine.other import three\n"
+        code += "print(most(), three())"
+        command = [sys.executable, "-B", "-c", code]
+        environment = {k: v for k, v in os.environ.items() if k != compilecache.VARIABLE}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    forget()
+    assert said() == ["1", "3"]
+    forget()
+    kept = sorted(path.name for path in package.rglob("*.nbc"))
+    assert len(kept) == 2
+    (package / "limits.py").write_text("MOST = 20\n")
+    assert said() == ["1", "3"], "Numba alone goes on with what it compiled"
+    forget()
+    assert [path.name for path in package.rglob("*.nb[ci]") if "three" not in path.name] == []
+    assert len(list(package.rglob("*.nbc"))) == 1, "what does not depend on it stays"
+    assert said() == ["20", "3"]
+
+
+def test_the_package_itself_is_looked_through():
+    package = str(PACKAGE)
+    files = dict(compilecache._files(package))
+    found = compilecache._with_importers(package, files, {"finding/thresholds.py"})
+    assert "finding/candidates.py" in found
+    assert "docs/__init__.py" not in found
