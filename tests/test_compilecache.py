@@ -136,6 +136,7 @@ def test_code_compiled_from_what_has_changed_is_forgotten(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
 
+    (package / ".#limits.py").symlink_to("nobody@nowhere")
     forget()
     assert said() == ["1", "3"]
     forget()

@@ -100,8 +100,10 @@ def _files(folder: str, within: str = "") -> Iterator[tuple[str, str]]:
             if entry.name != "__pycache__":
                 yield from _files(entry.path, f"{within}{entry.name}/")
         elif entry.name.endswith(".py"):
-            found = entry.stat()
-            yield f"{within}{entry.name}", f"{found.st_mtime_ns}:{found.st_size}"
+            # An editor's lock is a link to nothing.
+            with contextlib.suppress(OSError):
+                found = entry.stat()
+                yield f"{within}{entry.name}", f"{found.st_mtime_ns}:{found.st_size}"
 
 
 def _with_importers(package: str, files: Iterable[str], changed: set[str]) -> set[str]:
