@@ -100,9 +100,9 @@ def test_nothing_is_chosen_where_it_is_not_needed(tmp_path, monkeypatch):
     compilecache.ensure()
     assert "NUMBA_CACHE_DIR" not in os.environ
     monkeypatch.setattr(compilecache, "_is_writable", lambda folder: False)
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "mine")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     compilecache.ensure()
-    assert os.environ["NUMBA_CACHE_DIR"] == "mine"
+    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path)
 
 
 MINE = {
