@@ -9,16 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from hitfinder.executors.contract import Executor
-from hitfinder.experiment.beam import (
-    FROM_FILE,
-    GIVEN,
-)
+from hitfinder.experiment.beam import FROM_FILE, GIVEN
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.experiment.gain import check_gain
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.noise import check_calibrated, noise_of
 from hitfinder.experiment.photons import MaskedSource, in_photons, unread_flags
-from hitfinder.experiment.placing import from_described, from_geom, from_names, from_python
+from hitfinder.experiment.placing import placed
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.geometry.crystfel import GeomFile, directives_of
 from hitfinder.geometry.files import read_geometry
@@ -126,14 +123,7 @@ def experiment_of(
         If something is not to be had anywhere, naming the option that gives it, or does not fit
         the frames.
     """
-    if geometry is not None:
-        experiment = from_python(settings, geometry, source)
-    elif isinstance(geom, DescribedDetector):
-        experiment = from_described(settings, geom, source)
-    elif geom is not None:
-        experiment = from_geom(settings, geom, source)
-    else:
-        experiment = from_names(settings, source)
+    experiment = placed(settings, geom, source, geometry)
     if isinstance(geom, DescribedDetector):
         geom = None
     experiment = _with_masks(experiment, settings, geom, source)

@@ -34,23 +34,35 @@ _DATA_FILE = re.compile(r"_data_\d+(\.h5)$")
 """How the data files of a detector's master end."""
 
 
-def from_python(settings: GeometrySettings, geometry: Geometry, source: FrameSource) -> Experiment:
-    """Take the geometry as it is; of the settings the mask alone can add to it.
+def placed(
+    settings: GeometrySettings,
+    geom: GeomFile | DescribedDetector | None,
+    source: FrameSource,
+    geometry: Geometry | None,
+) -> Experiment:
+    """Find out where the pixels of frames are, by the first of these that there is.
 
     Parameters
     ----------
-    settings : GeometrySettings
-        What the user says; it comes before everything else.
-    geometry : Geometry
-        Of the frames.
-    source : FrameSource
-        Frames, with what their files say.
+    settings, geom, source, geometry
+        As for `hitfinder.experiment.open.experiment_of`.
 
     Raises
     ------
     GeometryError
         If something is not known, or does not fit the frames.
     """
+    if geometry is not None:
+        return _from_python(settings, geometry, source)
+    if isinstance(geom, DescribedDetector):
+        return _from_described(settings, geom, source)
+    if geom is not None:
+        return _from_geom(settings, geom, source)
+    return _from_names(settings, source)
+
+
+def _from_python(settings: GeometrySettings, geometry: Geometry, source: FrameSource) -> Experiment:
+    """Take the geometry as it is; of the settings the mask alone can add to it."""
     if settings != GeometrySettings(mask=settings.mask):
         raise GeometryError(
             "a geometry and settings of the geometry are given",
@@ -68,23 +80,8 @@ def from_python(settings: GeometrySettings, geometry: Geometry, source: FrameSou
     )
 
 
-def from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Experiment:
-    """Geometry of a geometry file, with what it leaves to the data files read from them.
-
-    Parameters
-    ----------
-    settings : GeometrySettings
-        What the user says; it comes before everything else.
-    geom : GeomFile
-        Geometry file of CrystFEL.
-    source : FrameSource
-        Frames, with what their files say.
-
-    Raises
-    ------
-    GeometryError
-        If something is not known, or does not fit the frames.
-    """
+def _from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -> Experiment:
+    """Geometry of a geometry file, with what it leaves to the data files read from them."""
     energy = beam_value("photon_energy_ev", settings.photon_energy_ev, geom, source)
     length = beam_value("camera_length_m", settings.camera_length_m, geom, source)
     geom = dataclasses.replace(
@@ -92,7 +89,7 @@ def from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -
         shift_x=fixed_shift(geom.shift_x, "detector_shift_x", geom, source),
         shift_y=fixed_shift(geom.shift_y, "detector_shift_y", geom, source),
     )
-    polarisation = 1.0 if settings.polarisation is None else settings.polarisation
+    polarisation, polarisation_by = _polarisation(settings)
     geometry = geom.geometry(
         energy.used, length.used, shape=source.shape, polarisation=polarisation
     )
@@ -101,43 +98,23 @@ def from_geom(settings: GeometrySettings, geom: GeomFile, source: FrameSource) -
         "photon_energy_ev": energy.origin,
         "camera_length_m": length.origin,
         "beam_center": geom.path,
-        "polarisation": "assumed" if settings.polarisation is None else GIVEN,
+        "polarisation": polarisation_by,
         "saturation": geom.path,
     }
     gain = settings.adu_per_photon or geom.adu_per_photon(geometry.photon_energy_ev)
     if gain is None and any(p.adu_per_photon or p.adu_per_ev for p in geom.panels):
         what = "the panels differ in adu_per_photon or adu_per_eV"
         raise GeometryError(what, geom.path, "Give --adu-per-photon, one for all.")
-    return Experiment(
-        geometry,
-        {**origin, **_gain_origin(settings, gain, geom.path)},
-        in_photons(source, geom, gain or 1.0),
-        source,
-        gain or 1.0,
-        energy.of_frames,
-        length.of_frames,
+    experiment = _in_photons(settings, geometry, origin, source, gain, geom.path, geom)
+    return dataclasses.replace(
+        experiment, photon_energies_ev=energy.of_frames, camera_lengths_m=length.of_frames
     )
 
 
-def from_described(
+def _from_described(
     settings: GeometrySettings, described: DescribedDetector, source: FrameSource
 ) -> Experiment:
-    """Geometry of a file of another program; what it does not say is taken from the frames'.
-
-    Parameters
-    ----------
-    settings : GeometrySettings
-        What the user says; it comes before everything else.
-    described : DescribedDetector
-        Geometry file of another program.
-    source : FrameSource
-        Frames, with what their files say.
-
-    Raises
-    ------
-    GeometryError
-        If something is not known, or does not fit the frames.
-    """
+    """Geometry of a file of another program; what it does not say is taken from the frames'."""
     path, given = described.path, settings.photon_energy_ev or described.photon_energy_ev
     detector, length = detector_by(described, source)
     energy = beam_value("photon_energy_ev", given, None, source)
@@ -147,34 +124,42 @@ def from_described(
     origin["camera_length_m"] = path if settings.camera_length_m is None else GIVEN
     own_energy = settings.photon_energy_ev is None and described.photon_energy_ev is not None
     origin["photon_energy_ev"] = path if own_energy else energy.origin
-    polarisation, origin["polarisation"] = settings.polarisation, GIVEN
-    if polarisation is None:
-        polarisation = described.polarisation
-        origin["polarisation"] = "assumed" if polarisation is None else path
+    polarisation, origin["polarisation"] = _polarisation(settings, described.polarisation, path)
     try:
-        geometry = Geometry(
-            detector,
-            settings.camera_length_m or length,
-            energy.used,
-            1.0 if polarisation is None else polarisation,
-        )
+        length = settings.camera_length_m or length
+        geometry = Geometry(detector, length, energy.used, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), path) from None
     gain = settings.adu_per_photon or described.adu_per_photon
-    return Experiment(
-        geometry,
-        {**origin, **_gain_origin(settings, gain, path)},
-        in_photons(source, None, gain or 1.0),
-        source,
-        gain or 1.0,
-        energy.of_frames,
-    )
+    experiment = _in_photons(settings, geometry, origin, source, gain, path)
+    return dataclasses.replace(experiment, photon_energies_ev=energy.of_frames)
 
 
-def _gain_origin(settings: GeometrySettings, gain: float | None, file: str) -> dict[str, str]:
+def _polarisation(
+    settings: GeometrySettings, said: float | None = None, by: str = ""
+) -> tuple[float, str]:
+    """Return the polarisation, and where it is taken from: the settings, or what a file said."""
+    if settings.polarisation is not None:
+        return settings.polarisation, GIVEN
+    return (1.0, "assumed") if said is None else (said, by)
+
+
+def _in_photons(
+    settings: GeometrySettings,
+    geometry: Geometry,
+    origin: dict[str, str],
+    source: FrameSource,
+    gain: float | None,
+    by: str,
+    geom: GeomFile | None = None,
+) -> Experiment:
+    """Put an experiment together, its frames in photons by the gain, if that is known."""
     if gain is None:
-        return {"adu_per_photon": "assumed"}
-    return {"adu_per_photon": GIVEN if settings.adu_per_photon is not None else file}
+        by = "assumed"
+    elif settings.adu_per_photon is not None:
+        by = GIVEN
+    origin, gain = {**origin, "adu_per_photon": by}, gain or 1.0
+    return Experiment(geometry, origin, in_photons(source, geom, gain), source, gain)
 
 
 def detector_of(settings: GeometrySettings, source: FrameSource) -> tuple[Detector, str]:
@@ -220,23 +205,11 @@ def _unknown(file: str, *, energy: bool, length: bool) -> GeometryError:
     return GeometryError(f"{what} {are} not known", file, f"Give {_master_beside(file)}{options}.")
 
 
-def from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
-    """Geometry of a detector known by name or recognised, placed as its files say.
-
-    Parameters
-    ----------
-    settings : GeometrySettings
-        What the user says; it comes before everything else.
-    source : FrameSource
-        Frames, with what their files say.
-
-    Raises
-    ------
-    GeometryError
-        If something is not known, or does not fit the frames.
-    """
+def _from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
+    """Geometry of a detector known by name or recognised, placed as its files say."""
     said = source.metadata
-    origin = {"polarisation": "assumed" if settings.polarisation is None else GIVEN}
+    origin = dict[str, str]()
+    polarisation, origin["polarisation"] = _polarisation(settings)
     detector, origin["detector"] = detector_of(settings, source)
     energy = beam_value("photon_energy_ev", settings.photon_energy_ev, None, source)
     length = beam_value("camera_length_m", settings.camera_length_m, None, source)
@@ -251,18 +224,11 @@ def from_names(settings: GeometrySettings, source: FrameSource) -> Experiment:
         if detector.panels != said.panels:
             detector = detector.with_beam_center(*said.beam_center)
         origin["beam_center"] = FROM_FILE
-    polarisation = 1.0 if settings.polarisation is None else settings.polarisation
     try:
         geometry = Geometry(detector, length.used, energy.used, polarisation)
     except ValueError as error:
         raise GeometryError(str(error), file) from error
-    gain = settings.adu_per_photon
-    return Experiment(
-        geometry,
-        {**origin, **_gain_origin(settings, gain, "")},
-        in_photons(source, None, gain or 1.0),
-        source,
-        gain or 1.0,
-        photon_energies_ev=energy.of_frames,
-        camera_lengths_m=length.of_frames,
+    experiment = _in_photons(settings, geometry, origin, source, settings.adu_per_photon, "")
+    return dataclasses.replace(
+        experiment, photon_energies_ev=energy.of_frames, camera_lengths_m=length.of_frames
     )
