@@ -77,12 +77,14 @@ def forget_stale(package: str, kept_in: Callable[[str], str]) -> None:
     for name in _with_importers(package, files, changed):
         room, stem = os.path.split(os.path.join(package, name.removesuffix(".py")))
         _forget(kept_in(room), f"{stem}.")
-    part = f"{state}.{os.getpid()}"
-    with contextlib.suppress(OSError):
+    # Slow to import.
+    from hitfinder.atomic import replacing
+    from hitfinder.errors import OutputError
+
+    with contextlib.suppress(OSError, OutputError):
         os.makedirs(os.path.dirname(state), exist_ok=True)
-        with open(part, "w", encoding="utf-8") as out:
-            out.write(lines)
-        os.replace(part, state)
+        with replacing(state) as part:
+            part.write_text(lines, encoding="utf-8")
 
 
 def _forget(folder: str, beginning: str) -> None:
@@ -90,7 +92,9 @@ def _forget(folder: str, beginning: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if name.startswith(beginning) and name.endswith((".nbi", ".nbc")):
-                os.unlink(os.path.join(folder, name))
+                # Another process may have deleted it meanwhile.
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, name))
 
 
 def _files(folder: str, within: str = "") -> Iterator[tuple[str, str]]:
