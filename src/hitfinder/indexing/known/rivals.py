@@ -105,9 +105,9 @@ class Rivals:
         k = np.arange(1, rivals + 1)
         beyond = ratios[0] - ratios[-1]
         # Of 1 - (1 - e^-x)^K, on average over the tail's widths that n numbers leave likely.
-        shares = (1 + k * beyond / (self.n * self.fall)) ** -float(self.n)
-        share = float((binom(rivals, k) * (-1.0) ** (k + 1) * shares).sum())
-        return min(of_all, max(-math.log10(share), 0.0))
+        log_shares = -self.n * np.log1p(k * beyond / (self.n * self.fall))
+        log_share = logsumexp(log_shares, b=binom(rivals, k) * (-1.0) ** (k + 1))
+        return min(of_all, max(-float(log_share) / math.log(10), 0.0))
 
     def log_odds(self, ratios: Sequence[float]) -> float:
         """Return the natural logarithm of the odds of a crystal, were half of the frames hits.
