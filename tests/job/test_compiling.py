@@ -9,12 +9,19 @@ from hitfinder.job.compiling import STEPS, CompileWork
 
 RUN = """
 import sys, numpy as np, hitfinder as hf
+from hitfinder.executors.inline import Inline
 for preset, name in (("single-shot", "one"), ("integrated", "many")):
     simulator = hf.Simulator.preset(preset)
     frames = np.stack([simulator[k][0] for k in range(4)]).astype(np.uint16)
     for finder in ("network", "likelihood"):
         where, out = simulator.geometry, f"{sys.argv[1]}/{name}-{finder}"
         hf.run(frames, out, geometry=where, workers=1, outputs=(), finder=finder)
+    frames = f"{sys.argv[1]}/{name}"
+    hf.simulate(frames, 4, preset=preset, executor=Inline())
+    run = hf.run(f"{frames}/frames_master.h5", f"{frames}-out", workers=1)
+    hf.index(run, "67.6,67.6,106.9", crystals=2, workers=1)
+    hf.index(run, structure="1ic6", frames="all", crystals=2, workers=1, overwrite=True)
+    hf.index(run, "67.6,67.6,106.9", pixels=True, frames="all", workers=1, overwrite=True)
 """
 
 

@@ -27,10 +27,10 @@ Numba reads it only where it may write: compile as the user who will run.
     help="Processes that compile. [default: one a core, three at most]",
 )
 def compile_code(workers: int | None) -> None:
-    """Compile the code that finds hits and simulates frames, so that no run needs to.
+    """Compile the code that finds hits, indexes them and simulates frames, so that no run needs to.
 
     For the recipe of a container, or a shared installation. Without it the first run takes a
-    minute longer.
+    minute longer, and so does the first indexing.
     """
     from hitfinder.executors.processes import Processes, available_cores
     from hitfinder.job.compiling import STEPS, compile_ahead

@@ -16,13 +16,14 @@ from hitfinder.job.live.warm import COUNTS, WarmUp
 from hitfinder.job.made_up import made_up_frames, small_geometry
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance
+from hitfinder.report.detector_view import DetectorView
 
 _FINDERS = ("network", "likelihood")
 """Those of the registry that look at frames with compiled code."""
 
 
 def compile_ahead(executor: Executor, advance: Advance) -> None:
-    """Compile what finds hits in files and in streams, and what simulates frames.
+    """Compile what finds hits in files and in streams, what simulates frames and what indexes them.
 
     Frames of each kind are made up and gone through; Numba keeps what it compiles.
 
@@ -62,6 +63,7 @@ def _search_files(dtype: np.dtype) -> None:
             found = find(Chunk(range(len(frames)), 0))
         if found.problems:
             raise RuntimeError(f"made-up frames cannot be searched: {found.problems}")
+    DetectorView.of(geometry, 2.0).mean_image(frames[0])
 
 
 def _search_streams() -> None:
@@ -78,9 +80,39 @@ def _simulate() -> None:
         Simulator.preset(name)[0]
 
 
+def _index() -> None:
+    # Slow to import.
+    from hitfinder.crystal.lattice import lattice_of
+    from hitfinder.crystal.tables import packaged_structure_factors
+    from hitfinder.indexing.batch import FramePeaks, PeaksWork
+    from hitfinder.indexing.indexer import USUAL_BANDWIDTH, Indexer
+    from hitfinder.job.indexing.integrate import CrystalsTask, MeasuringWork
+    from hitfinder.job.indexing.pixels import PixelTask, PixelWork
+
+    geometry, source = small_geometry(), ArraySource(made_up_frames(np.dtype(np.uint16)))
+    beam = geometry.photon_energy_ev, geometry.camera_length_m
+    known = packaged_structure_factors()
+    lattice = lattice_of(known.cell, known.space_group_name)
+    for factors in (known, None):
+        crystal = source, geometry, lattice, factors, USUAL_BANDWIDTH
+        with PixelWork(*crystal).opened() as search:
+            search(PixelTask(0, *beam, scramble=1))
+            found = search(PixelTask(4, *beam))
+            search(PixelTask(4, *beam, taken=tuple(found[:1])))
+    axes = (found[0].turn @ lattice.cell.reciprocal,)
+    for mosaicity_deg, spread_px in ((None, None), (0.1, None), (0.1, 0.4)):
+        with MeasuringWork(*crystal, mosaicity_deg, spread_px).opened() as measure:
+            measure(CrystalsTask(0, *beam, axes))
+    ss, fs = np.argwhere(source.read(0) >= 40).T + 0.5
+    peaks = FramePeaks(0, geometry.scattering_vectors(fs, ss), np.ones(len(fs)))
+    with PeaksWork(Indexer(lattice, 0.3, geometry.pixel_inv_a), -np.inf, 2).opened() as index:
+        index(peaks)
+
+
 # The longest first, and what shares most with another step after it.
 _STEPS: dict[str, Callable[[], None]] = {
     "files of 16 bits": lambda: _search_files(np.dtype(np.uint16)),
+    "indexing": _index,
     "simulation": _simulate,
     "files of 32 bits": lambda: _search_files(np.dtype(np.uint32)),
     "streams": _search_streams,

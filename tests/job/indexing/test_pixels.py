@@ -50,15 +50,19 @@ def run(tmp_path_factory):
     return folder, done, done.frames.to_pydict()
 
 
-@pytest.fixture(scope="module")
-def indexed(run):
+def quickly_indexed(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "CHANCE_FRAMES", 5)
         # Fewer orientations are enough for crystals that are twice as strong as need be.
         patch.setattr(pairs, "FAMILIES", 200)
         patch.setattr(search, "_JUDGED", 300)
         patch.setattr(search, "_REFINED", 30)
-        return hf.index(run[1], structure="1ic6", frames="all", workers=1)
+        return hf.index(run, structure="1ic6", frames="all", workers=1)
+
+
+@pytest.fixture(scope="module")
+def indexed(run):
+    return quickly_indexed(run[1])
 
 
 def test_orientations_are_those_simulated(run, indexed):
@@ -108,6 +112,15 @@ def test_deciding_by_peaks_alone_takes_the_crystal_back(run, indexed, tmp_path):
     assert set(again["joint_score"]) == {None}
     np.testing.assert_array_equal(again["n_peaks"], run[2]["n_peaks"])
     assert "crystal_hits" not in json.loads((tmp_path / "copy" / "run.json").read_text())
+
+
+def test_a_single_frame_tells_what_chance_reaches(run, indexed, tmp_path):
+    surest = indexed.table["frame"][int(np.argmax(indexed.table["score"].to_numpy()))].as_py()
+    frames = run[0] / "sim" / "frames_master.h5"
+    alone = hf.run(frames, tmp_path / "one", finder="likelihood", workers=1, frames=f"{surest}")
+    found = quickly_indexed(alone)
+    assert found.table["indexed"].to_pylist() == [True]
+    assert found.table["probability"].to_pylist()[0] > 0.9
 
 
 def test_what_chance_reaches_is_said(run, indexed):

@@ -37,7 +37,11 @@ NEAR_SCORE = 0.3
 """Score of a frame that is nearly a hit: half of the blanks have less."""
 
 CHANCE_FRAMES = 24
-"""Frames that are scrambled, to learn what chance does."""
+"""Scrambled frames from which it is learnt what chance does. A run that has fewer frames has some
+of them scrambled more than once."""
+
+_LEAST_CHANCE_FRAMES = 5
+"""Of them, which must have been read: fewer do not tell how much their best orientations vary."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +54,8 @@ class PixelTask:
         Its number.
     photon_energy_ev, camera_length_m : float
         Those of the frame.
-    scramble : bool
-        Whether its counts are to be put at random places first.
+    scramble : int
+        Other than 0 if its counts are to be put at random places first, which this number decides.
     taken : tuple of Hypothesis
         Crystals of the frame that are known already, whose spots are left out.
     """
@@ -59,7 +63,7 @@ class PixelTask:
     frame: int
     photon_energy_ev: float
     camera_length_m: float
-    scramble: bool = False
+    scramble: int = 0
     taken: tuple[Hypothesis, ...] = ()
 
 
@@ -83,7 +87,8 @@ class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
     ) -> list[Hypothesis]:
         """Search a frame for the crystal."""
         if task.scramble:
-            counts = scrambled(counts, finder.rings, np.random.default_rng(task.frame))
+            rng = np.random.default_rng([task.frame, task.scramble])
+            counts = scrambled(counts, finder.rings, rng)
         if task.taken:
             counts = without_spots(model, counts, [one.turn for one in task.taken])
         background = background_image(counts, finder.rings, rate)
@@ -251,7 +256,11 @@ class PixelSearch:
             If no frame is to be searched, or too few can be read.
         """
         rows = _rows(self.run, which)
-        blanks = [self._task(row, scramble=True) for row in _blankest(self.run)]
+        blankest = _blankest(self.run)
+        blanks = [
+            self._task(blankest[k % len(blankest)], scramble=1 + k // len(blankest))
+            for k in range(CHANCE_FRAMES)
+        ]
         found: dict[int, list[Hypothesis]] = {}
         mixed: list[list[Hypothesis]] = []
         for task, best in self._searched("frames", [*blanks, *map(self._task, rows)]):
@@ -259,7 +268,7 @@ class PixelSearch:
                 found[task.frame] = best
             elif best:
                 mixed.append(best)
-        if len(mixed) < 5:
+        if len(mixed) < _LEAST_CHANCE_FRAMES:
             raise ConfigError("too few frames of the run can be read", str(self.run.folder))
         judge = Judge.learnt(self.work.lattice, mixed)
         return [judge.judged(row, found[row]) for row in sorted(found)], judge
