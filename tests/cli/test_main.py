@@ -112,7 +112,7 @@ def test_errors_become_a_line_and_an_exit_code(monkeypatch, capsys, raised, code
 def test_an_interruption_ends_a_command_wherever_it_comes(where, signal_):
     code = (
         "import os, signal, time, click, hitfinder.cli.main as m\n"
-        "from hitfinder.job.run import terminate_as_interrupt\n"
+        "from hitfinder.interrupts import terminate_as_interrupt\n"
         f"stop = lambda: os.kill(os.getpid(), signal.{signal_})\n"
         # Shells start what runs in the background with Ctrl-C ignored.
         "signal.signal(signal.SIGINT, signal.SIG_IGN if 'SIGTERM' == "

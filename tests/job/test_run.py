@@ -14,7 +14,7 @@ import hitfinder as hf
 from hitfinder.executors.inline import Inline
 from hitfinder.finding import likelihood
 from hitfinder.io.write import NexusWriter
-from hitfinder.job.run import PreparedJob
+from hitfinder.job.prepared import PreparedJob
 from hitfinder.job.settings import RunOptions, _places, job_settings
 
 SHAPE, N_FRAMES = (96, 128), 8

@@ -34,7 +34,7 @@ from hitfinder.job.live.work import SHARDS
 from hitfinder.job.outputs.findings import Findings, FrameCounts
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.pipeline import load_static
-from hitfinder.job.run import PreparedJob
+from hitfinder.job.prepared import PreparedJob
 from hitfinder.job.settings import JobSettings, settings_of_run
 from hitfinder.results.chunk import OK
 from hitfinder.results.following import FollowedStore

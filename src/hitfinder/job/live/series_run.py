@@ -46,7 +46,8 @@ from hitfinder.job.live.work import SHARDS, LiveWork
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import try_out
-from hitfinder.job.run import PreparedJob, check_model
+from hitfinder.job.prepared import PreparedJob
+from hitfinder.job.run import check_model
 from hitfinder.job.settings import TABLES, JobSettings
 from hitfinder.results.hits import HITS_GEOM
 from hitfinder.results.run import Run
