@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hitfinder.estimate.bins import block_sum
-from hitfinder.estimate.gather import Gatherer, sum_blocks
+from hitfinder.estimate.gather import Gatherer
 from hitfinder.simulation.water import expected_water
 
 
@@ -19,19 +19,6 @@ def expected(coarse_geometry):
 
 def counted(rng, expected, photons, mask):
     return np.where(mask, -1, rng.poisson(expected * photons)).astype(np.int32)
-
-
-def test_blocks_are_plain_sums(coarse_geometry):
-    rng = np.random.default_rng(0)
-    counts = rng.poisson(0.5, coarse_geometry.shape).astype(np.int32)
-    counts[rng.random(counts.shape) < 0.1] = -1
-    for size in (4, 8):
-        shape = tuple(-(-n // size) for n in counts.shape)
-        sums, tops, unread = (np.empty(shape, np.int32) for _ in range(3))
-        sum_blocks(counts, size, sums, tops, unread)
-        assert np.array_equal(sums, block_sum(np.maximum(counts, 0).astype(float), size))
-        assert np.array_equal(unread, block_sum(counts < 0, size))
-        assert tops[3, 5] == max(0, counts[3 * size : 4 * size, 5 * size : 6 * size].max())
 
 
 @pytest.mark.parametrize("photons", [3e3, 3e5, 3e7])

@@ -6,6 +6,7 @@ from scipy import special
 
 from hitfinder.finding import background
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.squares import Squares
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +83,17 @@ def test_histograms_agree_with_numpy(finder, rings, p):
     frame = rng.negative_binomial(0.3, p, rings.index.shape).astype(np.uint16)
     frame[150, 200:210] = 1000
     work = np.empty(frame.shape, np.int32)
-    photons, n_bad, n_lit, n_full = background.load_frame(
-        frame, rings.index, np.uint16(65535), np.uint16(900), work
+    squares = Squares.empty(frame.shape, 4)
+    n_bad, n_lit = background.load_frame(
+        *(frame, rings.index, np.uint16(65535), np.uint16(900), work, 8),
+        ((squares.side, squares.total, squares.most),),
     )
     frame = np.minimum(frame, 900)
     good = rings.index >= 0
-    assert photons == frame[good].sum()
+    assert squares.total.sum() == frame[good].sum()
     assert n_bad == (~good).sum()
     assert n_lit == (frame[good] > 0).sum()
-    assert n_full == (frame[good] == 900).sum() > 0
+    assert squares.most.max() == 900
     assert np.array_equal(work[good], frame[good])
     histogram, sums = background.new_histograms(rings.q.size)
     background.fill_histograms(work, rings.index, np.arange(len(frame)), histogram, sums)

@@ -3,10 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hitfinder.finding.squares import squares_in
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.report.detector_view import DetectorView
-from hitfinder.results.binned import PER_COUNT, add_binned, binned_shape, counts_below
+from hitfinder.results.binned import PER_COUNT, add_binned, counts_below
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_binned_sums_become_means_per_unmasked_pixel(single):
     mask = single.detector.full_mask
     frame = np.random.default_rng(1).poisson(3.0, (40, 50)).astype(np.uint16)
     for size in (1, 3):
-        total = np.zeros(binned_shape(frame.shape, size), np.int64)
+        total = np.zeros(squares_in(frame.shape, size), np.int64)
         add_binned(frame, mask, counts_below(frame.dtype, None), size, total, total.copy())
         image = DetectorView.of(single, size).unbin(total, size, mask)
         expected = DetectorView.of(single, size).mean_image(frame, mask)
@@ -126,7 +127,7 @@ def test_binned_sums_become_means_per_unmasked_pixel(single):
 
 def test_binned_maxima_stay_maxima(single):
     mask = single.detector.full_mask
-    most = np.random.default_rng(1).poisson(3.0, binned_shape((40, 50), 3))
+    most = np.random.default_rng(1).poisson(3.0, squares_in((40, 50), 3))
     image = DetectorView.of(single, 3).unbin(most, 3, mask, maxima=True)
     shown = ~np.isnan(image)
     np.testing.assert_array_equal(image[shown], most[shown])

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from hitfinder.finding.lit import Lit
+from hitfinder.finding.squares import squares_in
 from hitfinder.results.binned import (
     PER_COUNT,
     ImageMaximum,
     ImageSum,
     add_binned,
     add_frame,
-    binned_shape,
     counts_below,
 )
 
@@ -34,7 +34,7 @@ def test_bins_hold_the_sum_of_their_pixels_however_bright(kind, saturation):
     mask = rng.random(frame.shape) < 0.1
     limit = counts_below(frame.dtype, saturation)
     for size in (1, 2, 3, 4, 6):
-        total = np.full(binned_shape(frame.shape, size), 5, np.int64)
+        total = np.full(squares_in(frame.shape, size), 5, np.int64)
         expected = total.copy()
         tops = np.zeros_like(total)
         plain_bins(frame, mask, limit, size, expected, tops)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from hitfinder.finding.squares import block_side
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.optics import lattice_m
 
@@ -17,8 +18,6 @@ N_AZIMUTHS = 4
 
 _BIN_M = 1e-3
 _BINS_AT_LEAST = 100
-_BLOCK_M = 0.6e-3
-_BLOCK_SIZES = (4, 8)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ class PolarBins:
         if not good.any():
             raise ValueError("every pixel of the detector is masked")
         pixel = geometry.detector.panels[0].pixel_size_m
-        size = max((s for s in _BLOCK_SIZES if s * pixel <= _BLOCK_M * 1.01), default=4)
+        size = block_side(pixel)
         n_good = block_sum(good, size)
         sums, longest = _block_sums(geometry, good, size)
         middle = np.maximum(n_good, 1)

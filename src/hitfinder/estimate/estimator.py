@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from hitfinder.estimate.model import WaterModel
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M, limits_of, prior_sigma
 from hitfinder.estimate.result import Flag, GeometryEstimate, GoodnessOfFit, goodness_of_fit
 from hitfinder.finding.lit import Lit
+from hitfinder.finding.squares import Squares
 from hitfinder.geometry.geometry import Geometry
 
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
@@ -90,7 +92,12 @@ class GeometryEstimator:
         """Whether energy and camera length are estimated, shape (2,)."""
         return ~self._known
 
-    def sums(self, counts: NDArray[np.int32], lit: Lit | None = None) -> BinSums:
+    def sums(
+        self,
+        counts: NDArray[np.int32],
+        lit: Lit | None = None,
+        squares: Sequence[Squares] = (),
+    ) -> BinSums:
         """Gather one frame; all that an estimate needs of it.
 
         Parameters
@@ -100,6 +107,8 @@ class GeometryEstimator:
             and after it has looked for peaks.
         lit : Lit, optional
             The pixels that hold photons, as the finder lists them if they are few.
+        squares : sequence of Squares, optional
+            The counts in squares, as the finder sums them if they are many.
 
         Raises
         ------
@@ -110,7 +119,7 @@ class GeometryEstimator:
             raise ValueError(
                 f"counts must be int32 of shape {self.shape}, got {counts.dtype} of {counts.shape}"
             )
-        return self._gatherer.gather(counts, lit)
+        return self._gatherer.gather(counts, lit, squares)
 
     def estimate(self, counts: NDArray[np.int32]) -> GeometryEstimate:
         """Estimate the photon energy and camera length of one frame; see `sums`."""

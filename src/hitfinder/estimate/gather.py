@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ from hitfinder.estimate.bins import PolarBins
 from hitfinder.estimate.weak_peaks import CutPeaks
 from hitfinder.finding.lit import Lit, add_lit
 from hitfinder.finding.poisson import critical_counts
+from hitfinder.finding.squares import Squares, count_unread, of_side, sum_squares
 
 _LOG_P_PIXELS = math.log(2e-5), math.log(3e-6)
 _LOG_P_BLOCK = math.log(1e-5)
@@ -54,10 +56,14 @@ class Gatherer:
     def __init__(self, bins: PolarBins) -> None:
         self.bins = bins
         shape = bins.index.shape
-        self._sums, self._tops, self._unread = (np.empty(shape, np.int32) for _ in range(3))
-        self._good = np.empty(shape, np.int32)
+        self._sums, self._tops, self._unread, self._good = np.empty((4, *shape), np.int32)
 
-    def gather(self, counts: NDArray[np.int32], lit: Lit | None = None) -> BinSums:
+    def gather(
+        self,
+        counts: NDArray[np.int32],
+        lit: Lit | None = None,
+        squares: Sequence[Squares] = (),
+    ) -> BinSums:
         """Sum one frame's photons into the bins.
 
         A block whose sum, or one of whose pixels, is brighter than chance allows beside the other
@@ -69,22 +75,31 @@ class Gatherer:
         Parameters
         ----------
         counts : ndarray of int32, shape of a frame
-            Photons, -1 where there is no reading; see `sum_blocks`.
+            Photons, -1 where there is no reading; see `hitfinder.finding.squares.sum_squares`.
         lit : Lit, optional
             The pixels that hold photons, if they are few; the sums are the same without.
+        squares : sequence of Squares, optional
+            The counts in squares, if there are any; the sums are the same without.
         """
         bins = self.bins
-        if lit is None:
-            sum_blocks(counts, bins.block_px, self._sums, self._tops, self._unread)
-            readable(self._unread, bins.n_good, counts.shape, bins.block_px, self._good)
-        else:
-            self._good[:] = bins.n_good
+        sums, tops = self._sums, self._tops
+        self._good[:] = bins.n_good
+        if lit is not None:
             sum_lit(
                 *(lit.at, lit.counts, lit.rows, lit.lost, counts.shape[1], bins.block_px),
-                *(self._sums, self._tops, self._good),
+                *(sums, tops, self._good),
             )
+        else:
+            summed = of_side(squares, bins.block_px)
+            if summed is None:
+                sum_squares(counts, bins.block_px, sums, tops)
+            else:
+                sums, tops = summed.total, summed.most
+            if summed is None or summed.lost:
+                count_unread(counts, bins.block_px, self._unread)
+                readable(self._unread, bins.n_good, counts.shape, bins.block_px, self._good)
         n, pixels = np.empty((2, bins.exposure.size))
-        blocks = (self._sums, self._tops, self._good, bins.index)
+        blocks = (sums, tops, self._good, bins.index)
         limits = np.full((2, n.size), np.iinfo(np.int32).max, np.int64)
         n_kept = add_blocks(*blocks, limits, n, pixels)
         for _ in range(_ROUNDS):
@@ -170,75 +185,8 @@ def _rate(n: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.flo
 
 
 @numba.njit(cache=True, nogil=True)
-def sum_blocks(counts, size, sums, tops, unread):  # type: ignore[no-untyped-def]
-    """Reduce a frame to blocks: photons, largest count, and pixels without a reading.
-
-    Parameters
-    ----------
-    counts : ndarray of int32, shape (n_ss, n_fs)
-        Photons, -1 where there is no reading; -2 - n is n photons too, as the finder marks the
-        pixels of peaks.
-    size : int
-        Pixels along the side of a block, a multiple of 4.
-    sums, tops, unread : ndarray of int32, shape of the blocks
-        Written.
-    """
-    n_ss, n_fs = counts.shape
-    # Numbers are cast back to 32 bits, in which twice as many are treated at once.
-    none = np.int32(0)
-    photons, top, signed = np.zeros((3, sums.shape[1] * size), np.int32)
-    fours = np.empty((3, photons.size // 4), np.int32)
-    for i in range(sums.shape[0]):
-        photons[:] = 0
-        signed[:] = 0
-        top[:] = 0
-        end = min(n_ss, (i + 1) * size)
-        row = i * size
-        # Four rows at a time: the loop is bound by memory, and so the sums are touched less often.
-        while row + 4 <= end:
-            a, b, c, d = counts[row], counts[row + 1], counts[row + 2], counts[row + 3]
-            for j in range(n_fs):
-                a0, b0 = max(a[j], np.int32(-2 - a[j])), max(b[j], np.int32(-2 - b[j]))
-                c0, d0 = max(c[j], np.int32(-2 - c[j])), max(d[j], np.int32(-2 - d[j]))
-                signed[j] += a0 + b0 + c0 + d0
-                top[j] = max(top[j], max(max(a0, b0), max(c0, d0)))
-                photons[j] += max(a0, none) + max(b0, none) + max(c0, none) + max(d0, none)
-            row += 4
-        while row < end:
-            a = counts[row]
-            for j in range(n_fs):
-                value = max(a[j], np.int32(-2 - a[j]))
-                photons[j] += max(value, none)
-                signed[j] += value
-                top[j] = max(top[j], value)
-            row += 1
-        _join_fours(photons, top, signed, fours[0], fours[1], fours[2])
-        width = size // 4
-        for k in range(sums.shape[1]):
-            total = largest = read = 0
-            for j in range(k * width, (k + 1) * width):
-                total += fours[0, j]
-                largest = max(largest, fours[1, j])
-                read += fours[2, j]
-            sums[i, k], tops[i, k], unread[i, k] = total, largest, total - read
-
-
-@numba.njit(cache=True, nogil=True)
-def _join_fours(photons, top, signed, all_photons, highest, all_signed):  # type: ignore[no-untyped-def]
-    """Put each four columns together, in arrays of their own.
-
-    Strides that the compiler knows take a third of the time of others.
-    """
-    for k in range(highest.size):
-        j = 4 * k
-        all_photons[k] = photons[j] + photons[j + 1] + photons[j + 2] + photons[j + 3]
-        all_signed[k] = signed[j] + signed[j + 1] + signed[j + 2] + signed[j + 3]
-        highest[k] = max(max(top[j], top[j + 1]), max(top[j + 2], top[j + 3]))
-
-
-@numba.njit(cache=True, nogil=True)
 def sum_lit(at, counts, rows, lost, n_fs, size, sums, tops, good):  # type: ignore[no-untyped-def]
-    """Do what `sum_blocks` does, from the pixels that hold photons.
+    """Do what `sum_squares` does, from the pixels that hold photons.
 
     Parameters
     ----------
@@ -247,7 +195,7 @@ def sum_lit(at, counts, rows, lost, n_fs, size, sums, tops, good):  # type: igno
     n_fs : int
         Pixels in a row.
     size, sums, tops
-        As for `sum_blocks`.
+        As for `hitfinder.finding.squares.sum_squares`.
     good : ndarray of int32, shape of the blocks
         Unmasked pixels of the blocks; less by those without a reading.
     """

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hitfinder.finding.poisson import log_mass, log_tail
+from hitfinder.finding.squares import sum_squares
 
 EXACT_LEVELS = 64
 """Counts below this have a histogram level each; above it there are eight levels an octave."""
@@ -20,10 +21,6 @@ EXACT_LEVELS = 64
 N_LEVELS = EXACT_LEVELS + 8 * 25
 
 _BLOCK = 128
-_PIECE = 1 << 14
-"""Pixels of which the lower halves of the counts are summed in 31 bits."""
-
-_ONE, _HALF, _SIGN, _LOW_HALF = np.int32(1), np.int32(16), np.int32(31), np.int32(0xFFFF)
 _MANY_LIT = 0.5
 """Share of lit pixels of a block from which all of its pixels are entered."""
 _CLIP_TAIL = math.log(1e-3)
@@ -47,8 +44,8 @@ def _level(count: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def load_frame(frame, ring, bad_value, limit, work):
-    """Copy a frame into `work` as int32, marking what is no reading.
+def load_frame(frame, ring, bad_value, limit, work, band, squares):
+    """Copy a frame into `work` as int32, marking what is no reading, and sum it in squares.
 
     Masked, negative, NaN and `bad_value` pixels become -1; counts above `limit` become `limit`.
 
@@ -64,37 +61,50 @@ def load_frame(frame, ring, bad_value, limit, work):
         Largest count kept.
     work : ndarray of int32, shape (ss, fs)
         Written: the counts.
+    band : int
+        Rows to copy and sum at once, a multiple of the sides of the squares.
+    squares : tuple of (int, ndarray of int32, ndarray of int32)
+        Sides of the squares, and written: their sums and largest counts, see
+        `hitfinder.finding.squares.sum_squares`.
 
     Returns
     -------
-    photons, n_bad, n_lit, n_full : int
-        Counts on the pixels with a reading, the number of pixels without a reading, the number
-        that read more than zero, and the number that read `limit` or more.
+    n_bad, n_lit : int
+        Pixels without a reading, and those that read more than zero.
     """
-    photons = n_bad = n_lit = n_full = 0
-    full, none = np.int32(limit), np.int32(0)
-    for i in range(frame.shape[0]):
-        source, rings, target = frame[i], ring[i], work[i]
-        for j in range(source.size):
-            value = source[j]
-            valid = (rings[j] >= 0) & (value >= 0) & (value != bad_value)
-            target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
-        for start in range(0, target.size, _PIECE):
-            piece = target[start : start + _PIECE]
-            # Summed in 32 bits, in which twice as many pixels are treated at once.
-            signs = lit = at_limit = low = high = none
-            for j in range(piece.size):
-                count = max(piece[j], none)
-                signs = np.int32(signs + (piece[j] >> _SIGN))
-                lit = np.int32(lit + min(count, _ONE))
-                at_limit = np.int32(at_limit + (piece[j] >= full))
-                low = np.int32(low + (count & _LOW_HALF))
-                high = np.int32(high + (count >> _HALF))
-            n_bad -= int(signs)
-            n_lit += int(lit)
-            n_full += int(at_limit)
-            photons += int(low) + (int(high) << 16)
-    return photons, n_bad, n_lit, n_full
+    n_bad = n_lit = 0
+    for start in range(0, frame.shape[0], band):
+        rows = work[start : start + band]
+        for i in range(rows.shape[0]):
+            _load_row(frame[start + i], ring[start + i], bad_value, limit, rows[i])
+            row_bad, row_lit = _count_row(rows[i])
+            n_bad += int(row_bad)
+            n_lit += int(row_lit)
+        for side, total, most in squares:
+            first = start // side
+            last = first - (-rows.shape[0] // side)
+            sum_squares(rows, side, total[first:last], most[first:last])
+    return n_bad, n_lit
+
+
+@njit(cache=True, nogil=True)
+def _load_row(source, rings, bad_value, limit, target):
+    """Copy a row; see `load_frame`."""
+    for j in range(source.size):
+        value = source[j]
+        valid = (rings[j] >= 0) & (value >= 0) & (value != bad_value)
+        target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
+
+
+@njit(cache=True, nogil=True)
+def _count_row(row):
+    """Count the pixels without a reading, and those that read more than zero."""
+    bad = lit = np.int32(0)
+    for j in range(row.size):
+        # In 32 bits, in which twice as many pixels are treated at once.
+        bad = np.int32(bad + np.int32(row[j] < 0))
+        lit = np.int32(lit + np.int32(row[j] > 0))
+    return bad, lit
 
 
 @njit(cache=True, nogil=True)

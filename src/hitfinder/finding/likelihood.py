@@ -150,6 +150,7 @@ class LikelihoodFinder:
             n_read=read.n_read,
             peaks_left_out=every.left_out,
             lit=read.lit,
+            squares=read.squares,
             pieces=every.pieces[of_kept],
             piece_of=(np.cumsum(keep) - 1)[every.piece_of[of_kept]],
         )
@@ -202,6 +203,7 @@ class LikelihoodFinder:
             profile=proposed.profile,
             counts=proposed.counts,
             lit=proposed.lit,
+            squares=proposed.squares,
             peaks_left_out=proposed.peaks_left_out,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,11 +14,14 @@ from hitfinder.finding import background
 from hitfinder.finding.lit import MOST_LIT, WORDS, Lit, clear, list_lit, load_lit, masked_blocks
 from hitfinder.finding.noisy import first_counts
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.squares import Squares, bin_side, block_side, sum_squares
 from hitfinder.geometry.detector import Detector
 
 _SATURATED = 0.01
 _COUNT_LIMIT = 1 << 24
 _ROOM = 64
+_LEAST_ROWS = 16
+"""Rows of a dense frame that are treated at once, at least: fewer are a call too often."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,6 +74,8 @@ class Readings:
         Pixels that read more than zero.
     lit : Lit, optional
         These pixels, if they are few.
+    squares : tuple of Squares
+        The counts in squares, if they are many.
     analog : Analog, optional
         What the counts stand for, if the detector does not count.
     """
@@ -80,6 +86,7 @@ class Readings:
     lost: int
     n_lit: int
     lit: Lit | None = None
+    squares: tuple[Squares, ...] = ()
     analog: Analog | None = None
 
     @property
@@ -103,6 +110,9 @@ class FrameReader:
         self._ring = rings.index
         self._n_good = int(rings.n_pixels.sum())
         self.limit = int(min(_COUNT_LIMIT, detector.saturation or _COUNT_LIMIT))
+        sides = bin_side(rings.index.shape), block_side(detector.panels[0].pixel_size_m)
+        self._squares = tuple(Squares.empty(rings.index.shape, side) for side in sides)
+        self._band = -(-_LEAST_ROWS // math.lcm(*sides)) * math.lcm(*sides)
         self._blocks = [panel.slices for panel in detector]
         self._counts = np.empty(rings.index.shape, np.int32)
         room = int(MOST_LIT * self._n_good) + _ROOM
@@ -173,15 +183,29 @@ class FrameReader:
         limit = min(self.limit, bad) if bad > 0 else self.limit
         kind, counts = frame.dtype.type, self._counts
         self._before = None
-        photons, n_bad, n_lit, n_full = background.load_frame(
-            frame, ring, kind(bad), kind(limit), counts
+        squares = tuple((one.side, one.total, one.most) for one in self._squares)
+        n_bad, n_lit = background.load_frame(
+            frame, ring, kind(bad), kind(limit), counts, self._band, squares
         )
-        if n_full > _SATURATED * max(self._n_good, 1):
-            n_bad += n_full
-            counts[counts >= int(limit)] = -1
+        blocks = self._squares[1]
+        if blocks.most.max(initial=0) >= limit:
+            full = counts >= int(limit)
+            if (n_full := np.count_nonzero(full)) > _SATURATED * max(self._n_good, 1):
+                n_bad += n_full
+                counts[full] = -1
+                for one in squares:
+                    sum_squares(counts, *one)
         n_read = counts.size - int(n_bad)
+        lost = self._n_good - n_read
         self._is_dark = bool(n_lit < self._at.size)
-        return Readings(counts, int(photons), n_read, self._n_good - n_read, int(n_lit))
+        return Readings(
+            counts,
+            photons=int(blocks.total.sum(dtype=np.int64)),
+            n_read=n_read,
+            lost=lost,
+            n_lit=int(n_lit),
+            squares=tuple(one.summed(int(limit), lost > 0) for one in self._squares),
+        )
 
     def _read_lit(self, frame: NDArray[np.integer]) -> Readings | None:
         """Turn a frame into counts by the pixels that hold photons; None if these are too many."""

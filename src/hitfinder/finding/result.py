@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.export import tables
 from hitfinder.finding.lit import Lit
+from hitfinder.finding.squares import Squares
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,6 +92,8 @@ class FrameResult:
         camera length are estimated from it.
     lit : Lit, optional
         The pixels of `counts` that hold photons, if they are few.
+    squares : tuple of Squares
+        `counts` in squares, if they are many.
     photon_energy_ev, camera_length_m : float
         Photon energy (eV) and camera length (m), if the finder tells them from the frame; NaN if
         not. They stand in the frame table in place of estimates from `counts`.
@@ -114,6 +117,7 @@ class FrameResult:
     hit_probability: float = math.nan
     counts: NDArray[np.int32] | None = None
     lit: Lit | None = None
+    squares: tuple[Squares, ...] = ()
     photon_energy_ev: float = math.nan
     camera_length_m: float = math.nan
     peaks_left_out: bool = False
@@ -187,6 +191,8 @@ class Proposal:
         The peak that each piece is of.
     lit : Lit, optional
         As of a `FrameResult`.
+    squares : tuple of Squares
+        As of a `FrameResult`.
     """
 
     peaks: NDArray[np.void]
@@ -204,3 +210,4 @@ class Proposal:
     pieces: NDArray[np.void]
     piece_of: NDArray[np.intp]
     lit: Lit | None = None
+    squares: tuple[Squares, ...] = ()

@@ -185,7 +185,8 @@ class ChunkFinder:
         if estimated is not None and own.geometry is not None:
             own.geometry.add(index, *estimated)
         totals.merge(own)
-        add_frame(totals.image, totals.maximum, frame, self._mask, self._limit, result.lit)
+        pictures, of_counts = (totals.image, totals.maximum), (result.lit, result.squares)
+        add_frame(*pictures, frame, self._mask, self._limit, *of_counts)
         return result.peaks
 
     def _estimated(
@@ -195,7 +196,7 @@ class ChunkFinder:
         known = np.isfinite(row["background_per_pixel"][0])
         if self._estimator is None or result.counts is None or not known:
             return None
-        sums = self._estimator.sums(result.counts, result.lit)
+        sums = self._estimator.sums(result.counts, result.lit, result.squares)
         estimate = self._estimator.estimate_sums(sums)
         for name in ESTIMATED:
             row[name] = getattr(estimate, name)

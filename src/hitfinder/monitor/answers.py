@@ -12,6 +12,7 @@ import numpy as np
 
 from hitfinder.errors import ConfigError, SourceError
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.squares import bin_side, squares_in
 from hitfinder.monitor.decision import Decision
 from hitfinder.monitor.ice import ice_rings
 from hitfinder.monitor.layout import Layout
@@ -24,7 +25,6 @@ from hitfinder.monitor.walk import goal_frame
 from hitfinder.monitor.watched import WatchedRun
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.verdict import Evidence, Verdict, judge
-from hitfinder.results.binned import bin_size, binned_shape
 
 WHOLE = {"sum": "image", "maximum": "maximum"}
 """Pictures of all frames, and where they are in the totals of a run."""
@@ -221,8 +221,8 @@ class Answers:
             raise ConfigError(f"unknown picture {kind!r}", hint=f"Use one of {', '.join(WHOLE)}.")
         totals, geometry = self.watched.totals(), self._layout().geometry
         image = None if totals is None else getattr(totals, WHOLE[kind]).image
-        size = bin_size(geometry.shape)
-        if image is None or image.shape != binned_shape(geometry.shape, size):
+        size = bin_side(geometry.shape)
+        if image is None or image.shape != squares_in(geometry.shape, size):
             raise ConfigError(f"the folder does not hold the {kind} of the frames")
         view = DetectorView.of(geometry, size)
         mask = geometry.detector.full_mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numba
@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from hitfinder.finding.background import compilable
 from hitfinder.finding.lit import Lit, add_lit
-
-LONGEST_SIDE = 800
-"""Bins along the longer side of a summed image, at most."""
+from hitfinder.finding.squares import Squares, bin_side, of_side, squares_in
 
 PER_COUNT = 4096
 """Units to a count in which counts that are no whole numbers are added up."""
@@ -28,16 +26,6 @@ _BRIGHTEST = 2.0**26
 
 _BRIGHTEST_OF_ALL = 2.0**48
 """What stands for any larger count in a maximum: in units of 1/`PER_COUNT` it has room."""
-
-
-def bin_size(shape: tuple[int, int]) -> int:
-    """Return the pixels along one side of a bin for frames of a shape."""
-    return -(-max(shape) // LONGEST_SIDE)
-
-
-def binned_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Return the shape of a frame in bins of `size` by `size` pixels, the last ones smaller."""
-    return -(-shape[0] // size), -(-shape[1] // size)
 
 
 def counts_below(dtype: np.dtype, saturation: float | None) -> np.generic:
@@ -70,10 +58,10 @@ class _BinnedImage:
 
     def _bins_for(self, frame: NDArray) -> NDArray[np.signedinteger]:
         """Return the bins, which begin with the first frame, to add a frame to."""
-        size, whole = bin_size(frame.shape), frame.dtype.kind in "iub"
+        size, whole = bin_side(frame.shape), frame.dtype.kind in "iub"
         if not self._bins.size:
             kind = np.int32 if whole and frame.dtype.itemsize <= _SMALL_BYTES else np.int64
-            self._bins = np.zeros(binned_shape(frame.shape, size), kind)
+            self._bins = np.zeros(squares_in(frame.shape, size), kind)
             self._per_count = 1 if whole else PER_COUNT
         self._n_added += 1
         if self._n_added * size**2 << 8 * _SMALL_BYTES > np.iinfo(self._bins.dtype).max:
@@ -150,6 +138,7 @@ def add_frame(
     mask: NDArray[np.bool_],
     limit: np.generic,
     lit: Lit | None = None,
+    squares: Sequence[Squares] = (),
 ) -> None:
     """Take the positive counts of a frame into the sum and the maximum of frames.
 
@@ -165,12 +154,18 @@ def add_frame(
         Counts at and above which a pixel is ignored, see `counts_below`.
     lit : Lit, optional
         The unmasked pixels with positive counts, if they are few.
+    squares : sequence of Squares, optional
+        The unmasked positive counts in squares, if these are many.
     """
-    size, bins = bin_size(frame.shape), (image._bins_for(frame), maximum._bins_for(frame))
-    if lit is None or lit.cut:
-        add_binned(frame, mask, limit, size, *bins)
-    else:
+    size, bins = bin_side(frame.shape), (image._bins_for(frame), maximum._bins_for(frame))
+    summed = of_side(squares, size) if frame.dtype.kind in "iu" else None
+    if lit is not None and not lit.cut:
         add_lit(lit.at, lit.counts, lit.rows, frame.shape[1], size, *bins)
+    elif summed is not None and not summed.cut:
+        np.add(bins[0], summed.total, out=bins[0])
+        np.maximum(bins[1], summed.most, out=bins[1])
+    else:
+        add_binned(frame, mask, limit, size, *bins)
 
 
 def add_binned(
@@ -189,7 +184,7 @@ def add_binned(
         As for `add_frame`.
     size : int
         Pixels along one side of a bin.
-    total, most : ndarray of int32 or int64, shape `binned_shape`
+    total, most : ndarray of int32 or int64, shape `squares_in`
         Sum to add to and maximum to raise; of int64, in units of 1/`PER_COUNT`, if the frame is of
         a floating-point type.
     """

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hitfinder.finding.rings import ring_centres
+from hitfinder.finding.squares import bin_side
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.settings import OutputSettings
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.pictures import THUMBNAIL_PX, take_shots
 from hitfinder.report.report import Report
-from hitfinder.results.binned import bin_size
 from hitfinder.results.run import REPORT
 
 
@@ -28,7 +28,7 @@ class ReportOutput:
     def write(self, found: Findings, folder: Path) -> None:
         """Write the page."""
         geometry, mask = found.geometry, found.geometry.detector.full_mask
-        binned = bin_size(geometry.shape)
+        binned = bin_side(geometry.shape)
         view = DetectorView.of(geometry, binned)
         collected = Collector(geometry, view, self._gallery)
         for chunk in found.chunks():

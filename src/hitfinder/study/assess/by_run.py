@@ -138,7 +138,9 @@ class _Judge:
         found = finder(add_counts(made.bragg, made.water))
         energy, length = np.nan, np.nan
         if found.counts is not None:
-            estimate = estimator.estimate_sums(estimator.sums(found.counts, found.lit))
+            estimate = estimator.estimate_sums(
+                estimator.sums(found.counts, found.lit, found.squares)
+            )
             energy, length = estimate.photon_energy_ev, estimate.camera_length_m
         return _answer(made, shot.has_peaks, found.hit, found.peaks, energy, length)
 
