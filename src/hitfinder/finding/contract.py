@@ -28,6 +28,9 @@ class Finder(Protocol):
     ``fingerprint`` : str
         What its answers depend on besides the settings, such as the checksum of a trained model.
         A run is not resumed with another one.
+    ``takes_packed`` : bool
+        Whether it takes a `hitfinder.io.shuffled.ShuffledFrame` as well, of which it need not
+        unpack every pixel.
     """
 
     def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:

@@ -10,6 +10,7 @@ from hitfinder.finding.rates import RingRates
 from hitfinder.finding.readings import FrameReader, Readings
 from hitfinder.finding.rings import Rings
 from hitfinder.geometry.detector import Detector
+from hitfinder.io.shuffled import Frame
 
 
 class FrameCounter:
@@ -32,7 +33,7 @@ class FrameCounter:
         self._reader.note(boxes)
 
     def count(
-        self, frame: NDArray, mask: NDArray[np.bool_] | None = None
+        self, frame: Frame, mask: NDArray[np.bool_] | None = None
     ) -> tuple[Readings, NDArray[np.float64]]:
         """Return the counts of a frame and the background of its rings.
 

@@ -24,6 +24,7 @@ from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.finding.support import Things, may_rest_on_one, things_in_doubt
 from hitfinder.finding.unite import unite
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.shuffled import Frame
 
 MOST_PEAKS = 10_000
 """Peaks looked at in a frame, the most significant."""
@@ -66,6 +67,8 @@ class LikelihoodFinder:
     (True, [25, 30, 80])
     """
 
+    takes_packed = True
+
     def __init__(
         self,
         geometry: Geometry,
@@ -82,12 +85,12 @@ class LikelihoodFinder:
         self._counter = FrameCounter(self.rings, geometry.detector)
         self._owner = np.zeros(geometry.shape, np.int32)
 
-    def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
+    def __call__(self, frame: Frame, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and score it.
 
         Parameters
         ----------
-        frame : ndarray, shape of the geometry
+        frame : ndarray or ShuffledFrame, shape of the geometry
             Photon counts, of any real type. Negative and NaN pixels, and those at the top of an
             integer type, count as masked; so do saturated pixels where they are over 1 % of the
             frame, since they then tell nothing of single peaks. Numbers that are not whole may have
@@ -119,7 +122,7 @@ class LikelihoodFinder:
         """Find what the score of a frame may rest on, before the next one is searched."""
         return things_in_doubt(proposed, self.rings, self.geometry)
 
-    def propose(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Proposal:
+    def propose(self, frame: Frame, mask: NDArray[np.bool_] | None = None) -> Proposal:
         """Find everything that may be a peak, down to `score.CHANCE_LIMIT` chance peaks.
 
         Parameters and errors are those of a call.

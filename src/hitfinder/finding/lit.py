@@ -122,7 +122,7 @@ def _is_dark(words):
 
 
 @njit(cache=True, nogil=True)
-def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, lost):
+def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, rows, lost):
     """Enter the counts of listed pixels into a `work` that holds none.
 
     Parameters
@@ -133,9 +133,9 @@ def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, los
         Ring of each pixel, -1 where masked.
     bad_value, limit : scalar of the type of `taken`
         As for `hitfinder.finding.background.load_frame`.
-    work : ndarray of int32, shape (n_pixels,)
+    work : ndarray of int32, shape (ss, fs)
         0, and -1 where masked; written where there is a count or no reading.
-    at, counts, rings, lost : ndarray
+    at, counts, rings, rows, lost : ndarray
         Written: see `Lit`.
 
     Returns
@@ -145,6 +145,8 @@ def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, los
         above; n is -1 if there are more than there is room for.
     """
     n = n_lost = photons = n_full = 0
+    pixels, n_fs = work.ravel(), work.shape[1]
+    row = 0
     for k in range(listed.size):
         p, value, own = listed[k], taken[k], ring[listed[k]]
         if own < 0:
@@ -152,14 +154,18 @@ def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, los
         if n >= at.size or n_lost >= lost.size:
             return -1, 0, 0, 0
         if value < 0 or value == bad_value:
-            work[p], lost[n_lost] = -1, p
+            pixels[p], lost[n_lost] = -1, p
             n_lost += 1
             continue
+        while row * n_fs <= p:
+            rows[row] = n
+            row += 1
         count = np.int32(min(value, limit))
-        work[p], at[n], counts[n], rings[n] = count, p, count, own
+        pixels[p], at[n], counts[n], rings[n] = count, p, count, own
         n += 1
         photons += int(count)
         n_full += value >= limit
+    rows[row:] = n
     return n, n_lost, photons, n_full
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ from hitfinder.finding.noisy import first_counts
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.squares import Squares, bin_side, block_side, sum_squares
 from hitfinder.geometry.detector import Detector
+from hitfinder.io.bitplanes import PER_WORD, wanted_bits
+from hitfinder.io.shuffled import Frame, ShuffledFrame
 
 _SATURATED = 0.01
 _COUNT_LIMIT = 1 << 24
@@ -118,7 +121,7 @@ class FrameReader:
         room = int(MOST_LIT * self._n_good) + _ROOM
         self._at, self._lit_counts, self._lost = np.empty((3, room), np.int32)
         self._lit_rings = np.empty(room, np.int16)
-        self._row_starts = np.arange(rings.index.shape[0] + 1) * rings.index.shape[1]
+        self._rows = np.empty(rings.index.shape[0] + 1, np.int64)
         self._rooms: dict[np.dtype, tuple[NDArray[np.bool_], NDArray[np.int32], NDArray]] = {}
         self._before: Lit | None = None
         self._marked = np.empty((0, 4), np.int64)
@@ -135,7 +138,7 @@ class FrameReader:
         """
         self._marked = boxes
 
-    def read(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Readings:
+    def read(self, frame: Frame, mask: NDArray[np.bool_] | None = None) -> Readings:
         """Turn a frame into counts; see `hitfinder.finding.likelihood.LikelihoodFinder`.
 
         Where the detector does not count, they are `hitfinder.finding.noisy.first_counts`.
@@ -145,15 +148,16 @@ class FrameReader:
         ValueError
             If the frame or the mask has another shape than the geometry, or holds no numbers.
         """
-        frame = np.asarray(frame)
-        if not frame.dtype.isnative:
-            frame = frame.astype(frame.dtype.newbyteorder("="))
+        if not isinstance(frame, ShuffledFrame):
+            frame = np.asarray(frame)
+            frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
         if frame.shape != self._ring.shape:
             raise ValueError(f"frame shape {frame.shape} is not the geometry's {self._ring.shape}")
         ring = self._read_where(mask)
         if frame.dtype.kind in "iu":
             dark = self._read_lit(frame) if mask is None and self._is_dark else None
-            return dark or self._load(frame, ring, np.iinfo(frame.dtype).max)
+            return dark or self._load(np.asarray(frame), ring, np.iinfo(frame.dtype).max)
+        frame = np.asarray(frame)
         if frame.dtype.kind != "f":
             raise ValueError(f"frames of type {frame.dtype} are not counts")
         frame = background.compilable(frame)
@@ -207,7 +211,7 @@ class FrameReader:
             squares=tuple(one.summed(int(limit), lost > 0) for one in self._squares),
         )
 
-    def _read_lit(self, frame: NDArray[np.integer]) -> Readings | None:
+    def _read_lit(self, frame: Frame) -> Readings | None:
         """Turn a frame into counts by the pixels that hold photons; None if these are too many."""
         kind, bad = frame.dtype.type, np.iinfo(frame.dtype).max
         counts, before = self._counts, self._before
@@ -218,34 +222,42 @@ class FrameReader:
             clear(counts, before.at, before.lost, self._marked)
         self._before, self._marked = None, self._marked[:0]
         skip, listed, taken = self._room_for(frame.dtype)
-        values = frame.ravel()
-        words = values[: values.nbytes // 8 * 8 // values.itemsize].view(np.uint64)
-        n = list_lit(values, words, skip, listed, taken)
+        if isinstance(frame, ShuffledFrame):
+            n = frame.list_lit(self._wanted, listed, taken)
+        else:
+            values = frame.ravel()
+            words = values[: values.nbytes // 8 * 8 // values.itemsize].view(np.uint64)
+            n = list_lit(values, words, skip, listed, taken)
         if n < 0:
             return None
         n, n_lost, photons, n_full = load_lit(
             *(listed[:n], taken[:n], self._ring.ravel(), kind(bad), kind(min(self.limit, bad))),
-            *(counts.ravel(), self._at, self._lit_counts, self._lit_rings, self._lost),
+            *(counts, self._at, self._lit_counts, self._lit_rings, self._rows, self._lost),
         )
         if n < 0 or n_full > _SATURATED * max(self._n_good, 1):
             return None
         at = self._at[:n]
-        rows = np.searchsorted(at, self._row_starts)
         of_pixels = self._lit_counts[:n], self._lit_rings[:n]
-        self._before = Lit(at, *of_pixels, rows, self._lost[:n_lost], n_full > 0)
+        self._before = Lit(at, *of_pixels, self._rows, self._lost[:n_lost], n_full > 0)
         return Readings(counts, photons, self._n_good - n_lost, n_lost, n, self._before)
+
+    @functools.cached_property
+    def _wanted(self) -> NDArray[np.uint64]:
+        """Which pixels of packed frames are listed: those that are not masked."""
+        return wanted_bits(self._ring >= 0)
 
     def _room_for(
         self, dtype: np.dtype
     ) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.integer]]:
         """Return what `list_lit` skips of frames of a type, and room for its lists.
 
-        Masked pixels that are not skipped may all be listed.
+        Masked pixels that are not skipped may all be listed. Frames that are packed need room for a
+        word of pixels more than they have lit.
         """
         if dtype not in self._rooms:
             skip = masked_blocks(self._ring, dtype.itemsize)
             n_masked = self._ring.size - self._n_good - skip.sum() * WORDS * 8 // dtype.itemsize
-            room = self._at.size + n_masked
+            room = self._at.size + max(n_masked, PER_WORD)
             self._rooms[dtype] = skip, np.empty(room, np.int32), np.empty(room, dtype)
         return self._rooms[dtype]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.io.shuffled import Frame, ShuffledFrame
 
 BITSHUFFLE = 32008
 """Registered HDF5 filter number of bitshuffle; its parameters are (version, version, element
@@ -28,7 +30,14 @@ def item_shape(shape: tuple[int, ...], axes: tuple[Axis, ...]) -> tuple[int, ...
 def read_item(
     dataset: h5py.Dataset, axes: tuple[Axis, ...], index: int, out: NDArray, algorithm: str
 ) -> None:
-    """Read one frame's part of a dataset.
+    """Read one frame's part of a dataset into `out`; see `open_item`."""
+    np.asarray(open_item(dataset, axes, index, out, algorithm))
+
+
+def open_item(
+    dataset: h5py.Dataset, axes: tuple[Axis, ...], index: int, out: NDArray, algorithm: str
+) -> Frame:
+    """Read one frame's part of a dataset, which may stay packed.
 
     Parameters
     ----------
@@ -39,9 +48,15 @@ def read_item(
     index : int
         Position on the axis ``"%"``.
     out : ndarray
-        Contiguous array of the item's shape and the dataset's type (native byte order), to fill.
+        Contiguous array of the item's shape and the dataset's type (native byte order), for the
+        counts.
     algorithm : str
         What `chunk_algorithm` says of the dataset and axes.
+
+    Returns
+    -------
+    ndarray or ShuffledFrame
+        `out`, filled; or what fills it when its counts are needed.
 
     Raises
     ------
@@ -57,11 +72,13 @@ def read_item(
         if algorithm:
             skipped, chunk = dataset.id.read_direct_chunk(offset)
             if not skipped:
-                from hitfinder.io.unpack import check_blocks, unpack
-
                 if algorithm == "bslz4":
-                    unpack(chunk, algorithm, out)
-                    return
+                    where = _where(dataset, index)
+                    return ShuffledFrame(
+                        chunk, out, lambda what: SourceError("unreadable", what, where)
+                    )
+                from hitfinder.io.unpack import check_blocks
+
                 check_blocks(chunk, out)
         whole = tuple(slice(None) if a == ":" else i for a, i in zip(axes, offset, strict=True))
         dataset.read_direct(out, whole)
@@ -69,6 +86,7 @@ def read_item(
         reason = " ".join(str(error).split())
         what = f"the counts are damaged ({reason})"
         raise SourceError("unreadable", what, _where(dataset, index)) from error
+    return out
 
 
 def _where(dataset: h5py.Dataset, index: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.io.shuffled import Frame
 from hitfinder.io.source import Contents, FrameRef, FrameSource, MaskKey, Metadata
 
 
@@ -141,6 +142,13 @@ class CompositeSource(FrameSource):
             self._scratch[source.dtype] = np.empty(self.shape, source.dtype)
         frame[...] = source.read(inner, self._scratch[source.dtype])
         return frame
+
+    def open_frame(self, index: int, out: NDArray | None = None) -> Frame:
+        """Return one frame, packed or not; see `FrameSource.open_frame`."""
+        source, inner = self._at(index)
+        if source.shape == self.shape and source.dtype == self.dtype:
+            return source.open_frame(inner, self.buffer(out))
+        return self.read(index, out)
 
     def _wrong_shape(self, source: FrameSource) -> SourceError:
         what = f"frames are {source.shape}, most are {self.shape}"

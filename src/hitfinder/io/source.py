@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.detector import Panel
+from hitfinder.io.shuffled import Frame
 
 
 def whole_number(text: str) -> int | None:
@@ -203,6 +204,19 @@ class FrameSource(abc.ABC):
         IndexError
             If there is no such frame.
         """
+
+    def open_frame(self, index: int, out: NDArray | None = None) -> Frame:
+        """Return one frame, which may stay packed until its counts are needed.
+
+        Parameters and errors are those of `read`; that the counts are damaged may come out when
+        they are needed.
+
+        Returns
+        -------
+        ndarray or ShuffledFrame
+            The frame, or what unpacks it into `out`.
+        """
+        return self.read(index, out)
 
     @abc.abstractmethod
     def ref(self, index: int) -> FrameRef:

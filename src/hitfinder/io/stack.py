@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.io import metadata
-from hitfinder.io.chunks import read_item
+from hitfinder.io.chunks import open_item, read_item
 from hitfinder.io.handles import POOL, open_error
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.masks import StoredMask, find_mask
 from hitfinder.io.nexus import Fields, lost_fields
 from hitfinder.io.planes import Plane, checked, put
+from hitfinder.io.shuffled import Frame
 from hitfinder.io.source import (
     Contents,
     FrameRef,
@@ -138,6 +139,20 @@ class Hdf5Source(FrameSource):
             for slab in plane.slabs:
                 put(slab, part, item, frame)
         return frame
+
+    def open_frame(self, index: int, out: NDArray | None = None) -> Frame:
+        """Return one frame, packed or not; see `FrameSource.open_frame`."""
+        self.check(index)
+        plane, frame = self._planes[0], self.buffer(out)
+        part = self._part(plane, index)
+        is_whole = len(self._planes) == 1 and not plane.slabs and part.uncovered is None
+        as_stored = part.error is None and part.dtype == frame.dtype and frame.flags.c_contiguous
+        if not (is_whole and as_stored):
+            return self.read(index, frame)
+        at = int(plane.table.index_of[index])
+        with POOL.lock:
+            dataset = POOL.dataset(part.file, part.path)
+            return open_item(dataset, part.axes, at, frame, part.algorithm)
 
     @staticmethod
     def _part(plane: Plane, index: int) -> Part:

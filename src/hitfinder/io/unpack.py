@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 HEAD_BYTES = 12
 """Bytes before the first block."""
 
+DAMAGED = "the packed values are damaged or cut short"
+
 _HEAD = struct.Struct(">QI")
-_TOGETHER = 8
+TOGETHER = 8
 """Values whose bits are shuffled together; what is left of a frame is stored as it is."""
 
 _FEW_LIT = 3
@@ -50,15 +52,15 @@ def unpack(content: bytes, packing: str, out: NDArray) -> None:
     ValueError
         If the content is damaged or of another size.
     """
-    step = 1 if packing == "lz4" else _TOGETHER * out.itemsize
-    packed, block = _opened(content, out, step)
+    step = 1 if packing == "lz4" else TOGETHER * out.itemsize
+    packed, block = opened(content, out, step)
     values = out.reshape(-1).view(f"u{out.itemsize}")
     if packing == "lz4":
         whole = _join(packed, values.view(np.uint8), block)
     else:
         whole = _unshuffle(packed, values, values.view(np.uint8), block)
     if not whole:
-        raise ValueError("the packed values are damaged or cut short")
+        raise ValueError(DAMAGED)
 
 
 def check_blocks(content: bytes, out: NDArray) -> None:
@@ -78,14 +80,14 @@ def check_blocks(content: bytes, out: NDArray) -> None:
     ValueError
         If the content is damaged or of another size.
     """
-    packed, block = _opened(content, out, _TOGETHER * out.itemsize)
-    left = out.nbytes % (_TOGETHER * out.itemsize)
+    packed, block = opened(content, out, TOGETHER * out.itemsize)
+    left = out.nbytes % (TOGETHER * out.itemsize)
     n_blocks = -(-(out.nbytes - left) // block) if block else 0
     if not _hold(packed, n_blocks, left):
         raise ValueError("the packed values are cut short")
 
 
-def _opened(content: bytes, out: NDArray, step: int) -> tuple[NDArray[np.uint8], int]:
+def opened(content: bytes, out: NDArray, step: int) -> tuple[NDArray[np.uint8], int]:
     """Check the head; return the content as an array, and the bytes of an unpacked block."""
     if len(content) < HEAD_BYTES:
         raise ValueError(f"{len(content)} bytes are no packed frame")
@@ -102,7 +104,7 @@ def _hold(packed, n_blocks, left):
     """Whether a number of blocks, and `left` more bytes, are all there."""
     at = HEAD_BYTES
     for _ in range(n_blocks):
-        length = _length(packed, at)
+        length = block_length(packed, at)
         at += 4
         if length < 0 or length > packed.size - at:
             return False
@@ -115,14 +117,14 @@ def _join(packed, out, block):
     """Unpack blocks of bytes one behind the other; return whether all was there."""
     at, to = HEAD_BYTES, 0
     while to < out.size:
-        length = _length(packed, at)
+        length = block_length(packed, at)
         stop = min(to + block, out.size)
         at += 4
         if length < 0 or length > packed.size - at:
             return False
         if length == stop - to:  # A block that would not become smaller is stored as it is.
             _copy(packed, at, out, to, length)
-        elif not _decode(packed, at, at + length, out, to, stop):
+        elif not decode_block(packed, at, at + length, out, to, stop):
             return False
         at, to = at + length, stop
     return True
@@ -132,18 +134,18 @@ def _join(packed, out, block):
 def _unshuffle(packed, out, raw, block):
     """Unpack blocks of shuffled values; return whether all was there. `raw` is `out` as bytes."""
     itemsize = out.itemsize
-    end = raw.size - raw.size % (_TOGETHER * itemsize)
+    end = raw.size - raw.size % (TOGETHER * itemsize)
     planes = np.empty(block, np.uint8)
-    n_groups = block // (_TOGETHER * itemsize)
+    n_groups = block // (TOGETHER * itemsize)
     turned, lit = np.empty(n_groups, np.uint64), np.empty((n_groups + 7) // 8 * 8, np.uint8)
     at, to = HEAD_BYTES, 0
     while to < end:
-        length = _length(packed, at)
+        length = block_length(packed, at)
         size = min(block, end - to)
         at += 4
         if length < 0 or length > packed.size - at:
             return False
-        if not _decode(packed, at, at + length, planes, 0, size):
+        if not decode_block(packed, at, at + length, planes, 0, size):
             return False
         _turn(planes, turned, lit, out, to // itemsize, size // itemsize)
         at, to = at + length, to + size
@@ -160,7 +162,7 @@ def _turn(planes, turned, lit, out, first, n_values):
     `turned` and `lit` are room for a number and a byte for each group of values; `lit` ends on a
     whole word.
     """
-    n_groups = n_values // _TOGETHER
+    n_groups = n_values // TOGETHER
     values = out[first : first + n_values]
     for i in range(n_values):
         values[i] = 0
@@ -198,9 +200,9 @@ def _enter_few(rows, lit, words, byte, values):
             if lit[group] == 0:
                 continue
             bits = _turned(rows, group)
-            for k in range(_TOGETHER):
+            for k in range(TOGETHER):
                 part = (bits >> np.uint64(8 * k)) & np.uint64(255)
-                values[_TOGETHER * group + k] |= kind(part) << kind(8 * byte)
+                values[TOGETHER * group + k] |= kind(part) << kind(8 * byte)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -229,8 +231,8 @@ def _transposed(bits):
 
 
 @numba.njit(cache=True, nogil=True)
-def _length(packed, at):
-    """Read the packed bytes of a block, or -1 behind the end."""
+def block_length(packed, at):
+    """Read the packed bytes of a block from the number before it, or return -1 behind the end."""
     if at + 4 > packed.size:
         return -1
     length = np.int64(0)
@@ -257,7 +259,7 @@ def _fill(out, to, count, value):
 
 
 @numba.njit(cache=True, nogil=True)
-def _decode(packed, at, end, out, begin, stop):
+def decode_block(packed, at, end, out, begin, stop):
     """Unpack an LZ4 block, ``packed[at:end]``, to ``out[begin:stop]``; return whether it fits."""
     to = begin
     while at < end:

@@ -21,6 +21,7 @@ from hitfinder.finding.registry import make_finder
 from hitfinder.finding.result import FrameResult
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.shuffled import Frame
 from hitfinder.io.source import FrameSource
 from hitfinder.results.binned import add_frame, counts_below
 from hitfinder.results.chunk import FAILED, OK, SHORT_MEMORY, WORKER_DIED, ChunkResult, empty_rows
@@ -119,6 +120,7 @@ class ChunkFinder:
     def __init__(self, work: ChunkWork) -> None:
         self._source = work.source
         self._finder = make_finder(work.geometry, work.settings)
+        self._takes_packed = getattr(self._finder, "takes_packed", False)
         self._estimator = None
         if work.estimate and not work.geometry.detector.full_mask.all():
             self._estimator = GeometryEstimator(work.geometry)
@@ -137,8 +139,7 @@ class ChunkFinder:
             began = time.perf_counter()
             row = rows[number : number + 1]
             try:
-                frame = self._read(index) if chunk.images is None else chunk.images[index]
-                peaks.append(self._find_one(index, frame, row, totals))
+                peaks.append(self._find_one(index, self._frame(chunk, index), row, totals))
             except SourceError as error:
                 row[:] = empty_rows(1, error.status)
                 problems[index] = str(error)
@@ -155,16 +156,21 @@ class ChunkFinder:
         frames = np.array(chunk.frames, np.int64)
         return ChunkResult(frames, rows, np.concatenate(peaks), problems, totals)
 
-    def _read(self, index: int) -> NDArray:
-        if self._source is None:
+    def _frame(self, chunk: Chunk, index: int) -> Frame:
+        """Return a frame as the finder takes it."""
+        images = self._source if chunk.images is None else chunk.images
+        if images is None:
             raise ValueError("the chunk brings no frames, and there is nowhere to read them from")
-        return self._source.read(index, out=self._buffer)
+        if not isinstance(images, FrameSource):
+            return images[index]
+        frame = images.open_frame(index, self._buffer)
+        return frame if self._takes_packed else np.asarray(frame)
 
     def _find_one(
-        self, index: int, frame: NDArray, row: NDArray[np.void], totals: Totals
+        self, index: int, frame: Frame, row: NDArray[np.void], totals: Totals
     ) -> NDArray[np.void]:
         """Process one frame into its row and the totals; return its peaks."""
-        result = self._finder(frame)
+        result = self._finder(frame)  # type: ignore[arg-type]
         if result.peaks.dtype != PEAK_DTYPE:
             raise TypeError("the finder's peaks are not made by hitfinder.finding.peaks.peak_table")
         row["hit"], row["score"] = result.hit, result.score

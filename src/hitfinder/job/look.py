@@ -47,7 +47,7 @@ def _looked_at(
     buffer = np.empty(source.shape, source.dtype)
     for number in numbers:
         try:
-            frame = source.read(number, buffer)
+            frame = source.open_frame(number, buffer)
             if frame.shape == finder.geometry.shape:
                 yield Visits.of(number, finder.propose(frame), finder.rings)
         except Exception:

@@ -17,6 +17,7 @@ from hitfinder.finding.result import FrameResult, Proposal
 from hitfinder.finding.selection import select_by_probability
 from hitfinder.finding.settings import FinderOptions, FinderSettings
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.shuffled import Frame
 from hitfinder.network.channels import (
     CHANNELS,
     OUTPUTS,
@@ -82,6 +83,8 @@ class NetworkFinder:
     (True, 3, True)
     """
 
+    takes_packed = True
+
     def __init__(
         self,
         geometry: Geometry,
@@ -105,7 +108,7 @@ class NetworkFinder:
         """What is called a peak and a hit."""
         return self.finder.settings
 
-    def __call__(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> FrameResult:
+    def __call__(self, frame: Frame, mask: NDArray[np.bool_] | None = None) -> FrameResult:
         """Find the peaks of one frame and judge it.
 
         Parameters and errors are those of a `LikelihoodFinder`. Peaks have a probability; the

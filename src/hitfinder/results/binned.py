@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hitfinder.finding.background import compilable
 from hitfinder.finding.lit import Lit, add_lit
 from hitfinder.finding.squares import Squares, bin_side, of_side, squares_in
+from hitfinder.io.shuffled import Frame
 
 PER_COUNT = 4096
 """Units to a count in which counts that are no whole numbers are added up."""
@@ -56,7 +57,7 @@ class _BinnedImage:
         self._bins: NDArray[np.signedinteger] = np.zeros((0, 0), np.int64)
         self._per_count, self._n_added = 1, 0
 
-    def _bins_for(self, frame: NDArray) -> NDArray[np.signedinteger]:
+    def _bins_for(self, frame: Frame) -> NDArray[np.signedinteger]:
         """Return the bins, which begin with the first frame, to add a frame to."""
         size, whole = bin_side(frame.shape), frame.dtype.kind in "iub"
         if not self._bins.size:
@@ -134,7 +135,7 @@ class ImageMaximum(_BinnedImage):
 def add_frame(
     image: ImageSum,
     maximum: ImageMaximum,
-    frame: NDArray,
+    frame: Frame,
     mask: NDArray[np.bool_],
     limit: np.generic,
     lit: Lit | None = None,
@@ -146,7 +147,7 @@ def add_frame(
     ----------
     image, maximum : ImageSum, ImageMaximum
         Of frames of this shape and type.
-    frame : ndarray, 2-D
+    frame : ndarray or ShuffledFrame, 2-D
         Counts.
     mask : ndarray of bool, shape of the frame
         True where a pixel is ignored.
@@ -165,7 +166,7 @@ def add_frame(
         np.add(bins[0], summed.total, out=bins[0])
         np.maximum(bins[1], summed.most, out=bins[1])
     else:
-        add_binned(frame, mask, limit, size, *bins)
+        add_binned(np.asarray(frame), mask, limit, size, *bins)
 
 
 def add_binned(

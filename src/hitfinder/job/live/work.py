@@ -14,6 +14,7 @@ from hitfinder.errors import SourceError
 from hitfinder.export.cxi import write_cxi
 from hitfinder.export.hits import Hit
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.io.shuffled import Frame, ShuffledFrame
 from hitfinder.io.simplon.images import DAMAGED, PackedFrame, PackedImage
 from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork
@@ -174,6 +175,13 @@ class ChunkFrames(FrameSource):
             return counts
         self.buffer(out)[...] = counts
         return out
+
+    def open_frame(self, index: int, out: NDArray | None = None) -> Frame:
+        """Return one frame, packed or not; see `FrameSource.open_frame`."""
+        image, content = self._images[index], self.packed(index)
+        if content is None or not isinstance(image, PackedImage) or image.shape != self.shape:
+            return self.read(index)
+        return ShuffledFrame(content, self.buffer(out), lambda what: SourceError(DAMAGED, what))
 
     def packed(self, index: int) -> bytes | None:
         """Return one frame as it came, if it is packed so; see `FrameSource.packed`."""
