@@ -28,14 +28,24 @@ def item_shape(shape: tuple[int, ...], axes: tuple[Axis, ...]) -> tuple[int, ...
 
 
 def read_item(
-    dataset: h5py.Dataset, axes: tuple[Axis, ...], index: int, out: NDArray, algorithm: str
+    dataset: h5py.Dataset,
+    axes: tuple[Axis, ...],
+    index: int,
+    out: NDArray,
+    algorithm: str,
+    where: str,
 ) -> None:
     """Read one frame's part of a dataset into `out`; see `open_item`."""
-    np.asarray(open_item(dataset, axes, index, out, algorithm))
+    np.asarray(open_item(dataset, axes, index, out, algorithm, where))
 
 
 def open_item(
-    dataset: h5py.Dataset, axes: tuple[Axis, ...], index: int, out: NDArray, algorithm: str
+    dataset: h5py.Dataset,
+    axes: tuple[Axis, ...],
+    index: int,
+    out: NDArray,
+    algorithm: str,
+    where: str,
 ) -> Frame:
     """Read one frame's part of a dataset, which may stay packed.
 
@@ -52,6 +62,8 @@ def open_item(
         counts.
     algorithm : str
         What `chunk_algorithm` says of the dataset and axes.
+    where : str
+        Names the dataset in errors.
 
     Returns
     -------
@@ -63,19 +75,18 @@ def open_item(
     SourceError
         ``missing-source`` if the chunk was never written, ``unreadable`` if it is damaged.
     """
+    place = f"{where} //{index}"
     offset = tuple(index if a == "%" else a if isinstance(a, int) else 0 for a in axes)
     try:
         # The index of the chunks may be damaged as well as they are.
         if dataset.chunks is not None and _never_written(dataset, offset):
-            what = "the frame was never written"
-            raise SourceError("missing-source", what, _where(dataset, index))
+            raise SourceError("missing-source", "the frame was never written", place)
         if algorithm:
             skipped, chunk = dataset.id.read_direct_chunk(offset)
             if not skipped:
                 if algorithm == "bslz4":
-                    where = _where(dataset, index)
                     return ShuffledFrame(
-                        chunk, out, lambda what: SourceError("unreadable", what, where)
+                        chunk, out, lambda what: SourceError("unreadable", what, place)
                     )
                 from hitfinder.io.unpack import check_blocks
 
@@ -85,12 +96,8 @@ def open_item(
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         what = f"the counts are damaged ({reason})"
-        raise SourceError("unreadable", what, _where(dataset, index)) from error
+        raise SourceError("unreadable", what, place) from error
     return out
-
-
-def _where(dataset: h5py.Dataset, index: int) -> str:
-    return f"{dataset.file.filename}{dataset.name} //{index}"
 
 
 def _never_written(dataset: h5py.Dataset, offset: tuple[int, ...]) -> bool:

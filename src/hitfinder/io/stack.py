@@ -152,7 +152,9 @@ class Hdf5Source(FrameSource):
         at = int(plane.table.index_of[index])
         with POOL.lock:
             dataset = POOL.dataset(part.file, part.path)
-            return open_item(dataset, part.axes, at, frame, part.algorithm)
+            return open_item(
+                dataset, part.axes, at, frame, part.algorithm, f"{part.file}{part.path}"
+            )
 
     @staticmethod
     def _part(plane: Plane, index: int) -> Part:
@@ -162,7 +164,7 @@ class Hdf5Source(FrameSource):
     def _read_part(part: Part, at: int, out: NDArray) -> NDArray:
         with POOL.lock:
             dataset = POOL.dataset(part.file, part.path)
-            read_item(dataset, part.axes, at, out, part.algorithm)
+            read_item(dataset, part.axes, at, out, part.algorithm, f"{part.file}{part.path}")
         bare = None if part.uncovered is None else part.uncovered(at)
         if bare is not None:
             # As in frames of detectors, this stands for pixels without a reading.

@@ -150,7 +150,10 @@ class FrameFile:
         with POOL.lock:
             dataset = POOL.dataset(self.path, DATA_PATH)
             axes: tuple[Axis, ...] = (":", ":") if self.is_single else ("%", ":", ":")
-            read_item(dataset, axes, index, out, chunk_algorithm(dataset, axes))
+            algorithm = chunk_algorithm(dataset, axes)
+            read_item(
+                dataset, axes, index, out, algorithm, f"{dataset.file.filename}{dataset.name}"
+            )
         return out
 
 
