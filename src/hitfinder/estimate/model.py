@@ -23,6 +23,10 @@ _Q_END = 11.0
 _SCALE_PER_EV = 4 * math.pi / HC_EV_ANGSTROM / _Q_STEP
 _RADIUS, _SPREAD, _DEPTH, _AREA, _AREA_DEPTH = range(5)
 _LEAST = 1e-300
+_ROOT_HALF, _MANTISSA_BITS = 0x3FE6A09E667F3BCD, 52
+"""√½ as the bits of a float64, and the bits below its exponent (IEEE 754)."""
+
+_LN_2 = math.log(2)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,19 +96,31 @@ class WaterModel:
         return log_likelihood(photon_energy_ev, camera_length_m, data)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _at_radius(radius, depth, area, area_depth, scale, distance, water):  # type: ignore[no-untyped-def]
-    """Return |F|² times solid angle, and sin² of the scattering angle.
+# Loops that the compiler is to vectorise have no branches, not even the check of a divisor, and
+# look nothing up.
 
-    `scale` times the sine of half that angle is the place in `water`.
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _seen_from(radius, off, depth, distance, scale, top, place, inverse):  # type: ignore[no-untyped-def]
+    """Write where in a table the scattering angle of points lies, and one over their distance.
+
+    Points are at `radius` and `off` more; `scale` times the sine of half the angle is the place,
+    which is `top` at most.
     """
-    z = distance + depth
-    inverse = 1.0 / math.sqrt(radius * radius + z * z)
-    position = min(scale * math.sqrt(max(0.5 * (1.0 - z * inverse), 0.0)), water.size - 1.0)
-    low = min(np.uint32(position), np.uint32(water.size - 2))
-    form = water[low] + (position - low) * (water[low + np.uint32(1)] - water[low])
-    sine = radius * inverse
-    return form * (area * distance + area_depth) * inverse * inverse * inverse, sine * sine
+    for k in range(radius.size):
+        r, z = radius[k] + off[k], distance + depth[k]
+        inverse[k] = 1.0 / math.sqrt(r * r + z * z)
+        place[k] = min(scale * math.sqrt(max(0.5 * (1.0 - z * inverse[k]), 0.0)), top)
+
+
+@numba.njit(cache=True, nogil=True)
+def _look_up(place, inverse, area, area_depth, distance, water, out):  # type: ignore[no-untyped-def]
+    """Write |F|² of water times solid angle at the places of `_seen_from`."""
+    last = np.int64(water.size - 2)
+    for k in range(place.size):
+        low = min(np.int64(place[k]), last)
+        form = water[low] + (place[k] - low) * (water[low + 1] - water[low])
+        out[k] = form * (area[k] * distance + area_depth[k]) * inverse[k] * inverse[k] * inverse[k]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -112,21 +128,34 @@ def _fill_rings(energy, distance, rings, water, out):  # type: ignore[no-untyped
     """Write mean, slope with radius and sin² of the rings, from two points a spread off the middle.
 
     Two points at one standard deviation give the mean exactly up to third order (Gauss-Hermite).
-    The loop has no branches, so that the compiler vectorises it.
     """
-    scale = energy * _SCALE_PER_EV
-    for k in range(out.shape[1]):
-        radius, spread = rings[_RADIUS, k], max(rings[_SPREAD, k], 1e-7)
-        depth, area, area_depth = rings[_DEPTH, k], rings[_AREA, k], rings[_AREA_DEPTH, k]
-        outer, s_outer = _at_radius(
-            radius + spread, depth, area, area_depth, scale, distance, water
-        )
-        inner, s_inner = _at_radius(
-            radius - spread, depth, area, area_depth, scale, distance, water
-        )
-        out[0, k] = 0.5 * (outer + inner)
-        out[1, k] = (outer - inner) / (2.0 * spread)
-        out[2, k] = 0.5 * (s_outer + s_inner)
+    room = np.empty((6, out.shape[1]))
+    # Rows taken by their numbers are known to be contiguous.
+    place, off, inner, outer = room[0], room[1], room[2], room[3]
+    inner_inverse, outer_inverse = room[4], room[5]
+    radius, depth, scale = rings[_RADIUS], rings[_DEPTH], energy * _SCALE_PER_EV
+    areas, top = (rings[_AREA], rings[_AREA_DEPTH]), water.size - 1.0
+    for k in range(off.size):
+        off[k] = -max(rings[_SPREAD, k], 1e-7)
+    _seen_from(radius, off, depth, distance, scale, top, place, inner_inverse)
+    _look_up(place, inner_inverse, areas[0], areas[1], distance, water, inner)
+    for k in range(off.size):
+        off[k] = -off[k]
+    _seen_from(radius, off, depth, distance, scale, top, place, outer_inverse)
+    _look_up(place, outer_inverse, areas[0], areas[1], distance, water, outer)
+    _join_points(radius, off, inner, outer, inner_inverse, outer_inverse, out)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _join_points(radius, spread, inner, outer, inner_inverse, outer_inverse, out):  # type: ignore[no-untyped-def]
+    """Write what `_fill_rings` does, from the values at its points."""
+    mean, slope, square = out[0], out[1], out[2]
+    for k in range(radius.size):
+        mean[k] = 0.5 * (outer[k] + inner[k])
+        slope[k] = (outer[k] - inner[k]) / (2.0 * spread[k])
+        far = (radius[k] + spread[k]) * outer_inverse[k]
+        near = (radius[k] - spread[k]) * inner_inverse[k]
+        square[k] = 0.5 * (far * far + near * near)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -145,13 +174,38 @@ def fill_model(energy, distance, rings, cells, water, out):  # type: ignore[no-u
 def log_likelihood(energy, distance, data):  # type: ignore[no-untyped-def]
     """See `WaterModel.log_likelihood`."""
     counts, exposure, rings, cells, water = data
-    model = np.empty(counts.shape)
-    fill_model(energy, distance, rings, cells, water, model)
-    total = photons = logs = 0.0
-    for k in range(counts.shape[0]):
-        for a in range(counts.shape[1]):
-            total += exposure[k, a] * model[k, a]
-            if counts[k, a] > 0.0:
-                photons += counts[k, a]
-                logs += counts[k, a] * math.log(model[k, a])
+    room = np.empty((3, counts.size))
+    model, power, mantissa = room[0], room[1], room[2]
+    fill_model(energy, distance, rings, cells, water, model.reshape(counts.shape))
+    _take_apart(model.view(np.int64), power, mantissa.view(np.int64))
+    total, photons, logs = _sums(model, power, mantissa, counts.ravel(), exposure.ravel())
     return logs - photons * math.log(max(total, _LEAST))
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_apart(bits, power, mantissa):  # type: ignore[no-untyped-def]
+    """Write positive normal numbers as 2ᵖ m with m from √½ to √2, all by their bits."""
+    for k in range(bits.size):
+        exponent = (bits[k] - np.int64(_ROOT_HALF)) >> np.int64(_MANTISSA_BITS)
+        power[k] = np.float64(exponent)
+        mantissa[k] = bits[k] - (exponent << np.int64(_MANTISSA_BITS))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _sums(model, power, mantissa, counts, exposure):  # type: ignore[no-untyped-def]
+    """Return Σ exposure · model, Σ counts, and Σ counts · ln model.
+
+    ln m = 2 artanh s with s = (m - 1) / (m + 1), and |s| < 0.172: what is left out of the series is
+    less than 10⁻¹⁶ of it. In a loop that is vectorised this takes a quarter of the time of calls of
+    a library's logarithm.
+    """
+    total = photons = logs = 0.0
+    for k in range(model.size):
+        s = (mantissa[k] - 1.0) / (mantissa[k] + 1.0)
+        z = s * s
+        high = 2 / 11 + z * (2 / 13 + z * (2 / 15 + z * (2 / 17 + z * (2 / 19))))
+        series = 2.0 + z * (2 / 3 + z * (2 / 5 + z * (2 / 7 + z * (2 / 9 + z * high))))
+        logs += counts[k] * (power[k] * _LN_2 + s * series)
+        photons += counts[k]
+        total += exposure[k] * model[k]
+    return total, photons, logs
