@@ -48,10 +48,8 @@ def solved(what, counts, background, expected):
     """Measure with given expected photons: intensity, sigma, prior, alone."""
     feet = what.first, what.pixels, what.shares
     groups = kernel.overlaps(*feet, counts.size)
-    out = np.empty((4, len(what)))
-    kernel.solve(
-        *feet, groups, counts.ravel(), background.ravel(), np.full(len(what), expected), *out
-    )  # fmt: skip
+    out = np.full((4, len(what)), float(expected))
+    kernel.solve(*feet, groups, counts.ravel(), background.ravel(), out[0].copy(), *out)
     return out
 
 

@@ -50,19 +50,27 @@ def run(tmp_path_factory):
     return folder, done, done.frames.to_pydict()
 
 
-def quickly_indexed(run):
+class Backwards(Inline):
+    """An executor whose last task is done first, where the order is not asked for."""
+
+    def run(self, work, tasks, *, ordered=False):
+        done = list(super().run(work, tasks, ordered=ordered))
+        yield from done if ordered else reversed(done)
+
+
+def quickly_indexed(run, **how):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "CHANCE_FRAMES", 5)
         # Fewer orientations are enough for crystals that are twice as strong as need be.
         patch.setattr(pairs, "FAMILIES", 200)
         patch.setattr(search, "_JUDGED", 300)
         patch.setattr(search, "_REFINED", 30)
-        return hf.index(run, structure="1ic6", frames="all", workers=1)
+        return hf.index(run, structure="1ic6", frames="all", **how)
 
 
 @pytest.fixture(scope="module")
 def indexed(run):
-    return quickly_indexed(run[1])
+    return quickly_indexed(run[1], workers=1)
 
 
 def test_orientations_are_those_simulated(run, indexed):
@@ -114,11 +122,18 @@ def test_deciding_by_peaks_alone_takes_the_crystal_back(run, indexed, tmp_path):
     assert "crystal_hits" not in json.loads((tmp_path / "copy" / "run.json").read_text())
 
 
+def test_it_is_the_same_whichever_worker_is_the_faster(run, indexed, tmp_path):
+    again = hf.run(run[0] / "sim" / "frames_master.h5", tmp_path, finder="likelihood", workers=1)
+    found = quickly_indexed(again, executor=Backwards())
+    assert found.table.equals(indexed.table)
+    assert found.reflections.equals(indexed.reflections)
+
+
 def test_a_single_frame_tells_what_chance_reaches(run, indexed, tmp_path):
     surest = indexed.table["frame"][int(np.argmax(indexed.table["score"].to_numpy()))].as_py()
     frames = run[0] / "sim" / "frames_master.h5"
     alone = hf.run(frames, tmp_path / "one", finder="likelihood", workers=1, frames=f"{surest}")
-    found = quickly_indexed(alone)
+    found = quickly_indexed(alone, workers=1)
     assert found.table["indexed"].to_pylist() == [True]
     assert found.table["probability"].to_pylist()[0] > 0.9
 

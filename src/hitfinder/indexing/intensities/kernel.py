@@ -24,6 +24,9 @@ _LEAST_RATE = 1e-5
 _LINK = 0.01
 """Reflections are solved together whose footprints have a cosine above this."""
 
+_SETTLED = 1e-4
+"""Change, as a share of its photons and one, below which a group of reflections is solved."""
+
 _RIDGE = 1e-9
 _BELIEVED = 2.0
 
@@ -121,7 +124,8 @@ def solve(  # type: ignore[no-untyped-def]
     expected : ndarray, shape (n,)
         Photons that reflections like these have on average.
     intensity : ndarray, shape (n,)
-        Receives the photons of each reflection, those on pixels that are not read included.
+        Photons of each reflection to start from. Receives those that are measured, those on pixels
+        that are not read included.
     sigma : ndarray, shape (n,)
         Receives their standard deviation; inf where no pixel tells.
     prior : ndarray, shape (n,)
@@ -130,29 +134,38 @@ def solve(  # type: ignore[no-untyped-def]
         Receives what `prior` would be if no other reflection overlapped.
     """
     order, start = groups
-    n = len(first) - 1
-    used, step = np.empty(n), np.empty(n)
+    used = np.maximum(intensity, expected)
     rate, weighing = np.empty(len(counts), np.float32), np.empty(len(counts), np.float32)
-    for j in range(n):
-        intensity[j] = expected[j]
+    _rates(first, pixels, shares, background, intensity, rate)
+    _rates(first, pixels, shares, background, used, weighing)
+    settled = np.zeros(len(start) - 1, np.bool_)
+    step = np.empty(len(intensity))
     for _ in range(ROUNDS):
-        for j in range(n):
-            used[j] = max(intensity[j], expected[j])
-        _rates(first, pixels, shares, background, intensity, rate)
-        _rates(first, pixels, shares, background, used, weighing)
-        worst = 0.0
-        for g in range(len(start) - 1):
-            members = order[start[g] : start[g + 1]]
-            matrix, right = _equations(
-                members, first, pixels, shares, counts, rate, weighing, weighing
-            )
-            _solve(matrix, right)
-            for a in range(len(members)):
-                step[members[a]] = right[a, 0]
-        for j in range(n):
-            intensity[j] += step[j]
-            worst = max(worst, abs(step[j]) / (1.0 + used[j]))
-        if worst < 1e-4:
+        for g in range(len(settled)):
+            if not settled[g]:
+                members = order[start[g] : start[g + 1]]
+                matrix, right = _equations(
+                    members, first, pixels, shares, counts, rate, weighing, weighing
+                )
+                _solve(matrix, right)
+                for a in range(len(members)):
+                    step[members[a]] = right[a, 0]
+        n_moving = 0
+        for g in range(len(settled)):
+            if settled[g]:
+                continue
+            worst = 0.0
+            for j in order[start[g] : start[g + 1]]:
+                worst = max(worst, abs(step[j]) / (1.0 + used[j]))
+                intensity[j] += step[j]
+                more = max(intensity[j], expected[j]) - used[j]
+                used[j] += more
+                for e in range(first[j], first[j + 1]):
+                    rate[pixels[e]] += step[j] * shares[e]
+                    weighing[pixels[e]] += more * shares[e]
+            settled[g] = worst < _SETTLED
+            n_moving += not settled[g]
+        if not n_moving:
             break
     likely = _likely(expected, intensity)
     _deviations(first, pixels, shares, groups, counts, background, likely, weighing, sigma, alone)
@@ -266,8 +279,10 @@ def _equations(members, first, pixels, shares, counts, rate, weighing, variance)
             matrix[a, a] += shares[e] ** 2 * variance[p] / (v * v)
         for b in range(a):
             k = members[b]
-            # The footprints of a group are small and few: a merge of their sorted pixels.
             at, end = first[k], first[k + 1]
+            if pixels[at] > pixels[first[j + 1] - 1] or pixels[end - 1] < pixels[first[j]]:
+                continue
+            # A merge of their sorted pixels.
             for e in range(first[j], first[j + 1]):
                 p = pixels[e]
                 while at < end and pixels[at] < p:

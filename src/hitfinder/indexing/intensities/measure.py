@@ -124,13 +124,13 @@ def _solved(
     """Solve for all photons, and learn from the frame what is expected of them."""
     n = len(predicted)
     sigma, prior, alone = np.full((3, n), np.inf)
-    found = _Solution(np.zeros(n), sigma, prior, alone, 0.0)
     if not n:
-        return found
+        return _Solution(np.zeros(n), sigma, prior, alone, 0.0)
     feet = predicted.first, predicted.pixels, predicted.shares
     groups = kernel.overlaps(*feet, counts.size)
     model = predicted.weight * predicted.mean_f_squared
     scale = least = LEAST_PHOTONS / float(model.sum())
+    found = _Solution(scale * model, sigma, prior, alone, scale)
     for _ in range(_ROUNDS):
         kernel.solve(
             *feet, groups, counts.ravel(), background.ravel(), scale * model,

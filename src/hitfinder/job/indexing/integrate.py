@@ -287,8 +287,8 @@ def _best(run: Run, tasks: list[CrystalsTask]) -> list[CrystalsTask]:
 
 
 def _evidence(work: MeasuringWork, tasks: list[CrystalsTask], executor: Executor) -> Floats:
-    """Return the evidence of each frame for each of the values that `work` tries."""
-    outcomes = executor.run(work, tasks)
+    """Return the evidence of each frame for each of the values that `work` tries, in order."""
+    outcomes = executor.run(work, tasks, ordered=True)
     found = [o.result for o in outcomes if isinstance(o, Done) and o.result]
     return np.array(found or [[1.0]])
 

@@ -302,9 +302,12 @@ class PixelSearch:
     def _searched(
         self, what: str, tasks: Sequence[PixelTask]
     ) -> Iterator[tuple[PixelTask, list[Hypothesis]]]:
-        """Yield every task and what was found, in any order; nothing of frames that are lost."""
+        """Yield every task and what was found, in order; nothing of frames that are lost.
+
+        Sums of what is found must not depend on which worker is the faster.
+        """
         with self.show(what, len(tasks)) as advance:
-            for outcome in self.executor.run(self.work, tasks):
+            for outcome in self.executor.run(self.work, tasks, ordered=True):
                 yield outcome.task, outcome.result if isinstance(outcome, Done) else []
                 advance(1)
 
