@@ -14,9 +14,21 @@ from hitfinder.indexing.known import predict as predicting
 from hitfinder.indexing.known.background import background_image
 from hitfinder.indexing.known.chance import Chance, scrambled
 from hitfinder.indexing.known.crystal import KnownCrystal
-from hitfinder.indexing.known.families import N_STEPS, PER_UNIT, rotation, vote
+from hitfinder.indexing.known.families import (
+    LOWEST,
+    N_STEPS,
+    PER_E,
+    PER_UNIT,
+    rotation,
+    vote,
+)
 from hitfinder.indexing.known.judging import grid_steps, judge
-from hitfinder.indexing.known.pairs import bright_pairs, weakest_crystal
+from hitfinder.indexing.known.pairs import (
+    FAMILIES,
+    MOST_PIXELS,
+    bright_pairs,
+    weakest_crystal,
+)
 from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.search import search
 from hitfinder.simulation.crystals import structure_factors
@@ -203,6 +215,29 @@ def test_bright_pixels_vote_for_the_true_orientation(simulator, crystal, finder)
     # What one pixel says is counted once for an angle of a family, and no angle comes twice.
     assert len(np.unique(chosen[:n], axis=0)) == n
     assert (scores[:n] >= 3.0).all()
+
+
+def test_the_pairs_tried_are_those_that_tell_most(crystal, finder):
+    # Without a crystal, few pairs tell all that a pair may.
+    counts, background = seen(finder, simulated(blank_fraction=1.0).frame(7).counts)
+    weakest = weakest_crystal(crystal, background)
+    tried = bright_pairs(crystal, counts, background, weakest)
+    directions, _, _, length, _, log_rate, votes = tried.pixels
+    assert 1000 < len(directions) <= MOST_PIXELS
+    gains = []
+    for row in crystal.seeds:
+        wanted = crystal.expected.lengths[row]
+        near = np.abs(length - wanted) <= crystal.length_tolerance(wanted)
+        step = (np.log(crystal.expected.photons[row]) + log_rate[near] - LOWEST) * PER_E
+        said = votes[near, np.clip(step.astype(int), 0, N_STEPS - 1)]
+        gains.append(np.where(step < 0, 0, said) / PER_UNIT)
+    best = np.sort(np.concatenate(gains))[-FAMILIES:]
+    # Parts of a pixel near the beam lie as far along the beam.
+    pair = np.stack([tried.rows[:, 0], tried.gains, tried.seeds[0][:, 2].round(9)])
+    found = np.sort(np.unique(pair, axis=1)[1])
+    assert len(found) == FAMILIES
+    # Rounding of single precision moves a pair across a step of the table now and then.
+    assert np.abs(found - best).mean() < 0.01
 
 
 def test_a_vote_tells_the_angle_better_than_its_pixel_tells_the_place(simulator, crystal):

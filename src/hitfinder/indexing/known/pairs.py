@@ -15,17 +15,13 @@ from hitfinder.indexing.known.predict import MOST_GAIN
 
 Floats = NDArray[np.float64]
 
-MOST_PIXELS = 5000
-"""Bright pixels of a frame that are put on reflections and vote, at most. In a sparse frame, where
-a single photon is a bright pixel, half as many miss much of a weak crystal."""
+MOST_PIXELS = 10_000
+"""Bright pixels of a frame that vote, at most. Where there is background, most of what tells a weak
+crystal is in pixels that are hardly bright."""
 
-FAMILIES = 800
+FAMILIES = 200
 """Pairs of a reflection and a bright pixel that are tried, the best: nine weak crystals in ten have
-a true one among the first 300, the others among the first 10,000."""
-
-_DENSE = 2
-"""Where more than a photon makes a pixel bright, so many times fewer pixels vote in as many times
-more families: fewer bright pixels are a crystal's, and the true pairs are further down."""
+a true one among them, and families beyond are worth less than more pixels that vote."""
 
 _LEAST_EXCESS = 1.0
 _OVERFLOW = 500.0
@@ -34,6 +30,9 @@ _OVERFLOW = 500.0
 _TARGET = 30.0
 _SHARE = 0.6
 """Share of a reflection that its brightest pixel has."""
+
+_LEVELS = 16
+"""Levels of background in a factor e that are told apart by what pixels say."""
 
 _SPLIT_PX, _MOST_PARTS = 300.0, 4
 """Distance from the beam, in pixels, below which pixels are split, and into how many parts."""
@@ -74,9 +73,9 @@ def bright_pairs(
     weakest : float
         From `weakest_crystal`.
     """
-    place, factor = _brightest(crystal, counts, background)
+    place = _brightest(crystal, counts, background)
     pixels = _votes(crystal, counts, background, weakest, place)
-    return _within_pixels(crystal, *_families(crystal, pixels, factor * FAMILIES), pixels)
+    return _within_pixels(crystal, *_families(crystal, pixels), pixels)
 
 
 def weakest_crystal(crystal: KnownCrystal, background: NDArray[np.float32]) -> float:
@@ -119,17 +118,11 @@ def _background_at(
 
 def _brightest(
     crystal: KnownCrystal, counts: NDArray[np.int32], background: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], int]:
-    """Choose bright pixels; return how many times more families than in a sparse frame they try."""
-    n_bright = _bright_pixels(counts, background, np.empty(0, np.int64), np.empty(0))
-    place, excess = np.empty(n_bright, np.int64), np.empty(n_bright)
-    _bright_pixels(counts, background, place, excess)
-    excess[~np.isfinite(crystal.lengths.ravel()[place])] = 0
-    best = _largest(excess, MOST_PIXELS)
-    factor = 1
-    if len(best) and np.median(counts.ravel()[place[best]]) > 1:
-        factor, best = _DENSE, _largest(excess, MOST_PIXELS // _DENSE)
-    return place[best[excess[best] > 0]], factor
+) -> NDArray[np.int64]:
+    """Return the places of the brightest pixels."""
+    place, excess = np.empty(counts.size, np.int32), np.empty(counts.size, np.float32)
+    n = _bright_pixels(counts, background, crystal.lengths, place, excess)
+    return place[_largest(excess[:n], MOST_PIXELS)].astype(np.int64)
 
 
 def _votes(
@@ -145,14 +138,7 @@ def _votes(
     length = crystal.lengths.ravel()[place].astype(float)
     order = np.argsort(length, kind="stable")
     place, n, b, length = place[order], n[order], b[order], length[order]
-    expected = crystal.expected
-    ratios = np.exp(LOWEST + (np.arange(N_STEPS) + 0.5) / PER_E)
-    photons = ratios * b[:, None] / _SHARE
-    odds = np.zeros(photons.shape)
-    for node, weight in zip(expected.nodes, expected.weights, strict=True):
-        one = n[:, None] * np.log1p(node * ratios) - node * photons
-        odds += weight * np.exp(np.minimum(one, _OVERFLOW))
-    votes = np.log(np.maximum(odds, 1.0))
+    votes, kind = _votes_of_kinds(crystal, n, b)
     pixels = (
         np.ascontiguousarray(crystal.directions.reshape(-1, 3)[place].astype(float)),
         crystal.direction_tolerance(length),
@@ -160,51 +146,109 @@ def _votes(
         length,
         crystal.length_tolerance(length),
         np.log(_SHARE * weakest / b),
-        np.rint(np.minimum(votes, MOST_GAIN) * PER_UNIT).astype(np.uint16),
+        votes[kind],
     )
     return pixels
 
 
+def _votes_of_kinds(
+    crystal: KnownCrystal, n: Floats, b: Floats
+) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """Tell what pixels of each kind say, and the kind of each; kinds differ in count or background.
+
+    Parameters
+    ----------
+    crystal : KnownCrystal
+        The crystal.
+    n, b : ndarray, shape (n_pixels,)
+        Counts and background of pixels.
+    """
+    level = np.rint(_LEVELS * np.log(b)) / _LEVELS
+    kinds, kind = np.unique(n + 1j * level, return_inverse=True)
+    expected = crystal.expected
+    ratios = np.exp(LOWEST + (np.arange(N_STEPS) + 0.5) / PER_E)
+    photons = ratios * np.exp(kinds.imag)[:, None] / _SHARE
+    odds = np.zeros(photons.shape)
+    for node, weight in zip(expected.nodes, expected.weights, strict=True):
+        one = kinds.real[:, None] * np.log1p(node * ratios) - node * photons
+        odds += weight * np.exp(np.minimum(one, _OVERFLOW))
+    votes = np.minimum(np.log(np.maximum(odds, 1.0)), MOST_GAIN)
+    return np.rint(votes * PER_UNIT).astype(np.uint16), kind
+
+
 @numba.njit(cache=True, nogil=True)
-def _bright_pixels(counts, background, place, excess):  # type: ignore[no-untyped-def]
-    """Fill in the pixels brighter than chance makes most, as far as there is room; return how many.
+def _bright_pixels(counts, background, lengths, place, excess):  # type: ignore[no-untyped-def]
+    """Fill in the pixels brighter than chance makes most; return how many.
 
     The excess is the log likelihood ratio of a pixel whose expectation is its own count.
     """
     n_found = 0
     for i in range(counts.shape[0]):
         for j in range(counts.shape[1]):
-            n, b = counts[i, j], background[i, j]
-            if b <= 0.0 or n <= b or (n - b) * (n - b) < b:
+            n, b = np.float32(counts[i, j]), background[i, j]
+            # The excess is at most (n - b)² / 2 b: most pixels are passed over without a logarithm.
+            if b <= 0.0 or n <= b or (n - b) * (n - b) < np.float32(2.0 * _LEAST_EXCESS) * b:
+                continue
+            if not lengths[i, j] < np.inf:
                 continue
             value = n * math.log(n / b) - n + b
             if value < _LEAST_EXCESS:
                 continue
-            if n_found < len(place):
-                place[n_found], excess[n_found] = i * counts.shape[1] + j, value
+            place[n_found], excess[n_found] = i * counts.shape[1] + j, value
             n_found += 1
     return n_found
 
 
-def _families(crystal: KnownCrystal, pixels: tuple, most: int) -> tuple[NDArray[np.int64], Floats]:
+def _families(crystal: KnownCrystal, pixels: tuple) -> tuple[NDArray[np.int64], Floats]:
     """Pair reflections with bright pixels of their length; return the best pairs."""
     _, _, _, length, _, log_rate, votes = pixels
     expected = crystal.expected
     wanted = expected.lengths[crystal.seeds]
     tolerance = crystal.length_tolerance(wanted)
     low = np.searchsorted(length, wanted - tolerance)
-    n = np.searchsorted(length, wanted + tolerance) - low
-    rows = np.repeat(crystal.seeds, n)
-    pixel = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
-    step = (np.log(expected.photons[rows]) + log_rate[pixel] - LOWEST) * PER_E
-    gain = votes[pixel, np.clip(step.astype(int), 0, N_STEPS - 1)] / PER_UNIT
-    gain[step < 0] = 0
-    best = _largest(gain, most)
-    best = best[gain[best] > 0]
-    return np.stack([rows[best], pixel[best]], 1), gain[best]
+    high = np.searchsorted(length, wanted + tolerance)
+    rate = (log_rate - LOWEST).astype(np.float32)
+    log_photons = np.log(expected.photons[crystal.seeds]).astype(np.float32)
+    pairs, gains = np.empty((FAMILIES, 2), np.int64), np.empty(FAMILIES, np.uint16)
+    n = _best_pairs(low, high, log_photons, rate, votes, pairs, gains)
+    pairs[:, 0] = crystal.seeds[pairs[:, 0]]
+    return pairs[:n], gains[:n] / PER_UNIT
 
 
-def _largest(values: Floats, most: int) -> NDArray[np.int64]:
+@numba.njit(cache=True, nogil=True)
+def _best_pairs(low, high, log_photons, rate, votes, pairs, gains):  # type: ignore[no-untyped-def]
+    """Fill in the pairs with the largest gains, as far as there is room; return how many.
+
+    Of pairs with the least gain that there is room for, those of the strongest reflections are
+    taken.
+    """
+    often = np.zeros(1 << 16, np.int64)
+    for k in range(len(low)):
+        for i in range(low[k], high[k]):
+            often[_gain(log_photons[k] + rate[i], votes[i])] += 1
+    spare, least = len(gains), len(often) - 1
+    while least > 1 and often[least] <= spare:
+        spare -= often[least]
+        least -= 1
+    n_found = 0
+    for k in range(len(low)):
+        for i in range(low[k], high[k]):
+            gain = _gain(log_photons[k] + rate[i], votes[i])
+            if gain > least or (gain == least and spare > 0):
+                spare -= int(gain == least)
+                pairs[n_found, 0], pairs[n_found, 1], gains[n_found] = k, i, gain
+                n_found += 1
+    return n_found
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _gain(beyond_lowest, votes):  # type: ignore[no-untyped-def]
+    """Look up what a pixel says of a reflection, given the log of photons over background."""
+    step = beyond_lowest * np.float32(PER_E)
+    return 0 if step < 0.0 else int(votes[min(int(step), N_STEPS - 1)])
+
+
+def _largest(values: NDArray[np.float32], most: int) -> NDArray[np.int64]:
     """Return where the largest values are, rising."""
     if len(values) <= most:
         return np.arange(len(values))

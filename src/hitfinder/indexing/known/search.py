@@ -29,7 +29,7 @@ from hitfinder.indexing.known.slopes import derivatives, step_towards
 Floats = NDArray[np.float64]
 
 _MOST_HYPOTHESES = 40_000
-_JUDGED, _REFINED = 5_000, 200
+_JUDGED, _REFINED = 10_000, 200
 """Hypotheses that are judged by the strongest reflections, and the best of them, by all. Of weak
 crystals that the vote lists, nearly all are among the first 4,000, and among the first 110 then."""
 
