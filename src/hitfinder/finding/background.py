@@ -21,8 +21,6 @@ EXACT_LEVELS = 64
 N_LEVELS = EXACT_LEVELS + 8 * 25
 
 _BLOCK = 128
-_MANY_LIT = 0.5
-"""Share of lit pixels of a block from which all of its pixels are entered."""
 _CLIP_TAIL = math.log(1e-3)
 _SMOOTH_PHOTONS = 400.0
 _SMOOTH_RINGS = 64
@@ -128,22 +126,23 @@ def fill_histograms(work, ring, rows, histogram, sums):
     int
         Levels up to the highest that holds a pixel.
     """
-    n_levels, lit = 1, np.empty(_BLOCK, np.int32)
+    n_levels, flat = 1, histogram.ravel()
+    lit, places = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
     for i in rows:
         counts, rings = work[i], ring[i]
         for start in range(0, counts.size, _BLOCK):
             block, near = counts[start : start + _BLOCK], rings[start : start + _BLOCK]
-            top = n_lit = np.int32(0)
+            top = np.int32(0)
             for j in range(block.size):
                 top = max(top, block[j])
-                n_lit += np.int32(block[j] > 0)
-            if n_lit == 0:
+            if top == 0:
                 continue
-            if n_lit >= _MANY_LIT * block.size and top < EXACT_LEVELS:
+            if top < EXACT_LEVELS:
                 # Zeros and masked pixels are entered too, and taken out at the end: to ask of
                 # each pixel whether it is lit would take longer.
+                _place(block, near, places)
                 for j in range(block.size):
-                    histogram[max(near[j], 0), max(block[j], 0)] += 1
+                    flat[np.uint32(places[j])] += 1
                 n_levels = max(n_levels, int(top) + 1)
                 continue
             # Lit pixels are listed first, without a branch that nobody can foresee.
@@ -160,6 +159,15 @@ def fill_histograms(work, ring, rows, histogram, sums):
                     sums[near[j], level] += block[j]
     histogram[:, 0] = 0
     return n_levels
+
+
+@njit(cache=True, nogil=True)
+def _place(counts, rings, places):
+    """Write where in the histogram of all rings each count is; vectorised, being on its own."""
+    none = np.int32(0)
+    for j in range(counts.size):
+        ring, level = max(np.int32(rings[j]), none), max(counts[j], none)
+        places[j] = np.int32(ring * np.int32(N_LEVELS)) + level
 
 
 @njit(cache=True, nogil=True)
