@@ -1,8 +1,8 @@
 """Pixels worth a closer look: one pass of small windows over a whole frame.
 
 Window sums of 1×1, 3×3 and 5×5 pixels are compared with integer thresholds that follow the
-background ring by ring. The pass works on strips of pixels so that the compiler can vectorise it;
-a strip is looked at pixel by pixel only if one of its sums reaches the strip's lowest threshold.
+background ring by ring. The pass works on whole rows so that the compiler can vectorise it; a pixel
+is looked at closely only if one of its sums reaches the lowest threshold of the strip it is in.
 
 There is room for so many candidates. When it is full, the weaker half is dropped, and the search
 goes on for stronger ones: what is left are the strongest of the frame, wherever they are.
@@ -21,7 +21,6 @@ from hitfinder.finding.rings import Rings
 from hitfinder.finding.thresholds import (
     BAND,
     STRIP,
-    WINDOWS,
     place_in_ring,
     ring_thresholds,
     strip_spans,
@@ -34,6 +33,11 @@ MOST = 1 << 19
 
 _REACH = 2
 _ROWS = 2 * _REACH + 1
+
+_KINDS = (np.uint8, np.uint16, np.uint32)
+"""Types of the sums. Those of 32 bits hold 25 times the most counts that a pixel has."""
+
+_LARGEST, _ALL_BITS = np.iinfo(np.int32).max, -1
 
 
 class CandidateSearch:
@@ -55,7 +59,7 @@ class CandidateSearch:
         n_bands, n_strips = self._spans[0].shape
         self._strips = np.empty((3, n_bands, n_strips), np.int32)
         width = n_strips * STRIP + 2 * _REACH
-        self._room = [np.empty((_ROWS + 2, width), kind) for kind in (np.int16, np.int32)]
+        self._rooms = [np.empty((_ROWS + 2, width), kind) for kind in _KINDS]
         self._spans_around = ring_spans(*self._spans[:2])
         self._has_pixels = rings.n_pixels > 0
         # Memory that is never written is never taken.
@@ -85,24 +89,15 @@ class CandidateSearch:
         """
         rings = self._rings
         thresholds = ring_thresholds(rate, rings.weight_range, self._log_p)
-        # Half the bits take half the time. Counts are cut where no threshold can tell.
-        room = self._room[0 if thresholds.max() <= largest_count(np.int16) else 1]
-        largest = largest_count(room.dtype)
-        if lit is not None and (n := self._find_near(work, rate, lit, thresholds, largest)) >= 0:
+        highest = int(thresholds.max())
+        if lit is not None and (n := self._find_near(work, rate, lit, thresholds, highest)) >= 0:
             return self._found[:n], False
         strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
+        # Half the bits take half the time.
+        room = next(one for one in self._rooms if highest <= np.iinfo(one.dtype).max)
         n, least = find_candidates(
-            work,
-            rings.index,
-            rings.weight,
-            rings.weight_range,
-            rate,
-            thresholds,
-            self._strips,
-            largest,
-            room,
-            self._found,
-            self._strength,
+            *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds),
+            *(self._strips, room, self._found, self._strength),
         )
         return self._found[:n], least > 0
 
@@ -112,15 +107,18 @@ class CandidateSearch:
         rate: NDArray[np.float64],
         lit: Lit,
         thresholds: NDArray[np.int32],
-        largest: int,
+        highest: int,
     ) -> int:
-        """Find the same near the pixels that hold photons; return -1 for want of room."""
+        """Find the same near the pixels that hold photons; return -1 for want of room.
+
+        Where counts are cut to the highest threshold, windows reach the same thresholds.
+        """
         rings = self._rings
         lowest = thresholds[0]
-        least = np.min(lowest, axis=1, initial=largest + 1, where=self._has_pixels)
+        least = np.min(lowest, axis=1, initial=highest + 1, where=self._has_pixels)
         n = strong_neighbourhoods(
             *(lit.at, lit.counts, lit.rows, work.shape[1], lowest, least),
-            *(*self._spans_around, STRIP, BAND, largest, self._near),
+            *(*self._spans_around, STRIP, BAND, highest, self._near),
         )
         if n < 0:
             return n
@@ -128,19 +126,14 @@ class CandidateSearch:
         near.sort()
         return judge_centres(
             near,
-            *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds, largest),
+            *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds),
             *(self._found, self._strength),
         )
 
 
-def largest_count(kind: np.typing.DTypeLike) -> int:
-    """Largest count of which 25 can be summed in an integer type."""
-    return int(np.iinfo(kind).max) // WINDOWS[-1]
-
-
 @njit(cache=True, nogil=True)
 def find_candidates(
-    work, ring, weight, weight_range, rate, thresholds, strips, largest, room, found, strength
+    work, ring, weight, weight_range, rate, thresholds, strips, room, found, strength
 ):
     """Find the pixels at the centre of a window that reaches its threshold.
 
@@ -160,10 +153,9 @@ def find_candidates(
         From `ring_thresholds`.
     strips : ndarray of int32, shape (3, n_bands, n_strips)
         From `strip_thresholds`.
-    largest : int
-        Counts are cut to this; no less than the thresholds, no more than `largest_count`.
-    room : ndarray of int16 or int32, shape (7, n_strips * STRIP + 4)
-        Room for five rows of counts, and for their sums column by column.
+    room : ndarray of an unsigned type, shape (7, n_strips * STRIP + 4)
+        Room for five rows of counts, and for their sums column by column. Its type holds the
+        thresholds; larger counts and sums are cut to what it holds.
     found : ndarray of int32, shape (n, 2)
         Written: (ss, fs) of the candidates in reading order.
     strength : ndarray of float32, shape (n,)
@@ -176,33 +168,43 @@ def find_candidates(
     least : float
         Candidates no stronger than this were dropped; 0 if there was room for all.
     """
-    kind = room.dtype.type
+    most = room.dtype.type(_ALL_BITS)
     room[:] = 0
-    marks = np.empty(strips.shape[2], np.bool_)
+    lows = np.empty((3, strips.shape[2] * STRIP), room.dtype)
+    marks = np.empty(lows.shape[1], np.uint8)
+    words = marks.view(np.uint64)
+    per_strip = STRIP // words.itemsize
     count, least = 0, np.float32(0.0)
     for i in range(-_REACH, work.shape[0]):
-        _enter_row(work, i + _REACH, kind(largest), room)
+        _enter_row(work, i + _REACH, most, room)
         if i < 0:
             continue
         _sum_columns(room, i)
-        lows = strips[:, i // BAND]
-        _mark_strips(room, i, lows, largest, marks)
-        for s in range(marks.size):
-            if not marks[s]:
+        if i % BAND == 0:
+            _spread(strips[:, i // BAND], most, lows)
+        one, three, five = room[i % _ROWS, _REACH:], room[_ROWS, _REACH - 1 :], room[_ROWS + 1]
+        _mark(one, three, five, lows[0], lows[1], lows[2], marks)
+        for s in range(strips.shape[2]):
+            any_mark = np.uint64(0)
+            for word in range(s * per_strip, (s + 1) * per_strip):
+                any_mark |= words[word]
+            if any_mark == np.uint64(0):
                 continue
             if count + STRIP > found.shape[0]:
                 count, least = _drop_weaker_half(found, strength, count)
-            count = _look_closely(
-                room, i, s, lows[:, s], work, ring, weight, weight_range, rate, thresholds,
-                least, count, found, strength,
-            )  # fmt: skip
+            for j in range(s * STRIP, min((s + 1) * STRIP, work.shape[1])):
+                if marks[j] == 0:
+                    continue
+                strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
+                if strong > least:
+                    found[count, 0], found[count, 1] = i, j
+                    strength[count] = strong
+                    count += 1
     return count, least
 
 
 @njit(cache=True, nogil=True)
-def judge_centres(
-    near, work, ring, weight, weight_range, rate, thresholds, largest, found, strength
-):
+def judge_centres(near, work, ring, weight, weight_range, rate, thresholds, found, strength):
     """Do what `find_candidates` does for the pixels listed in `near`; return their number.
 
     Parameters
@@ -211,47 +213,47 @@ def judge_centres(
         Numbers of pixels, rising, some of them several times; no more than there is room for in
         `found`.
     """
-    count, before = 0, -1
-    n_ss, n_fs = work.shape
+    count, before, n_fs = 0, -1, work.shape[1]
     for p in near:
-        i, j = p // n_fs, p % n_fs
-        r = ring[i, j]
-        if p == before or r < 0:
+        if p == before:
             continue
         before = p
-        sum9 = sum25 = 0
-        for k in range(max(i - _REACH, 0), min(i + _REACH + 1, n_ss)):
-            for m in range(max(j - _REACH, 0), min(j + _REACH + 1, n_fs)):
-                one = min(max(work[k, m], 0), largest)
-                sum25 += one
-                sum9 += one if abs(k - i) <= 1 and abs(m - j) <= 1 else 0
-        one = min(max(work[i, j], 0), largest)
-        if _is_reached(one, sum9, sum25, r, weight[i, j], weight_range, thresholds):
+        i, j = p // n_fs, p % n_fs
+        strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
+        if strong > 0.0:
             found[count, 0], found[count, 1] = i, j
-            strength[count] = _strength(work[i, j], sum9, sum25, rate[r] * weight[i, j])
+            strength[count] = strong
             count += 1
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _is_reached(one, sum9, sum25, r, weight, weight_range, thresholds):
-    """Whether the counts of any of the windows around a pixel of ring r reach its threshold."""
-    part = place_in_ring(weight, weight_range[0, r], weight_range[1, r])
-    return (
-        one >= threshold(thresholds, 0, r, part)
-        or sum9 >= threshold(thresholds, 1, r, part)
-        or sum25 >= threshold(thresholds, 2, r, part)
-    )
+@njit(cache=True, nogil=True)
+def _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds):
+    """Return how strong the candidate at a pixel is, 0 if it is none.
 
-
-@njit(cache=True, nogil=True, inline="always")
-def _strength(count, sum9, sum25, mean):
-    """Half the deviance of the counts from a background, of the best window."""
-    return max(
-        _deviance(max(count, 0), mean),
-        _deviance(sum9, 9.0 * mean),
-        _deviance(sum25, 25.0 * mean),
-    )
+    That is half the deviance of its counts from what the background would have there, of the best
+    window.
+    """
+    r = ring[i, j]
+    if r < 0:
+        return np.float32(0.0)
+    sum9 = sum25 = 0
+    for k in range(max(i - _REACH, 0), min(i + _REACH + 1, work.shape[0])):
+        for m in range(max(j - _REACH, 0), min(j + _REACH + 1, work.shape[1])):
+            count = max(work[k, m], 0)
+            sum25 += count
+            sum9 += count if abs(k - i) <= 1 and abs(m - j) <= 1 else 0
+    one = max(work[i, j], 0)
+    part = place_in_ring(weight[i, j], weight_range[0, r], weight_range[1, r])
+    if (
+        one < threshold(thresholds, 0, r, part)
+        and sum9 < threshold(thresholds, 1, r, part)
+        and sum25 < threshold(thresholds, 2, r, part)
+    ):
+        return np.float32(0.0)
+    mean = rate[r] * weight[i, j]
+    strong = max(_deviance(sum9, 9.0 * mean), _deviance(sum25, 25.0 * mean))
+    return np.float32(max(_deviance(one, mean), strong))
 
 
 @njit(cache=True, nogil=True)
@@ -300,74 +302,32 @@ def _in_order(values, k):
 
 
 @njit(cache=True, nogil=True)
-def _look_closely(
-    room, i, s, lows, work, ring, weight, weight_range, rate, thresholds,
-    least, count, found, strength,
-):  # fmt: skip
-    """Add the candidates of strip s of row i to the `count` already found, return their number.
-
-    The strength of one is half the deviance of its counts from what the background would have
-    there, of the best window.
-    """
-    start = s * STRIP
-    one = room[i % _ROWS, start + _REACH :]
-    three = room[_ROWS, start + 1 :]
-    five = room[_ROWS + 1, start:]
-    for j in range(min(STRIP, ring.shape[1] - start)):
-        sum9 = three[j] + three[j + 1] + three[j + 2]
-        sum25 = five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4]
-        r = ring[i, start + j]
-        if (one[j] < lows[0] and sum9 < lows[1] and sum25 < lows[2]) or r < 0:
-            continue
-        if _is_reached(one[j], sum9, sum25, r, weight[i, start + j], weight_range, thresholds):
-            mean = rate[r] * weight[i, start + j]
-            strong = _strength(work[i, start + j], sum9, sum25, mean)
-            if strong > least:
-                found[count, 0], found[count, 1] = i, start + j
-                strength[count] = strong
-                count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
 def _deviance(counts, mean):
     """Half the deviance of counts above a Poisson mean (McCullagh & Nelder, section 2.4)."""
     mean = max(mean, 1e-12)
     return counts * math.log(counts / mean) - counts + mean if counts > mean else 0.0
 
 
-@njit(cache=True, nogil=True)
-def _mark_strips(room, i, lows, largest, marks):
-    """Say for each strip of row i whether the sums of any window in it reach its thresholds.
-
-    Sums are cast back to their type one by one, without which they are taken at half the speed;
-    the compiler vectorises this loop only in a function of its own.
-    """
-    kind = room.dtype.type
-    for s in range(marks.size):
-        start = s * STRIP
-        one = room[i % _ROWS, start + _REACH : start + _REACH + STRIP]
-        three = room[_ROWS, start + 1 : start + 3 + STRIP]
-        five = room[_ROWS + 1, start : start + 4 + STRIP]
-        low1 = kind(min(lows[0, s], largest + 1))
-        low9 = kind(min(lows[1, s], largest + 1))
-        low25 = kind(min(lows[2, s], largest + 1))
-        reached = False
-        for j in range(STRIP):
-            sum9 = kind(three[j] + three[j + 1] + three[j + 2])
-            sum25 = kind(five[j] + five[j + 1] + five[j + 2] + five[j + 3] + five[j + 4])
-            reached |= (one[j] >= low1) | (sum9 >= low9) | (sum25 >= low25)
-        marks[s] = reached
+# Loops over rows are functions of their own, which the compiler vectorises. Rows are of unsigned
+# types; counts and sums too large for them are cut to the largest number there is.
 
 
 @njit(cache=True, nogil=True)
-def _enter_row(work, i, largest, room):
-    """Put the counts of row i, cut to what can be summed, in place of the oldest of five rows."""
+def _plus(a, b, kind):
+    """Return a sum, cut to the largest number of its kind, for which there is an instruction."""
+    total = kind(a + b)
+    # The compiler knows it by the number that stands here.
+    return total if total >= a else kind(_ALL_BITS)
+
+
+@njit(cache=True, nogil=True)
+def _enter_row(work, i, most, room):
+    """Put the counts of row i in place of the oldest of five rows."""
     target = room[i % _ROWS, _REACH:]
     if i >= work.shape[0]:
         target[:] = 0
         return
-    row, none = work[i], np.int32(0)
+    row, none, largest = work[i], np.int32(0), np.int32(min(most, _LARGEST))
     for j in range(row.size):
         target[j] = min(max(row[j], none), largest)
 
@@ -385,6 +345,33 @@ def _sum_columns(room, i):
     )
     row_sum3, row_sum5 = room[_ROWS], room[_ROWS + 1]
     for j in range(here.size):
-        three = kind(above[j] + here[j] + below[j])
+        three = _plus(_plus(above[j], here[j], kind), below[j], kind)
         row_sum3[j] = three
-        row_sum5[j] = kind(three + above2[j] + below2[j])
+        row_sum5[j] = _plus(_plus(three, above2[j], kind), below2[j], kind)
+
+
+@njit(cache=True, nogil=True)
+def _spread(strips, most, lows):
+    """Write the thresholds of the strips of a row for each of its pixels."""
+    for k in range(lows.shape[0]):
+        for s in range(strips.shape[1]):
+            lows[k, s * STRIP : (s + 1) * STRIP] = min(strips[k, s], most)
+
+
+@njit(cache=True, nogil=True)
+def _mark(one, three, five, low1, low9, low25, marks):
+    """Mark the pixels of a row where a window reaches the lowest threshold of the strip."""
+    kind = low1.dtype.type
+    for j in range(marks.size):
+        sum9 = _plus(_plus(three[j], three[j + 1], kind), three[j + 2], kind)
+        sum25 = _plus(
+            _plus(
+                _plus(five[j], five[j + 1], kind),
+                _plus(five[j + 2], five[j + 3], kind),
+                kind,
+            ),
+            five[j + 4],
+            kind,
+        )
+        reached = (one[j] >= low1[j]) | (sum9 >= low9[j]) | (sum25 >= low25[j])
+        marks[j] = np.uint8(reached)
