@@ -6,14 +6,22 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from hitfinder.estimate.bins import PolarBins
+from hitfinder.estimate.blocks import (
+    add_blocks,
+    add_lit_blocks,
+    cut_around,
+    leave_out,
+    list_bright,
+    readable,
+    sum_lit,
+)
 from hitfinder.estimate.weak_peaks import CutPeaks
-from hitfinder.finding.lit import Lit, add_lit
+from hitfinder.finding.lit import Lit
 from hitfinder.finding.poisson import critical_counts
 from hitfinder.finding.squares import Squares, count_unread, of_side, sum_squares
 
@@ -23,6 +31,9 @@ _SPARSE_BELOW = 0.1
 _LOW_SIGMAS = 5.5
 _LOW_FROM = 50.0
 _ROUNDS = 6
+_NEARLY = 0.9
+"""Share of a limit from which a block is looked at again when limits have changed."""
+
 _TEXTURE = 0.02
 _MOST_WEAK = 0.5
 
@@ -57,6 +68,7 @@ class Gatherer:
         self.bins = bins
         shape = bins.index.shape
         self._sums, self._tops, self._unread, self._good = np.empty((4, *shape), np.int32)
+        self._listed = np.empty(bins.index.size, np.int32)
 
     def gather(
         self,
@@ -98,18 +110,20 @@ class Gatherer:
             if summed is None or summed.lost:
                 count_unread(counts, bins.block_px, self._unread)
                 readable(self._unread, bins.n_good, counts.shape, bins.block_px, self._good)
-        n, pixels = np.empty((2, bins.exposure.size))
+        every = np.empty((2, bins.exposure.size))
         blocks = (sums, tops, self._good, bins.index)
-        limits = np.full((2, n.size), np.iinfo(np.int32).max, np.int64)
-        n_kept = add_blocks(*blocks, limits, n, pixels)
-        for _ in range(_ROUNDS):
-            limits = self._limits(_rate(n, pixels))
-            n_before, n_kept = n_kept, add_blocks(*blocks, limits, n, pixels)
-            if n_kept == n_before:
-                break
+        if lit is not None and not len(lit.lost):
+            every[1] = bins.exposure.ravel()
+            add_lit_blocks(
+                lit.at, lit.counts, lit.rows, counts.shape[1], bins.block_px, bins.index, every[0]
+            )
+        else:
+            add_blocks(sums, self._good, bins.index, *every)
+        limits, bright, (n, pixels) = self._bright(blocks, every)
         n_pixels = bins.block_px**2
         cut = np.zeros((2, n.size))
-        cut_around(*blocks, limits, _low(_rate(n, pixels) * n_pixels), n_pixels, n, pixels, cut)
+        low = _low(_rate(n, pixels) * n_pixels)
+        cut_around(bright, blocks, limits, low, n_pixels, n, pixels, cut)
         kept = self._kept(_rate(n, pixels), limits)
         shape = bins.exposure.shape
         photons, exposure = n.reshape(shape), (pixels * kept).reshape(shape)
@@ -117,6 +131,42 @@ class Gatherer:
         weak = np.minimum(self._weak_peaks(cut, limits, n, pixels), _MOST_WEAK * of_rings)
         share = weak / np.maximum(of_rings - weak, 1)
         return BinSums(photons, exposure * (1 + share[:, None]))
+
+    def _bright(
+        self, blocks: tuple[NDArray[np.int32], ...], every: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+        """Find the blocks that are too bright.
+
+        Parameters
+        ----------
+        blocks : tuple of ndarray
+            Photons, largest count, pixels with a reading and bin of each.
+        every : ndarray, shape (2, n_bins)
+            Photons and pixels of all blocks.
+
+        Returns
+        -------
+        limits : ndarray of int64, shape (2, n_bins)
+            See `_limits`.
+        bright : ndarray of int32
+            Numbers of blocks, among them all that are beyond the limits.
+        kept : ndarray, shape (2, n_bins)
+            Photons and pixels of the blocks within the limits.
+        """
+        sums, tops, _, index = blocks
+        bounds = np.full(every.shape, np.iinfo(np.int64).max)
+        bright, kept, n_out = self._listed[:0], every, 0
+        for _ in range(_ROUNDS):
+            limits = self._limits(_rate(*kept))
+            # Limits fall from round to round, by little.
+            if (limits < bounds).any():
+                bounds = np.maximum(_NEARLY * limits, 2).astype(np.int64)
+                bright = self._listed[: list_bright(sums, tops, index, bounds, self._listed)]
+            kept, n_before = every.copy(), n_out
+            n_out = leave_out(bright, *blocks, limits, *kept)
+            if n_out == n_before:
+                break
+        return limits, bright, kept
 
     def _weak_peaks(
         self,
@@ -182,106 +232,3 @@ def _low(expected: NDArray[np.float64]) -> NDArray[np.float64]:
 def _rate(n: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Photons per pixel, 0 without pixels."""
     return n / np.maximum(pixels, 1)
-
-
-@numba.njit(cache=True, nogil=True)
-def sum_lit(at, counts, rows, lost, n_fs, size, sums, tops, good):  # type: ignore[no-untyped-def]
-    """Do what `sum_squares` does, from the pixels that hold photons.
-
-    Parameters
-    ----------
-    at, counts, rows, lost : ndarray
-        See `hitfinder.finding.lit.Lit`.
-    n_fs : int
-        Pixels in a row.
-    size, sums, tops
-        As for `hitfinder.finding.squares.sum_squares`.
-    good : ndarray of int32, shape of the blocks
-        Unmasked pixels of the blocks; less by those without a reading.
-    """
-    sums[:] = 0
-    tops[:] = 0
-    add_lit(at, counts, rows, n_fs, size, sums, tops)
-    for p in lost:
-        good[p // n_fs // size, p % n_fs // size] -= 1
-
-
-@numba.njit(cache=True, nogil=True)
-def readable(unread, n_good, shape, size, out):  # type: ignore[no-untyped-def]
-    """Write the pixels of each block that have a reading; none where the mask leaves none."""
-    for i in range(out.shape[0]):
-        height = min(size, shape[0] - i * size)
-        for k in range(out.shape[1]):
-            width = min(size, shape[1] - k * size)
-            out[i, k] = max(height * width - unread[i, k], 0) if n_good[i, k] > 0 else 0
-
-
-@numba.njit(cache=True, nogil=True)
-def add_blocks(sums, tops, good, index, limits, n, pixels):  # type: ignore[no-untyped-def]
-    """Add the blocks within the limits into the bins.
-
-    Parameters
-    ----------
-    sums, tops, good, index : ndarray of int32, shape of the blocks
-        Photons, largest count, pixels with a reading, bin.
-    limits : ndarray of int64, shape (2, n_bins)
-        Sum and count from which a block is cut.
-    n, pixels : ndarray, shape (n_bins,)
-        Written: photons and pixels.
-
-    Returns
-    -------
-    int
-        Blocks added.
-    """
-    n[:] = 0.0
-    pixels[:] = 0.0
-    n_kept = 0
-    for i in range(sums.shape[0]):
-        for k in range(sums.shape[1]):
-            b = index[i, k]
-            if b >= 0 and sums[i, k] < limits[0, b] and tops[i, k] < limits[1, b]:
-                n[b] += sums[i, k]
-                pixels[b] += good[i, k]
-                n_kept += 1
-    return n_kept
-
-
-@numba.njit(cache=True, nogil=True)
-def cut_around(sums, tops, good, index, limits, low, n_pixels, n, pixels, cut):  # type: ignore[no-untyped-def]
-    """Take dark blocks, and the blocks around bright and dark ones, out of the bins again.
-
-    Parameters
-    ----------
-    sums, tops, good, index, limits
-        As for `add_blocks`.
-    low : ndarray, shape (n_bins,)
-        Sum up to which a whole block is dark.
-    n_pixels : int
-        Pixels of a whole block.
-    n, pixels : ndarray, shape (n_bins,)
-        As written by `add_blocks`; changed.
-    cut : ndarray, shape (2, n_bins)
-        Increased: blocks cut for their sum, and for a pixel alone.
-    """
-    n_i, n_k = sums.shape
-    out = np.zeros(sums.shape, np.bool_)
-    for i in range(n_i):
-        for k in range(n_k):
-            b = index[i, k]
-            if b < 0:
-                continue
-            bright = sums[i, k] >= limits[0, b] or tops[i, k] >= limits[1, b]
-            if bright:
-                cut[0 if sums[i, k] >= limits[0, b] else 1, b] += 1.0
-            dark = sums[i, k] * n_pixels <= low[b] * good[i, k] and 2 * good[i, k] >= n_pixels
-            if bright or dark:
-                for di in range(max(i - 1, 0), min(i + 2, n_i)):
-                    for dk in range(max(k - 1, 0), min(k + 2, n_k)):
-                        out[di, dk] = True
-    for i in range(n_i):
-        for k in range(n_k):
-            b = index[i, k]
-            if out[i, k] and b >= 0 and sums[i, k] < limits[0, b] and tops[i, k] < limits[1, b]:
-                n[b] -= sums[i, k]
-                pixels[b] -= good[i, k]
