@@ -10,6 +10,9 @@ import numpy as np
 
 from hitfinder.finding.lit import add_lit
 
+_STEEPEST = 1.3
+"""Largest rate in a bin over its mean; beside an odd ring, such as one with a peak, it is less."""
+
 
 @numba.njit(cache=True, nogil=True)
 def sum_lit(at, counts, rows, lost, n_fs, size, sums, tops, good):  # type: ignore[no-untyped-def]
@@ -190,3 +193,25 @@ def _cut_beside(row, column, blocks, limits, out, n, pixels):  # type: ignore[no
             if sums[i, k] < limits[0, b] and tops[i, k] < limits[1, b]:
                 n[b] -= sums[i, k]
                 pixels[b] -= good[i, k]
+
+
+@numba.njit(cache=True, nogil=True)
+def highest_rates(rates, exposure, highest):  # type: ignore[no-untyped-def]
+    """Write the largest rate within each bin: half way to the next ring, if that one is brighter.
+
+    Parameters
+    ----------
+    rates, exposure : ndarray, shape (n_rings, n_azimuths)
+        Photons per pixel, and pixels.
+    highest : ndarray, shape (n_rings, n_azimuths)
+        Written.
+    """
+    n_rings = rates.shape[0]
+    for k in range(n_rings):
+        for a in range(rates.shape[1]):
+            own = rates[k, a]
+            highest[k, a] = own
+            for there in (k - 1, k + 1):
+                if 0 <= there < n_rings and exposure[there, a] > 0:
+                    middle = min((own + rates[there, a]) / 2, _STEEPEST * own)
+                    highest[k, a] = max(highest[k, a], middle)

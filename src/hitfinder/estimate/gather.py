@@ -15,6 +15,7 @@ from hitfinder.estimate.blocks import (
     add_blocks,
     add_lit_blocks,
     cut_around,
+    highest_rates,
     leave_out,
     list_bright,
     readable,
@@ -118,7 +119,7 @@ class Gatherer:
                 lit.at, lit.counts, lit.rows, counts.shape[1], bins.block_px, bins.index, every[0]
             )
         else:
-            add_blocks(sums, self._good, bins.index, *every)
+            add_blocks(sums, self._good, bins.index, every[0], every[1])
         limits, bright, (n, pixels) = self._bright(blocks, every)
         n_pixels = bins.block_px**2
         cut = np.zeros((2, n.size))
@@ -153,17 +154,17 @@ class Gatherer:
         kept : ndarray, shape (2, n_bins)
             Photons and pixels of the blocks within the limits.
         """
-        sums, tops, _, index = blocks
+        sums, tops, good, index = blocks
         bounds = np.full(every.shape, np.iinfo(np.int64).max)
         bright, kept, n_out = self._listed[:0], every, 0
         for _ in range(_ROUNDS):
-            limits = self._limits(_rate(*kept))
+            limits = self._limits(_rate(kept[0], kept[1]))
             # Limits fall from round to round, by little.
             if (limits < bounds).any():
                 bounds = np.maximum(_NEARLY * limits, 2).astype(np.int64)
                 bright = self._listed[: list_bright(sums, tops, index, bounds, self._listed)]
             kept, n_before = every.copy(), n_out
-            n_out = leave_out(bright, *blocks, limits, *kept)
+            n_out = leave_out(bright, sums, tops, good, index, limits, kept[0], kept[1])
             if n_out == n_before:
                 break
         return limits, bright, kept
@@ -204,14 +205,8 @@ class Gatherer:
 
     def _highest(self, rate: NDArray[np.float64]) -> NDArray[np.float64]:
         """Largest rate within each bin: half way to the next ring, if that one is brighter."""
-        rings = rate.reshape(self.bins.exposure.shape)
-        lit = self.bins.exposure > 0
-        highest = rings.copy()
-        for here, there in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
-            middle = np.where(lit[there], (rings[here] + rings[there]) / 2, 0)
-            # Beside an odd ring, such as one with a peak, the rate is not taken to rise steeply.
-            middle = np.minimum(middle, 1.3 * rings[here])
-            highest[here] = np.maximum(highest[here], middle)
+        highest = np.empty(self.bins.exposure.shape)
+        highest_rates(rate.reshape(highest.shape), self.bins.exposure, highest)
         return highest.ravel()
 
     def _kept(self, rate: NDArray[np.float64], limits: NDArray[np.int64]) -> NDArray[np.float64]:

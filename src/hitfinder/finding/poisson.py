@@ -120,12 +120,6 @@ _TABLE_COUNTS = 1 << 10, 1 << 16
 """Counts up to which means are tabulated: for most frames, and for all."""
 
 
-@functools.lru_cache(maxsize=32)
-def _mean_bounds(log_p: float, n_counts: int) -> NDArray[np.float64]:
-    """Largest mean at which each count, from 1, is as unlikely as exp(`log_p`)."""
-    return special.gammaincinv(np.arange(1, n_counts), math.exp(log_p))
-
-
 def critical_counts(means: NDArray[np.float64], log_p: float) -> NDArray[np.int32]:
     """Vectorised `critical_count`, for one probability and many means.
 
@@ -143,32 +137,66 @@ def critical_counts(means: NDArray[np.float64], log_p: float) -> NDArray[np.int3
     -------
     ndarray of int32, shape of `means`
     """
-    few, many = _TABLE_COUNTS
-    bounds = _mean_bounds(log_p, few)
-    if not np.all(means <= bounds[-1]):
-        bounds = _mean_bounds(log_p, many)
     counts = np.empty(means.shape, np.int32)
-    _places_in(bounds, np.ascontiguousarray(means, np.float64).ravel(), counts.ravel())
-    counts += 1
-    if means.size and means.max() > bounds[-1]:
-        sigmas = -special.ndtri_exp(log_p)
-        far = means > bounds[-1]
-        counts[far] = (means[far] + sigmas * np.sqrt(means[far]) + 1).astype(np.int32)
+    wanted = np.ascontiguousarray(means, np.float64).ravel(), counts.ravel()
+    few, many = _TABLE_COUNTS
+    if not fill_critical(*critical_table(log_p, few), *wanted):
+        fill_critical(*critical_table(log_p, many), *wanted)
     return counts
 
 
+@functools.lru_cache(maxsize=32)
+def critical_table(log_p: float, n_counts: int) -> tuple[NDArray[np.float64], float]:
+    """Return what `fill_critical` needs for a probability.
+
+    Parameters
+    ----------
+    log_p : float
+        Natural logarithm of the probability, negative.
+    n_counts : int
+        Counts up to which means are tabulated.
+
+    Returns
+    -------
+    bounds : ndarray, shape (n_counts - 1,)
+        Largest mean at which each count, from 1, is as unlikely as exp(`log_p`).
+    sigmas : float
+        Standard deviations beyond which a Gaussian variable is as unlikely.
+    """
+    bounds = special.gammaincinv(np.arange(1, n_counts), math.exp(log_p))
+    return bounds, -float(special.ndtri_exp(log_p))
+
+
 @njit(cache=True, nogil=True)
-def _places_in(
-    bounds: NDArray[np.float64], means: NDArray[np.float64], places: NDArray[np.int32]
-) -> None:
-    """Write the number of bounds below each mean.
+def fill_critical(
+    bounds: NDArray[np.float64],
+    sigmas: float,
+    means: NDArray[np.float64],
+    counts: NDArray[np.int32],
+) -> bool:
+    """Write the critical count of each mean, and return whether all of them are tabulated.
 
     Means of rings one behind the other are alike: each place is looked for from the last one
     outwards, in steps that double (J. L. Bentley & A. C. Yao, Inform. Process. Lett. 5, 82, 1976).
+
+    Parameters
+    ----------
+    bounds, sigmas
+        From `critical_table`; means beyond the table get a Gaussian bound.
+    means : ndarray, shape (n,)
+        Expected counts.
+    counts : ndarray of int32, shape (n,)
+        Written.
     """
-    place = 0
+    place, inside = 0, True
     for k in range(means.size):
         mean, step = means[k], 1
+        if not mean <= bounds[-1]:
+            inside = False
+            counts[k] = bounds.size + 1
+            if mean > bounds[-1]:
+                counts[k] = np.int32(mean + sigmas * math.sqrt(mean) + 1)
+            continue
         low = high = place
         while low > 0 and bounds[low - 1] >= mean:
             low, high, step = max(low - step, 0), low - 1, 2 * step
@@ -180,4 +208,6 @@ def _places_in(
                 high = middle
             else:
                 low = middle + 1
-        place = places[k] = low
+        place = low
+        counts[k] = place + 1
+    return inside
