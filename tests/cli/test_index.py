@@ -93,6 +93,7 @@ def test_what_goes_to_crystfel_is_of_the_indexed_hits(indexed):
         "indexed": len(good),
         "crystals": len(good),
         "by_chance": 0,
+        "wanting": 0,
     }
     assert f"{len(good)} of {n} hits indexed" in said
     assert "turned at random 0" in said

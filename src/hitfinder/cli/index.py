@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -40,6 +41,10 @@ Or have it integrate, from the orientations:
   indexamajig -i run7/indexed.lst -g run7/hits.geom --peaks=cxi -p proteinase.cell \\
       --indexing=file --fromfile-input-file=$PWD/run7/indexed.sol \\
       --no-check-peaks --no-retry -o run7.stream
+
+\b
+Exit codes: 0 done; 1 done, but some frames could not be searched; 2 wrong usage or
+bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
 
 
@@ -152,6 +157,12 @@ def index(
     tell_indexed(found, structure is not None or pixels)
     if verdict := Run(run).verdict:
         click.echo(harmless(verdict))
+    sys.exit(exit_code(found))
+
+
+def exit_code(found: IndexedRun) -> int:
+    """Return what the command ends with."""
+    return 1 if found.n_wanting else 0
 
 
 def tell_indexed(found: IndexedRun, by_pixels: bool) -> None:

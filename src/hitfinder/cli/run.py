@@ -235,6 +235,7 @@ def _searched(
     run: Run, executor: Executor | None, given: dict[str, Any], crystal: dict[str, Any]
 ) -> tuple[Run, IndexedRun | None, int]:
     """Search a run that is done for a known crystal; return what it is then, and an exit code."""
+    from hitfinder.cli.index import exit_code as index_exit_code
     from hitfinder.errors import HitfinderError
     from hitfinder.job.indexing.index import search_finished
     from hitfinder.results.run import Run as FinishedRun
@@ -245,7 +246,9 @@ def _searched(
     except HitfinderError as error:
         click.echo(f"not searched for the crystal: {error}", err=True)
         return run, None, 1
-    return (run if found is None else FinishedRun(run.folder)), found, 0
+    if found is None:
+        return run, None, 0
+    return FinishedRun(run.folder), found, index_exit_code(found)
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:

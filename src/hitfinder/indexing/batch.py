@@ -53,11 +53,14 @@ class IndexedFrame:
     chance : float
         Score that the frame's peaks reach when each is turned about the beam at random; NaN if
         they are too few.
+    is_lost : bool
+        Whether it ended the workers that were at it, so that nothing is known of it.
     """
 
     frame: int
     crystals: tuple[Orientation, ...]
     chance: float
+    is_lost: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,14 +119,14 @@ def index_frames(
     Yields
     ------
     IndexedFrame
-        One for each frame, without a crystal for one that was lost.
+        One for each frame.
     """
     work = PeaksWork(indexer, least_score, most_crystals)
     for outcome in executor.run(work, frames, ordered=True):
         if isinstance(outcome, Done):
             yield outcome.result
         else:
-            yield IndexedFrame(outcome.task.frame, (), np.nan)
+            yield IndexedFrame(outcome.task.frame, (), np.nan, is_lost=True)
 
 
 def _crystals(

@@ -97,7 +97,7 @@ def _index() -> None:
         crystal = source, geometry, lattice, factors, USUAL_BANDWIDTH
         with PixelWork(*crystal).opened() as search:
             search(PixelTask(0, *beam, scramble=1))
-            found = search(PixelTask(4, *beam))
+            found = search(PixelTask(4, *beam)) or []
             search(PixelTask(4, *beam, taken=tuple(found[:1])))
     axes = (found[0].turn @ lattice.cell.reciprocal,)
     for mosaicity_deg, spread_px in ((None, None), (0.1, None), (0.1, 0.4)):

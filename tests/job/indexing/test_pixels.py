@@ -10,11 +10,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import hitfinder as hf
+from hitfinder.cli.index import exit_code
 from hitfinder.crystal.cell import Cell
 from hitfinder.crystal.lattice import lattice_of
 from hitfinder.crystal.orientation import COLUMNS, from_columns
 from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
+from hitfinder.executors.contract import Lost
 from hitfinder.executors.inline import Inline
 from hitfinder.indexing.known import pairs, search
 from hitfinder.indexing.known.chance import Chance
@@ -28,6 +30,7 @@ from hitfinder.progress import counting
 from hitfinder.simulation.presets import load_settings
 
 N_FRAMES = 9
+CELL = (67.6, 67.6, 106.9)
 
 
 @pytest.fixture(scope="module")
@@ -221,18 +224,46 @@ def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypa
         ]
 
     monkeypatch.setattr(pixels.PixelWork, "look", searched)
-    monkeypatch.setattr(pixels, "_rows", lambda *given: np.array(list(ratios)))
     known = load_structure_factors("1ic6")
     lattice = lattice_of(known.cell, known.space_group_name)
     search = pixels.PixelSearch.of(
         run[1], lattice, known, bandwidth=0.01, executor=Inline(), show=counting
     )
-    found, _ = search.first("all")
+    found, _ = search.first(np.array(list(ratios)))
     unsure, sure, nothing = (one.probability for one in found)
     assert found[1].false_share <= 0.01 < 0.5 < found[0].false_share
     assert found[0].log_odds < 0 < found[1].log_odds
     assert unsure < 0.1 < 0.9 < sure
     assert nothing == 0
+
+
+class Losing(Inline):
+    """An executor whose workers die of a frame."""
+
+    def __init__(self, frame):
+        super().__init__()
+        self.frame = frame
+
+    def run(self, work, tasks, *, ordered=False):
+        for done in super().run(work, tasks, ordered=ordered):
+            lost = done.task.frame == self.frame and not getattr(done.task, "scramble", 0)
+            yield Lost(done.task, "SIGKILL") if lost else done
+
+
+@pytest.mark.parametrize("how", [{"structure": "1ic6", "frames": "all"}, {"cell": CELL}])
+def test_a_frame_that_workers_die_of_is_told(run, how, tmp_path, monkeypatch, caplog):
+    shutil.copytree(run[1].folder, tmp_path / "copy")
+    monkeypatch.setattr(
+        pixels.PixelWork, "look", lambda *given: [Hypothesis(np.eye(3), 20 + given[1].frame, 1.0)]
+    )
+    hits = hf.open_run(tmp_path / "copy").hits()
+    worst = Losing(int(hits.rows[0]))
+    found = hf.index(tmp_path / "copy", **how, executor=worst, overwrite=True, intensities=False)
+    searched = N_FRAMES if "structure" in how else len(hits)
+    assert (found.n_wanting, found.n_hits) == (1, searched - 1)
+    assert json.loads((tmp_path / "copy" / "indexed.json").read_text())["counts"]["wanting"] == 1
+    assert "1 frames could not be searched" in caplog.text
+    assert exit_code(found) == 1
 
 
 def test_bad_requests_are_refused(run, tmp_path):

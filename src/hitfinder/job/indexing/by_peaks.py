@@ -64,12 +64,14 @@ def solve_by_peaks(
         for crystal in frame.crystals:
             if crystal.score >= least:
                 solved.setdefault(frame.frame, []).append(crystal.axes)
+    n_lost = sum(frame.is_lost for frame in found)
     return Solved(
         solved,
         _rows(hits, found, least),
-        len(found),
+        len(found) - n_lost,
         sum(bool(frame.chance >= least) for frame in found),
         {"bandwidth": bandwidth, "crystals": crystals, "least_score": least},
+        n_lost,
     )
 
 

@@ -22,7 +22,7 @@ from hitfinder.indexing.known.rivals import Rivals
 from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.job.indexing.indexed import Solved
 from hitfinder.job.indexing.joint_hits import JointHits, decide_by_crystal
-from hitfinder.job.indexing.pixels import PixelIndexed, PixelSearch, Which
+from hitfinder.job.indexing.pixels import PixelIndexed, PixelSearch, Which, frames_to_search
 from hitfinder.progress import Advance
 from hitfinder.results.crystalhits import CrystalEvidence
 from hitfinder.results.run import Run
@@ -71,7 +71,9 @@ def solve_by_pixels(
     search = PixelSearch.of(
         run, lattice, factors, bandwidth=bandwidth, executor=executor, show=show
     )
-    found, judge = search.first(frames)
+    rows = frames_to_search(run, frames)
+    found, judge = search.first(rows)
+    wanting = set(rows.tolist()) - {one.frame for one in found}
     joint = _joint_hits(run, lattice, factors, found, judge.rivals, show)
     run = Run(run.folder)
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
@@ -83,7 +85,9 @@ def solve_by_pixels(
             for row in looks
             if row in may_count and is_sure(looks[row][-1], false_hits, several=True)
         }
-        for one in search.further(taken, judge):
+        further = search.further(taken, judge)
+        wanting |= taken.keys() - {one.frame for one in further}
+        for one in further:
             looks[one.frame].append(one)
     sure = {row: _sure(ones, false_hits) if row in may_count else 0 for row, ones in looks.items()}
     solved = {
@@ -100,8 +104,9 @@ def solve_by_pixels(
         "least_score": judge.chance.least(false_hits),
         "least_probability": LEAST_PROBABILITY,
     }
-    rows = _rows(run, lattice, looks, judge.chance, sure)
-    return Solved(solved, rows, len(found), false_hits * len(found), settings, joint)
+    table = _rows(run, lattice, looks, judge.chance, sure)
+    by_chance = false_hits * len(found)
+    return Solved(solved, table, len(found), by_chance, settings, len(wanting), joint)
 
 
 def _joint_hits(

@@ -24,7 +24,7 @@ from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
 from hitfinder.job.indexing.by_peaks import solve_by_peaks
 from hitfinder.job.indexing.by_pixels import solve_by_pixels
 from hitfinder.job.indexing.cell import fit_cell
-from hitfinder.job.indexing.indexed import INFO, IndexedRun, with_measured, write_indexed
+from hitfinder.job.indexing.indexed import INFO, IndexedRun, Solved, with_measured, write_indexed
 from hitfinder.job.indexing.integrate import measure_reflections
 from hitfinder.job.indexing.pixels import Which
 from hitfinder.job.rehit import restore
@@ -171,28 +171,49 @@ def index(
                 show=show,
             )
         done = write_indexed(folder, lattice, fit, solved, csv=csv)
-        if not (intensities and solved.crystals):
-            return done
-        if bandwidth == 0:
-            log.warning("no intensities are measured: that takes the bandwidth of the beam")
-            return done
-        try:
-            measured = measure_reflections(
-                Run(folder),
-                lattice,
-                factors,
-                solved.crystals,
-                bandwidth=bandwidth,
-                executor=executor,
-                csv=csv,
-                show=show,
-            )
-        except OutputError:
-            raise
-        except HitfinderError as error:
-            log.warning("no intensities are measured: %s", error)
-            return done
-        return with_measured(done, measured)
+        if intensities and solved.crystals:
+            crystal = lattice, factors, solved
+            done = _with_intensities(done, *crystal, bandwidth, executor, csv, show)
+    if done.n_wanting:
+        log.warning(
+            "%d frames could not be searched or measured, for want of a file or since workers "
+            "died; the same command with --overwrite tries them again",
+            done.n_wanting,
+        )
+    return done
+
+
+def _with_intensities(
+    done: IndexedRun,
+    lattice: Lattice,
+    factors: StructureFactors | None,
+    solved: Solved,
+    bandwidth: float,
+    executor: Executor,
+    csv: bool,
+    show: Callable[[str, int], AbstractContextManager[Advance]],
+) -> IndexedRun:
+    """Measure the reflections, if that can be done; return what was found with them."""
+    if bandwidth == 0:
+        log.warning("no intensities are measured: that takes the bandwidth of the beam")
+        return done
+    try:
+        measured = measure_reflections(
+            Run(done.folder),
+            lattice,
+            factors,
+            solved.crystals,
+            bandwidth=bandwidth,
+            executor=executor,
+            csv=csv,
+            show=show,
+        )
+    except OutputError:
+        raise
+    except HitfinderError as error:
+        log.warning("no intensities are measured: %s", error)
+        return done
+    return with_measured(done, measured)
 
 
 def _workers(folder: Path, most: int | None, by_pixels: bool) -> Executor:

@@ -53,6 +53,8 @@ class Solved:
         Those of them that would be indexed by chance.
     settings : dict
         What ``indexed.json`` says of how they were found.
+    n_wanting : int
+        Frames that were to be searched and could not be read, or ended the workers.
     joint_hits : JointHits, optional
         The hits by peaks and crystal together.
     """
@@ -62,6 +64,7 @@ class Solved:
     n_searched: int
     n_by_chance: float
     settings: dict[str, Any]
+    n_wanting: int
     joint_hits: JointHits | None = None
 
 
@@ -80,6 +83,8 @@ class IndexedRun:
     n_by_chance : float
         Frames that would be indexed by chance: with each peak turned about the beam at random, or
         by the stated share of frames without a crystal where pixels were searched.
+    n_wanting : int
+        Frames that were to be searched or measured and could not be read, or ended the workers.
     n_reflections : int
         Reflections measured; 0 where intensities are not wanted or the frames are gone.
     joint_hits : JointHits, optional
@@ -94,6 +99,7 @@ class IndexedRun:
     n_indexed: int
     n_crystals: int
     n_by_chance: float
+    n_wanting: int
     n_reflections: int = 0
     joint_hits: JointHits | None = None
     cell_fit: FittedCell | None = None
@@ -157,6 +163,7 @@ def write_indexed(
         len(solved.crystals),
         sum(map(len, solved.crystals.values())),
         solved.n_by_chance,
+        solved.n_wanting,
         joint_hits=solved.joint_hits,
         cell_fit=fit,
     )
@@ -175,6 +182,7 @@ def write_indexed(
             "indexed": done.n_indexed,
             "crystals": done.n_crystals,
             "by_chance": done.n_by_chance,
+            "wanting": done.n_wanting,
         },
         "cell_fit": _fit_told(fit),
     }
@@ -188,7 +196,8 @@ def with_measured(done: IndexedRun, measured: MeasuredRun) -> IndexedRun:
     info = json.loads((done.folder / INFO).read_bytes())
     info["intensities"] = dataclasses.asdict(measured)
     _tell(done.folder, info)
-    return dataclasses.replace(done, n_reflections=measured.reflections)
+    n_wanting = done.n_wanting + measured.wanting
+    return dataclasses.replace(done, n_reflections=measured.reflections, n_wanting=n_wanting)
 
 
 def _tell(folder: Path, told: Mapping[str, Any]) -> None:

@@ -185,6 +185,8 @@ class MeasuredRun:
         Standard deviation of spots about where they are predicted, by which it was done.
     mosaicity_deg : float
         That of the turns of mosaic blocks, in degrees.
+    wanting : int
+        Frames that could not be read, or ended the workers.
     """
 
     frames: int
@@ -192,6 +194,7 @@ class MeasuredRun:
     reflections: int
     spread_px: float
     mosaicity_deg: float
+    wanting: int
 
 
 def measure_reflections(
@@ -263,7 +266,8 @@ def measure_reflections(
                 stream.add(output.frame(outcome.task, [one for one, _ in found], n_frames))
             advance(1)
     _report(run, lattice, n_frames)
-    return MeasuredRun(n_frames, n_crystals, table.rows, spread, mosaicity)
+    wanting = len(tasks) - n_frames
+    return MeasuredRun(n_frames, n_crystals, table.rows, spread, mosaicity, wanting)
 
 
 def _report(run: Run, lattice: Lattice, n_frames: int) -> None:

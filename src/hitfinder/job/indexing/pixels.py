@@ -235,27 +235,26 @@ class PixelSearch:
             raise ConfigError(str(error), where, hint) from error
         return PixelSearch(run, experiment, work, executor, show)
 
-    def first(self, which: Which) -> tuple[list[PixelIndexed], Judge]:
+    def first(self, rows: NDArray[np.intp]) -> tuple[list[PixelIndexed], Judge]:
         """Search frames, and some whose counts are scrambled to learn what chance reaches.
 
         Parameters
         ----------
-        which : {"hits", "near", "all"}
-            Frames to search: the run's hits, those with a score of `NEAR_SCORE` too, or all.
+        rows : ndarray of int
+            The frames.
 
         Returns
         -------
         list of PixelIndexed
-            In frame order.
+            In frame order, without frames that could not be read and those that workers died of.
         Judge
             What judges them, and what is found further.
 
         Raises
         ------
         ConfigError
-            If no frame is to be searched, or too few can be read.
+            If too few frames can be read.
         """
-        rows = _rows(self.run, which)
         blankest = _blankest(self.run)
         blanks = [
             self._task(blankest[k % len(blankest)], scramble=1 + k // len(blankest))
@@ -288,7 +287,7 @@ class PixelSearch:
         Returns
         -------
         list of PixelIndexed
-            In frame order.
+            As from `first`.
         """
         tasks = [self._task(row, taken=tuple(known)) for row, known in taken.items()]
         found = {
@@ -302,18 +301,32 @@ class PixelSearch:
     def _searched(
         self, what: str, tasks: Sequence[PixelTask]
     ) -> Iterator[tuple[PixelTask, list[Hypothesis]]]:
-        """Yield every task and what was found, in order; nothing of frames that are lost.
+        """Yield what was done, and what was found, in order.
 
         Sums of what is found must not depend on which worker is the faster.
         """
         with self.show(what, len(tasks)) as advance:
             for outcome in self.executor.run(self.work, tasks, ordered=True):
-                yield outcome.task, outcome.result if isinstance(outcome, Done) else []
+                if isinstance(outcome, Done) and outcome.result is not None:
+                    yield outcome.task, outcome.result
                 advance(1)
 
 
-def _rows(run: Run, which: Which) -> NDArray[np.intp]:
-    """Return the frames to search."""
+def frames_to_search(run: Run, which: Which) -> NDArray[np.intp]:
+    """Return the frames to search.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    which : {"hits", "near", "all"}
+        The run's hits, those with a score of `NEAR_SCORE` too, or all.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
     table = run.frames
     ok = np.array(table["status"].to_pylist()) == "ok"
     hit = table["hit"].to_numpy(zero_copy_only=False)

@@ -51,7 +51,7 @@ FoundT = TypeVar("FoundT")
 class CrystalWork(abc.ABC, Generic[TaskT, ModelT, FoundT]):
     """The work on any frame; see `hitfinder.executors.contract.Work`.
 
-    A frame that cannot be read has no result.
+    The result for a frame that cannot be read is None.
 
     Attributes
     ----------
@@ -89,16 +89,16 @@ class CrystalWork(abc.ABC, Generic[TaskT, ModelT, FoundT]):
         """Return what a frame says; counts and rate are `finder.counts_and_background`."""
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Callable[[TaskT], list[FoundT]]]:
+    def opened(self) -> Iterator[Callable[[TaskT], list[FoundT] | None]]:
         """Return a function that does the work on a frame."""
         buffer = np.empty(self.source.shape, self.source.dtype)
 
-        def do(task: TaskT) -> list[FoundT]:
+        def do(task: TaskT) -> list[FoundT] | None:
             try:
                 frame = self.source.read(task.frame, out=buffer)
             except SourceError as error:
                 log.warning("%s", error)
-                return []
+                return None
             finder, model = self._prepared(
                 _nearly(task.photon_energy_ev), _nearly(task.camera_length_m)
             )
