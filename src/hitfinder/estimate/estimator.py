@@ -83,6 +83,7 @@ class GeometryEstimator:
         self.model = WaterModel.of(self.bins, temperature_c)
         self._gatherer = Gatherer(self.bins)
         self._grid = Grid.of(self.model)
+        self._points: dict[bytes, NDArray[np.bool_]] = {}
         self._nodes = posterior.empty_nodes()
         self._known = self.box[:, 0] == self.box[:, 1]
         self._prior_sigma = prior_sigma(self.box)
@@ -134,13 +135,15 @@ class GeometryEstimator:
             Of one frame, or of several added up.
         """
         peak = self._maximum(sums, _SEARCHED)
-        shadow = self._shadowed(sums, peak.x)
+        rings = self._rings(sums, peak.x)
+        shadow = self._shadowed(*rings)
         if shadow:
             sums = BinSums(sums.counts.copy(), sums.exposure.copy())
             sums.counts[:shadow] = 0
             sums.exposure[:shadow] = 0
             peak = self._maximum(sums, _SEARCHED)
-        fit = self._fit(sums, peak.x)
+            rings = self._rings(sums, peak.x)
+        fit = goodness_of_fit(*rings, 3 - int(self._known.sum()))
         nodes = self._posterior(sums, peak)
         outside = not len(nodes) or peak.log_likelihood - nodes[:, 2].max() > _OUTSIDE
         return self._result(None if outside else nodes, fit, float(sums.counts.sum()))
@@ -182,14 +185,20 @@ class GeometryEstimator:
         box = np.where(self._known[:, None], self.box, box)
         grid = self._grid
         all_logs = grid.log_likelihood(sums.counts, sums.exposure)
-        distance = np.where(grid.valid, grid.distance(box), np.inf)
-        # Points in the box, or the nearest ones to it where the box is narrow.
-        logs = np.where(distance <= max(distance.min(), _STEP), all_logs, -np.inf)
+        logs = np.where(self._points_in(box), all_logs, -np.inf)
         best = np.unravel_index(int(np.argmax(logs)), logs.shape)
         x = np.array([grid.log_energy[best], grid.log_length[best]])
         information = np.empty((2, 2))
         value = posterior.climb(x, box, self._data(sums), information)
         return _Peak(x, value, information, all_logs)
+
+    def _points_in(self, box: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say which points of the grid are in a box, or the nearest ones where it is narrow."""
+        key = box.tobytes()
+        if key not in self._points:
+            distance = np.where(self._grid.valid, self._grid.distance(box), np.inf)
+            self._points[key] = distance <= max(distance.min(), _STEP)
+        return self._points[key]
 
     def _posterior(self, sums: BinSums, peak: _Peak) -> NDArray[np.float64]:
         """Return nodes of the posterior in the box: ln E, ln D, log L and weight."""
@@ -242,9 +251,8 @@ class GeometryEstimator:
             value -= information[0, 1] ** 2 / max(information[1, 1], 1e-12)
         return 1 / math.sqrt(max(value, 1e-12))
 
-    def _shadowed(self, sums: BinSums, x: NDArray[np.float64]) -> int:
+    def _shadowed(self, seen: NDArray[np.float64], expected: NDArray[np.float64]) -> int:
         """Return how many of the innermost rings are in the shadow of a beam stop."""
-        seen, expected = self._rings(sums, x)
         inner = self.bins.radius_m < _SHADOW_M
         dark = (seen < _DARK * expected) & (expected - seen > _DARK_SIGMAS * np.sqrt(expected))
         at = np.flatnonzero(dark & inner)
@@ -257,9 +265,6 @@ class GeometryEstimator:
         expected = (self.model.per_pixel(*np.exp(x)) * sums.exposure).sum(1)
         seen = sums.counts.sum(1)
         return seen, expected * (seen.sum() / max(expected.sum(), 1e-300))
-
-    def _fit(self, sums: BinSums, x: NDArray[np.float64]) -> GoodnessOfFit:
-        return goodness_of_fit(*self._rings(sums, x), 3 - int(self._known.sum()))
 
     def _result(
         self, nodes: NDArray[np.float64] | None, fit: GoodnessOfFit, photons: float

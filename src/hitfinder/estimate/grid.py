@@ -47,7 +47,12 @@ class Grid:
         Logarithm of the expected photons without polarisation, the photons, and their part that
         polarisation takes away where `PolarBins.polarised` is 1.
     log_polarisation : ndarray, shape (n_lengths, n_rings * n_azimuths)
-        Logarithm of the polarisation factor at the camera lengths `lengths` (ln m).
+        Logarithm of the polarisation factor at a row of camera lengths.
+    polarised_part : ndarray, shape (n_rings, n_azimuths)
+        See `PolarBins.polarised`.
+    before, beyond : ndarray, shape (n_points,)
+        Which of these camera lengths is before each point's, and how far this is on the way to the
+        next one.
     """
 
     log_energy: NDArray[np.float64]
@@ -56,9 +61,10 @@ class Grid:
     log_water: NDArray[np.float32]
     water: NDArray[np.float32]
     polarised: NDArray[np.float32]
-    lengths: NDArray[np.float64]
     log_polarisation: NDArray[np.float64]
     polarised_part: NDArray[np.float64]
+    before: NDArray[np.intp]
+    beyond: NDArray[np.float64]
 
     @staticmethod
     def of(model: WaterModel) -> Grid:
@@ -82,6 +88,8 @@ class Grid:
         z2 = (np.exp(lengths)[:, None] + model.rings[2]) ** 2
         sin2 = model.rings[0] ** 2 / (model.rings[0] ** 2 + z2)
         factor = 1 - sin2[:, :, None] * model.cells[1]
+        place = (length[valid] - low) / (lengths[1] - low)
+        before = np.clip(place.astype(np.intp), 0, _N_LENGTHS - 2)
         return Grid(
             log_energy=energy,
             log_length=length,
@@ -89,9 +97,10 @@ class Grid:
             log_water=np.log(np.maximum(both[..., 0], 1e-30)).astype(np.float32),
             water=both[..., 0].astype(np.float32),
             polarised=(both[..., 0] - both[..., 1]).astype(np.float32),
-            lengths=lengths,
             log_polarisation=np.log(np.maximum(factor, 1e-6)).reshape(_N_LENGTHS, -1),
             polarised_part=model.cells[1],
+            before=before,
+            beyond=place - before,
         )
 
     def log_likelihood(
@@ -104,8 +113,9 @@ class Grid:
         total = self.water @ whole - self.polarised @ part
         logs = self.log_water @ of_rings - counts.sum() * np.log(np.maximum(total, 1e-30))
         polarisation = self.log_polarisation @ counts.ravel()
+        logs = logs + polarisation[self.before] + self.beyond * np.diff(polarisation)[self.before]
         out = np.full(self.valid.shape, -np.inf)
-        out[self.valid] = logs + np.interp(self.log_length[self.valid], self.lengths, polarisation)
+        out[self.valid] = logs
         return out
 
     def distance(self, box: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,9 +20,12 @@ _LOG_P_LIT = math.log(1e-3)
 
 def connected(one: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
     """List what a matrix of pairs connects, directly or through others, each list rising."""
-    label = np.empty(len(one), np.int64)
+    label, members = np.empty((2, len(one)), np.intp)
+    starts = np.empty(len(one) + 1, np.intp)
     n = _label(one, label)
-    return [np.flatnonzero(label == k) for k in range(n)]
+    _sort_lots(label, n, members, starts)
+    ends = starts[: n + 1].tolist()
+    return [members[start:end] for start, end in itertools.pairwise(ends)]
 
 
 @njit(cache=True, nogil=True)
@@ -43,6 +47,19 @@ def _label(one, label):  # type: ignore[no-untyped-def]
                     n_waiting += 1
         n += 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def _sort_lots(label, n, members, starts):  # type: ignore[no-untyped-def]
+    """Write the members of each lot one behind the other, and where those of each start."""
+    place = 0
+    for lot in range(n):
+        starts[lot] = place
+        for k in range(label.size):
+            if label[k] == lot:
+                members[place] = k
+                place += 1
+    starts[n] = place
 
 
 def lit_pixels(

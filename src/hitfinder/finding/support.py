@@ -205,10 +205,13 @@ def _joined(
     n = len(things)
     one = np.zeros((n, n), bool)
     widest_px = min(_WIDEST_PX, math.sqrt(_WIDEST_SHARE * n_pixels))
+    first = np.array([thing[0] for thing in things])
     for cluster in _grouped(places, _CLUSTER_PX * widest_px / _WIDEST_PX):
-        if np.ptp(places[cluster], axis=0).max() <= widest_px:
-            own = [k for k in range(n) if things[k][0] in cluster]
-            one[np.ix_(own, own)] = True
+        if len(cluster) > 1 and np.ptp(places[cluster], axis=0).max() <= widest_px:
+            is_near = np.zeros(len(places), bool)
+            is_near[cluster] = True
+            own = is_near[first]
+            one[own] |= own
     for k, (kind, middle, direction) in enumerate(shapes):
         for other in range(n) if kind == TRACK else ():
             apart = places[things[other]] - middle

@@ -33,6 +33,11 @@ _SHORT = 2
 _LONG = 15
 """A length that goes on in the next bytes."""
 
+_FEW_LITERALS, _FEW_MATCHED = 4, 16
+"""Bytes up to which pieces are copied one by one, as most are that short: loops over more bytes at
+once take longer to begin. Of 2 to 16 and 12 to 64 bytes these took the least time (simulated frames
+of 1, 100 and 2,000 shots)."""
+
 
 def unpack(content: bytes, packing: str, out: NDArray) -> None:
     """Unpack the values of one frame.
@@ -264,23 +269,36 @@ def decode_block(packed, at, end, out, begin, stop):
     to = begin
     while at < end:
         token = np.int64(packed[at])
-        at, count = _count(packed, at + 1, end, token >> 4)
+        at, count = at + 1, token >> 4
+        if count == _LONG:
+            at, count = _go_on(packed, at, end)
         if at < 0 or count > end - at or count > stop - to:
             return False
-        _copy(packed, at, out, to, count)
+        if count <= _FEW_LITERALS:
+            for i in range(count):
+                out[to + i] = packed[at + i]
+        else:
+            _copy(packed, at, out, to, count)
         at, to = at + count, to + count
         if at == end:
             return to == stop
         if end - at < 2:
             return False
         back = np.int64(packed[at]) | np.int64(packed[at + 1]) << 8
-        at, count = _count(packed, at + 2, end, token & 15)
+        at, count = at + 2, token & 15
+        if count == _LONG:
+            at, count = _go_on(packed, at, end)
         count += _LEAST_MATCH
         if at < 0 or back == 0 or back > to - begin or count > stop - to:
             return False
         # Runs of one byte are most of the bits that no count of a block has.
         if back <= _SHORT and out[to - back] == out[to - 1]:
             _fill(out, to, count, out[to - 1])
+            to += count
+            continue
+        if count <= _FEW_MATCHED:
+            for i in range(to, to + count):
+                out[i] = out[i - back]
             to += count
             continue
         # What repeats itself is copied in pieces that do not overlap, each twice as long.
@@ -293,15 +311,14 @@ def decode_block(packed, at, end, out, begin, stop):
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(packed, at, end, count):
-    """Read on where a length is in more bytes; return the next place, -1 behind the end."""
-    if count == _LONG:
-        while True:
-            if at >= end:
-                return -1, count
-            more = np.int64(packed[at])
-            at += 1
-            count += more
-            if more != 255:
-                break
-    return at, count
+def _go_on(packed, at, end):
+    """Read the rest of a length that is in more bytes; return the next place, -1 behind the end."""
+    count = np.int64(_LONG)
+    while True:
+        if at >= end:
+            return -1, count
+        more = np.int64(packed[at])
+        at += 1
+        count += more
+        if more != 255:
+            return at, count

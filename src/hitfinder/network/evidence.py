@@ -11,8 +11,10 @@ Processes, 2nd ed., section 7.1). Weak candidates count with the strong ones.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from hitfinder.network.calibration import STRENGTHS, Calibration
@@ -24,6 +26,10 @@ _ANY_PEAKS = PEAKS[0] * (PEAKS[1] / PEAKS[0]) ** np.arange(36)
 """The same for a frame that is a hit, up to as many as the finder looks at."""
 
 _NO_WEIGHT = 1e-9
+_LARGEST_LOG, _LARGEST_PRODUCT = 200.0, 1e200
+"""Of a likelihood ratio, and of a product of them that is multiplied on: the next one, of 10⁹⁴ at
+most for up to 10⁷ peaks to a chance candidate, still has room."""
+
 _WIDTH = 0.7
 _AS_GOOD_AS = 3.0
 """Peaks of the frame that tell as much of its strengths as all other frames do."""
@@ -120,20 +126,29 @@ def log_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> NDArray[np
     n_chance : float
         Chance candidates of the frame, see `ChanceCandidates`.
     """
-    return _log_evidence(_log_odds(log_ratio, n_chance, PEAKS), PEAKS)
+    evidence = np.empty(PEAKS.size)
+    _fill_evidence(np.asarray(log_ratio, np.float64), n_chance, PEAKS, evidence)
+    return evidence
 
 
-def _log_odds(
-    log_ratio: NDArray[np.floating], n_chance: float, n_peaks: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Log odds of each candidate to be a peak, for each number of peaks."""
-    return np.asarray(np.log(n_peaks / n_chance)[:, None] + np.asarray(log_ratio, float)[None, :])
+@njit(cache=True, nogil=True)
+def _fill_evidence(log_ratio, n_chance, n_peaks, evidence):  # type: ignore[no-untyped-def]
+    """Write the log likelihood of a hit with each number of peaks over that of a blank frame.
 
-
-def _log_evidence(
-    log_odds: NDArray[np.float64], n_peaks: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    return np.asarray(np.logaddexp(0.0, log_odds).sum(axis=1) - n_peaks)
+    Factors are multiplied as long as a number holds their product, as logarithms take long.
+    """
+    ratio, beyond = np.empty(log_ratio.size), 0.0
+    for k in range(ratio.size):
+        ratio[k] = math.exp(min(log_ratio[k], _LARGEST_LOG))
+        beyond += max(log_ratio[k] - _LARGEST_LOG, 0.0)
+    for n in range(n_peaks.size):
+        product, logs, odds = 1.0, beyond - n_peaks[n], n_peaks[n] / n_chance
+        for k in range(ratio.size):
+            product *= 1.0 + odds * ratio[k]
+            if product > _LARGEST_PRODUCT:
+                logs += math.log(product)
+                product = 1.0
+        evidence[n] = logs + math.log(product)
 
 
 def frame_evidence(log_ratio: NDArray[np.floating], n_chance: float) -> float:
@@ -208,17 +223,46 @@ def _share(
 
     Each of the others counts for as much as it is a peak.
     """
-    seen = spread @ np.bincount(which, probability, usual.size)
-    others = seen[which] - probability * spread[which, which]
-    weight = _AS_GOOD_AS + probability.sum() - probability
-    return np.asarray((_AS_GOOD_AS * usual[which] + others) / weight)
+    share = np.empty(probability.size)
+    _fill_share(probability, which, usual, spread, share)
+    return share
+
+
+@njit(cache=True, nogil=True)
+def _fill_share(probability, which, usual, spread, share):  # type: ignore[no-untyped-def]
+    """Write what `_share` returns."""
+    seen, total = np.zeros(usual.size), 0.0
+    for k in range(which.size):
+        total += probability[k]
+        for to in range(seen.size):
+            seen[to] += spread[to, which[k]] * probability[k]
+    for k in range(which.size):
+        own = which[k]
+        others = seen[own] - probability[k] * spread[own, own]
+        weight = _AS_GOOD_AS + total - probability[k]
+        share[k] = (_AS_GOOD_AS * usual[own] + others) / weight
 
 
 def _given_hit(log_ratio: NDArray[np.float64], n_chance: float) -> NDArray[np.float64]:
     """Probability of each candidate to be a peak of a hit, over all numbers of peaks."""
-    log_odds = _log_odds(log_ratio, n_chance, _ANY_PEAKS)
-    evidence = _log_evidence(log_odds, _ANY_PEAKS)
-    weight = np.exp(evidence - np.logaddexp.reduce(evidence))
-    # Most numbers of peaks are far from those that the candidates allow.
-    likely = weight > _NO_WEIGHT
-    return np.asarray(weight[likely] @ (1 / (1 + np.exp(-log_odds[likely]))))
+    probability = np.empty(log_ratio.size)
+    _fill_given_hit(log_ratio, n_chance, _ANY_PEAKS, probability)
+    return probability
+
+
+@njit(cache=True, nogil=True)
+def _fill_given_hit(log_ratio, n_chance, n_peaks, probability):  # type: ignore[no-untyped-def]
+    """Write what `_given_hit` returns; `n_peaks` are the numbers of peaks that a hit may have."""
+    evidence = np.empty(n_peaks.size)
+    _fill_evidence(log_ratio, n_chance, n_peaks, evidence)
+    total, most = 0.0, evidence.max()
+    for n in range(evidence.size):
+        total += math.exp(evidence[n] - most)
+    probability[:] = 0.0
+    for n in range(evidence.size):
+        weight = math.exp(evidence[n] - most) / total
+        # Most numbers of peaks are far from those that the candidates allow.
+        if weight <= _NO_WEIGHT:
+            continue
+        for k in range(probability.size):
+            probability[k] += weight / (1.0 + n_chance / n_peaks[n] * math.exp(-log_ratio[k]))
