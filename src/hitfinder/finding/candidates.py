@@ -172,8 +172,6 @@ def find_candidates(
     room[:] = 0
     lows = np.empty((3, strips.shape[2] * STRIP), room.dtype)
     marks = np.empty(lows.shape[1], np.uint8)
-    words = marks.view(np.uint64)
-    per_strip = STRIP // words.itemsize
     count, least = 0, np.float32(0.0)
     for i in range(-_REACH, work.shape[0]):
         _enter_row(work, i + _REACH, most, room)
@@ -184,22 +182,36 @@ def find_candidates(
             _spread(strips[:, i // BAND], most, lows)
         one, three, five = room[i % _ROWS, _REACH:], room[_ROWS, _REACH - 1 :], room[_ROWS + 1]
         _mark(one, three, five, lows[0], lows[1], lows[2], marks)
-        for s in range(strips.shape[2]):
-            any_mark = np.uint64(0)
-            for word in range(s * per_strip, (s + 1) * per_strip):
-                any_mark |= words[word]
-            if any_mark == np.uint64(0):
+        count, least = _look_closely(
+            i, marks, work, ring, weight, weight_range, rate, thresholds,
+            count, least, found, strength,
+        )  # fmt: skip
+    return count, least
+
+
+@njit(cache=True, nogil=True)
+def _look_closely(
+    i, marks, work, ring, weight, weight_range, rate, thresholds, count, least, found, strength
+):
+    """Add the candidates among the marked pixels of row i; return `count` and `least`."""
+    words = marks.view(np.uint64)
+    per_strip = STRIP // words.itemsize
+    for s in range(marks.size // STRIP):
+        any_mark = np.uint64(0)
+        for word in range(s * per_strip, (s + 1) * per_strip):
+            any_mark |= words[word]
+        if any_mark == np.uint64(0):
+            continue
+        if count + STRIP > found.shape[0]:
+            count, least = _drop_weaker_half(found, strength, count)
+        for j in range(s * STRIP, min((s + 1) * STRIP, work.shape[1])):
+            if marks[j] == 0:
                 continue
-            if count + STRIP > found.shape[0]:
-                count, least = _drop_weaker_half(found, strength, count)
-            for j in range(s * STRIP, min((s + 1) * STRIP, work.shape[1])):
-                if marks[j] == 0:
-                    continue
-                strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
-                if strong > least:
-                    found[count, 0], found[count, 1] = i, j
-                    strength[count] = strong
-                    count += 1
+            strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
+            if strong > least:
+                found[count, 0], found[count, 1] = i, j
+                strength[count] = strong
+                count += 1
     return count, least
 
 

@@ -24,7 +24,8 @@ def made_up_frames(dtype: np.dtype) -> np.ndarray:
     rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
     radius = np.hypot(rows - SHAPE[0] / 2, columns - SHAPE[1] / 2)
     # A ring like that of water.
-    rate = np.repeat([0.003, 0.1, 3.0], 2)[:, None, None] * np.exp(-(((radius - 45) / 20) ** 2))
+    ring = np.exp(-(((radius - 45) / 20) ** 2))
+    rate = np.repeat([0.003, 0.1, 3.0, 30.0], 2)[:, None, None] * ring
     frames = rng.poisson(rate).astype(dtype)
     # Few enough that it is asked of each whether it is a ray.
     frames[::2, 8:90:24, 8:120:24] += 40
