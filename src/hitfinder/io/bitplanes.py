@@ -61,10 +61,14 @@ def lit_from_planes(
     packed, block = opened(content, frame, n_planes)
     if block % (8 * n_planes) and block < frame.size // TOGETHER * n_planes:
         return TOO_MANY
-    values = counts.view(f"u{counts.itemsize}")
-    n = _list(packed, block, n_planes, frame.size, wanted, at, values)
+    planes = np.zeros((n_planes, -(-block // (8 * n_planes))), np.uint64)
+    # Of one type for frames of any, so that it is compiled once.
+    values = np.empty(at.size, np.uint64)
+    room, as_bytes = np.empty(block, np.uint8), planes.view(np.uint8)
+    n = _list(packed, frame.size, wanted, planes, as_bytes, as_bytes.ravel(), room, at, values)
     if n == _NOT_WHOLE:
         raise ValueError(DAMAGED)
+    counts[: max(n, 0)] = values[: max(n, 0)].astype(counts.dtype)
     return int(n)
 
 
@@ -84,32 +88,33 @@ def wanted_bits(wanted: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _list(packed, block, n_planes, n_pixels, wanted, at, counts):  # type: ignore[no-untyped-def]
+def _list(packed, n_pixels, wanted, planes, rows, flat, room, at, counts):  # type: ignore[no-untyped-def]
     """Do what `lit_from_planes` says, or return `_NOT_WHOLE`.
 
-    `block` are the bytes of an unpacked block, `counts` unsigned numbers.
+    `planes` are room for those of a block, 0; `rows` and `flat` are their bytes. `room` is that for
+    an unpacked block, and `counts` are of 64 bits.
     """
+    n_planes = planes.shape[0]
     itemsize = n_planes // 8
     end = n_pixels // TOGETHER * n_planes
-    room = np.empty(block, np.uint8)
-    n_words = -(-block // (n_planes * 8))
-    planes = np.zeros((n_planes, n_words), np.uint64)
-    upper = np.empty(n_words, np.uint64)
+    upper = np.empty(planes.shape[1], np.uint64)
     begin, to, n = HEAD_BYTES, 0, 0
     while to < end:
-        length, size = block_length(packed, begin), min(block, end - to)
+        length, size = block_length(packed, begin), min(room.size, end - to)
         begin += 4
         if length < 0 or length > packed.size - begin:
             return _NOT_WHOLE
-        whole = size == 8 * planes.size
-        target = planes.reshape(-1).view(np.uint8) if whole else room
+        target = flat if size == flat.size else room
         if not decode_block(packed, begin, begin + length, target, 0, size):
             return _NOT_WHOLE
-        if not whole:
-            _spread(room[:size], planes)
+        if size < flat.size:
+            # Those of a smaller block go where those of a whole one are, with 0 behind each.
+            for plane in range(n_planes):
+                for k in range(rows.shape[1]):
+                    inside = k < size // n_planes
+                    rows[plane, k] = room[plane * (size // n_planes) + k] if inside else 0
         _join_upper(planes, upper)
-        first = to // itemsize
-        n = _list_block(planes, upper, first, wanted, at, counts, n)
+        n = _list_block(planes, upper, to // itemsize, wanted, at, counts, n)
         if n < 0:
             return n
         begin, to = begin + length, to + size
@@ -130,17 +135,6 @@ def _list(packed, block, n_planes, n_pixels, wanted, at, counts):  # type: ignor
 
 
 @numba.njit(cache=True, nogil=True)
-def _spread(packed, planes):  # type: ignore[no-untyped-def]
-    """Copy the planes of a smaller block to where those of whole blocks are, 0 behind each."""
-    rows = planes.view(np.uint8)
-    width = packed.size // rows.shape[0]
-    rows[:] = 0
-    for plane in range(rows.shape[0]):
-        for k in range(width):
-            rows[plane, k] = packed[plane * width + k]
-
-
-@numba.njit(cache=True, nogil=True)
 def _join_upper(planes, upper):  # type: ignore[no-untyped-def]
     """Say which pixels have any bit but the lowest; on its own, as compilers vectorise it so."""
     upper[:] = 0
@@ -153,7 +147,7 @@ def _join_upper(planes, upper):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def _list_block(planes, upper, first, wanted, at, counts, n):  # type: ignore[no-untyped-def]
     """List the pixels of a block after `n` others; return how many there are, or `TOO_MANY`."""
-    one, kind = np.uint64(1), counts.dtype.type
+    one = np.uint64(1)
     before = first // PER_WORD
     for word in range(min(upper.size, wanted.size - before)):
         lit = (planes[0, word] | upper[word]) & wanted[before + word]
@@ -169,7 +163,7 @@ def _list_block(planes, upper, first, wanted, at, counts, n):  # type: ignore[no
                 value = np.uint64(0)
                 for plane in range(planes.shape[0]):
                     value |= (planes[plane, word] >> np.uint64(bit) & one) << np.uint64(plane)
-            at[n], counts[n] = first + PER_WORD * word + bit, kind(value)
+            at[n], counts[n] = first + PER_WORD * word + bit, value
             n += 1
             lit ^= lowest
     return n
