@@ -192,7 +192,8 @@ class FrameReader:
             frame, ring, kind(bad), kind(limit), counts, self._band, squares
         )
         blocks = self._squares[1]
-        if blocks.most.max(initial=0) >= limit:
+        top = int(blocks.most.max(initial=0))
+        if top >= limit:
             full = counts >= int(limit)
             if (n_full := np.count_nonzero(full)) > _SATURATED * max(self._n_good, 1):
                 n_bad += n_full
@@ -208,7 +209,7 @@ class FrameReader:
             n_read=n_read,
             lost=lost,
             n_lit=int(n_lit),
-            squares=tuple(one.summed(int(limit), lost > 0) for one in self._squares),
+            squares=tuple(one.summed(top, int(limit), lost > 0) for one in self._squares),
         )
 
     def _read_lit(self, frame: Frame) -> Readings | None:

@@ -47,9 +47,11 @@ class Squares:
     lost: bool = False
     cut: bool = False
 
-    def summed(self, limit: int, lost: bool) -> Squares:
-        """Return the squares, just summed of counts up to a limit, with `lost` and `cut`."""
-        top = int(self.most.max(initial=0))
+    def summed(self, top: int, limit: int, lost: bool) -> Squares:
+        """Return the squares with `lost` and `cut`, after counts of up to `top` were summed.
+
+        Those of the frame were cut to `limit`.
+        """
         too_large = top * self.side**2 > np.iinfo(self.total.dtype).max
         return dataclasses.replace(self, lost=lost, cut=top >= limit or too_large)
 
