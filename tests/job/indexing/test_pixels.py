@@ -237,6 +237,40 @@ def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypa
     assert nothing == 0
 
 
+def test_a_mosaic_crystal_in_a_narrow_beam_is_found(tmp_path):
+    settings = {
+        "detector.name": "eiger2-x-500k",
+        "detector.camera_length_m": 0.06,
+        "background.shots": 1,
+        "beam.bandwidth": 0.0002,
+        "crystal.mosaicity_deg": 0.1,
+        "bragg_scale": 0.004,
+        "seed": 3,
+    }
+    given = load_settings(preset="report", overrides=settings)
+    hf.simulate(tmp_path / "sim", 4, settings=given, workers=1)
+    frames = tmp_path / "sim" / "frames_master.h5"
+    run = hf.run(frames, tmp_path / "run", finder="likelihood", workers=1)
+    found = quickly_indexed(run, bandwidth=0.0002, workers=1, intensities=False)
+    assert found.n_indexed >= 3
+    assert worst_angle_deg(tmp_path / "sim", found) < 0.5
+
+
+def worst_angle_deg(sim, found):
+    """By how much the indexed orientations are off at most."""
+    import pyarrow.parquet as pq
+
+    shots, table = pq.read_table(sim / "shots.parquet"), found.table.to_pylist()
+    return max(
+        found.lattice.angle_deg(
+            from_columns({name: row[name] for name in COLUMNS}),
+            from_columns({name: shots[name][row["frame"]].as_py() for name in COLUMNS}),
+        )
+        for row in table
+        if row["indexed"]
+    )
+
+
 class Losing(Inline):
     """An executor whose workers die of a frame."""
 
@@ -266,7 +300,7 @@ def test_a_frame_that_workers_die_of_is_told(run, how, tmp_path, monkeypatch, ca
     assert exit_code(found) == 1
 
 
-def test_bad_requests_are_refused(run, tmp_path):
+def test_bad_requests_are_refused(run, indexed, tmp_path):
     with pytest.raises(OutputError, match="indexed before"):
         hf.index(run[1], structure="1ic6")
     with pytest.raises(ConfigError, match="neither a cell nor a structure"):

@@ -40,6 +40,10 @@ CHANCE_FRAMES = 24
 """Scrambled frames from which it is learnt what chance does. A run that has fewer frames has some
 of them scrambled more than once."""
 
+LEAST_BAND = 0.01
+"""Bandwidth that a beam is searched with at least: mosaic blocks that are turned by 0.1° bring as
+many reflections at 3 Å onto a detector in a beam of 1 Å as a bandwidth of 1 % does, 0.1° cot θ."""
+
 _LEAST_CHANCE_FRAMES = 5
 """Of them, which must have been read: fewer do not tell how much their best orientations vary."""
 
@@ -73,9 +77,8 @@ class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
 
     def model(self, geometry: Geometry) -> KnownCrystal:
         """Prepare for the crystal in a beam."""
-        return KnownCrystal.of(
-            self.lattice, geometry, factors=self.factors, bandwidth=self.bandwidth
-        )
+        band = max(self.bandwidth, LEAST_BAND)
+        return KnownCrystal.of(self.lattice, geometry, factors=self.factors, bandwidth=band)
 
     def look(
         self,
