@@ -65,7 +65,7 @@ def quickly_indexed(run, **how):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "CHANCE_FRAMES", 5)
         # Fewer orientations are enough for crystals that are twice as strong as need be.
-        patch.setattr(pairs, "FAMILIES", 200)
+        patch.setattr(pairs, "FAMILIES", 50)
         patch.setattr(search, "_JUDGED", 300)
         patch.setattr(search, "_REFINED", 30)
         return hf.index(run, structure="1ic6", frames="all", **how)
