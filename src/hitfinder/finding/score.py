@@ -21,7 +21,8 @@ from hitfinder.finding.poisson import log_mass, log_tail
 LEVELS = -np.arange(8.0, 40.01, 0.5)
 """Log probabilities at which chance peaks are counted."""
 
-MEANS = np.exp(np.linspace(math.log(1e-6), math.log(1e5), 600))
+_LOG_MEANS = np.linspace(math.log(1e-6), math.log(1e5), 600)
+MEANS = np.exp(_LOG_MEANS)
 """Background per pixel at which chance peaks are tabulated."""
 
 CHANCE_LIMIT = 20.0
@@ -108,8 +109,8 @@ def chance_inside(
 
 def _places(means: NDArray[np.float64]) -> NDArray[np.intp]:
     """Place in `MEANS` that each mean is nearest to."""
-    place = np.interp(np.log(np.maximum(means, MEANS[0])), np.log(MEANS), np.arange(MEANS.size))
-    return np.rint(place).astype(np.intp)
+    steps = (np.log(np.maximum(means, MEANS[0])) - _LOG_MEANS[0]) / (_LOG_MEANS[1] - _LOG_MEANS[0])
+    return np.rint(np.minimum(steps, MEANS.size - 1)).astype(np.intp)
 
 
 def expected_beyond(

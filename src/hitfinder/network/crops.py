@@ -82,6 +82,8 @@ def _hide_neighbours(
     peaks = proposed.peaks
     sure = (peaks["photons"] >= LEAST_PHOTONS) & (peaks["log_p"] <= LOG_P_SURE)
     bright = np.flatnonzero(sure)
+    if len(bright) < 2:
+        return
     places = np.stack([peaks["ss"], peaks["fs"]], 1)
     pairs = bright[cKDTree(places[bright]).query_pairs(_CLOSE_PX, output_type="ndarray")]
     offset = np.arange(SIZE) - SIZE // 2 + 0.5
