@@ -30,8 +30,9 @@ Floats = NDArray[np.float64]
 
 _MOST_HYPOTHESES = 40_000
 _JUDGED, _REFINED = 10_000, 200
-"""Hypotheses that are judged by the strongest reflections, and the best of them, by all. Of weak
-crystals that the vote lists, nearly all are among the first 4,000, and among the first 110 then."""
+"""Hypotheses that are judged by the strongest reflections, and the best of them, by all. Of 44 weak
+crystals over 2,000 shots that the vote lists, 42 are among the first 10,000 and 37 among the first
+5,000; nearly all are among the first 200 then."""
 
 _CLIMBS = (
     ((0.9, 0.7, 0.5), BLUR_PX, 40),
