@@ -1,10 +1,9 @@
 """Orientations of weak frames of CrystFEL's pattern_sim, found from all pixels.
 
 The nine frames of proteinase K, at 6, 7 and 8 keV and 0.15, 0.25 and 0.35 m, are thinned to some
-photons each and put over fresh water. Their pixels are searched with the structure and with the cell
-alone, as `hitfinder index --structure` and `--pixels` do. Counted are the frames whose best
-orientation is within 0.5° of the axes that pattern_sim used, up to the crystal's symmetry. The
-structure factors that pattern_sim was given are those of the packaged table.
+photons each and put over fresh water. Their pixels are searched with the structure and with the
+cell alone, as `hitfinder index --structure` and `--pixels` do. Counted are the frames whose best
+orientation is within 0.5° of the axes that pattern_sim used, up to the crystal's symmetry.
 """
 
 from __future__ import annotations
