@@ -6,7 +6,7 @@ from scipy import special
 
 from hitfinder.finding import background
 from hitfinder.finding.rings import Rings
-from hitfinder.finding.squares import Squares
+from hitfinder.finding.squares import SquareSums
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_histograms_agree_with_numpy(finder, rings, p):
     frame = rng.negative_binomial(0.3, p, rings.index.shape).astype(np.uint16)
     frame[150, 200:210] = 1000
     work = np.empty(frame.shape, np.int32)
-    squares = Squares.empty(frame.shape, 4)
+    squares = SquareSums.empty(frame.shape, 4)
     n_bad, n_lit = background.load_frame(
         *(frame, rings.index, np.uint16(65535), np.uint16(900), work, 8),
         ((squares.side, squares.total, squares.most),),

@@ -7,7 +7,7 @@ from hitfinder.estimate.bins import block_sum
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.finding.likelihood import LikelihoodFinder
 from hitfinder.finding.squares import (
-    Squares,
+    SquareSums,
     bin_side,
     count_unread,
     of_side,
@@ -36,7 +36,7 @@ def test_squares_are_plain_sums(side):
     unread, of_peaks = rng.random((2, *photons.shape)) < 0.1
     counts = np.where(of_peaks, -2 - photons, photons).astype(np.int32)
     counts[unread] = -1
-    squares = Squares.empty(counts.shape, side)
+    squares = SquareSums.empty(counts.shape, side)
     lost = np.empty_like(squares.total)
     sum_squares(counts, side, squares.total, squares.most)
     count_unread(counts, side, lost)
@@ -77,7 +77,7 @@ def test_a_frame_in_squares_gives_what_its_counts_give(kind, saturation):
 
 
 def test_sums_that_may_be_too_large_are_not_taken():
-    squares = Squares.empty((24, 24), 12)
+    squares = SquareSums.empty((24, 24), 12)
     assert not squares.summed(1 << 23, 1 << 24, lost=False).cut
     assert squares.summed((1 << 24) - 1, 1 << 24, lost=False).cut
     assert squares.summed(30, 30, lost=False).cut
@@ -85,6 +85,6 @@ def test_sums_that_may_be_too_large_are_not_taken():
 
 def test_the_picture_has_800_bins_along_a_side_at_most():
     assert [bin_side(shape) for shape in ((800, 5), (7, 801), (2167, 2070))] == [1, 2, 3]
-    one, other = Squares.empty((9, 9), 3), Squares.empty((9, 9), 4)
+    one, other = SquareSums.empty((9, 9), 3), SquareSums.empty((9, 9), 4)
     assert of_side((one, other), 4) is other
     assert of_side((one, other), 5) is None

@@ -18,7 +18,7 @@ from hitfinder.estimate.model import WaterModel
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M, limits_of, prior_sigma
 from hitfinder.estimate.result import Flag, GeometryEstimate, GoodnessOfFit, goodness_of_fit
 from hitfinder.finding.lit import Lit
-from hitfinder.finding.squares import Squares
+from hitfinder.finding.squares import SquareSums
 from hitfinder.geometry.geometry import Geometry
 
 _SEARCHED = np.log(np.array([SEARCHED_ENERGY_EV, SEARCHED_LENGTH_M]))
@@ -97,7 +97,7 @@ class GeometryEstimator:
         self,
         counts: NDArray[np.int32],
         lit: Lit | None = None,
-        squares: Sequence[Squares] = (),
+        squares: Sequence[SquareSums] = (),
     ) -> BinSums:
         """Gather one frame; all that an estimate needs of it.
 
@@ -108,7 +108,7 @@ class GeometryEstimator:
             and after it has looked for peaks.
         lit : Lit, optional
             The pixels that hold photons, as the finder lists them if they are few.
-        squares : sequence of Squares, optional
+        squares : sequence of SquareSums, optional
             The counts in squares, as the finder sums them if they are many.
 
         Raises

@@ -24,7 +24,7 @@ from hitfinder.estimate.blocks import (
 from hitfinder.estimate.weak_peaks import CutPeaks
 from hitfinder.finding.lit import Lit
 from hitfinder.finding.poisson import critical_counts
-from hitfinder.finding.squares import Squares, count_unread, of_side, sum_squares
+from hitfinder.finding.squares import SquareSums, count_unread, of_side, sum_squares
 
 _LOG_P_PIXELS = math.log(2e-5), math.log(3e-6)
 _LOG_P_BLOCK = math.log(1e-5)
@@ -75,7 +75,7 @@ class Gatherer:
         self,
         counts: NDArray[np.int32],
         lit: Lit | None = None,
-        squares: Sequence[Squares] = (),
+        squares: Sequence[SquareSums] = (),
     ) -> BinSums:
         """Sum one frame's photons into the bins.
 
@@ -91,7 +91,7 @@ class Gatherer:
             Photons, -1 where there is no reading; see `hitfinder.finding.squares.sum_squares`.
         lit : Lit, optional
             The pixels that hold photons, if they are few; the sums are the same without.
-        squares : sequence of Squares, optional
+        squares : sequence of SquareSums, optional
             The counts in squares, if there are any; the sums are the same without.
         """
         bins = self.bins

@@ -15,7 +15,7 @@ from hitfinder.finding import background
 from hitfinder.finding.lit import MOST_LIT, WORDS, Lit, clear, list_lit, load_lit, masked_blocks
 from hitfinder.finding.noisy import first_counts
 from hitfinder.finding.rings import Rings
-from hitfinder.finding.squares import Squares, bin_side, block_side, sum_squares
+from hitfinder.finding.squares import SquareSums, bin_side, block_side, sum_squares
 from hitfinder.geometry.detector import Detector
 from hitfinder.io.bitplanes import PER_WORD, wanted_bits
 from hitfinder.io.shuffled import Frame, ShuffledFrame
@@ -77,7 +77,7 @@ class Readings:
         Pixels that read more than zero.
     lit : Lit, optional
         These pixels, if they are few.
-    squares : tuple of Squares
+    squares : tuple of SquareSums
         The counts in squares, if they are many.
     analog : Analog, optional
         What the counts stand for, if the detector does not count.
@@ -89,7 +89,7 @@ class Readings:
     lost: int
     n_lit: int
     lit: Lit | None = None
-    squares: tuple[Squares, ...] = ()
+    squares: tuple[SquareSums, ...] = ()
     analog: Analog | None = None
 
     @property
@@ -114,7 +114,7 @@ class FrameReader:
         self._n_good = int(rings.n_pixels.sum())
         self.limit = int(min(_COUNT_LIMIT, detector.saturation or _COUNT_LIMIT))
         sides = bin_side(rings.index.shape), block_side(detector.panels[0].pixel_size_m)
-        self._squares = tuple(Squares.empty(rings.index.shape, side) for side in sides)
+        self._squares = tuple(SquareSums.empty(rings.index.shape, side) for side in sides)
         self._band = -(-_LEAST_ROWS // math.lcm(*sides)) * math.lcm(*sides)
         self._blocks = [panel.slices for panel in detector]
         self._counts = np.empty(rings.index.shape, np.int32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.export import tables
 from hitfinder.finding.lit import Lit
-from hitfinder.finding.squares import Squares
+from hitfinder.finding.squares import SquareSums
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,7 +92,7 @@ class FrameResult:
         camera length are estimated from it.
     lit : Lit, optional
         The pixels of `counts` that hold photons, if they are few.
-    squares : tuple of Squares
+    squares : tuple of SquareSums
         `counts` in squares, if they are many.
     photon_energy_ev, camera_length_m : float
         Photon energy (eV) and camera length (m), if the finder tells them from the frame; NaN if
@@ -117,7 +117,7 @@ class FrameResult:
     hit_probability: float = math.nan
     counts: NDArray[np.int32] | None = None
     lit: Lit | None = None
-    squares: tuple[Squares, ...] = ()
+    squares: tuple[SquareSums, ...] = ()
     photon_energy_ev: float = math.nan
     camera_length_m: float = math.nan
     peaks_left_out: bool = False
@@ -191,7 +191,7 @@ class Proposal:
         The peak that each piece is of.
     lit : Lit, optional
         As of a `FrameResult`.
-    squares : tuple of Squares
+    squares : tuple of SquareSums
         As of a `FrameResult`.
     """
 
@@ -210,4 +210,4 @@ class Proposal:
     pieces: NDArray[np.void]
     piece_of: NDArray[np.intp]
     lit: Lit | None = None
-    squares: tuple[Squares, ...] = ()
+    squares: tuple[SquareSums, ...] = ()

@@ -25,7 +25,7 @@ _FOUR, _THREE = 4, 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Squares:
+class SquareSums:
     """The counts of a frame in squares of one size. Overwritten by the next frame.
 
     Attributes
@@ -47,7 +47,7 @@ class Squares:
     lost: bool = False
     cut: bool = False
 
-    def summed(self, top: int, limit: int, lost: bool) -> Squares:
+    def summed(self, top: int, limit: int, lost: bool) -> SquareSums:
         """Return the squares with `lost` and `cut`, after counts of up to `top` were summed.
 
         Those of the frame were cut to `limit`.
@@ -56,10 +56,10 @@ class Squares:
         return dataclasses.replace(self, lost=lost, cut=top >= limit or too_large)
 
     @staticmethod
-    def empty(shape: tuple[int, int], side: int) -> Squares:
+    def empty(shape: tuple[int, int], side: int) -> SquareSums:
         """Return room for the squares of a frame of a shape."""
         total, most = np.zeros((2, *squares_in(shape, side)), np.int32)
-        return Squares(side, total, most)
+        return SquareSums(side, total, most)
 
 
 def bin_side(shape: tuple[int, int]) -> int:
@@ -77,7 +77,7 @@ def squares_in(shape: tuple[int, int], side: int) -> tuple[int, int]:
     return -(-shape[0] // side), -(-shape[1] // side)
 
 
-def of_side(squares: Sequence[Squares], side: int) -> Squares | None:
+def of_side(squares: Sequence[SquareSums], side: int) -> SquareSums | None:
     """Return the squares of one size, None if there are none."""
     return next((one for one in squares if one.side == side), None)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hitfinder.finding.background import compilable
 from hitfinder.finding.lit import Lit, add_lit
-from hitfinder.finding.squares import Squares, bin_side, of_side, squares_in
+from hitfinder.finding.squares import SquareSums, bin_side, of_side, squares_in
 from hitfinder.io.shuffled import Frame
 
 PER_COUNT = 4096
@@ -139,7 +139,7 @@ def add_frame(
     mask: NDArray[np.bool_],
     limit: np.generic,
     lit: Lit | None = None,
-    squares: Sequence[Squares] = (),
+    squares: Sequence[SquareSums] = (),
 ) -> None:
     """Take the positive counts of a frame into the sum and the maximum of frames.
 
@@ -155,7 +155,7 @@ def add_frame(
         Counts at and above which a pixel is ignored, see `counts_below`.
     lit : Lit, optional
         The unmasked pixels with positive counts, if they are few.
-    squares : sequence of Squares, optional
+    squares : sequence of SquareSums, optional
         The unmasked positive counts in squares, if these are many.
     """
     size, bins = bin_side(frame.shape), (image._bins_for(frame), maximum._bins_for(frame))
