@@ -38,15 +38,6 @@ def frames(geometry):
     return frames
 
 
-@pytest.fixture(scope="module")
-def master(frames, geometry, tmp_path_factory):
-    path = tmp_path_factory.mktemp("series") / "run_master.h5"
-    with NexusWriter(path, geometry, frames.dtype) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return path
-
-
 def found_in(source, geometry, finder="likelihood"):
     work = ChunkWork(source, SHAPE, source.dtype, geometry, FinderSettings(finder=finder))
     with source:

@@ -13,7 +13,6 @@ import pytest
 import hitfinder as hf
 from hitfinder.executors.inline import Inline
 from hitfinder.finding import likelihood
-from hitfinder.io.write import NexusWriter
 from hitfinder.job.prepared import PreparedJob
 from hitfinder.job.settings import RunOptions, _places, job_settings
 
@@ -35,15 +34,6 @@ def frames():
     for frame in frames[1::2]:
         frame[rng.choice(np.arange(8, 88, 8), 6), rng.choice(np.arange(8, 120, 8), 6)] += 20
     return frames
-
-
-@pytest.fixture(scope="module")
-def master(frames, geometry, tmp_path_factory):
-    path = tmp_path_factory.mktemp("series") / "run_master.h5"
-    with NexusWriter(path, geometry, frames.dtype) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return path
 
 
 @pytest.fixture(scope="module")

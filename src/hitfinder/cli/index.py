@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -105,7 +104,9 @@ bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 @cluster_options
 @click.option("--csv", is_flag=True, help="Write the table as CSV too.")
 @click.option("--overwrite", is_flag=True, help="Replace what was indexed before.")
+@click.pass_context
 def index(
+    ctx: click.Context,
     run: Path,
     cell: str | None,
     structure: str | None,
@@ -157,7 +158,7 @@ def index(
     tell_indexed(found, structure is not None or pixels)
     if verdict := Run(run).verdict:
         click.echo(harmless(verdict))
-    sys.exit(exit_code(found))
+    ctx.exit(exit_code(found))
 
 
 def exit_code(found: IndexedRun) -> int:

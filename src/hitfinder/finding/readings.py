@@ -113,7 +113,10 @@ class FrameReader:
         self._ring = rings.index
         self._n_good = int(rings.n_pixels.sum())
         self.limit = int(min(_COUNT_LIMIT, detector.saturation or _COUNT_LIMIT))
-        sides = bin_side(rings.index.shape), block_side(detector.panels[0].pixel_size_m)
+        of_bins = bin_side(rings.index.shape)
+        of_blocks = block_side(detector.panels[0].pixel_size_m)
+        # Once where they are the same; those of blocks come last.
+        sides = tuple(dict.fromkeys((of_bins, of_blocks)))
         self._squares = tuple(SquareSums.empty(rings.index.shape, side) for side in sides)
         self._band = -(-_LEAST_ROWS // math.lcm(*sides)) * math.lcm(*sides)
         self._blocks = [panel.slices for panel in detector]
@@ -191,7 +194,7 @@ class FrameReader:
         n_bad, n_lit = background.load_frame(
             frame, ring, kind(bad), kind(limit), counts, self._band, squares
         )
-        blocks = self._squares[1]
+        blocks = self._squares[-1]
         top = int(blocks.most.max(initial=0))
         if top >= limit:
             full = counts >= int(limit)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
@@ -25,18 +24,6 @@ Axis = int | Literal["%", ":"]
 def item_shape(shape: tuple[int, ...], axes: tuple[Axis, ...]) -> tuple[int, ...]:
     """Return the shape of what `axes` takes of a dataset of shape `shape`."""
     return tuple(length for length, axis in zip(shape, axes, strict=True) if axis == ":")
-
-
-def read_item(
-    dataset: h5py.Dataset,
-    axes: tuple[Axis, ...],
-    index: int,
-    out: NDArray,
-    algorithm: str,
-    where: str,
-) -> None:
-    """Read one frame's part of a dataset into `out`; see `open_item`."""
-    np.asarray(open_item(dataset, axes, index, out, algorithm, where))
 
 
 def open_item(
@@ -68,7 +55,7 @@ def open_item(
     Returns
     -------
     ndarray or ShuffledFrame
-        `out`, filled; or what fills it when its counts are needed.
+        `out`, filled; or what fills it when its counts are needed, as `numpy.asarray` does.
 
     Raises
     ------

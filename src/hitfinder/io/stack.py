@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.io import metadata
-from hitfinder.io.chunks import open_item, read_item
+from hitfinder.io.chunks import open_item
 from hitfinder.io.handles import POOL, open_error
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.masks import StoredMask, find_mask
@@ -149,22 +149,22 @@ class Hdf5Source(FrameSource):
         as_stored = part.error is None and part.dtype == frame.dtype and frame.flags.c_contiguous
         if not (is_whole and as_stored):
             return self.read(index, frame)
-        at = int(plane.table.index_of[index])
-        with POOL.lock:
-            dataset = POOL.dataset(part.file, part.path)
-            return open_item(
-                dataset, part.axes, at, frame, part.algorithm, f"{part.file}{part.path}"
-            )
+        return self._open_part(part, int(plane.table.index_of[index]), frame)
 
     @staticmethod
     def _part(plane: Plane, index: int) -> Part:
         return plane.table.parts[plane.table.part_of[index]]
 
     @staticmethod
-    def _read_part(part: Part, at: int, out: NDArray) -> NDArray:
+    def _open_part(part: Part, at: int, out: NDArray) -> Frame:
         with POOL.lock:
             dataset = POOL.dataset(part.file, part.path)
-            read_item(dataset, part.axes, at, out, part.algorithm, f"{part.file}{part.path}")
+            where = f"{part.file}{part.path}"
+            return open_item(dataset, part.axes, at, out, part.algorithm, where)
+
+    @classmethod
+    def _read_part(cls, part: Part, at: int, out: NDArray) -> NDArray:
+        np.asarray(cls._open_part(part, at, out))
         bare = None if part.uncovered is None else part.uncovered(at)
         if bare is not None:
             # As in frames of detectors, this stands for pixels without a reading.

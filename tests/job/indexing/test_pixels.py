@@ -24,6 +24,7 @@ from hitfinder.indexing.known.rivals import Rivals
 from hitfinder.indexing.known.search import Hypothesis
 from hitfinder.job.indexing import by_pixels, pixels
 from hitfinder.job.indexing import index as job
+from hitfinder.job.indexing.integrate import CrystalsTask
 from hitfinder.job.indexing.pixels import Judge, PixelIndexed
 from hitfinder.job.rehit import rehit
 from hitfinder.progress import counting
@@ -33,23 +34,37 @@ N_FRAMES = 9
 CELL = (67.6, 67.6, 106.9)
 
 
+def simulated(folder, n, settings):
+    """Simulate frames over one shot on a small detector; return their file."""
+    small = {
+        "detector.name": "eiger2-x-500k",
+        "detector.camera_length_m": 0.06,
+        "background.shots": 1,
+    }
+    given = load_settings(preset="report", overrides=small | settings)
+    hf.simulate(folder / "sim", n, settings=given, workers=1)
+    return folder / "sim" / "frames_master.h5"
+
+
+def off_by_deg(sim, found):
+    """By how much each indexed orientation is off."""
+    import pyarrow.parquet as pq
+
+    shots = pq.read_table(sim / "shots.parquet").select(COLUMNS).to_pylist()
+    return [
+        found.lattice.angle_deg(from_columns(row), from_columns(shots[row["frame"]]))
+        for row in found.table.to_pylist()
+        if row["indexed"]
+    ]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Frames of which a third are blank, the others too weak for most finders."""
     folder = tmp_path_factory.mktemp("pixels")
-    settings = {
-        "detector.name": "eiger2-x-500k",
-        "detector.camera_length_m": 0.06,
-        "background.shots": 1,
-        "bragg_scale": 0.003,
-        "blank_fraction": 0.34,
-        "seed": 3,
-    }
-    given = load_settings(preset="report", overrides=settings)
-    hf.simulate(folder / "sim", N_FRAMES, settings=given, workers=1)
-    done = hf.run(
-        folder / "sim" / "frames_master.h5", folder / "out", finder="likelihood", workers=1
-    )
+    settings = {"bragg_scale": 0.003, "blank_fraction": 0.34, "seed": 3}
+    frames = simulated(folder, N_FRAMES, settings)
+    done = hf.run(frames, folder / "out", finder="likelihood", workers=1)
     return folder, done, done.frames.to_pydict()
 
 
@@ -85,11 +100,7 @@ def test_orientations_are_those_simulated(run, indexed):
     blank = shots["blank"].to_numpy(zero_copy_only=False).astype(bool)
     frames = table["frame"].to_numpy()
     assert not (good & blank[frames]).any()
-    right = 0
-    for row in np.flatnonzero(good):
-        true = from_columns({name: shots[name][int(frames[row])].as_py() for name in COLUMNS})
-        found = from_columns({name: table[name][int(row)].as_py() for name in COLUMNS})
-        right += indexed.lattice.angle_deg(found, true) < 0.5
+    right = sum(off < 0.5 for off in off_by_deg(run[0] / "sim", indexed))
     assert right == good.sum() >= 4
 
 
@@ -238,49 +249,25 @@ def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypa
 
 
 def test_a_mosaic_crystal_in_a_narrow_beam_is_found(tmp_path):
-    settings = {
-        "detector.name": "eiger2-x-500k",
-        "detector.camera_length_m": 0.06,
-        "background.shots": 1,
-        "beam.bandwidth": 0.0002,
-        "crystal.mosaicity_deg": 0.1,
-        "bragg_scale": 0.004,
-        "seed": 3,
-    }
-    given = load_settings(preset="report", overrides=settings)
-    hf.simulate(tmp_path / "sim", 4, settings=given, workers=1)
-    frames = tmp_path / "sim" / "frames_master.h5"
+    crystal = {"beam.bandwidth": 0.0002, "crystal.mosaicity_deg": 0.1}
+    frames = simulated(tmp_path, 4, crystal | {"bragg_scale": 0.004, "seed": 3})
     run = hf.run(frames, tmp_path / "run", finder="likelihood", workers=1)
     found = quickly_indexed(run, bandwidth=0.0002, workers=1, intensities=False)
     assert found.n_indexed >= 3
-    assert worst_angle_deg(tmp_path / "sim", found) < 0.5
-
-
-def worst_angle_deg(sim, found):
-    """By how much the indexed orientations are off at most."""
-    import pyarrow.parquet as pq
-
-    shots, table = pq.read_table(sim / "shots.parquet"), found.table.to_pylist()
-    return max(
-        found.lattice.angle_deg(
-            from_columns({name: row[name] for name in COLUMNS}),
-            from_columns({name: shots[name][row["frame"]].as_py() for name in COLUMNS}),
-        )
-        for row in table
-        if row["indexed"]
-    )
+    assert max(off_by_deg(tmp_path / "sim", found)) < 0.5
 
 
 class Losing(Inline):
-    """An executor whose workers die of a frame."""
+    """An executor whose workers die of a frame, or of tasks of one kind for it."""
 
-    def __init__(self, frame):
+    def __init__(self, frame, kind=object):
         super().__init__()
-        self.frame = frame
+        self.frame, self.kind = frame, kind
 
     def run(self, work, tasks, *, ordered=False):
         for done in super().run(work, tasks, ordered=ordered):
-            lost = done.task.frame == self.frame and not getattr(done.task, "scramble", 0)
+            lost = done.task.frame == self.frame and isinstance(done.task, self.kind)
+            lost &= not getattr(done.task, "scramble", 0)
             yield Lost(done.task, "SIGKILL") if lost else done
 
 
@@ -298,6 +285,18 @@ def test_a_frame_that_workers_die_of_is_told(run, how, tmp_path, monkeypatch, ca
     assert json.loads((tmp_path / "copy" / "indexed.json").read_text())["counts"]["wanting"] == 1
     assert "1 frames could not be searched" in caplog.text
     assert exit_code(found) == 1
+
+
+def test_a_frame_that_workers_die_of_while_it_is_measured_is_told(run, tmp_path):
+    shutil.copytree(run[1].folder, tmp_path / "copy")
+    before = hf.index(tmp_path / "copy", CELL, overwrite=True, workers=1)
+    measured = set(before.reflections["frame"].to_pylist())
+    worst = Losing(min(measured), CrystalsTask)
+    found = hf.index(tmp_path / "copy", CELL, overwrite=True, executor=worst)
+    told = json.loads((tmp_path / "copy" / "indexed.json").read_text())
+    assert found.n_wanting == told["counts"]["wanting"] == told["intensities"]["wanting"] == 1
+    assert found.n_indexed == before.n_indexed
+    assert set(found.reflections["frame"].to_pylist()) == measured - {min(measured)}
 
 
 def test_bad_requests_are_refused(run, indexed, tmp_path):
@@ -351,17 +350,7 @@ def test_a_run_is_searched_for_its_crystal(run, tmp_path, monkeypatch):
 def test_both_crystals_of_a_frame_are_indexed(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
 
-    settings = {
-        "detector.name": "eiger2-x-500k",
-        "detector.camera_length_m": 0.06,
-        "background.shots": 1,
-        "bragg_scale": 0.01,
-        "crystal.count": 2,
-        "seed": 51,
-    }
-    given = load_settings(preset="report", overrides=settings)
-    hf.simulate(tmp_path / "sim", 5, settings=given, workers=1)
-    frames = tmp_path / "sim" / "frames_master.h5"
+    frames = simulated(tmp_path, 5, {"bragg_scale": 0.01, "crystal.count": 2, "seed": 51})
     hf.run(frames, tmp_path / "out", finder="likelihood", estimate=False, workers=1)
     monkeypatch.setattr(pixels, "CHANCE_FRAMES", 5)
     found = hf.index(tmp_path / "out", structure="1ic6", crystals=2, workers=1)

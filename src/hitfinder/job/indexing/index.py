@@ -172,8 +172,7 @@ def index(
             )
         done = write_indexed(folder, lattice, fit, solved, csv=csv)
         if intensities and solved.crystals:
-            crystal = lattice, factors, solved
-            done = _with_intensities(done, *crystal, bandwidth, executor, csv, show)
+            done = _with_intensities(done, lattice, factors, solved, bandwidth, executor, csv, show)
     if done.n_wanting:
         log.warning(
             "%d frames could not be searched or measured, for want of a file or since workers "

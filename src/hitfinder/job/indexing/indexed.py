@@ -195,8 +195,9 @@ def with_measured(done: IndexedRun, measured: MeasuredRun) -> IndexedRun:
     """Add to ``indexed.json`` what was measured."""
     info = json.loads((done.folder / INFO).read_bytes())
     info["intensities"] = dataclasses.asdict(measured)
-    _tell(done.folder, info)
     n_wanting = done.n_wanting + measured.wanting
+    info["counts"]["wanting"] = n_wanting
+    _tell(done.folder, info)
     return dataclasses.replace(done, n_reflections=measured.reflections, n_wanting=n_wanting)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.hdf5loops import is_endless
-from hitfinder.io.chunks import Axis, check_filters, chunk_algorithm, read_item
+from hitfinder.io.chunks import Axis, check_filters, chunk_algorithm, open_item
 from hitfinder.io.handles import FilePool, open_error, open_file
 from hitfinder.io.tables import MOST_FRAMES
 from hitfinder.study.dataset.layout import DATA_PATH
@@ -150,11 +150,8 @@ class FrameFile:
         with POOL.lock:
             dataset = POOL.dataset(self.path, DATA_PATH)
             axes: tuple[Axis, ...] = (":", ":") if self.is_single else ("%", ":", ":")
-            algorithm = chunk_algorithm(dataset, axes)
-            read_item(
-                dataset, axes, index, out, algorithm, f"{dataset.file.filename}{dataset.name}"
-            )
-        return out
+            algorithm, where = chunk_algorithm(dataset, axes), f"{self.path}/{DATA_PATH}"
+            return np.asarray(open_item(dataset, axes, index, out, algorithm, where))
 
 
 def scan(path: str | Path) -> tuple[FrameFile, Attributes]:
