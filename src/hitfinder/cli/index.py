@@ -42,8 +42,8 @@ Or have it integrate, from the orientations:
       --no-check-peaks --no-retry -o run7.stream
 
 \b
-Exit codes: 0 done; 1 done, but some frames could not be searched; 2 wrong usage or
-bad input; 70 an error in hitfinder, please report it; 130 interrupted.
+Exit codes: 0 done; 1 done, but some frames could not be searched or measured; 2 wrong
+usage or bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 """
 
 
