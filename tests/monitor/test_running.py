@@ -1,7 +1,11 @@
 import contextlib
+import errno
 import gzip
 import json
 import shutil
+import socket
+import threading
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -106,6 +110,49 @@ def test_a_reader_hears_of_changes_and_joins_late(finished, serve, tmp_path):
         stream = connection.getresponse()
         assert json.loads(event()["data"])["state"] == "interrupted"
         connection.close()
+
+
+def test_readers_who_leave_keep_nothing_from_the_others(finished, serve, monkeypatch):
+    # They leave while the server looks at the folder, most often in the middle of a wait.
+    monkeypatch.setattr("hitfinder.monitor.app.POLL_S", 0.003)
+    with serve(finished) as served:
+        asked = f"GET /api/events HTTP/1.1\r\nhost: 127.0.0.1:{served.port}\r\n\r\n".encode()
+
+        def come_and_go():
+            for number in range(25):
+                with socket.create_connection(("127.0.0.1", served.port), 10) as leaving:
+                    leaving.sendall(asked)
+                    leaving.recv(1000)
+                    time.sleep(0.003 + 0.0007 * (number % 7))
+
+        readers = [threading.Thread(target=come_and_go) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        with socket.create_connection(("127.0.0.1", served.port), 10) as staying:
+            staying.sendall(asked)
+            told = b""
+            while b"revision" not in told:
+                told += staying.recv(1000)
+
+
+def test_a_folder_that_cannot_be_looked_at_for_a_while_is_looked_at_again(
+    finished, serve, monkeypatch
+):
+    looks = []
+
+    def refresh(self):
+        looks.append(1)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with serve(finished):
+        monkeypatch.setattr("hitfinder.monitor.app.POLL_S", 0.01)
+        monkeypatch.setattr("hitfinder.monitor.shown.ShownRun.refresh", refresh)
+        reached = time.monotonic() + 10
+        while len(looks) < 3 and time.monotonic() < reached:
+            time.sleep(0.01)
+    assert len(looks) >= 3
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

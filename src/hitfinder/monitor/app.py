@@ -57,7 +57,7 @@ class MonitorApp:
     def __init__(self, shown: ShownRun, token: str | None = None) -> None:
         self.shown = shown
         self._boot = secrets.token_hex(4)
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._ending = False
         self._files = _page_files()
         routes = [
@@ -103,16 +103,18 @@ class MonitorApp:
             await asyncio.sleep(POLL_S)
             try:
                 changed = await run_in_threadpool(self.shown.refresh)
-            except HitfinderError as error:
-                # A run that is being written again has no tables for a while.
+            except (HitfinderError, OSError) as error:
+                # A run that is being written again has no tables for a while, and a busy machine
+                # may have no more files to open.
                 log.debug("%s", error)
                 continue
             if changed:
-                await self._tell()
+                self._tell()
 
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _tell(self) -> None:
+        # Each change has an event of its own, and no lock: readers leave while they wait for it.
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _page(self, request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -196,7 +198,7 @@ class MonitorApp:
             notes = await run_in_threadpool(self.shown.notes.all)
         except (HitfinderError, TypeError) as error:
             return JSONResponse({"error": str(error)}, 400)
-        await self._tell()
+        self._tell()
         return JSONResponse({"notes": notes}, headers=FRESH)
 
     async def _events(self, request: Request) -> Response:
@@ -211,6 +213,7 @@ class MonitorApp:
         yield "retry: 1000\n\n"
         quiet = 0.0
         while not self._ending:
+            changed = self._changed
             run, revision, notes = self.shown.version
             now = f"{self._boot}-{run}-{revision}-{notes}"
             if now != known:
@@ -224,8 +227,7 @@ class MonitorApp:
                 yield f"id: {now}\ndata: {json.dumps(told)}\n\n"
                 known, quiet = now, 0.0
             with contextlib.suppress(TimeoutError):
-                async with self._changed:
-                    await asyncio.wait_for(self._changed.wait(), POLL_S)
+                await asyncio.wait_for(changed.wait(), POLL_S)
                 continue
             quiet += POLL_S
             if quiet >= KEEP_ALIVE_S:
