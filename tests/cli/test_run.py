@@ -297,7 +297,8 @@ def test_workers_start_before_the_frames_are_looked_at(hitfinder, series, tmp_pa
     assert len(started) == 2
 
 
-@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 2])
 def test_a_file_that_vanishes_in_mid_run(fresh_series, done, tmp_path, number):
     """Its frames say so, its hits are left out of hits.cxi, and a resumed run has them all."""
     file = fresh_series.master.with_name(f"run_data_00000{number}.h5")

@@ -180,6 +180,7 @@ def test_smear_of_background_gives_fewer_peaks_than_spots_would(finder, water_li
     assert len(inside) <= 4
 
 
+@pytest.mark.slow
 def test_texture_of_the_background_is_allowed_for(small_geometry, water_like):
     """Azimuthal modulation by half would give false peaks against the ring average."""
     finder = LikelihoodFinder(small_geometry)
@@ -247,7 +248,7 @@ def test_panels_apart_make_one_background():
     )
 
 
-@pytest.mark.parametrize("level", [1, 20_000, 60_000])
+@pytest.mark.parametrize("level", [1, pytest.param(20_000, marks=pytest.mark.slow), 60_000])
 def test_a_frame_of_one_count_everywhere_has_no_peak(finder, level):
     result = finder(np.full((400, 420), level, np.uint16))
     assert not result.hit

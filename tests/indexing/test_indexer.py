@@ -92,6 +92,7 @@ def test_chance_does_not_look_like_a_lattice(name):
     assert max(scores) < LEAST_SCORE
 
 
+@pytest.mark.slow
 def test_probabilities_tell_which_peaks_to_trust():
     lattice, indexer = indexer_of("tetragonal")
     rng = np.random.default_rng(3)

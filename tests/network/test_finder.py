@@ -95,6 +95,7 @@ def probabilities_and_truth(seed, edge_px, n_experiments, least):
     return np.array(predicted), np.array(true)
 
 
+@pytest.mark.slow
 def test_probabilities_mean_what_they_say_on_frames_of_new_experiments():
     predicted, true = probabilities_and_truth(77, EDGE_PX, 16, least=0.01)
     assert len(true) > 500

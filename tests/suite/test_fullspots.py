@@ -67,6 +67,7 @@ def test_a_list_of_peaks_with_other_columns_is_refused(tmp_path):
         read_seen(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PILATUS.exists(), reason="the real frames are not here")
 def test_a_measured_frame_becomes_conditions():
     full = thinned.FullFrame(PILATUS)

@@ -121,7 +121,7 @@ def test_repetitions_scatter_as_stated_about_the_true_intensity(background, expe
     assert (errors**2).mean() / (stated**2).mean() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("true", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("true", [0.0, 1.0, pytest.param(2.0, marks=pytest.mark.slow)])
 def test_few_photons_are_right_on_average(true):
     """The maximum of the likelihood itself would lie at the edge of what is possible."""
     one = predicted([(20.3, 15.8)])

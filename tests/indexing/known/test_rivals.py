@@ -52,6 +52,7 @@ def test_probabilities_hold_though_bright_peaks_lift_some_frames():
         assert right[here].mean() == pytest.approx(told[here].mean(), abs=0.08)
 
 
+@pytest.mark.slow
 def test_no_more_frames_with_bright_spots_than_told_are_as_good():
     """By what other frames reach, over a tenth of such frames would pass for one in a hundred."""
     rng = np.random.default_rng(3)
@@ -67,6 +68,7 @@ def test_no_more_frames_with_bright_spots_than_told_are_as_good():
     assert (scores <= by_others).all()
 
 
+@pytest.mark.slow
 def test_odds_of_a_hit_are_how_often_frames_like_it_are_hits():
     rng = np.random.default_rng(4)
     n = 40_000

@@ -136,6 +136,7 @@ def test_deciding_by_peaks_alone_takes_the_crystal_back(run, indexed, tmp_path):
     assert "crystal_hits" not in json.loads((tmp_path / "copy" / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_it_is_the_same_whichever_worker_is_the_faster(run, indexed, tmp_path):
     again = hf.run(run[0] / "sim" / "frames_master.h5", tmp_path, finder="likelihood", workers=1)
     found = quickly_indexed(again, executor=Backwards())
@@ -248,6 +249,7 @@ def test_rivals_of_the_same_frame_tell_which_orientations_are_sure(run, monkeypa
     assert nothing == 0
 
 
+@pytest.mark.slow
 def test_a_mosaic_crystal_in_a_narrow_beam_is_found(tmp_path):
     crystal = {"beam.bandwidth": 0.0002, "crystal.mosaicity_deg": 0.1}
     frames = simulated(tmp_path, 4, crystal | {"bragg_scale": 0.004, "seed": 3})
@@ -271,7 +273,10 @@ class Losing(Inline):
             yield Lost(done.task, "SIGKILL") if lost else done
 
 
-@pytest.mark.parametrize("how", [{"structure": "1ic6", "frames": "all"}, {"cell": CELL}])
+@pytest.mark.parametrize(
+    "how",
+    [{"structure": "1ic6", "frames": "all"}, pytest.param({"cell": CELL}, marks=pytest.mark.slow)],
+)
 def test_a_frame_that_workers_die_of_is_told(run, how, tmp_path, monkeypatch, caplog):
     shutil.copytree(run[1].folder, tmp_path / "copy")
     monkeypatch.setattr(

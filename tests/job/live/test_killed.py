@@ -92,6 +92,7 @@ def rows_on_disk(out):
     return np.concatenate([chunk.frames for chunk in FollowedStore(out).fresh()])
 
 
+@pytest.mark.slow
 def test_what_is_on_disk_reads_and_no_row_is_there_twice(out):
     rows = rows_on_disk(out)
     assert len(np.unique(rows)) == len(rows) >= 100

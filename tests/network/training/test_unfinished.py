@@ -41,6 +41,7 @@ def weights(fitting):
     return {name: value.numpy().tobytes() for name, value in fitting.network.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_a_fit_that_goes_on_anywhere_ends_as_if_it_had_never_stopped(examples, tmp_path):
     together = Examples.joined(examples)
     whole = Fitting(together, SETTINGS, 3)

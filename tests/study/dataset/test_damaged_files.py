@@ -120,6 +120,7 @@ def damage(root, rng):
             path.write_text(json.dumps(said))
 
 
+@pytest.mark.slow
 def test_trees_damaged_at_random_are_told(whole, tmp_path):
     truth = open_tree(whole)
     n_sound = 0

@@ -149,7 +149,8 @@ run.train(config, Training(data, seed=1, validation_fraction=0.25), out,
 
 # The heatmap has dropout, frames are mirrored at random; the plateau lowers the rate at the end of
 # the very epoch before the kill.
-@pytest.mark.parametrize("name", [pytest.param("peak", marks=pytest.mark.slow), "peak_location"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["peak", "peak_location"])
 def test_a_killed_training_is_resumed_to_the_same_weights(data, tmp_path, name):
     settings = config(
         name,
