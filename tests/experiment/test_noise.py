@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from hitfinder.errors import GeometryError
+from hitfinder.errors import GeometryError, SourceError
 from hitfinder.experiment.open import experiment_of
 from hitfinder.experiment.settings import GeometrySettings
 from hitfinder.experiment.zeropeak import corrected, read_noise
@@ -93,6 +93,24 @@ def test_photons_have_no_noise(frame):
     assert read_noise(frame, GOOD, WHOLE) is None
 
 
+@pytest.mark.parametrize("adu", [0, 20])
+@pytest.mark.parametrize("rate", [0.003, 0.05, 0.5])
+def test_noise_cut_off_at_zero_has_its_width(adu, rate):
+    frame = np.maximum(values(0.2, rate=rate), 0)
+    frame = np.rint(frame * adu).astype(np.float32) / adu if adu else frame
+    found = read_noise(frame, GOOD, WHOLE)
+    assert found.offset[0] == pytest.approx(0, abs=0.02)
+    assert found.sigma[0] == pytest.approx(0.2, rel=0.15)
+    assert not found.marks
+
+
+def test_photons_of_a_response_that_varies_are_no_noise_cut_off():
+    rng = np.random.default_rng(1)
+    photons = rng.poisson(0.5, SHAPE) * rng.normal(1, 0.03, SHAPE)
+    assert read_noise(photons.astype(np.float32), GOOD, WHOLE) is None
+    assert read_noise((21 / 20 * rng.poisson(0.5, SHAPE)).astype("f4"), GOOD, WHOLE) is None
+
+
 def test_marks_are_no_readings():
     frame = values(0.3)
     frame[5, 5:9] = -1, -3.2, np.nan, -1.05
@@ -156,10 +174,39 @@ def test_a_gain_that_the_frames_contradict_is_warned_of(caplog):
     assert "single-photon peak" not in caplog.text
 
 
+@pytest.mark.parametrize(("adu", "dtype"), [(1, "f4"), (20, "u2")])
+def test_noise_cut_off_at_zero_is_no_photons_of_another_size(adu, dtype, caplog):
+    logging.getLogger("hitfinder").propagate = True
+    frames = adu * np.maximum(np.stack([values(0.2, rate=0.01, seed=n) for n in range(3)]), 0)
+    frames = np.rint(frames).astype(dtype) if dtype == "u2" else frames.astype(dtype)
+    made(frames, adu_per_photon=float(adu)).log()
+    assert "single-photon peak" not in caplog.text
+
+
 def test_noise_that_hides_single_photons_is_warned_of(caplog):
     logging.getLogger("hitfinder").propagate = True
     made(10 * values(0.8)[None], adu_per_photon=10.0).log()
     assert "hides single photons: a spot of 9 pixels needs about 14 photons" in caplog.text
+
+
+def test_values_below_zero_in_an_unsigned_type_are_refused():
+    stored = np.rint(20 * values(0.2)).astype(np.int16).view(np.uint16)[None]
+    with pytest.raises(GeometryError, match="below zero, and stored in an unsigned type"):
+        made(stored, adu_per_photon=20.0)
+
+
+def test_noise_that_no_spot_rises_above_is_refused():
+    with pytest.raises(GeometryError, match="hides every spot"):
+        made(100 * values(0.2)[None], adu_per_photon=1.0)
+
+
+def test_a_frame_of_too_much_noise_cannot_be_read():
+    frames = np.stack([values(0.2, seed=n) for n in range(9)])
+    frames[2] *= 100
+    source = made(frames, adu_per_photon=1.0).source
+    source.read(1)
+    with pytest.raises(SourceError, match="hides every spot"):
+        source.read(2)
 
 
 def test_raw_values_with_gain_stages_are_refused():

@@ -12,6 +12,7 @@ import numpy as np
 from hitfinder.errors import GeometryError, SourceError
 from hitfinder.experiment.gain import photon_value, sample, sampled, spread_doubt
 from hitfinder.experiment.photons import PhotonSource
+from hitfinder.experiment.zeropeak import MOST_NOISE
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.detector import Detector
 from hitfinder.io.source import FrameSource
@@ -32,6 +33,9 @@ _SPOT_PIXELS, _SURE_SIGMAS = 9, 6.0
 _GAIN_BIT, _PEDESTAL, _MORE_THAN_LIGHT = 14, 100.0, 3.0
 _STEP_OF_NORMAL = 0.954
 """Median absolute difference of two normal values, over their standard deviation."""
+_MOST_WRAPPED, _WRAPPED, _SIZES_WRAPPED = 128.0, 0.02, 8
+"""Range below the top of an unsigned type, and share and number of different values there that
+make them values below zero: flags are few values."""
 _FEW = 0.001
 """Share of the pixels that may read less than a pedestal, as dead ones do."""
 
@@ -100,6 +104,11 @@ def noise_of(
     -------
     DetectorNoise or None
         None if it counts photons.
+
+    Raises
+    ------
+    GeometryError
+        If there is more of it than with any spot to be seen.
     """
     if source.dtype.kind != "f" and adu_per_photon == 1:
         return None
@@ -120,8 +129,14 @@ def noise_of(
         for name in ("offset", "sigma", "seen")
     )
     of = offset[seen] if seen.any() else offset
-    furthest = float(of[np.abs(of).argmax()])
-    return DetectorNoise(float(np.median(sigma)), float(np.median(of)), furthest, seen.mean())
+    furthest, middle = float(of[np.abs(of).argmax()]), float(np.median(sigma))
+    if middle > MOST_NOISE:
+        raise GeometryError(
+            f"noise of {middle:.0f} photons a pixel hides every spot",
+            source.ref(0).file,
+            f"Is a photon {adu_per_photon:g}? Give --adu-per-photon.",
+        )
+    return DetectorNoise(middle, float(np.median(of)), furthest, seen.mean())
 
 
 def contradiction(photons: FrameSource, detector: Detector) -> float | None:
@@ -216,6 +231,23 @@ def log_noise(
         )
 
 
+def _check_signs(source: FrameSource, detector: Detector) -> None:
+    """Look whether noise below zero was stored in an unsigned type: it is at its top then."""
+    if source.dtype.kind != "u":
+        return
+    top = float(np.iinfo(source.dtype).max)
+    values = sample(source, detector, 1)
+    below = values[values > top - _MOST_WRAPPED]
+    if below.size < _WRAPPED * values.size or np.unique(below).size < _SIZES_WRAPPED:
+        return
+    raise GeometryError(
+        f"{100 * below.size / values.size:.2g} % of the values are just below {top:.0f}: they were "
+        "below zero, and stored in an unsigned type",
+        source.ref(0).file,
+        "Write them in a signed type, such as int16 or float32.",
+    )
+
+
 def check_calibrated(source: FrameSource, detector: Detector) -> None:
     """Look whether values of 16 bits are as a detector with gain stages puts them out.
 
@@ -233,8 +265,9 @@ def check_calibrated(source: FrameSource, detector: Detector) -> None:
     Raises
     ------
     GeometryError
-        If they are.
+        If they are, or if values below zero became large ones when they were stored.
     """
+    _check_signs(source, detector)
     if source.dtype != np.uint16:
         return
     # Most detectors count, which one frame tells.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.experiment.zeropeak import Block, ReadNoise, corrected, read_noise
+from hitfinder.errors import SourceError
+from hitfinder.experiment.zeropeak import MOST_NOISE, Block, ReadNoise, corrected, read_noise
 from hitfinder.geometry.crystfel import GeomFile
 from hitfinder.geometry.crystfel.entries import Flag
 from hitfinder.geometry.detector import Detector
@@ -78,6 +79,10 @@ class PhotonSource(DerivedSource):
         """Read one frame; see `FrameSource.read`."""
         photons, noise = self.measure(index, out)
         if noise is not None:
+            if noise.sigma.max() > MOST_NOISE:
+                what = f"noise of {noise.sigma.max():.0f} photons a pixel hides every spot"
+                ref = self.ref(index)
+                raise SourceError("unreadable", what, f"{ref.file} {ref.event}".strip())
             corrected(photons, noise, self._blocks, photons)
         elif self._scale != 1.0:
             # Read-out noise around zero is no photon, and no missing value either.

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 LEAST_NOISE = 0.08
 """Photons. Less noise never turns a photon into another number of them: values are rounded."""
 
+MOST_NOISE = 10.0
+"""Photons. Frames with more show no spots of a crystal: the size of a photon is wrong."""
+
 _PIXELS, _LEAST_OF_PANEL = 120_000, 8_000
 """Pixels of a frame that are looked at, and those of a panel at least."""
 
@@ -43,6 +46,11 @@ a hundred pixels have one photon, more than one in a thousand has none."""
 _MORE_THAN_FITTED = 1.3
 _MOST_OFFSET = 0.3
 _MOST_BELOW = 8.0
+
+_CUT_OFF, _DOWN_TO_ZERO, _MOST_MIRRORED = 0.3, 0.05, 5.0
+"""Share of zeros, and share of the values above that are less than a quarter of their median, which
+make values noise cut off at zero: half of it, and 0.13, would be; and how many medians of what is
+above are mirrored, though no more than half a photon."""
 
 Block = tuple[slice, slice]
 
@@ -169,6 +177,10 @@ def _sample(
         return chosen, 0.0, False
     if np.mean(np.abs(chosen - np.rint(chosen)) > 1e-3) <= _NOT_WHOLE:
         return chosen, 0.0, False
+    lost = _lost_side(chosen)
+    if lost.size:
+        noise = 1.4826 * float(np.median(-lost))
+        return np.concatenate([lost, chosen[chosen > 0]]), noise, False
     continuous = np.unique(chosen[:_FEW]).size > _CONTINUOUS * min(_FEW, chosen.size)
     if continuous:
         # Zero and whole numbers below are marks then.
@@ -179,6 +191,20 @@ def _sample(
         return chosen, 0.0, continuous
     smallest = np.sort(np.abs(differences))[: int(_USUAL * differences.size)]
     return chosen, float(smallest.mean()) / _MEAN_USUAL / math.sqrt(2), continuous
+
+
+def _lost_side(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what noise that was cut off at zero would have had below: the mirror of what is above.
+
+    Empty if nothing was cut off: then few values are zero, or none is a little above.
+    """
+    above = values[values > 0]
+    if not above.size or values.min() < 0 or np.mean(values == 0) < _CUT_OFF:
+        return above[:0]
+    middle, least = float(np.median(above)), float(above.min())
+    if least > middle / 2 or np.mean(above <= max(middle / 4, least)) < _DOWN_TO_ZERO:
+        return above[:0]
+    return -above[above < min(_MOST_MIRRORED * middle, 0.5)]
 
 
 def zero_peak(values: NDArray[np.float64]) -> tuple[float, float] | None:
@@ -206,7 +232,8 @@ def zero_peak(values: NDArray[np.float64]) -> tuple[float, float] | None:
     edges = np.arange(middle - first - 1.5, middle + last + 0.5, _BIN)
     heights = np.histogram(values, edges)[0].astype(np.float64)
     left = values[values < middle]
-    width = min(max(1.4826 * float(np.median(middle - left)), LEAST_NOISE / 2), 0.5)
+    width = 1.4826 * float(np.median(middle - left)) if left.size else 0.0
+    width = min(max(width, LEAST_NOISE / 2), 0.5)
     likeliest, best = -np.inf, None
     for phase in (0.0, 0.5, 0.25, 0.75):
         weights = np.full(first + last + 2, 1.0 / (first + last + 2))
