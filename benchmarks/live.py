@@ -117,10 +117,10 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def children(pid: int) -> list[int]:
-    """Return the child processes."""
+def below(pid: int) -> list[int]:
+    """Return the processes below one: workers are children of its child."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
+    return [one for line in found.stdout.split() for one in (int(line), *below(int(line)))]
 
 
 def _is_alive(pid: int) -> bool:
@@ -187,7 +187,7 @@ def run_live(
         for number in read(folder / "live-frames.json").get("number", []):
             told_s.setdefault(number, now)
         with contextlib.suppress(OSError, IndexError):
-            team = children(process.pid)
+            team = below(process.pid)
             state = live.get("state", "running")
             if state == "running":
                 cpu = {"main": cpu_s(process.pid), "workers": sum(map(cpu_s, team))}
@@ -263,7 +263,7 @@ def run_files(master: Path, folder: Path, n: int, workers: int) -> dict[str, flo
     process, used = started("run", master, "--out", folder, "-j", workers, "--limit", n), 0.0
     while _is_alive(process.pid):
         with contextlib.suppress(OSError):
-            used = max(used, sum(map(cpu_s, children(process.pid))))
+            used = max(used, sum(map(cpu_s, below(process.pid))))
         time.sleep(0.05)
     return {"total": whole(process), "workers": used}
 
@@ -412,8 +412,8 @@ def _until_idle(process: subprocess.Popen, longest_s: float) -> None:
     """Wait until the worker is there and nothing uses the processor any more."""
     until, before = time.monotonic() + longest_s, -1.0
     while time.monotonic() < until:
-        now = sum(map(cpu_s, [process.pid, *children(process.pid)]))
-        if children(process.pid) and now - before < 0.05:
+        now = sum(map(cpu_s, [process.pid, *below(process.pid)]))
+        if below(process.pid) and now - before < 0.05:
             return
         before = now
         time.sleep(1.0)

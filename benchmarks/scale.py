@@ -60,8 +60,9 @@ def start(listed: Path, out: Path, *more: str) -> subprocess.Popen:
 
 
 def family(process: int) -> list[int]:
+    """Return a process and those below it: workers are children of its child."""
     told = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True)
-    return [process, *map(int, told.stdout.split())]
+    return [process, *(one for child in told.stdout.split() for one in family(int(child)))]
 
 
 def memory_mb(process: int) -> float:

@@ -1,9 +1,10 @@
-"""Processor time and memory of a short run, with compiled code at hand and without.
+"""Time, processor time and memory of a short run, with compiled code at hand and without.
 
 Of a hundred frames of one shot most of the time is what every run takes: starting, writing the
-tables, drawing the report. It is measured as processor time of the command and its workers, which
-other programs on the machine change little; on idle cores the clock shows about that of the
-command itself and half of that of two workers.
+tables, drawing the report. Processor time is that of the command and its workers, which other
+programs on the machine change little. Time on the clock, stage by stage, is that of an idle machine
+only if `load_average` says so. Run it as ``python benchmarks/short_run.py``, or with ``--clock``
+for time on the clock alone, which replaces what was measured of it before.
 """
 
 from __future__ import annotations
@@ -11,16 +12,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from processor import write_frames
-from report import results_header, write_json
-from speed import run_ours
+from report import RESULTS, results_header, write_json
+from speed import COMMAND, run_ours
 
 WORKERS = 2
+STAGES = {
+    "until the inputs are open": "the inputs are open",
+    "what is static": "static pixels masked",
+    "searching the frames": "the frames are searched",
+    "tables, hits.lst and hits.cxi": "output cxi is written",
+    "report": "output report is written",
+}
+"""What is timed, and what the command says at its end with ``-v``."""
 
 
 @contextmanager
@@ -36,21 +47,47 @@ def compiled_in(folder: Path) -> Iterator[None]:
             os.environ["NUMBA_CACHE_DIR"] = before
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=100, help="frames of the run")
-    parser.add_argument("--turns", type=int, default=2, help="warm runs, of which the least counts")
-    arguments = parser.parse_args()
-    result = results_header([])
-    with tempfile.TemporaryDirectory(prefix="hitfinder-short-run") as temporary:
-        folder = Path(temporary)
-        masters = [write_frames("flux-1", folder, arguments.frames)]
-        with compiled_in(folder / "compiled"):
-            cold = run_ours(masters, "network", WORKERS)
-            warm = [run_ours(masters, "network", WORKERS) for _ in range(arguments.turns)]
-    result |= {
-        "frames": arguments.frames,
-        "workers": WORKERS,
+def clocked(master: Path, out: Path) -> dict[str, float]:
+    """Return the time on the clock that each stage of a run takes, and all of it, in s."""
+    command = [COMMAND, "-v", "run", str(master), "--out", str(out), "--overwrite"]
+    began = last = time.monotonic()
+    stages: dict[str, float] = {}
+    with subprocess.Popen(
+        [*command, "--workers", str(WORKERS)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            for stage, said in STAGES.items():
+                if said in line:
+                    now = time.monotonic()
+                    stages[stage], last = now - last, now
+    if process.returncode or len(stages) < len(STAGES):
+        raise SystemExit(f"the run failed, or said nothing of its stages: {sorted(stages)}")
+    ended = time.monotonic()
+    return {**stages, "ending": ended - last, "all": ended - began}
+
+
+def on_the_clock(master: Path, out: Path, turns: int) -> dict[str, object]:
+    """Time runs on the clock; return the stages of the fastest, and all times."""
+    clocked(master, out)  # what is compiled is at hand then
+    runs = [clocked(master, out) for _ in range(turns)]
+    fastest = min(runs, key=lambda run: run["all"])
+    return {
+        "fastest": {stage: round(taken, 2) for stage, taken in fastest.items()},
+        "all_turns": [round(run["all"], 2) for run in runs],
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def processor_and_memory(masters: list[Path], turns: int) -> dict[str, object]:
+    """Measure processor time and memory, also of a run with nothing compiled before."""
+    with compiled_in(masters[0].parent / "compiled"):
+        cold = run_ours(masters, "network", WORKERS)
+        warm = [run_ours(masters, "network", WORKERS) for _ in range(turns)]
+    return {
         "processor_s": {
             "nothing compiled before": round(cold.cpu_s, 1),
             "compiled before": round(min(run.cpu_s for run in warm), 1),
@@ -61,6 +98,25 @@ def main() -> None:
         },
         "load_average": [round(load, 1) for load in os.getloadavg()],
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=100, help="frames of the run")
+    parser.add_argument("--turns", type=int, default=3, help="warm runs, of which the least counts")
+    parser.add_argument("--clock", action="store_true", help="measure time on the clock alone")
+    given = parser.parse_args()
+    result = results_header([]) | {"frames": given.frames, "workers": WORKERS}
+    with tempfile.TemporaryDirectory(prefix="hitfinder-short-run") as temporary:
+        folder = Path(temporary)
+        master = write_frames("flux-1", folder, given.frames)
+        if given.clock:
+            before = json.loads((RESULTS / "short_run.json").read_text())
+            header = {"date": result["date"], "command": result["command"]}
+            result = before | {"clock_s": header | on_the_clock(master, folder / "o", given.turns)}
+        else:
+            result |= processor_and_memory([master], given.turns)
+            result["clock_s"] = on_the_clock(master, folder / "o", given.turns)
     print(json.dumps(result, indent=1))
     write_json("short_run.json", result)
 

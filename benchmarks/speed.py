@@ -109,7 +109,7 @@ def run_ours(masters: list[Path], finder: str, workers: int) -> Run:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         peaks_kb = [0, 0]
         while process.poll() is None:
-            for k, pids in enumerate((_children(process.pid), [process.pid])):
+            for k, pids in enumerate((_below(process.pid), [process.pid])):
                 peaks_kb[k] = max([peaks_kb[k], *map(_peak_kb, pids)])
             time.sleep(0.05)
         wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -143,11 +143,13 @@ def _peak_kb(pid: int) -> int:
     return max([0, *(int(x.split()[1]) for x in lines if x.startswith("VmHWM"))])
 
 
-def _children(pid: int) -> list[int]:
+def _below(pid: int) -> list[int]:
+    """Return the processes below one: workers are children of its child."""
     try:
-        return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
         return []
+    return [one for child in map(int, told.split()) for one in (child, *_below(child))]
 
 
 def time_other(frames: Frames, peer: Peer, settings: Settings) -> float:

@@ -12,6 +12,12 @@ from hitfinder.cli.run import tell
 from hitfinder.job.run import run
 
 
+def below(process: int) -> list[int]:
+    """Return the processes below one: workers are children of its child."""
+    told = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True)
+    return [one for child in told.stdout.split() for one in (int(child), *below(int(child)))]
+
+
 def main() -> None:
     source, out, name, frames, *study = sys.argv[1:]
     options = {"workers": 2}
@@ -27,8 +33,7 @@ def main() -> None:
             nonlocal done
             done += n
             if done >= int(frames):
-                children = ["pgrep", "-P", str(os.getpid())]
-                print(subprocess.run(children, capture_output=True, text=True).stdout, flush=True)
+                print(*below(os.getpid()), flush=True)
                 # A terminal sends Ctrl-C to the workers too.
                 send = os.killpg if name == "SIGINT" else os.kill
                 send(os.getpid(), getattr(signal, name))

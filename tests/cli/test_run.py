@@ -281,9 +281,9 @@ def test_workers_start_before_the_frames_are_looked_at(hitfinder, series, tmp_pa
     """Those are the workers of the run, which starts no others; without inputs none is started."""
     started = []
 
-    def start(worker, modules):
+    def start(worker, nursery, modules):
         started.append(modules)
-        init(worker, modules)
+        init(worker, nursery, modules)
 
     init = processes._Worker.__init__
     monkeypatch.setattr(processes._Worker, "__init__", start)

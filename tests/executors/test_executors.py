@@ -14,12 +14,8 @@ from hitfinder.executors import tasks as task_module
 from hitfinder.executors.cluster import cluster_executor
 from hitfinder.executors.contract import Done, Lost, results
 from hitfinder.executors.inline import Inline
-from hitfinder.executors.processes import (
-    ENVIRONMENT,
-    FAILED_STARTS,
-    Processes,
-    started_ahead,
-)
+from hitfinder.executors.nursery import ENVIRONMENT
+from hitfinder.executors.processes import FAILED_STARTS, Processes, started_ahead
 from hitfinder.executors.tasks import TaskQueue
 
 HERE = Path(__file__).parent

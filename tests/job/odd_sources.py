@@ -7,7 +7,7 @@ import signal
 import numpy as np
 
 from hitfinder.errors import HitfinderError, SourceError
-from hitfinder.executors.processes import ENVIRONMENT
+from hitfinder.executors.nursery import ENVIRONMENT
 from hitfinder.io.source import FrameRef, FrameSource
 
 SHAPE = (60, 70)

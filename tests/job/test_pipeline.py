@@ -7,7 +7,8 @@ import pytest
 
 from hitfinder.errors import HitfinderError
 from hitfinder.executors.inline import Inline
-from hitfinder.executors.processes import ENVIRONMENT, Processes
+from hitfinder.executors.nursery import ENVIRONMENT
+from hitfinder.executors.processes import Processes
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hitfinder import config, interrupts
 from hitfinder.errors import ConfigError, HitfinderError
-from hitfinder.executors.processes import ENVIRONMENT, FAILED_STARTS, available_cores
+from hitfinder.executors.nursery import ENVIRONMENT
+from hitfinder.executors.processes import FAILED_STARTS, available_cores
 
 if TYPE_CHECKING:
     from hitfinder.executors.dask import Dask

@@ -1,8 +1,9 @@
 """The executor of worker processes of this machine.
 
-A worker is started as a program of its own and never forked, since a fork would share locks and
-threads of libraries. Everything goes over a socket that the parent never waits for: all workers
-start at once, and one that dies or stops at any moment, while it starts too, holds up nothing.
+Workers are forked from a process that is there for nothing else, and never from this one, since
+that would share locks and threads of libraries; see `hitfinder.executors.nursery`. Everything goes
+over a socket that the parent never waits for: all workers start at once, and one that dies or stops
+at any moment, while it starts too, holds up nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import pickle
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,24 +24,11 @@ from hitfinder import interrupts
 from hitfinder.errors import HitfinderError
 from hitfinder.executors.channel import Channel, Tag
 from hitfinder.executors.contract import Done, Lost, ResultT, TaskT, Work
+from hitfinder.executors.nursery import Nursery
 from hitfinder.executors.tasks import TaskQueue, Ticket
 from hitfinder.executors.worker import MAIN_AGAIN, Hello, is_worker
 
 log = logging.getLogger(__name__)
-
-ENVIRONMENT = {
-    # Every core has its own process: threads of libraries would only get in one another's way.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    # glibc returns buffers of the size of a frame to the kernel and gets them back page by
-    # page, which costs more than filling them; let it keep them.
-    "MALLOC_MMAP_THRESHOLD_": "268435456",
-    "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-"""Set for workers, where the user has set nothing."""
 
 HUNG_AFTER_S = 300.0
 """A worker that is at work and has used no processor for so long is taken to hang: it is stopped,
@@ -54,9 +41,6 @@ _GRACE_S = 5.0
 _LOOK_AGAIN_S = 0.5
 _LONGEST_LOOK_S = 60.0
 _ASK_AGAIN_S = 0.02
-_CODE = (
-    "import sys; sys.path[:] = {path!r}; from hitfinder.executors.worker import main; main({fd})"
-)
 
 
 def available_cores() -> int:
@@ -80,8 +64,9 @@ def started_ahead(n_workers: int, modules: Sequence[str]) -> Iterator[None]:
         What they import.
     """
     with contextlib.suppress(OSError):
-        while len(_ahead) < n_workers:
-            _ahead.append(_Worker(modules))
+        nursery = Nursery(modules) if n_workers else None
+        while nursery is not None and len(_ahead) < n_workers:
+            _ahead.append(_Worker(nursery, modules))
     try:
         yield
     finally:
@@ -91,10 +76,11 @@ def started_ahead(n_workers: int, modules: Sequence[str]) -> Iterator[None]:
             worker = _ahead.pop()
             worker.end(_GRACE_S)
             worker.channel.close()
+            worker.nursery.close()
 
 
 _ahead: list[_Worker] = []
-"""Workers that no executor has taken yet."""
+"""Workers that no executor has taken yet; who takes one takes what it was forked from, too."""
 
 
 class Processes:
@@ -122,6 +108,7 @@ class Processes:
             raise ValueError(f"workers must be at least 1, got {n_workers}")
         self.n_workers, self._hung_after_s = n_workers, hung_after_s
         self._workers: list[_Worker] = []
+        self._nursery: Nursery | None = None
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
         self._runs = 0
@@ -193,13 +180,37 @@ class Processes:
 
     def _start(self, modules: Sequence[str] = ()) -> _Worker | None:
         try:
-            worker = _ahead.pop() if _ahead else _Worker(modules)
+            worker = self._taken() or _Worker(self._nursery_with(modules), modules)
         except OSError as error:
             self._note_failed_start(error.strerror or str(error))
             return None
         self._workers.append(worker)
         self._selector.register(worker.channel.socket, selectors.EVENT_READ, worker)
         return worker
+
+    def _taken(self) -> _Worker | None:
+        """Return a worker that was started ahead, if there is one that this executor can have."""
+        fits = (w for w in _ahead if self._nursery in (None, w.nursery) and w.nursery.is_alive)
+        worker = next(fits, None)
+        if worker is not None:
+            _ahead.remove(worker)
+            self._nursery = worker.nursery
+        return worker
+
+    def _nursery_with(self, modules: Sequence[str]) -> Nursery:
+        """Return the process to fork a worker from, which has such modules if it starts only now.
+
+        Raises
+        ------
+        OSError
+            If it cannot be started.
+        """
+        if self._nursery is not None and not self._nursery.is_alive:
+            self._nursery.close()
+            self._nursery = None
+        if self._nursery is None:
+            self._nursery = Nursery(modules)
+        return self._nursery
 
     def _watch(self, worker: _Worker) -> None:
         """Look for messages of a worker and, if something is to be sent, for room."""
@@ -217,7 +228,7 @@ class Processes:
                 try:
                     messages = worker.channel.poll()
                 except EOFError:
-                    self._bury(worker, queue, _cause(worker.end(_GRACE_S)))
+                    self._bury(worker, queue, worker.end(_GRACE_S))
                     continue
                 for tag, told in messages:
                     self._take_in(worker, queue, tag, told)
@@ -283,6 +294,9 @@ class Processes:
             for worker in list(self._workers):
                 worker.end(until - time.monotonic())
                 self._forget(worker)
+            if self._nursery is not None:
+                self._nursery.close()
+                self._nursery = None
 
     def __enter__(self) -> Self:
         return self
@@ -294,19 +308,12 @@ class Processes:
 class _Worker:
     """A worker process, seen from its parent."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    def __init__(self, nursery: Nursery, modules: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
-        self.channel = Channel(ours)
-        code = _CODE.format(path=sys.path, fd=theirs.fileno())
+        self.channel, self.nursery = Channel(ours), nursery
         try:
-            # Ctrl-C in a terminal goes to the workers too, but the parent decides what it means.
-            with theirs, interrupts.held():
-                self.process = subprocess.Popen(
-                    [sys.executable, "-c", code],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env={**ENVIRONMENT, **os.environ},
-                )
+            with theirs:
+                self.process = nursery.fork(theirs)
         except OSError:
             ours.close()
             raise
@@ -314,13 +321,13 @@ class _Worker:
         self.run, self.is_ready = 0, False
         self._looked, self.at_work_s = time.monotonic(), 0.0
         self._idle_s, self._processor_s = 0.0, 0.0
-        self.channel.put(Tag.HELLO, pickle.dumps(_hello(modules)))
+        self.channel.put(Tag.HELLO, pickle.dumps(_hello(nursery, modules)))
 
     def take(self, ticket: Ticket) -> None:
         """Note what it is given to do."""
         self.ticket, self._looked = ticket, time.monotonic()
         self.at_work_s = self._idle_s = 0.0
-        self._processor_s = _processor_s(self.process.pid) or 0.0
+        self._processor_s = _processor_s(self.process.at_work) or 0.0
 
     def look(self) -> None:
         """Note how long it has had its task, but not while this process itself was stopped."""
@@ -333,7 +340,7 @@ class _Worker:
         """Whether it has a task and used no processor for so many seconds."""
         if self.ticket is None or self._idle_s < after_s:
             return False
-        used = _processor_s(self.process.pid)
+        used = _processor_s(self.process.at_work)
         if used == self._processor_s:
             return True
         self._processor_s, self._idle_s = used or 0.0, 0.0
@@ -345,20 +352,17 @@ class _Worker:
         # One that is stopped gets the signal only when it goes on.
         self.process.send_signal(signal.SIGCONT)
 
-    def end(self, grace_s: float = 0.0) -> int | None:
-        """Wait for the end, then force it; return the exit code, None if even that fails."""
-        try:
-            return self.process.wait(max(grace_s, 0.0))
-        except subprocess.TimeoutExpired:
+    def end(self, grace_s: float = 0.0) -> str:
+        """Wait for the end, then force it; return how it ended."""
+        told = self.process.wait(max(grace_s, 0.0))
+        if told is None:
             self.process.kill()
-        try:
             # A process that waits for a dead file server cannot be killed; it is left behind.
-            return self.process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            return None
+            told = self.process.wait(1.0)
+        return told or "does not end"
 
 
-def _hello(modules: Sequence[str]) -> Hello:
+def _hello(nursery: Nursery, modules: Sequence[str]) -> Hello:
     main = sys.modules["__main__"]
     # What comes back may be of a class that the worker knows by this name.
     sys.modules.setdefault(MAIN_AGAIN, main)
@@ -369,7 +373,8 @@ def _hello(modules: Sequence[str]) -> Hello:
         level,
         None if path is None else os.path.abspath(path),
         None if spec is None else spec.name,
-        os.getpid(),
+        nursery.process.pid,
+        tuple(sys.path),
         tuple(modules),
     )
 
@@ -382,10 +387,3 @@ def _processor_s(process: int) -> float | None:
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _cause(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
-    return f"exit code {exit_code}"

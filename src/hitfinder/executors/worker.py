@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,6 +51,8 @@ class Hello:
         Where the parent's main script is, or its name if it was started by ``python -m``.
     parent : int
         Process number of the parent.
+    path : tuple of str
+        Where modules are found.
     modules : tuple of str
         What to import before there is work.
     """
@@ -59,6 +61,7 @@ class Hello:
     main_path: str | None
     main_module: str | None
     parent: int
+    path: tuple[str, ...]
     modules: tuple[str, ...] = ()
 
 
@@ -99,18 +102,33 @@ def main(descriptor: int) -> None:
 def _begin(hello: Hello) -> None:
     global _hello
     _hello = hello
+    sys.path[:] = hello.path
     logs.configure()
     logging.getLogger("hitfinder").setLevel(hello.log_level)
-    if sys.platform == "linux":
-        # A worker whose parent is killed must not write to files that the next run writes.
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != hello.parent:
-            os._exit(1)
-        # Where memory is short the kernel ends one that is easily replaced, not its parent.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("500")
-    for name in hello.modules:
-        # What cannot be imported is told when it is needed.
+    # A worker whose parent is killed must not write to files that the next run writes.
+    end_with(hello.parent)
+    # Where memory is short the kernel ends one that is easily replaced, not its parent.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+    import_all(hello.modules)
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent ends, now if it has ended already.
+
+    Parameters
+    ----------
+    parent : int
+        Process number of the parent.
+    """
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules; what cannot be imported is told when it is needed."""
+    for name in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 

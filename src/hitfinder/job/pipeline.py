@@ -183,6 +183,7 @@ class Pipeline:
                 before = self.store.counts.frames
                 self.store.add(chunk.home, result)
                 advance(self.store.counts.frames - before, str(self.store.counts))
+        log.debug("the frames are searched")
         return static
 
 

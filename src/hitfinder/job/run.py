@@ -128,6 +128,7 @@ def run(
             executor=own,
         )
         experiment.log()
+        log.debug("the inputs are open")
         if own is not None:
             # They import what they need while this process looks at what it is given.
             start_workers(own, chosen.finder, len(experiment.stored))

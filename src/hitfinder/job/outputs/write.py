@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from hitfinder.job.outputs.findings import Findings, FrameCounts
 from hitfinder.job.outputs.registry import is_plain_name, write_output
 from hitfinder.report.verdict import judge
 from hitfinder.results.run import RUN
+
+log = logging.getLogger(__name__)
 
 _TEMPERATURE_SIGMA_C = 5.0
 """How well the temperature of the water is taken to be known beforehand, around 25 °C."""
@@ -50,6 +53,7 @@ def write_outputs(
         If something cannot be written.
     """
     counts = FrameCounts.of(found)
+    log.debug("the results are put together")
     files = [file for output in outputs.values() for file in output.files]
     estimated = estimated_geometry(found) if estimate else None
     about = {**found.about, **account(found, counts, estimated), "files": files}
@@ -59,6 +63,7 @@ def write_outputs(
     complete = dataclasses.replace(found, about=about)
     for name, output in outputs.items():
         write_output(name, output, complete, folder)
+        log.debug("output %s is written", name)
     about["wanting"] = found.wanting
     with atomic.replacing(folder / RUN) as part:
         part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
