@@ -130,9 +130,10 @@ class Chart:
         """Draw lines across the chart with their numbers, and the name of the axis."""
         soft, drawn = LIGHT["soft"], list[str]()
         left, below = _Y_TEXT_PX
-        for value, at in self._ticks(scale, "y"):
-            drawn.append(_rule([(end, at) for end in across.ends], "line", 1))
-            drawn.append(label(number(value), (LEFT - left, at + below), TEXT_PX, "right", soft))
+        for value, height in self._ticks(scale, "y"):
+            drawn.append(_rule([(end, height) for end in across.ends], "line", 1))
+            at = LEFT - left, height + below
+            drawn.append(label(number(value), at, TEXT_PX, "right", soft))
         middle = sum(scale.ends) / 2
         turn = f' transform="rotate(-90 {_Y_LABEL_PX} {middle:g})"'
         at = _Y_LABEL_PX, middle

@@ -20,7 +20,7 @@ class ReportOutput:
     """Everything at a glance, in one HTML file."""
 
     files = (REPORT,)
-    imports = ("matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin")
+    imports = ("PIL.PngImagePlugin",)
 
     def __init__(self, settings: OutputSettings) -> None:
         self._gallery = settings.gallery
