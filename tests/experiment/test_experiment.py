@@ -407,6 +407,22 @@ def test_the_size_of_a_photon_is_told_by_the_values(gain, noise, rate):
     assert said == pytest.approx(gain, rel=0.06)
 
 
+@pytest.mark.parametrize("rate", [0.8, 1.5])
+@pytest.mark.parametrize("noise", [0.1, 0.2, 0.4])
+def test_much_light_does_not_make_photons_another_size(noise, rate):
+    found = photon_value(floats(1.0, noise, rate).ravel())
+    assert found is None or found == pytest.approx(1, rel=0.06)
+    assert noise > 0.2 or found is not None
+
+
+def test_whole_numbers_that_are_multiples_are_doubted_though_a_gain_is_given(caplog):
+    logging.getLogger("hitfinder").propagate = True
+    settings = GeometrySettings(**GIVEN_BEAM, adu_per_photon=1.0)
+    values = floats(20.0, 0.0).astype(np.uint16)
+    experiment_of(settings, None, ArraySource(values)).log()
+    assert "all values are multiples of 20: is that one photon?" in caplog.text
+
+
 def test_a_photon_that_is_given_is_not_asked_for():
     settings = GeometrySettings(**GIVEN_BEAM, adu_per_photon=6.0)
     values = floats(6.0, 0.05)

@@ -39,6 +39,10 @@ _RARE = 1e-3
 _BELOW, _SIZES_BELOW = 0.02, 4
 """Share of values below zero, and how many different ones, that make them noise."""
 
+_ONE_SIDE, _MUCH_LIGHT = 0.05, 1.25
+"""Share of values below zero that tells the noise of those without a photon, and by how much more
+all values differ where light makes them."""
+
 _APART = 8
 """Pixels between two that are compared: neighbours may share the charge of a photon."""
 
@@ -164,8 +168,15 @@ def spread(photons: FrameSource, detector: Detector) -> float | None:
     return float(found.mean()) if found.size >= _LEAST_PAIRS else None
 
 
-def spread_doubt(photons: FrameSource, detector: Detector) -> str:
-    """Say that values cannot be photon counts by how much they differ; empty if they can."""
+def counts_doubt(photons: FrameSource, detector: Detector) -> str:
+    """Say why values cannot be photon counts; empty if they can.
+
+    All are multiples of a number, or they differ by more or by less than counts do.
+    """
+    values = sample(photons, detector)
+    step = _common_step(values) if (values == np.rint(values)).all() else 1
+    if step > 1:
+        return f"all values are multiples of {step}: is that one photon? See --adu-per-photon"
     found = spread(photons, detector)
     if found is None or _SPREADS[0] <= found <= _SPREADS[1]:
         return ""
@@ -270,7 +281,12 @@ def photon_value(values: NDArray[np.floating]) -> float | None:
     """
     middle = float(np.median(values))
     noise = _noise(values, middle)
-    if abs(middle) > noise:
+    below = values[values < 0]
+    dark = _noise(below, 0.0) if below.size > _ONE_SIDE * values.size else noise
+    much_light = noise > _MUCH_LIGHT * dark
+    if much_light:
+        noise = dark
+    elif abs(middle) > noise:
         return None  # most pixels have photons
     significance, photon = max(_comb(values, noise, k * noise) for k in _CUTS)
     if significance <= _LEAST_SIGNIFICANCE:
@@ -281,6 +297,10 @@ def photon_value(values: NDArray[np.floating]) -> float | None:
     for _ in range(3):
         near = np.abs(centres - photon) < 0.4 * photon
         photon = float(np.average(centres[near], weights=np.maximum(heights[near], 0) + 1e-9))
+    if much_light:
+        # Then some pixels have two photons, and fewer have one and a half.
+        valley, second = (np.mean(np.abs(values / photon - at) < 0.15) for at in (1.5, 2.0))
+        return photon if valley < second else None
     return photon
 
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from hitfinder.errors import GeometryError, SourceError
-from hitfinder.experiment.gain import photon_value, sample, sampled, spread_doubt
+from hitfinder.experiment.gain import counts_doubt, photon_value, sample, sampled
 from hitfinder.experiment.photons import PhotonSource
 from hitfinder.experiment.zeropeak import MOST_NOISE
 from hitfinder.geometry.crystfel import GeomFile
@@ -218,9 +218,9 @@ def log_noise(
         if noise.doubt:
             log.warning("%s", noise.doubt)
     else:
-        differ = spread_doubt(photons, detector)
-        if differ:
-            log.warning("%s", differ)
+        doubt = counts_doubt(photons, detector)
+        if doubt:
+            log.warning("%s", doubt)
     given = origin != "assumed" and (noise is not None or adu_per_photon != 1)
     size = contradiction(photons, detector) if given else None
     if size is not None:

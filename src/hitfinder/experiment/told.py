@@ -6,7 +6,7 @@ import dataclasses
 
 from hitfinder.experiment.beam import FROM_FILE, BeamField, beam_value, fixed_shift
 from hitfinder.experiment.described import detector_by
-from hitfinder.experiment.gain import spread_doubt
+from hitfinder.experiment.gain import counts_doubt
 from hitfinder.experiment.masks import masks_of
 from hitfinder.experiment.noise import noise_in_words
 from hitfinder.experiment.photons import in_photons
@@ -74,7 +74,7 @@ def told_by(geom: GeomFile | DescribedDetector | None, source: FrameSource) -> T
 
 def _doubts(photons: FrameSource, detector: Detector) -> tuple[str, ...]:
     """Say that frames cannot be photon counts, if that is so and they are whole numbers."""
-    doubt = spread_doubt(photons, detector) if photons.dtype.kind != "f" else ""
+    doubt = counts_doubt(photons, detector) if photons.dtype.kind != "f" else ""
     return (doubt,) if doubt else ()
 
 

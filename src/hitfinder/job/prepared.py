@@ -136,11 +136,15 @@ class PreparedJob:
                 "(peaks_left_out in frames.parquet)",
                 counts.frames_with_peaks_left_out,
             )
-        if counts.doubted_frames or counts.doubtful_hits:
+        told = []
+        if counts.doubted_frames:
+            told.append(f"{counts.doubted_frames} frames have scores of hits and are none")
+        if counts.doubtful_hits:
+            told.append(f"{counts.doubtful_hits} hits are doubtful")
+        if told:
             log.warning(
-                "%d frames are no hits though their scores are those of hits, and %d hits are "
-                "doubtful: they rest on one bright pixel, track or place (doubt in frames.parquet)",
-                *(counts.doubted_frames, counts.doubtful_hits),
+                "%s: they rest on one bright pixel, track or place (doubt in frames.parquet)",
+                " and ".join(told),
             )
         if counts.processed and not counts.hits:
             log.warning(
