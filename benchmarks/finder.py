@@ -102,15 +102,12 @@ def main() -> None:
     if not arguments.no_peers:
         run_peers(chosen)
     answers = PEERS if PEERS.is_dir() and peers.names(PEERS) else None
-    results = run.run(
-        "low-flux",
-        chosen,
-        catalog.series(only=arguments.only),
-        finders.finders(),
-        FRAMES,
-        answers,
-        lambda n: None,
-    )
+    series = catalog.series(only=arguments.only)
+    suite = run.Suite(
+        *(catalog.LOW_FLUX, chosen, series),
+        finders=finders.finders(), frames=FRAMES, peers_folder=answers,
+    )  # fmt: skip
+    results = run.run(suite, lambda n: None)
     results = joined(results, arguments.out / run.RESULTS)
     print(run.write(results, arguments.out))
     kept = {

@@ -25,7 +25,7 @@ REAL = {
 @functools.cache
 def recipes(only: tuple[str, ...] = ()) -> list[ConditionRecipe]:
     real = [FullFrame(path, seen) for path, seen in REAL.items()]
-    return catalog.recipes("low-flux", PATTERN_SIM, real, only=only)
+    return catalog.recipes(PATTERN_SIM, real, only=only)
 
 
 def condition(name: str) -> Frames:

@@ -22,6 +22,19 @@ def invoke(*arguments):
         (["--suite", "low-flux"], "Give --out"),
         (["--suite", "low-flux", "--data", "d", "--out", "o"], "--data does not go with --suite"),
         (["peak", "--data", "d", "--quick"], "--quick goes with --suite only"),
+        (["peak", "--data", "d", "--cell", "1,1,1"], "--cell goes with --suite only"),
+        (
+            ["--suite", "low-flux", "--out", "o", "--space-group", "P1"],
+            "--space-group does not go with --suite low-flux",
+        ),
+        (
+            ["--suite", "known-crystal", "--out", "o", "--finder", "network"],
+            "--finder does not go with --suite known-crystal",
+        ),
+        (
+            ["--suite", "known-crystal", "--out", "o", "--frames", "f"],
+            "--frames does not go with --suite known-crystal",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, message):
@@ -33,8 +46,12 @@ def test_options_that_do_not_go_together_are_refused(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "bright"], "no suite is called 'bright'; known: low-flux"),
+        (["--suite", "bright"], "no suite is called 'bright'; known: low-flux, known-crystal"),
         (["--suite", "low-flux", "--finder", "x"], "no finder is called 'x'"),
+        (["--suite", "known-crystal", "--only", "flux"], "no condition's name starts with 'flux'"),
+        (["--suite", "known-crystal", "--structure", "none.pdb"], "none.pdb"),
+        (["--suite", "known-crystal", "--cell", "60,60,90"], "Give --space-group"),
+        (["--suite", "known-crystal", "--pattern-sim", "none.h5"], "none.h5: there is no such"),
         (["--suite", "low-flux", "--only", "x"], "no condition's name starts with 'x'"),
         (["--suite", "low-flux", "--pattern-sim", "none.h5"], "none.h5: there is no such file"),
         (["--suite", "low-flux", "--only", "flux-1", "--peers", "none"], "no such folder of peers"),
@@ -60,6 +77,39 @@ def test_a_suite_is_judged_and_not_replaced_unasked(small_recipe, tmp_path, monk
     assert invoke("--suite", "low-flux", "--out", out, "--overwrite").exit_code == 0
 
 
+def test_a_search_for_a_known_crystal_is_judged(tmp_path, monkeypatch):
+    part = StoredPart()
+    monkeypatch.setattr(catalog, "known_parts", lambda *given: [part])
+    out = tmp_path / "out"
+    done = invoke("--suite", "known-crystal", "--out", out, "--workers", 1)
+    assert done.exit_code == 0, done.exception
+    assert "left out: frames of CrystFEL's pattern_sim" in done.output
+    assert "thinned measured frames" not in done.output
+    results = json.loads((out / "results.json").read_text())
+    assert results["known"] == [part.judged(lambda n: None)]
+    assert (results["finders"], results["conditions"]) == ([], [])
+    assert "Bragg photons" in (out / "suite.html").read_text()
+
+
+class StoredPart:
+    """A part whose frames were searched."""
+
+    name, n_frames = "known-sim-1-cell", 9
+
+    def judged(self, progress):
+        progress(9)
+        return {
+            "name": self.name,
+            "title": "1 shot of water",
+            "frames": "pattern_sim",
+            "shots": 1,
+            "known": "cell",
+            "of": 9,
+            "right": {"20": 3},
+            "seconds_a_frame": 0.3,
+        }
+
+
 def test_finders_of_others_are_judged_by_name_and_as_module_and_class(
     small_recipe, example_site, tmp_path, monkeypatch
 ):
@@ -83,9 +133,9 @@ def test_finders_of_others_are_judged_by_name_and_as_module_and_class(
 
 
 def test_names_of_conditions_are_theirs_alone():
-    names = [r.condition.name for r in catalog.recipes("low-flux")]
+    names = [r.condition.name for r in catalog.recipes()]
     assert len(set(names)) == len(names) > 15
-    quick = catalog.recipes("low-flux", quick=True, only=["flux-100"])
+    quick = catalog.recipes(quick=True, only=["flux-100"])
     assert [r.condition.name for r in quick] == ["flux-100"]
     assert quick[0].condition.n_hits == catalog.QUICK_HITS * len(simulated.SCALES)
 

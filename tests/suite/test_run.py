@@ -30,10 +30,15 @@ def blind(recipe, tmp_path):
 @pytest.fixture
 def results(recipe, blind, tmp_path):
     done = []
-    out = run.run(
-        "low-flux", [recipe], [], finders.finders(), tmp_path / "frames", blind, done.append
+    suite = run.Suite(
+        "low-flux",
+        [recipe],
+        finders=finders.finders(),
+        frames=tmp_path / "frames",
+        peers_folder=blind,
     )
-    assert sum(done) == run.n_frames([recipe], [], finders.finders())
+    out = run.run(suite, done.append)
+    assert sum(done) == suite.n_frames
     return out
 
 
@@ -90,7 +95,7 @@ def test_files_are_written_and_the_page_needs_no_others(results, tmp_path):
 
 def test_frames_without_a_folder_are_not_kept(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    run.run("low-flux", [recipe], [], finders.finders(), None, None, lambda n: None)
+    run.run(run.Suite("low-flux", [recipe], finders=finders.finders()), lambda n: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,7 +145,8 @@ def others(monkeypatch):
 def test_finders_of_others_are_judged_beside_ours(recipe, tmp_path, others):
     chosen = finders.named(["finders_to_judge:Brightest", "likelihood"])
     assert [f.name for f in chosen] == ["finders_to_judge:Brightest", "likelihood"]
-    results = run.run("low-flux", [recipe], [], chosen, tmp_path, None, lambda n: None)
+    suite = run.Suite("low-flux", [recipe], finders=chosen, frames=tmp_path)
+    results = run.run(suite, lambda n: None)
     (condition,) = results["conditions"]
     theirs = condition["finders"]["finders_to_judge:Brightest"]["groups"][0]
     # It finds one of three bright spots, and as many false peaks as there are blanks, all weaker.

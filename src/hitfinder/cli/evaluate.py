@@ -16,6 +16,7 @@ from hitfinder.cli.selection import selection_from, selection_options
 
 if TYPE_CHECKING:
     from hitfinder.executors.contract import Executor
+    from hitfinder.suite.run import Suite
 
 EPILOG = """\b
 Examples:
@@ -25,12 +26,15 @@ Examples:
   hitfinder evaluate --suite low-flux --quick --out judged
   hitfinder evaluate --suite low-flux --real frame.cbf --peers answers/ --out judged
   hitfinder evaluate --suite low-flux --finder mine:Finder --finder network --out judged
+  hitfinder evaluate --suite known-crystal --structure mine.pdb --out judged
 
 \b
 What is written to the folder: evaluation.html, metrics.json, and each figure as PNG;
 of a suite suite.html, results.json and its figures.
 """
-_ONLY_SUITE = ("peers", "frames", "pattern_sim", "real", "finder", "only", "quick")
+_ONLY_LOW_FLUX = ("peers", "frames", "real", "finder")
+_ONLY_KNOWN = ("structure", "cell", "space_group")
+_ONLY_SUITE = (*_ONLY_LOW_FLUX, *_ONLY_KNOWN, "pattern_sim", "only", "quick")
 _READERS = 2
 _ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
 
@@ -60,9 +64,15 @@ _ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
     "--workers",
     type=click.IntRange(0),
     metavar="N",
-    help="Processes that read the tree; with --cluster, that do the work.  [default: 2]",
+    help="Processes that read the tree; with --cluster or --suite known-crystal, that do the work."
+    "  [default: 2; of a suite: 1]",
 )
-@click.option("--suite", metavar="NAME", help="Judge the finders by a suite instead: low-flux.")
+@click.option(
+    "--suite",
+    metavar="NAME",
+    help="Judge by a suite instead: low-flux for finders, known-crystal for the search of all"
+    " pixels for a crystal.",
+)
 @click.option("--quick", is_flag=True, help="Fewer frames of the suite.")
 @click.option(
     "--finder",
@@ -76,10 +86,25 @@ _ONLY_TRAINED = ("data", "settings", "photon_energy_ev", "camera_length_m")
 @click.option("--real", multiple=True, metavar="FILE", help="Measured frame to thin.")
 @click.option("--peers", metavar="DIR", help="What other programs found in the suite's frames.")
 @click.option("--frames", metavar="DIR", help="Keep the suite's frames here, or take them from it.")
+@click.option(
+    "--structure",
+    metavar="FILE",
+    help="PDB, mmCIF, MTZ or .hkl file of the known crystal.  [default: proteinase K]",
+)
+@click.option(
+    "--cell",
+    metavar="CELL",
+    help="Its cell, as for 'hitfinder index'; without --structure, one is drawn at random in it.",
+)
+@click.option("--space-group", metavar="NAME", help="Its space group, before what the file says.")
 @cluster_options
 @selection_options
 def evaluate(model: str | None, **given: Any) -> None:
-    """Judge the trained network MODEL by the frames of a tree, or finders by a suite."""
+    """Judge the trained network MODEL by the frames of a tree, or finders by a suite.
+
+    The suite known-crystal judges how weak a crystal is found in all pixels of a frame: with its
+    structure, its cell alone, a wrong structure in the same cell, and a wrong cell.
+    """
     if given["suite"] is None:
         if model is None or given["data"] is None:
             raise click.UsageError("Give a MODEL and --data, or --suite.")
@@ -102,6 +127,18 @@ def _refuse(given: dict[str, Any], names: tuple[str, ...], why: str) -> None:
 
 def _executor(given: dict[str, Any]) -> AbstractContextManager[Executor | None]:
     return chosen_executor(given["cluster"], given["cluster_given"], given["workers"] or None)
+
+
+@contextlib.contextmanager
+def _suite_executor(given: dict[str, Any], is_known: bool) -> Iterator[Executor | None]:
+    """Have workers of this machine too, for known crystals: no others' parts can be pickled."""
+    from hitfinder.executors.choose import executor_for
+
+    with contextlib.ExitStack() as stack:
+        executor = stack.enter_context(_executor(given))
+        if executor is None and is_known and given["workers"]:
+            executor = stack.enter_context(executor_for(given["workers"]))
+        yield executor
 
 
 @contextlib.contextmanager
@@ -131,33 +168,56 @@ def _folder(out: Path, files: Iterable[str], overwrite: bool) -> Iterator[None]:
 def _evaluate_suite(given: dict[str, Any]) -> None:
     from hitfinder.errors import ConfigError
     from hitfinder.progress import counting
-    from hitfinder.suite import catalog, finders, run
-    from hitfinder.suite.thinned import FullFrame
+    from hitfinder.suite import catalog, run
 
-    out = Path(given["out"])
+    out, suite = Path(given["out"]), given["suite"]
+    is_known = suite == catalog.KNOWN_CRYSTAL
+    if suite in catalog.SUITES:
+        others = _ONLY_LOW_FLUX if is_known else _ONLY_KNOWN
+        _refuse(given, others, f"does not go with --suite {suite}")
     try:
-        chosen = finders.named(given["finder"])
-        real = [FullFrame(path) for path in given["real"]]
-        recipes = catalog.recipes(
-            given["suite"], given["pattern_sim"], real, given["quick"], given["only"]
-        )
+        catalog.check(suite)
+        what = _known_crystal(given) if is_known else _low_flux(given)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    series = catalog.series(given["quick"], given["only"])
-    # A worker of a cluster need not be in this folder.
-    frames = Path(given["frames"]).absolute() if given["frames"] else None
-    peers = Path(given["peers"]).absolute() if given["peers"] else None
-    what = (given["suite"], recipes, series, chosen, frames, peers)
     with _folder(out, run.OUTPUTS, given["overwrite"]):
         with (
-            _executor(given) as executor,
-            counting("frames", run.n_frames(recipes, series, chosen)) as progress,
+            _suite_executor(given, is_known) as executor,
+            counting("frames", what.n_frames) as progress,
         ):
-            results = run.run(*what, progress, executor)
-        results["skipped"] = catalog.skipped(given["pattern_sim"], real)
+            results = run.run(what, progress, executor)
+        results["skipped"] = catalog.skipped(suite, given["pattern_sim"], given["real"])
         for line in results["skipped"]:
             click.echo(f"left out: {line}")
         click.echo(f"evaluation: {run.write(results, out)}")
+
+
+def _low_flux(given: dict[str, Any]) -> Suite:
+    from hitfinder.suite import catalog, finders
+    from hitfinder.suite.run import Suite
+    from hitfinder.suite.thinned import FullFrame
+
+    chosen = finders.named(given["finder"])
+    real = [FullFrame(path) for path in given["real"]]
+    return Suite(
+        catalog.LOW_FLUX,
+        catalog.recipes(given["pattern_sim"], real, given["quick"], given["only"]),
+        catalog.series(given["quick"], given["only"]),
+        finders=chosen,
+        # A worker of a cluster need not be in this folder.
+        frames=Path(given["frames"]).absolute() if given["frames"] else None,
+        peers_folder=Path(given["peers"]).absolute() if given["peers"] else None,
+    )
+
+
+def _known_crystal(given: dict[str, Any]) -> Suite:
+    from hitfinder.suite import catalog
+    from hitfinder.suite.known_crystals import crystal_of
+    from hitfinder.suite.run import Suite
+
+    crystal = crystal_of(given["structure"], given["cell"], given["space_group"])
+    parts = catalog.known_parts(crystal, given["pattern_sim"], given["quick"], given["only"])
+    return Suite(catalog.KNOWN_CRYSTAL, known=parts)
 
 
 def _evaluate_trained(model: str, given: dict[str, Any]) -> None:

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hitfinder.suite import patternsim, precision, simulated, thinned
+from hitfinder.crystal.reflections import StructureFactors
+from hitfinder.suite import known, known_patternsim, patternsim, precision, simulated, thinned
 from hitfinder.suite.condition import ConditionRecipe
 
-SUITES = ("low-flux",)
+LOW_FLUX, KNOWN_CRYSTAL = "low-flux", "known-crystal"
+SUITES = (LOW_FLUX, KNOWN_CRYSTAL)
 QUICK_HITS, QUICK_BLANKS = 4, 40
 
 
+def check(suite: str) -> None:
+    """Raise ValueError if there is no such suite."""
+    if suite not in SUITES:
+        raise ValueError(f"no suite is called {suite!r}; known: {', '.join(SUITES)}")
+
+
 def recipes(
-    suite: str,
     pattern_sim: str | Path | None = None,
     real: Sequence[thinned.FullFrame] = (),
     quick: bool = False,
     only: Sequence[str] = (),
 ) -> list[ConditionRecipe]:
-    """Return the conditions of a suite, in the order of the report.
+    """Return the conditions of the suite ``low-flux``, in the order of the report.
 
     Parameters
     ----------
-    suite : str
-        One of `SUITES`.
     pattern_sim : path-like, optional
         File of Bragg frames by pattern_sim, see `hitfinder.suite.patternsim.recipes`.
     real : sequence of FullFrame
@@ -37,10 +42,8 @@ def recipes(
     Raises
     ------
     ValueError
-        If there is no such suite, or no such condition.
+        If there is no such condition.
     """
-    if suite not in SUITES:
-        raise ValueError(f"no suite is called {suite!r}; known: {', '.join(SUITES)}")
     out = [simulated.flux_recipe(shots) for shots in simulated.SHOTS]
     if pattern_sim:
         out += patternsim.recipes(pattern_sim)
@@ -51,9 +54,43 @@ def recipes(
         out = [recipe.reduced(QUICK_HITS, QUICK_BLANKS) for recipe in out]
     chosen = [recipe for recipe in out if _asked(recipe.condition.name, only)]
     if not (chosen or series(quick, only)):
-        names = ", ".join(recipe.condition.name for recipe in out)
-        asked = ", ".join(only)
-        raise ValueError(f"no condition's name starts with {asked!r}; there are {names}")
+        raise _none_asked([recipe.condition.name for recipe in out], only)
+    return chosen
+
+
+def known_parts(
+    factors: StructureFactors,
+    pattern_sim: str | Path | None = None,
+    quick: bool = False,
+    only: Sequence[str] = (),
+) -> list[known.KnownPart]:
+    """Return the parts of the suite ``known-crystal``, in the order of the report.
+
+    Parameters
+    ----------
+    factors : StructureFactors
+        |F|² of the crystal.
+    pattern_sim : path-like, optional
+        File of Bragg frames, see `hitfinder.suite.known_patternsim.pattern_sim_parts`.
+    quick : bool
+        Fewer frames.
+    only : sequence of str
+        Parts whose name starts with one of these; all if empty.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+    HitfinderError
+        If the file cannot be used.
+    """
+    numbers = (known.QUICK_HITS, known.QUICK_BLANKS) if quick else ()
+    out: list[known.KnownPart] = [*known.simulated_parts(factors, *numbers)]
+    if pattern_sim:
+        out += known_patternsim.pattern_sim_parts(pattern_sim, factors, quick)
+    chosen = [part for part in out if _asked(part.name, only)]
+    if not chosen:
+        raise _none_asked([part.name for part in out], only)
     return chosen
 
 
@@ -69,11 +106,18 @@ def _asked(name: str, only: Sequence[str]) -> bool:
     return not only or name.startswith(tuple(only))
 
 
-def skipped(pattern_sim: str | Path | None, real: Sequence[thinned.FullFrame]) -> list[str]:
+def _none_asked(names: Sequence[str], only: Sequence[str]) -> ValueError:
+    asked = ", ".join(only)
+    return ValueError(f"no condition's name starts with {asked!r}; there are {', '.join(names)}")
+
+
+def skipped(
+    suite: str, pattern_sim: str | Path | None, real: Sequence[thinned.FullFrame]
+) -> list[str]:
     """Say which conditions a suite lacks for want of a file."""
     lines = []
     if not pattern_sim:
         lines.append("frames of CrystFEL's pattern_sim: no file was given")
-    if not real:
+    if suite == LOW_FLUX and not real:
         lines.append("thinned measured frames: none was given")
     return lines

@@ -9,7 +9,7 @@ import numpy as np
 
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report.figures import new_figure, png
-from hitfinder.suite.measure import PHOTON_EDGES
+from hitfinder.suite.measure import PHOTON_EDGES, rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,7 @@ def drawn(results: Results) -> dict[str, bytes]:
         "curves": recall_curves(results),
         "reliability": reliability_diagrams(results),
         "geometry": geometry_errors(results),
+        "known": known_crystals(results),
     }
     return {name: picture for name, picture in figures.items() if picture is not None}
 
@@ -49,7 +50,11 @@ def _panels(n: int, height: float = 3.0, **shared: Any) -> tuple[Figure, list[Ax
 
 
 def _style(results: Results, finder: str) -> dict[str, Any]:
-    k = results["finders"].index(finder)
+    return _looks(results["finders"].index(finder))
+
+
+def _looks(k: int) -> dict[str, Any]:
+    """Return colour and marker of the k-th of a figure's series."""
     colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k % len(_MARKERS)]
     return {"color": colour, "marker": marker, "ms": 3.5, "lw": 1.2}
 
@@ -165,6 +170,38 @@ def reliability_diagrams(results: Results) -> bytes | None:
     figure.supxlabel("probability given", fontsize=9)
     figure.supylabel("share that came true", fontsize=9)
     return png(figure)
+
+
+def known_crystals(results: Results) -> bytes | None:
+    """Draw the share of hits at 1 % false ones against the Bragg scale, by what is known."""
+    parts = [one for one in results.get("known") or [] if one["frames"] == "simulated"]
+    if not parts:
+        return None
+    kinds = list(dict.fromkeys(one["known"] for one in parts))
+    titles = list(dict.fromkeys(one["title"] for one in parts))
+    figure, axes = _panels(len(titles), sharey=True)
+    for axis, title in zip(axes, titles, strict=True):
+        here = [one for one in parts if one["title"] == title]
+        for one in here:
+            k = kinds.index(one["known"])
+            _with_errors(axis, *_shares(one, "hits"), _looks(k), one["known"])
+        scales, shares = _shares(here[0], "limit")
+        limit = [share["value"] or 0.0 for share in shares]
+        axis.plot(scales, limit, color="0.5", lw=1, ls="--", label="limit")
+        axis.axhline(0.5, color="0.7", lw=0.8, ls=":")
+        axis.set(xscale="log", xlabel="Bragg scale", ylim=(-0.03, 1.05))
+        axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
+        axis.set_xticks([], minor=True)
+        axis.set_title(title, fontsize=9)
+    axes[0].set_ylabel("hits found at 1 % false hits")
+    axes[-1].legend(fontsize=7)
+    return png(figure)
+
+
+def _shares(part: Results, what: str) -> tuple[list[float], list[dict[str, float | None]]]:
+    """Return the Bragg scales of a part, and the share of their frames that is counted."""
+    counts = part["scales"].values()
+    return [float(scale) for scale in part["scales"]], [rate(c[what], c["of"]) for c in counts]
 
 
 def geometry_errors(results: Results) -> bytes | None:

@@ -36,16 +36,35 @@ def recipes(path: str | Path) -> list[ConditionRecipe]:
     SourceError
         If the file cannot be read or holds something else.
     """
-    bragg = _Bragg(Path(path))
+    bragg = PatternSimFrames(Path(path))
     everything = list(range(len(bragg.geometries)))
     first = [bragg.recipe(f"sim6-{n}", [0], n, FLUXES, 48, 100) for n in SHOTS]
     return first + [bragg.recipe(f"sim9-{n}", everything, n, (1.0,), 36, 54) for n in SHOTS]
 
 
-class _Bragg:
-    """Bragg photons of some frames, their geometries and the water expected in each."""
+class PatternSimFrames:
+    """Bragg photons of some frames, their geometries and the water expected in each.
+
+    Parameters
+    ----------
+    path : Path
+        As for `recipes`.
+
+    Attributes
+    ----------
+    counts : ndarray, shape (n, *frame)
+        Bragg photons.
+    geometries : list of Geometry
+        Of each frame.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read or holds something else.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         detector = named_detector(_DETECTOR)
         try:
             with open_file(path) as file:
@@ -61,6 +80,26 @@ class _Bragg:
             Geometry(detector, float(length), float(energy))
             for length, energy in zip(lengths, energies, strict=True)
         ]
+
+    def axes(self) -> NDArray[np.float64]:
+        """Return the reciprocal axes of each frame as columns, in Å⁻¹, shape (n, 3, 3).
+
+        Raises
+        ------
+        SourceError
+            If the file does not have them.
+        """
+        try:
+            with open_file(self.path) as file:
+                axes = [file[f"{name}star_inv_m"][:] for name in "abc"]
+            stacked = np.stack(axes, 2) * 1e-10
+        except (OSError, KeyError, ValueError) as error:
+            what = f"does not have the reciprocal axes of its frames ({error})"
+            raise SourceError("unreadable", what, str(self.path)) from error
+        if stacked.shape != (len(self.geometries), 3, 3):
+            what = f"holds reciprocal axes of shape {stacked.shape}, one set a frame is needed"
+            raise SourceError("wrong-shape", what, str(self.path))
+        return stacked
 
     @functools.cache  # noqa: B019 - lives as long as the recipes
     def labels(self, k: int) -> NDArray[np.int32]:

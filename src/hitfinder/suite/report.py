@@ -8,6 +8,7 @@ from typing import Any
 
 from hitfinder.report import page
 from hitfinder.report.figures import data_url
+from hitfinder.suite import known_page
 
 Results = Mapping[str, Any]
 FIGURES = {
@@ -34,6 +35,12 @@ FIGURES = {
         "Photon energy and camera length",
         "Root-mean-square error of single-frame estimates over the Cramér-Rao bound.",
     ),
+    "known": (
+        "A known crystal, searched in all pixels",
+        "Share of frames that are likelier to hold the crystal than all but 1 % of the blanks, "
+        "against the factor on their Bragg photons, by what the search is told. The limit is that "
+        "of a search that always found the true orientation.",
+    ),
 }
 NOTE = (
     "Spots of at least the photons named must be found; weaker ones are neither missed nor false. "
@@ -45,12 +52,11 @@ NOTE = (
 
 def html(results: Results, pictures: Mapping[str, bytes]) -> str:
     """Return the page."""
-    header = (
-        f"<h1>Suite {escape(results['suite'])}</h1>"
-        f"<p class=lead>{len(results['conditions'])} conditions; "
-        f"{escape(', '.join(results['finders']))}; {escape(results['date'])}</p>"
-    )
-    body = [_cards(results), *_figures(pictures), _half(results), _hits(results)]
+    n = len(results["conditions"]) + len(results["geometry"]) + len(results["known"])
+    lead = [f"{n} conditions", *filter(None, [", ".join(results["finders"])]), results["date"]]
+    header = f"<h1>Suite {escape(results['suite'])}</h1><p class=lead>{escape('; '.join(lead))}</p>"
+    body = [_cards(results), *_figures(pictures), *known_page.sections(results)]
+    body += [_half(results), _hits(results)]
     families: dict[str, list[Results]] = {}
     for condition in results["conditions"]:
         families.setdefault(condition["family"], []).append(condition)
@@ -68,8 +74,8 @@ def _anchor(text: str) -> str:
 
 
 def _cards(results: Results) -> str:
-    ours = results["finders"][0]
-    cards = []
+    ours = next(iter(results["finders"]), "")
+    cards = known_page.cards(results)
     for c in results["conditions"]:
         found = c["finders"].get(ours, {})
         if c["family"] == "flux" and found:
@@ -111,6 +117,8 @@ def _half(results: Results) -> str:
         for c in results["conditions"]
         if c["family"] == "flux"
     ]
+    if not rows:
+        return ""
     note = "Smaller is better; with 68 % intervals."
     table = page.table(("condition", *results["finders"]), rows)
     return page.section("half", "Bragg scale at which half of the hits are found", table, note)
@@ -134,6 +142,8 @@ def _hits(results: Results) -> str:
                 results, c, lambda found: percent(found.get("false_hits", {"value": None}))
             )
             rows.append((c["title"], "false hits, by itself", *false))
+    if not rows:
+        return ""
     note = (
         "At 1 % of the condition's blanks called hits. By itself: by the finder's own threshold, "
         "set without these blanks."

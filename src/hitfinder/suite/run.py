@@ -1,4 +1,4 @@
-"""Run a suite: every finder on every condition, and what comes of it in a folder."""
+"""Run a suite: judge its parts, and write what comes of it to a folder."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hitfinder.executors.contract import results as by_tasks
 from hitfinder.suite import figures, peers, report
 from hitfinder.suite.condition import ConditionRecipe, prepared
 from hitfinder.suite.finders import NamedFinder, from_answer, search
+from hitfinder.suite.known import KnownPart
 from hitfinder.suite.measure import measured
 from hitfinder.suite.precision import PrecisionSeries
 from hitfinder.suite.precision import measured as measured_geometry
@@ -30,36 +31,17 @@ OUTPUTS = (RESULTS, PAGE)
 Progress = Callable[[int], object]
 
 
-def run(
-    suite: str,
-    recipes: Sequence[ConditionRecipe],
-    series: Sequence[tuple[PrecisionSeries, int]],
-    finders: Sequence[NamedFinder],
-    frames: Path | None,
-    peers_folder: Path | None,
-    progress: Progress,
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Judge finders and peers on conditions.
+def run(suite: Suite, progress: Progress, executor: Executor | None = None) -> dict[str, Any]:
+    """Judge all parts of a suite.
 
     Parameters
     ----------
-    suite : str
-        Its name.
-    recipes : sequence of ConditionRecipe
-        The conditions.
-    series : sequence of (PrecisionSeries, int)
-        Frames of known photon energy and camera length, and how many of them.
-    finders : sequence of NamedFinder
-        Finders of ours.
-    frames : Path, optional
-        Folder that keeps the frames; by default one that is deleted afterwards.
-    peers_folder : Path, optional
-        Answers of other programs, see `hitfinder.suite.peers`.
+    suite : Suite
+        What is judged by what.
     progress : callable
         Told the number of frames done since the last call.
     executor : Executor, optional
-        Has it done, condition by condition, instead of this process.
+        Has it done, part by part, instead of this process.
 
     Returns
     -------
@@ -71,47 +53,39 @@ def run(
     HitfinderError
         If a peer's answer does not fit the frames.
     """
-    others = peers.names(peers_folder) if peers_folder else []
-    work = SuiteWork(tuple(recipes), tuple(series), tuple(finders), others, frames, peers_folder)
+    others = suite.others
     if executor is None:
-        judged = [work.judged(part, progress) for part in work.parts]
+        judged = [suite.judged(part, progress) for part in suite.parts]
     else:
         judged = []
-        for found in by_tasks(executor.run(work, work.parts, ordered=True)):
-            progress(work.n_frames(work.parts[len(judged)]))
+        for found in by_tasks(executor.run(suite, suite.parts, ordered=True)):
+            progress(suite.n_frames_of(suite.parts[len(judged)]))
             judged.append(found)
+    first_series = len(suite.recipes)
+    first_known = first_series + len(suite.series)
     return {
-        "suite": suite,
+        "suite": suite.name,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "versions": {
             "hitfinder": hitfinder.__version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },
-        "finders": [*(finder.name for finder in finders), *others],
-        "conditions": judged[: len(recipes)],
-        "geometry": judged[len(recipes) :],
+        "finders": [*(finder.name for finder in suite.finders), *others],
+        "conditions": judged[:first_series],
+        "geometry": judged[first_series:first_known],
+        "known": judged[first_known:],
     }
-
-
-def n_frames(
-    recipes: Sequence[ConditionRecipe],
-    series: Sequence[tuple[PrecisionSeries, int]],
-    finders: Sequence[NamedFinder],
-) -> int:
-    """Return how many frames a run will search."""
-    each = sum(r.condition.n_hits + r.condition.n_blanks for r in recipes)
-    return each * len(finders) + sum(n for _, n in series)
 
 
 @dataclasses.dataclass(frozen=True)
 class SuitePart:
-    """A condition or series that is judged: a task.
+    """A condition, series or known crystal that is judged: a task.
 
     Attributes
     ----------
     number : int
-        Its place among the conditions and, after them, the series.
+        Its place among the conditions and, after them, the series and the known crystals.
     name : str
         Its name.
     """
@@ -124,42 +98,73 @@ class SuitePart:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SuiteWork:
-    """The work of judging any condition of a suite; see `hitfinder.executors.contract.Work`.
+class Suite:
+    """What is judged by what; judging is a `hitfinder.executors.contract.Work`.
 
-    The attributes are what `run` is given, and the names of peers that answered.
+    Attributes
+    ----------
+    name : str
+        Its name.
+    recipes : sequence of ConditionRecipe
+        Conditions on which finders are judged.
+    series : sequence of (PrecisionSeries, int)
+        Frames of known photon energy and camera length, and how many of them.
+    known : sequence of KnownPart
+        Frames that are searched for a known crystal.
+    finders : sequence of NamedFinder
+        Finders of ours.
+    frames : Path, optional
+        Folder that keeps the frames of the conditions; by default one that is deleted afterwards.
+    peers_folder : Path, optional
+        Answers of other programs, see `hitfinder.suite.peers`.
     """
 
-    recipes: Sequence[ConditionRecipe]
-    series: Sequence[tuple[PrecisionSeries, int]]
-    finders: Sequence[NamedFinder]
-    others: Sequence[str]
-    frames: Path | None
-    peers_folder: Path | None
+    name: str
+    recipes: Sequence[ConditionRecipe] = ()
+    series: Sequence[tuple[PrecisionSeries, int]] = ()
+    known: Sequence[KnownPart] = ()
+    finders: Sequence[NamedFinder] = ()
+    frames: Path | None = None
+    peers_folder: Path | None = None
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Callable[[SuitePart], dict[str, Any]]]:
-        """Return a function that judges a condition."""
+        """Return a function that judges a part."""
         yield lambda part: self.judged(part, lambda n: None)
+
+    @property
+    def others(self) -> list[str]:
+        """Names of the peers that answered."""
+        return peers.names(self.peers_folder) if self.peers_folder else []
 
     @property
     def parts(self) -> list[SuitePart]:
         """What there is to judge."""
         names = [recipe.condition.name for recipe in self.recipes]
         names += [one.name for one, _ in self.series]
+        names += [one.name for one in self.known]
         return [SuitePart(number, name) for number, name in enumerate(names)]
 
-    def n_frames(self, part: SuitePart) -> int:
+    @property
+    def n_frames(self) -> int:
+        """Frames that are searched for all parts."""
+        return sum(map(self.n_frames_of, self.parts))
+
+    def n_frames_of(self, part: SuitePart) -> int:
         """Return how many frames are searched for a part."""
         k = part.number - len(self.recipes)
+        if k >= len(self.series):
+            return self.known[k - len(self.series)].n_frames
         if k >= 0:
             return self.series[k][1]
         condition = self.recipes[part.number].condition
         return (condition.n_hits + condition.n_blanks) * len(self.finders)
 
     def judged(self, part: SuitePart, progress: Progress) -> dict[str, Any]:
-        """Judge finders and peers on a condition, or the estimate on a series."""
+        """Judge finders and peers on a condition, the estimate on a series, or a known crystal."""
         k = part.number - len(self.recipes)
+        if k >= len(self.series):
+            return self.known[k - len(self.series)].judged(progress)
         if k >= 0:
             return measured_geometry(*self.series[k], progress)
         with _folder(self.frames) as cache:

@@ -184,10 +184,14 @@ class SimulatedCondition:
         With its scales.
     settings : mapping
         What differs from the preset ``report``, by dotted name.
+    factors : StructureFactors, optional
+        |F|² of the crystals, instead of those the settings name.
     """
 
-    def __init__(self, condition: Condition, settings: Settings) -> None:
-        self.condition = condition
+    def __init__(
+        self, condition: Condition, settings: Settings, factors: StructureFactors | None = None
+    ) -> None:
+        self.condition, self._factors = condition, factors
         self._given: dict[str, Any] = {
             "seed": zlib.crc32(condition.name.encode()),
             "min_photons": LEAST_TRUTH,
@@ -215,7 +219,7 @@ class SimulatedCondition:
         scales = self.condition.scales
         return [Simulator.of(self._settings(bragg_scale=scale), self.factors) for scale in scales]
 
-    def hit(self, rng: np.random.Generator, number: int) -> tuple[NDArray, NDArray]:
+    def hit(self, rng: np.random.Generator | None, number: int) -> tuple[NDArray, NDArray]:
         """Simulate a hit; its own seed fixes it, not `rng`."""
         made = self._hits[number % len(self._hits)].frame(number)
         truth = made.truth[made.truth["counts"] > 0]
@@ -224,14 +228,14 @@ class SimulatedCondition:
         spots["must"] = spots["photons"] >= self.condition.min_photons
         return made.counts, spots
 
-    def blank(self, rng: np.random.Generator, number: int) -> NDArray:
+    def blank(self, rng: np.random.Generator | None, number: int) -> NDArray:
         """Simulate a blank, which has another number than any hit."""
         return self._blanks.frame(self.condition.n_hits + number).counts
 
     @functools.cached_property
     def factors(self) -> StructureFactors:
         """Cell and structure factors of the crystals."""
-        return structure_factors(self._settings())
+        return structure_factors(self._settings()) if self._factors is None else self._factors
 
     def axes(self, number: int) -> NDArray[np.float64]:
         """Return the reciprocal axes a*, b*, c* of a hit's first crystal, as columns, in Å⁻¹."""

@@ -331,6 +331,8 @@ def test_a_structure_beyond_the_detector_is_refused(run, monkeypatch):
 def test_a_space_group_that_contradicts_the_cell_is_refused(run):
     with pytest.raises(ConfigError, match="P 43 21 2"):
         hf.index(run[1], "60,61,90", structure="1ic6", space_group="P 43 21 2", overwrite=True)
+    with pytest.raises(ConfigError, match=r"1ic6: .* does not fit .* Leave out --space-group"):
+        hf.index(run[1], structure="1ic6", space_group="P 2 3", overwrite=True)
     with pytest.raises(ConfigError, match="does not fit space group P 43 21 2"):
         hf.index(run[1], "60,61,90", structure="1ic6", overwrite=True)
 

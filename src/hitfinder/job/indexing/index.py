@@ -284,13 +284,14 @@ def known_of(
         return read_lattice(cell, space_group), None
     given = None if cell is None else read_lattice(cell, space_group)
     path = os.fspath(structure)
+    factors = load_structure_factors(
+        path, cell=None if given is None else given.cell, space_group_name=space_group
+    )
     try:
-        factors = load_structure_factors(
-            path, cell=None if given is None else given.cell, space_group_name=space_group
-        )
+        lattice = given or lattice_of(factors.cell, space_group or factors.space_group_name)
     except ValueError as error:
-        raise ConfigError(str(error), path, "Leave out --cell to take the structure's.") from error
-    lattice = given or lattice_of(factors.cell, space_group or factors.space_group_name)
+        hint = "Leave out --space-group to take the structure's."
+        raise ConfigError(str(error), path, hint) from error
     return lattice, factors
 
 
