@@ -90,8 +90,7 @@ def beam_value(
             if used is not None:
                 origin = f"{said.location} in {FROM_FILE}, as {geom.path} says"
                 return BeamValue(used, origin, values)
-    own = [getattr(source.frame_metadata(index), name) for index in range(len(source))]
-    return BeamValue(getattr(source.metadata, name), FROM_FILE, np.array(own, np.float64))
+    return BeamValue(getattr(source.metadata, name), FROM_FILE, source.said_of_frames(name))
 
 
 def named_values(quantity: Quantity, source: FrameSource, what: str) -> Values:

@@ -183,6 +183,17 @@ class CompositeSource(FrameSource):
         source, inner = self._at(index)
         return source.frame_metadata(inner)
 
+    def said_of_frames(self, name: str) -> NDArray[np.float64]:
+        """Return what the frames' own sources say; see `FrameSource.said_of_frames`."""
+        by_source = np.argsort(self._order[:, 0], kind="stable")
+        found = np.empty(len(self))
+        for source, frames in zip(
+            self.sources, np.split(by_source, np.cumsum(self.taken)[:-1]), strict=True
+        ):
+            if len(frames):
+                found[frames] = source.said_of_frames(name)[self._order[frames, 1]]
+        return found
+
     def mask_key(self, index: int) -> MaskKey | None:
         """Return what tells the mask of a frame from others; see `FrameSource.mask_key`."""
         source, inner = self._at(index)

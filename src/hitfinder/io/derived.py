@@ -40,6 +40,10 @@ class DerivedSource(FrameSource):
         """Return what the files say about one frame."""
         return self._source.frame_metadata(index)
 
+    def said_of_frames(self, name: str) -> NDArray[np.float64]:
+        """Return what the files say about every frame."""
+        return self._source.said_of_frames(name)
+
     def mask_key(self, index: int) -> MaskKey | None:
         """Return what tells the mask of a frame from others."""
         return self._source.mask_key(index)

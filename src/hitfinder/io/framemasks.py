@@ -100,7 +100,8 @@ class FrameMasks:
                 (whole if key.index is None else single).setdefault(key, index)
         sampled = len(single) > _MOST_READ
         indices = [*whole.values(), *_spread(list(single.values()), _SAMPLE if sampled else None)]
-        found = [self._read(source, index) for index in indices]
+        known: dict[bytes, tuple[bytes, float]] = {}
+        found = [self._read(source, index, known) for index in indices]
         # Frames whose mask cannot be read are to fail when they are read themselves.
         self.vary = len(set(found)) > 1 or sampled or None in found
         before = self.common
@@ -113,20 +114,34 @@ class FrameMasks:
         if not self.stored:
             self.common = None
 
-    def _read(self, source: FrameSource, index: int) -> bytes | None:
-        """Read a mask and take it into account; return its digest, None if it cannot be read."""
-        try:
-            mask = self._mask_of(index)
-        except SourceError:
-            return None
-        if mask is None:
-            self.common = mask = np.zeros(self._shape, bool)
+    def _read(
+        self, source: FrameSource, index: int, known: dict[bytes, tuple[bytes, float]]
+    ) -> bytes | None:
+        """Read a mask and take it into account; return its digest, None if it cannot be read.
+
+        `known` has the digests and shares of masks by how they are stored: one that is stored
+        like another need not be read.
+        """
+        key = self._key_of(index)
+        stored = key.content if key is not None else b""
+        if stored not in known:
+            try:
+                mask = self._mask_of(index)
+            except SourceError:
+                return None
+            if mask is None:
+                self.common = mask = np.zeros(self._shape, bool)
+            else:
+                self._take(mask)
+            found = hashlib.sha256(np.packbits(mask).tobytes()).digest(), float(mask.mean())
         else:
-            self._take(mask)
-        file, share = source.ref(index).file, float(mask.mean())
+            found = known[stored]
+        if stored:
+            known[stored] = found
+        file, share = source.ref(index).file, found[1]
         low, high = self.shares.get(file, (share, share))
         self.shares[file] = min(low, share), max(high, share)
-        return hashlib.sha256(np.packbits(mask).tobytes()).digest()
+        return found[0]
 
     def _take(self, mask: Mask) -> None:
         self.stored = True

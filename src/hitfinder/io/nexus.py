@@ -12,7 +12,7 @@ import numpy as np
 
 from hitfinder.errors import SourceError
 from hitfinder.hdf5loops import is_endless
-from hitfinder.io.links import NOT_THERE, at_path
+from hitfinder.io.links import NOT_THERE, at_path, opened
 
 USUAL = {
     "detector": (
@@ -152,7 +152,7 @@ class Fields:
 
     def _group(self, path: str) -> h5py.Group | None:
         try:
-            found = self.file.get(path)
+            found = opened(self.file, path)
         except NOT_THERE:
             return None
         return found if isinstance(found, h5py.Group) else None

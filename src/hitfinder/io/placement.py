@@ -22,7 +22,7 @@ from hitfinder.geometry.placed import (
     place,
     vector,
 )
-from hitfinder.io.links import NOT_THERE
+from hitfinder.io.links import NOT_THERE, opened
 from hitfinder.io.nexus import Fields, as_text
 from hitfinder.io.numbers import first_values
 from hitfinder.io.quantities import swung
@@ -78,21 +78,21 @@ def read_placement(
 def _groups(fields: Fields) -> list[h5py.Group]:
     for path in fields.places(("{detector}",)):
         try:
-            detector = fields.file[path]
+            detector = opened(fields.file, path)
         except NOT_THERE:
             continue
         if not isinstance(detector, h5py.Group):
             continue
         names = [name for name in sorted(detector) if _is_module(detector, name)]
         if names:
-            return [detector[name] for name in names[:MOST_MODULES]]
+            return [opened(detector, name) for name in names[:MOST_MODULES]]
     return []
 
 
 def _is_module(detector: h5py.Group, name: str) -> bool:
     try:
         found = detector.get(name, getclass=True)
-        return found is h5py.Group and "fast_pixel_direction" in detector[name]
+        return found is h5py.Group and "fast_pixel_direction" in opened(detector, name)
     except NOT_THERE:
         return False
 
@@ -120,7 +120,7 @@ def _turned_without_modules(fields: Fields) -> list[str]:
 
 
 def _module(group: h5py.Group, chains: Chains) -> PlacedModule:
-    fast, slow = group["fast_pixel_direction"], group["slow_pixel_direction"]
+    fast, slow = (opened(group, f"{way}_pixel_direction") for way in ("fast", "slow"))
     steps = [
         chains.to_lab(chains.parent(axis))[:3, :3] @ direction(axis) * length_m(axis)
         for axis in (fast, slow)
@@ -128,12 +128,12 @@ def _module(group: h5py.Group, chains: Chains) -> PlacedModule:
     if are_parallel(vector(steps[0]), vector(steps[1])):
         raise ValueError(f"fast and slow direction of {group.name} are parallel")
     origin, size = (
-        tuple(int(n) for n in np.ravel(group[name][()])) for name in ("data_origin", "data_size")
+        tuple(int(n) for n in np.ravel(opened(group, name)[()])) for name in ("data_origin", "data_size")
     )
     if not 2 <= len(origin) == len(size) or min(origin) < 0 or min(size) < 1:
         raise ValueError(f"{group.name} has the data origin {origin} and size {size}")
     if "module_offset" in group:
-        corner = chains.to_lab(group["module_offset"])[:3, 3]
+        corner = chains.to_lab(opened(group, "module_offset"))[:3, 3]
     else:
         corner = (chains.to_lab(chains.parent(fast)) @ [*offset_m(fast), 1.0])[:3]
     name = panel_name(group.name.rpartition("/")[2])

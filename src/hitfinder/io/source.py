@@ -59,11 +59,15 @@ class MaskKey:
         Group of the file, where each frame has one.
     index : int, optional
         Number of the frame, where each has a mask of its own.
+    content : bytes
+        Digest of the mask as it is stored: masks of equal digests are equal. Empty where nobody
+        has looked. It does not tell keys apart.
     """
 
     file: str
     group: str = ""
     index: int | None = None
+    content: bytes = dataclasses.field(default=b"", compare=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -233,6 +237,22 @@ class FrameSource(abc.ABC):
         Its `mask` is always None; see `mask_of`.
         """
         return dataclasses.replace(self.metadata, mask=None)
+
+    def said_of_frames(self, name: str) -> NDArray[np.float64]:
+        """Return what `frame_metadata` says of every frame.
+
+        Parameters
+        ----------
+        name : str
+            A number of `Metadata`.
+
+        Returns
+        -------
+        ndarray, shape (n_frames,)
+            NaN where the files say nothing.
+        """
+        said = (getattr(self.frame_metadata(index), name) for index in range(len(self)))
+        return np.array([*said], np.float64)
 
     def mask_key(self, index: int) -> MaskKey | None:
         """Return what tells the mask of a frame from others.

@@ -284,7 +284,12 @@ class Hdf5Source(FrameSource):
         """Return what tells the mask of a frame from others."""
         place, _ = self._mask
         own = place is not None and place.of_frames
-        return MaskKey(self.file, index=index if own else None)
+        return MaskKey(self.file, index=index) if own else self._file_key
+
+    @functools.cached_property
+    def _file_key(self) -> MaskKey:
+        place, _ = self._mask
+        return MaskKey(self.file, content=b"" if place is None else place.content)
 
     def mask_of(self, index: int) -> NDArray[np.bool_] | None:
         """Return a frame's mask, shape of a frame; see `FrameSource.mask_of`."""
@@ -327,6 +332,12 @@ class Hdf5Source(FrameSource):
             return self._scalars
         own: dict[str, Any] = {k: float(values[index]) for k, values in self._series.items()}
         return dataclasses.replace(self._scalars, **own)
+
+    def said_of_frames(self, name: str) -> NDArray[np.float64]:
+        """Return what the file says of every frame; see `FrameSource.said_of_frames`."""
+        common = getattr(self._scalars, name)
+        values = self._series.get(name, np.nan if common is None else common)
+        return np.full(len(self), values, np.float64)
 
     @property
     def problems(self) -> tuple[SourceError, ...]:
@@ -379,6 +390,12 @@ class Hdf5Source(FrameSource):
         # failed half-way, there may be nothing left to close.
         with contextlib.suppress(Exception):
             self.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hdf5Source:
+        """Return a source of its own; nothing that it shares with this one ever changes."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__getstate__())
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         # With a mask in it, which takes as much as all else together, and can be had again.

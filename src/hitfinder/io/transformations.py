@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.io.links import NOT_THERE
+from hitfinder.io.links import NOT_THERE, opened
 from hitfinder.io.nexus import as_text, identity
 from hitfinder.io.numbers import middle
 from hitfinder.io.quantities import LENGTHS_M, normal
@@ -116,7 +116,7 @@ def axis_at(beside: h5py.Dataset | h5py.Group, path: str, master: h5py.File) -> 
     place = posixpath.normpath(posixpath.join(group, path))
     for file in (beside.file, master):
         try:
-            found = file[place]
+            found = opened(file, place)
         except NOT_THERE:
             continue
         if isinstance(found, h5py.Dataset):
