@@ -46,7 +46,7 @@ def open_eiger(file: str) -> Hdf5Source:
     """
     handle = POOL.file(file)
     links = data_links(handle)
-    said = Fields(handle)
+    said = POOL.made_of(file, Fields).renewed()
     announced, shape = metadata.frames_announced(said), metadata.shape_announced(said)
     names = {path: handle.get(path, getlink=True) for path in links}
     tables = [_named(locate(file, path), names[path], file) for path in links]

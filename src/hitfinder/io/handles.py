@@ -7,13 +7,16 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import hdf5plugin  # noqa: F401 - makes the detector's compression filters known to HDF5
 
 from hitfinder.errors import SourceError
+
+T = TypeVar("T")
 
 OPEN_FILES = 8
 
@@ -58,6 +61,7 @@ class FilePool:
         self._files: collections.OrderedDict[str, h5py.File] = collections.OrderedDict()
         self._stamps: dict[str, tuple[int, ...]] = {}
         self._datasets: dict[str, dict[str, h5py.Dataset]] = {}
+        self._made: dict[str, dict[Any, Any]] = {}
 
     def file(self, path: str) -> h5py.File:
         """Return an open file; one that changed on disk since it was opened is opened anew.
@@ -99,10 +103,26 @@ class FilePool:
                     raise open_error(error, file) from error
             return known[path]
 
+    def made_of(self, path: str, make: Callable[[h5py.File], T]) -> T:
+        """Return what is made of an open file, once as long as it stays in the pool.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be opened.
+        """
+        with self.lock:
+            handle = self.file(path)
+            known = self._made.setdefault(path, {})
+            if make not in known:
+                known[make] = make(handle)
+            return known[make]
+
     def discard(self, path: str) -> None:
         """Close a file if it is open."""
         with self.lock:
             self._datasets.pop(path, None)
+            self._made.pop(path, None)
             handle = self._files.pop(path, None)
             if handle is not None:
                 handle.close()

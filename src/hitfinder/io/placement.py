@@ -91,8 +91,8 @@ def _groups(fields: Fields) -> list[h5py.Group]:
 
 def _is_module(detector: h5py.Group, name: str) -> bool:
     try:
-        found = detector.get(name, getclass=True)
-        return found is h5py.Group and "fast_pixel_direction" in opened(detector, name)
+        kind = h5py.h5g.get_objinfo(detector.id, name.encode()).type
+        return kind == h5py.h5g.GROUP and "fast_pixel_direction" in opened(detector, name)
     except NOT_THERE:
         return False
 
@@ -128,7 +128,8 @@ def _module(group: h5py.Group, chains: Chains) -> PlacedModule:
     if are_parallel(vector(steps[0]), vector(steps[1])):
         raise ValueError(f"fast and slow direction of {group.name} are parallel")
     origin, size = (
-        tuple(int(n) for n in np.ravel(opened(group, name)[()])) for name in ("data_origin", "data_size")
+        tuple(int(n) for n in np.ravel(opened(group, name)[()]))
+        for name in ("data_origin", "data_size")
     )
     if not 2 <= len(origin) == len(size) or min(origin) < 0 or min(size) < 1:
         raise ValueError(f"{group.name} has the data origin {origin} and size {size}")

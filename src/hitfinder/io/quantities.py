@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.io.numbers import middle
 from hitfinder.units import HC_EV_ANGSTROM
 
 
@@ -130,7 +131,7 @@ def converted(
     list of str
         What should be said of them: a unit that is not known or was guessed, an odd size.
     """
-    what, typical = f"the {kind.name} at {place}", float(np.median(values))
+    what, typical = f"the {kind.name} at {place}", middle(values)
     notes = []
     if normal(unit):
         worth = kind.worth.get(normal(unit))

@@ -220,7 +220,7 @@ class Hdf5Source(FrameSource):
         try:
             with POOL.visit():
                 file = POOL.file(self.file)
-                fields = Fields(file)
+                fields = POOL.made_of(self.file, Fields).renewed()
                 said = metadata.read_metadata(fields, self.dtype, len(self), self.shape)
                 mask, odd = find_mask(fields, self.shape, len(self))
                 if file.swmr_mode:

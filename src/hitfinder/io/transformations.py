@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.io.links import NOT_THERE, opened
-from hitfinder.io.nexus import as_text, identity
-from hitfinder.io.numbers import middle
+from hitfinder.io.nexus import as_text, attribute, identity
+from hitfinder.io.numbers import middle, stored
 from hitfinder.io.quantities import LENGTHS_M, normal
 
 Matrix = NDArray[np.float64]
@@ -89,7 +89,7 @@ class Chains:
         ValueError
             If it is not there.
         """
-        return axis_at(axis, as_text(axis.attrs.get("depends_on")), self._master)
+        return axis_at(axis, as_text(attribute(axis, "depends_on")), self._master)
 
 
 def axis_at(beside: h5py.Dataset | h5py.Group, path: str, master: h5py.File) -> h5py.Dataset | None:
@@ -114,7 +114,9 @@ def axis_at(beside: h5py.Dataset | h5py.Group, path: str, master: h5py.File) -> 
         return None
     group = beside.name if isinstance(beside, h5py.Group) else posixpath.dirname(beside.name)
     place = posixpath.normpath(posixpath.join(group, path))
-    for file in (beside.file, master):
+    # Most often the file is the master, and h5py takes long to tell it.
+    own = h5py.h5f.get_name(beside.id) == h5py.h5f.get_name(master.id)
+    for file in (master,) if own else (beside.file, master):
         try:
             found = opened(file, place)
         except NOT_THERE:
@@ -163,7 +165,7 @@ def offset_m(axis: h5py.Dataset) -> NDArray[np.float64]:
     offset = _vector(axis, "offset")
     if not offset.any():
         return offset
-    if "offset_units" not in axis.attrs and as_text(axis.attrs.get("transformation_type")) == (
+    if "offset_units" not in axis.attrs and as_text(attribute(axis, "transformation_type")) == (
         "translation"
     ):
         return offset * _worth(axis, "units", LENGTHS_M)
@@ -173,7 +175,7 @@ def offset_m(axis: h5py.Dataset) -> NDArray[np.float64]:
 def _step(axis: h5py.Dataset) -> Matrix:
     matrix = np.eye(4)
     matrix[:3, 3] = offset_m(axis)
-    kind = as_text(axis.attrs.get("transformation_type")).strip().lower()
+    kind = as_text(attribute(axis, "transformation_type")).strip().lower()
     if kind == "rotation":
         matrix[:3, :3] = _turn(direction(axis), _value(axis) * _worth(axis, "units", _ANGLES))
     elif kind == "translation":
@@ -196,7 +198,7 @@ def _turn(vector: NDArray[np.float64], angle: float) -> Matrix:
 def _value(axis: h5py.Dataset) -> float:
     if axis.dtype.kind not in "iuf" or not 0 < axis.size <= MOST_VALUES:
         raise ValueError(f"{axis.name} is no number")
-    value = middle(np.asarray(axis[()], np.float64))
+    value = middle(np.asarray(stored(axis), np.float64))
     if not math.isfinite(value):
         raise ValueError(f"{axis.name} is no finite number")
     return value
@@ -204,16 +206,19 @@ def _value(axis: h5py.Dataset) -> float:
 
 def _vector(axis: h5py.Dataset, name: str) -> NDArray[np.float64]:
     try:
-        vector = np.asarray(axis.attrs[name], np.float64).ravel()
+        given = attribute(axis, name)
+        vector = np.asarray([] if given is None else given, np.float64).ravel()
     except (KeyError, TypeError, ValueError, OSError):
-        raise ValueError(f"{axis.name} has no {name}") from None
+        vector = np.empty(0)
+    if not vector.size:
+        raise ValueError(f"{axis.name} has no {name}")
     if vector.shape != (3,) or not np.isfinite(vector).all():
         raise ValueError(f"the {name} of {axis.name} is not three numbers")
     return vector
 
 
 def _worth(axis: h5py.Dataset, name: str, units: dict[str, float]) -> float:
-    unit = normal(as_text(axis.attrs.get(name)))
+    unit = normal(as_text(attribute(axis, name)))
     if unit not in units:
         what = f"is in {unit!r}, which is not known" if unit else "has no unit"
         raise ValueError(f"{axis.name} {what} ({name})")
