@@ -13,7 +13,7 @@ from hitfinder.crystal.orientation import COLUMNS, from_columns
 CELL, GROUP = "60,60,90", "P 43 21 2"
 N_FRAMES = 16
 REFLECTIONS = "reflections.parquet"
-RESULTS = {"indexed.parquet", "indexed.lst", "indexed.sol", "indexed.json"}
+RESULTS = {"indexed.parquet", "indexed.lst", "indexed.sol", "indexed.cell", "indexed.json"}
 RESULTS |= {"indexed.stream", REFLECTIONS}
 
 
@@ -87,6 +87,8 @@ def test_what_goes_to_crystfel_is_of_the_indexed_hits(indexed):
         assert one[10:] == ["0", "0", "tPc"]
     told = json.loads((out / "indexed.json").read_text())
     assert told["lattice"] == {"code": "tPc", "cell": "60 60 90 90 90 90"}
+    assert read_lattice(str(out / "indexed.cell")).code == "tPc"
+    assert (out / "indexed.cell").read_text() in (out / "indexed.stream").read_text()
     n = len(table)
     assert told["counts"] == {
         "hits": n,

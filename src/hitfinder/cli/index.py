@@ -26,6 +26,7 @@ Examples:
 What is written to the folder of the run:
   indexed.parquet            every crystal: score, reciprocal axes
   indexed.lst, indexed.sol   the indexed hits and their orientations, for CrystFEL
+  indexed.cell               the unit cell, for CrystFEL
   reflections.parquet        every reflection: photons, standard deviation, background
   indexed.stream             the same for CrystFEL, to be merged
   indexed.json               lattice, settings, counts
@@ -37,7 +38,7 @@ Merge the intensities with CrystFEL:
 
 \b
 Or have it integrate, from the orientations:
-  indexamajig -i run7/indexed.lst -g run7/hits.geom --peaks=cxi -p proteinase.cell \\
+  indexamajig -i run7/indexed.lst -g run7/hits.geom --peaks=cxi -p run7/indexed.cell \\
       --indexing=file --fromfile-input-file=$PWD/run7/indexed.sol \\
       --no-check-peaks --no-retry -o run7.stream
 

@@ -204,6 +204,12 @@ def write_cell_file(path: Path, lattice: Lattice) -> None:
     OutputError
         If it cannot be written.
     """
+    with replacing(path) as part:
+        part.write_text(cell_file_text(lattice), encoding="utf-8")
+
+
+def cell_file_text(lattice: Lattice) -> str:
+    """Return what a CrystFEL unit cell file of a lattice holds."""
     cell = lattice.cell
     lines = ["CrystFEL unit cell file version 1.0", "", f"lattice_type = {lattice.system}"]
     lines.append(f"centering = {lattice.centring}")
@@ -213,8 +219,7 @@ def write_cell_file(path: Path, lattice: Lattice) -> None:
     angles = zip(("al", "be", "ga"), (cell.alpha, cell.beta, cell.gamma), strict=True)
     lines += [f"{name} = {edge:.4f} A" for name, edge in edges]
     lines += [f"{name} = {angle:.4f} deg" for name, angle in angles]
-    with replacing(path) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def _quantity(text: str, units: dict[str, float]) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import hitfinder
 from hitfinder.atomic import replacing
+from hitfinder.crystal.cellfiles import cell_file_text
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameRef
@@ -192,9 +193,6 @@ def stream_writer(
     OutputError
         If it cannot be written.
     """
-    cell = lattice.cell
-    sizes = zip(("a", "b", "c"), (cell.a, cell.b, cell.c), strict=True)
-    angles = zip(("al", "be", "ga"), (cell.alpha, cell.beta, cell.gamma), strict=True)
     with (
         replacing(path) as part,
         open(part, "w", encoding="utf-8", errors="surrogateescape") as file,
@@ -206,11 +204,7 @@ def stream_writer(
             geom.rstrip("\n"),
             "----- End geometry file -----",
             "----- Begin unit cell -----",
-            "CrystFEL unit cell file version 1.0",
-            "",
-            *_lattice_lines(lattice),
-            *(f"{name} = {edge:.4f} A" for name, edge in sizes),
-            *(f"{name} = {angle:.4f} deg" for name, angle in angles),
+            cell_file_text(lattice).rstrip("\n"),
             "----- End unit cell -----",
             "",
         ]

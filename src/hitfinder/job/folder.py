@@ -26,7 +26,7 @@ OURS = (
     *("frames.parquet", "peaks.parquet", "frames.csv", "peaks.csv", "hits.lst", "hits.cxi"),
     *("hits.geom", "report.html", TOTALS_FILE, RUN),
     *("indexed.parquet", "indexed.csv", "indexed.lst", "indexed.sol", "indexed.json"),
-    *("reflections.parquet", "reflections.csv", "indexed.stream"),
+    *("reflections.parquet", "reflections.csv", "indexed.stream", "indexed.cell"),
 )
 """Files that our outputs write, and those that go with the results of a job."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import hitfinder
 from hitfinder.atomic import replacing
+from hitfinder.crystal.cellfiles import write_cell_file
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.export import tables
 from hitfinder.export.solutions import write_solutions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INFO, SOLUTIONS, LIST = "indexed.json", "indexed.sol", "indexed.lst"
+CELL = "indexed.cell"
 TABLES = (CRYSTALS, "indexed.csv")
 
 Axes = NDArray[np.float64]
@@ -168,9 +170,10 @@ def write_indexed(
         cell_fit=fit,
     )
     # First what says that there is an indexing: a kill must not leave parts of two.
-    for old in (INFO, *TABLES, REFLECTIONS, "reflections.csv", STREAM, SOLUTIONS, LIST):
+    for old in (INFO, *TABLES, REFLECTIONS, "reflections.csv", STREAM, SOLUTIONS, LIST, CELL):
         (folder / old).unlink(missing_ok=True)
     write_solutions(folder / SOLUTIONS, lattice, given)
+    write_cell_file(folder / CELL, lattice)
     write_lst(folder / LIST, list(dict.fromkeys(ref for ref, _ in given)))
     tables.write_table(folder / CRYSTALS, tables.index_schema(), solved.rows, csv=csv)
     told = {
