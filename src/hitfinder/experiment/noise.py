@@ -8,6 +8,7 @@ import logging
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.errors import GeometryError, SourceError
 from hitfinder.experiment.gain import counts_doubt, photon_value, sample, sampled
@@ -231,12 +232,14 @@ def log_noise(
         )
 
 
-def _check_signs(source: FrameSource, detector: Detector) -> None:
+def _reads_low(values: NDArray[np.float64]) -> bool:
+    """Whether there are values below a pedestal, or none at all."""
+    return not values.size or bool(np.quantile(values, _FEW) < _PEDESTAL)
+
+
+def _check_signs(source: FrameSource, values: NDArray[np.float64]) -> None:
     """Look whether noise below zero was stored in an unsigned type: it is at its top then."""
-    if source.dtype.kind != "u":
-        return
     top = float(np.iinfo(source.dtype).max)
-    values = sample(source, detector, 1)
     below = values[values > top - _MOST_WRAPPED]
     if below.size < _WRAPPED * values.size or np.unique(below).size < _SIZES_WRAPPED:
         return
@@ -267,14 +270,15 @@ def check_calibrated(source: FrameSource, detector: Detector) -> None:
     GeometryError
         If they are, or if values below zero became large ones when they were stored.
     """
-    _check_signs(source, detector)
+    if source.dtype.kind != "u":
+        return
+    values = sample(source, detector, 1)
+    _check_signs(source, values)
     if source.dtype != np.uint16:
         return
     # Most detectors count, which one frame tells.
-    for most in (1, None):
-        values = sample(source, detector, most)
-        if not values.size or np.quantile(values, _FEW) < _PEDESTAL:
-            return
+    if _reads_low(values) or _reads_low(values := sample(source, detector)):
+        return
     stage = values.astype(np.int64) >> _GAIN_BIT
     shares = np.bincount(stage, minlength=4) / stage.size
     first = values[stage == 0]

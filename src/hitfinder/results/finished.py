@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,9 @@ the same in whatever order frames are added."""
 
 FRAMES_AT_ONCE = 1 << 14
 
+_COMPRESSION = 1
+"""Of `TOTALS_FILE`: the usual one takes five times as long, for a file a seventh smaller."""
+
 
 def write_totals(path: Path, totals: Totals, chunks: Iterable[ChunkResult]) -> None:
     """Keep what is added up over the frames of a run, and what hits rest on, in one file.
@@ -61,8 +65,14 @@ def write_totals(path: Path, totals: Totals, chunks: Iterable[ChunkResult]) -> N
         _SUPPORTED: np.concatenate(frames),
         _SUPPORT: np.concatenate(support),
     }
-    with atomic.replacing(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    with (
+        atomic.replacing(path) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as file,
+    ):
+        # As NumPy does it, which compresses longer.
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def read_totals(folder: Path) -> Totals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,18 +36,19 @@ class ReportOutput:
             collected.add(chunk)
         collected.profile = found.totals.profile.mean
         small = DetectorView.of(geometry, max(1.0, max(geometry.shape) / THUMBNAIL_PX))
-        least, bin_q = found.about["hits_from"]["score"], ring_centres(geometry)
-        # Frames are read and encoded by code that lets charts be drawn at the same time.
-        with found.experiment.source as source, ThreadPoolExecutor(1) as pool:
+        least = found.about["hits_from"]["score"]
+        # Frames are read and encoded by code that lets charts be drawn at the same time, each
+        # gallery from a source of its own.
+        with found.experiment.source as source, ThreadPoolExecutor(2) as pool:
             best, misses = (
-                pool.submit(take_shots, picks, source, small, mask)
+                pool.submit(take_shots, picks, copy.deepcopy(source), small, mask)
                 for picks in (collected.best, collected.misses)
             )
             image = found.totals.image.image
             if image is not None:
                 image = view.unbin(image, binned, mask)
             report = Report(
-                *(found.about, collected, view, image, bin_q, least),
+                *(found.about, collected, view, image, ring_centres(geometry), least),
                 *(best.result, misses.result),
             )
             report.write(folder / REPORT)
