@@ -124,8 +124,8 @@ class CompositeSource(FrameSource):
 
     def _at(self, index: int) -> tuple[FrameSource, int]:
         self.check(index)
-        which, inner = self._order[index]
-        return self.sources[which], int(inner)
+        which, inner = self._order[index].tolist()
+        return self.sources[which], inner
 
     def read(self, index: int, out: NDArray | None = None) -> NDArray:
         """Read one frame; see `FrameSource.read`."""

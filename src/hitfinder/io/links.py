@@ -38,6 +38,11 @@ def opened(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
     raise KeyError(f"{path} is neither a group nor a dataset")
 
 
+def file_of(found: h5py.Group | h5py.Dataset) -> str:
+    """Return the name of the file that holds an object, as ``found.file.filename`` does."""
+    return os.fsdecode(h5py.h5f.get_name(found.id))
+
+
 def at_path(handle: h5py.File, path: str) -> h5py.Group | h5py.Dataset:
     """Return what is at a path of an open file, links followed.
 

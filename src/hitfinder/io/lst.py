@@ -103,8 +103,9 @@ def read_lst(path: str | Path) -> list[FrameRef]:
     if not refs:
         raise SourceError("no-frames", "the list is empty", str(path))
     folder = Path(path).parent
-    places = {ref.file: _place(ref.file, folder) for ref in refs}
-    return [FrameRef(places[ref.file], ref.event) for ref in refs]
+    places = {file: _place(file, folder) for file in {ref.file for ref in refs}}
+    there = {file for file, place in places.items() if file == place}
+    return [ref if ref.file in there else FrameRef(places[ref.file], ref.event) for ref in refs]
 
 
 def _place(file: str, folder: Path) -> str:

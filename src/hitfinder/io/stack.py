@@ -97,12 +97,13 @@ class Hdf5Source(FrameSource):
             shape = (readable[0].shape[-2], readable[0].shape[-1]) if readable else (0, 0)
         self.shape = shape
         self._planes = tuple(checked(plane, shape) for plane in planes)
+        self._n_frames = len(planes[0].table)
         kinds = {part.dtype for plane in self._planes for part in plane.table.readable}
         self.dtype = np.result_type(*kinds) if kinds else np.dtype(np.uint16)
         self._scratch: dict[tuple[tuple[int, ...], np.dtype], NDArray] = {}
 
     def __len__(self) -> int:
-        return len(self._planes[0].table)
+        return self._n_frames
 
     @property
     def n_readable(self) -> int:

@@ -16,7 +16,7 @@ from hitfinder.geometry.layout import MOST_PIXELS
 from hitfinder.io import chunks
 from hitfinder.io.chunks import Axis
 from hitfinder.io.handles import POOL
-from hitfinder.io.links import at_path
+from hitfinder.io.links import at_path, file_of
 
 NO_INDEX = -1
 """Index of a frame that is a whole dataset."""
@@ -164,7 +164,7 @@ def frame_count(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> int:
     """
     shape = dataset.shape
     fixed = [(a, n) for a, n in zip(axes, shape, strict=True) if isinstance(a, int)]
-    where = f"{dataset.file.filename}{dataset.name}"
+    where = f"{file_of(dataset)}{dataset.name}"
     if 0 in shape:
         raise SourceError("no-frames", f"the dataset is empty {shape}", where)
     for axis, length in fixed:
@@ -190,7 +190,7 @@ def part_of_dataset(dataset: h5py.Dataset, axes: tuple[Axis, ...]) -> Part:
     chunks.check_filters(dataset)
     _check_chunk(dataset, axes)
     return Part(
-        os.path.abspath(dataset.file.filename),
+        os.path.abspath(file_of(dataset)),
         dataset.name,
         axes,
         chunks.item_shape(dataset.shape, axes),

@@ -99,7 +99,7 @@ def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:
             named.add(ref.file)
             check_name(ref.file)
             files.setdefault(os.path.realpath(ref.file))
-        if ref.group:
+        if not ref.event.startswith("//") and ref.group:
             check_name(ref.group, ref.file)
         refs.update(f"{ref.file} {ref.event}\n".encode("utf-8", "surrogateescape"))
     for linked in source.contents.linked_files:
