@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from hitfinder.report.colours import DARK, LIGHT, log_limits, palette
-from hitfinder.report.ticks import log_ticks
+from hitfinder.report.colours import DARK, LIGHT, log_limits, log_ticks, palette
 
 
 def test_limits_leave_out_a_single_glaring_pixel():

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from html import escape
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hitfinder.report.colours import LIGHT
-from hitfinder.report.drawing import Bend, Drawing, Scale, label, path
+from hitfinder.report.colours import LIGHT, log_ticks
+from hitfinder.report.figures import page_figure, svg
 from hitfinder.report.numbers import number
-from hitfinder.report.ticks import log_ticks, round_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.transforms import Transform
 
 NARROW, HALF, FULL = 320, 480, 1080
 """Widths of charts in pixels: on a phone, in half of a page, in all of it."""
@@ -21,21 +24,15 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 44
 """Pixels around the axes."""
 
 TEXT_PX = 12.0
-_LABEL_PX = TEXT_PX + 0.5
-"""Sizes of letters: of ticks, and of the names of the axes."""
-
-_X_TICK_PX, _X_TEXT_PX, _X_LABEL_PX = 4, 17.1, 34.5
-"""Below the x axis: the end of a tick, the lines of its number and of the axis' name."""
-
-_Y_TEXT_PX, _Y_LABEL_PX = (4, 4.5), 13
-"""Number of a tick, left of the y axis and below its height; the axis' name, from the left."""
+_LABEL_PX = 16
+"""Of the name of the y axis, from the left."""
 
 _PX_PER_TICK = {"x": 66, "y": 34}
 _LEAST_PX = 26
 """Between ticks that have names."""
 
 _MARKS: dict[str, dict[str, Any]] = {
-    "line": {"color": LIGHT["accent"], "linewidth": 2},
+    "line": {"color": LIGHT["accent"], "linewidth": 2, "solid_joinstyle": "round"},
     "band": {"color": LIGHT["accent"], "alpha": 0.18, "linewidth": 0},
     "rule": {"color": LIGHT["warn"], "linewidth": 1.5, "linestyle": (0, (4, 3))},
     "note": {"color": LIGHT["warn"], "fontsize": TEXT_PX},
@@ -50,8 +47,8 @@ Side = Literal["x", "y"]
 
 
 def mark(kind: str) -> dict[str, Any]:
-    """Return how a line, band, bar or note is drawn; ``gid`` is its class in a page."""
-    return {**_MARKS[kind], "gid": kind}
+    """Return how a line, band, bar or note is drawn."""
+    return {**_MARKS[kind], "gid": f"css:{kind}"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Chart:
 
     name: str
     told: str
-    draw: Callable[[Drawing], object]
+    draw: Callable[[Axes], object]
     x: tuple[float, float]
     y: tuple[float, float]
     x_label: str
@@ -98,78 +95,86 @@ class Chart:
 
     def svg(self, width: int) -> str:
         """Return the chart at a width in pixels as an SVG element."""
-        kinds = {side: "log" if side in self.log else "linear" for side in ("x", "y")}
-        bend = None if self.knee is None else Bend(self.knee)
-        x = Scale(self.x, (LEFT, width - RIGHT), bend or kinds["x"])  # type: ignore[arg-type]
-        y = Scale(self.y, (HEIGHT - BOTTOM, TOP), kinds["y"])  # type: ignore[arg-type]
-        drawing = Drawing(x, y)
-        self.draw(drawing)
-        drawn = "".join(
-            [*self._x_axis(x, f"{self.name}-{width}"), *self._y_axis(y, x), *drawing.elements]
-        )
-        floor = _rule([(end, y.ends[0]) for end in x.ends], "soft", 0.8)
-        return (
-            f'<svg viewBox="0 0 {width} {HEIGHT}" class="w{width}" role="img" '
-            f'aria-label="{escape(self.told, quote=True)}">{drawn}{floor}</svg>'
-        )
+        figure = page_figure(width, HEIGHT)
+        inside = width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        box = (LEFT / width, BOTTOM / HEIGHT, inside[0] / width, inside[1] / HEIGHT)
+        axes = figure.add_axes(box, xlim=self.x, ylim=self.y, frame_on=True)
+        self._style(axes)
+        self.draw(axes)
+        axes.set(xlim=self.x, ylim=self.y)
+        name = f"{self.name}-{width}"
+        return svg(figure, name, css=f"w{width}", role="img", aria_label=self.told)
 
-    def _x_axis(self, scale: Scale, name: str) -> list[str]:
-        """Draw ticks with their numbers, and the name of the axis."""
-        floor, soft = HEIGHT - BOTTOM, LIGHT["soft"]
-        style = f"stroke: {soft}; stroke-width: 0.8"
-        tick = path(f"M 0 0 L 0 {_X_TICK_PX}", style, f' id="{name}-tick"')
-        drawn = [f"<defs>{tick}</defs>"]
-        for value, at in self._ticks(scale, "x"):
-            drawn.append(f'<use x="{at:.2f}" y="{floor}" href="#{name}-tick" />')
-            told = self.named[value] if self.named is not None else number(value)
-            drawn.append(label(told, (at, floor + _X_TEXT_PX), TEXT_PX, "center", soft))
-        middle = sum(scale.ends) / 2, floor + _X_LABEL_PX
-        return [*drawn, label(self.x_label, middle, _LABEL_PX, "center", soft)]
+    def _style(self, axes: Axes) -> None:
+        if "y" in self.log:
+            axes.set_yscale("log")
+        if "x" in self.log:
+            axes.set_xscale("log")
+        if self.knee is not None:
+            axes.set_xscale("symlog", base=10, linthresh=self.knee, linscale=1)
+        axes.set(xlim=self.x, ylim=self.y)
+        axes.patch.set_visible(False)
+        for side in ("left", "right", "top"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_edgecolor(LIGHT["soft"])
+        text = {"labelsize": TEXT_PX, "labelcolor": LIGHT["soft"], "pad": 4}
+        axes.tick_params("x", which="both", length=4, color=LIGHT["soft"], **text)
+        axes.tick_params("y", which="both", length=0, **text)
+        axes.set_axisbelow(True)
+        axes.grid(axis="y", color=LIGHT["line"], linewidth=1)
+        label: dict[str, Any] = {"fontsize": TEXT_PX + 0.5, "color": LIGHT["soft"]}
+        axes.set_xlabel(self.x_label, labelpad=5, **label)
+        axes.set_ylabel(self.y_label, **label)
+        axes.yaxis.set_label_coords(_LABEL_PX - LEFT, 0.5, _beside(axes))
+        self._ticks(axes, axes.xaxis, "x")
+        self._ticks(axes, axes.yaxis, "y")
 
-    def _y_axis(self, scale: Scale, across: Scale) -> list[str]:
-        """Draw lines across the chart with their numbers, and the name of the axis."""
-        soft, drawn = LIGHT["soft"], list[str]()
-        left, below = _Y_TEXT_PX
-        for value, height in self._ticks(scale, "y"):
-            drawn.append(_rule([(end, height) for end in across.ends], "line", 1))
-            at = LEFT - left, height + below
-            drawn.append(label(number(value), at, TEXT_PX, "right", soft))
-        middle = sum(scale.ends) / 2
-        turn = f' transform="rotate(-90 {_Y_LABEL_PX} {middle:g})"'
-        at = _Y_LABEL_PX, middle
-        return [*drawn, label(self.y_label, at, _LABEL_PX, "center", soft, turn)]
+    def _ticks(self, axes: Axes, axis: Axis, side: Side) -> None:
+        """Put ticks at round values, as many as there is room for."""
+        from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-    def _ticks(self, scale: Scale, side: Side) -> list[tuple[float, float]]:
-        """Return round values, as many as there is room for, and where they are."""
-        (low, high), (start, end) = scale.values, scale.ends
+        axis.set_minor_locator(NullLocator())
+        names: Callable[[float], str] = number
+        low, high = self.x if side == "x" else self.y
+        length_px = axes.bbox.width if side == "x" else axes.bbox.height
+        most = max(2, int(length_px // _PX_PER_TICK[side]))
         whole = side in self.whole
+        round_ = MaxNLocator(
+            most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1 if whole else 2
+        )
         if side == "x" and self.named is not None:
-            ticks = sorted(tick for tick in self.named if low <= tick <= high)
+            names, ticks = self.named.__getitem__, sorted(self.named)
         elif side == "x" and self.knee is not None:
-            bent = [*round_ticks(low, self.knee, 2), *log_ticks(self.knee, high)]
+            bent = [
+                *MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(low, self.knee),
+                *log_ticks(self.knee, high),
+            ]
             ticks = sorted({tick for tick in bent if low <= tick <= high})
         elif side in self.log:
             ticks = log_ticks(low, high, whole)
         else:
-            most = max(2, int(abs(end - start) // _PX_PER_TICK[side]))
-            ticks = round_ticks(low, high, most, whole=whole)
-        return _apart([(tick, float(scale.at(tick))) for tick in ticks], side)
+            ticks = [t for t in round_.tick_values(low, high) if low <= t <= high]
+        axis.set_major_locator(FixedLocator(_apart(axes, ticks, side)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: names(value)))
 
 
-def _rule(points: list[tuple[float, float]], use: str, width: float) -> str:
-    """Draw a straight line in a colour of the page."""
-    (x0, y0), (x1, y1) = points
-    style = f"fill: none; stroke: {LIGHT[use]}; stroke-width: {width:g}"
-    return path(f"M {x0:.5g} {y0:.5g} L {x1:.5g} {y1:.5g}", style)
+def _beside(axes: Axes) -> Transform:
+    """Return the transform of pixels from the left of the axes, and of their height as 1."""
+    from matplotlib.transforms import Affine2D, blended_transform_factory
+
+    pixels = Affine2D().translate(axes.bbox.x0, 0)
+    return blended_transform_factory(pixels, axes.transAxes)
 
 
-def _apart(ticks: list[tuple[float, float]], side: Side) -> list[tuple[float, float]]:
+def _apart(axes: Axes, ticks: list[float], side: Side) -> list[float]:
     """Leave out ticks that are too near to others for their text."""
-    least = _LEAST_PX if side == "x" else TEXT_PX + 2
-    kept: list[tuple[float, float]] = []
-    last = math.inf
-    for value, at in ticks:
-        if not kept or abs(at - last) >= least:
-            kept.append((value, at))
+    along = axes.get_xaxis_transform() if side == "x" else axes.get_yaxis_transform()
+    k, least = (0, _LEAST_PX) if side == "x" else (1, TEXT_PX + 2)
+    kept: list[float] = []
+    last = -math.inf
+    for tick in ticks:
+        at = along.transform((tick, 1.0) if side == "x" else (1.0, tick))[k]
+        if at - last >= least:
+            kept.append(tick)
             last = at
     return kept

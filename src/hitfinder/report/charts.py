@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report.axes import FULL, HALF, NARROW, Chart, mark
 from hitfinder.report.collect import Collector
-from hitfinder.report.drawing import Bend, Drawing
 from hitfinder.report.numbers import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TIME_BINS, FRAMES_PER_BIN = 100, 10
 SCORE_BINS = 60
@@ -39,7 +42,7 @@ def hit_rate(collected: Collector) -> str:
     gaps = np.flatnonzero(np.diff(some.astype(int))) + 1
     pieces = [p for p in np.split(np.arange(len(some)), gaps) if some[p[0]]]
 
-    def draw(axes: Drawing) -> None:
+    def draw(axes: Axes) -> None:
         for piece in pieces:
             ends = np.repeat(edges[piece[0] : piece[-1] + 2], 2)[1:-1]
             bounds = np.repeat(low[piece], 2), np.repeat(high[piece], 2)
@@ -84,25 +87,27 @@ def scores(collected: Collector, threshold: float) -> str:
     The axis is linear up to the threshold and logarithmic beyond it, so that a threshold of 2 can
     be seen beside scores of 1,000.
     """
+    from matplotlib.scale import SymmetricalLogTransform
+
     score = collected.score[collected.ok].astype(float)
     if not score.size:
         return EMPTY
     knee = max(abs(threshold), 0.5)
-    bend = Bend(knee)
+    bend = SymmetricalLogTransform(base=10, linthresh=knee, linscale=1)
     low = min(0.0, float(score.min()), threshold - knee)
     top = max(4 * knee, threshold + knee, float(score.max()))
     # The threshold is the end of a bin, so that none holds hits and others.
-    start, cut, end = bend.to([low, threshold, top])
+    start, cut, end = bend.transform(np.array([low, threshold, top]))
     below = min(max(round(SCORE_BINS * (cut - start) / (end - start)), 1), SCORE_BINS - 1)
     steps = np.linspace(start, cut, below + 1), np.linspace(cut, end, SCORE_BINS - below + 1)[1:]
-    edges = bend.back(np.concatenate(steps))
+    edges = bend.inverted().transform(np.concatenate(steps))
     edges[0], edges[below], edges[-1] = low, threshold, top
     counted = []
     for which in (~collected.hit, collected.hit):
         counted.append(np.histogram(collected.score[collected.ok & which], edges)[0])
     highest = max(int(counts.max()) for counts in counted)
 
-    def draw(axes: Drawing) -> None:
+    def draw(axes: Axes) -> None:
         draw_bars(axes, edges, counted[0], "blank", "frames that are no hits")
         draw_bars(axes, edges, counted[1], "hit", "hits")
         axes.axvline(threshold, **mark("rule"))
@@ -180,7 +185,7 @@ def resolution(collected: Collector) -> str:
 
 
 def draw_bars(
-    axes: Drawing,
+    axes: Axes,
     edges: NDArray,
     heights: NDArray,
     kind: str,
@@ -188,7 +193,12 @@ def draw_bars(
     value: Callable[[float], str] = number,
 ) -> None:
     """Draw a histogram; `what` names the counted things where the pointer is."""
+    from matplotlib.patches import Rectangle
+
+    floor = axes.get_ylim()[0]
     for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
         if height > 0:
             ends = " – ".join(value(end) for end in (left, right) if end or value is number)
-            axes.bar(left, right, height, f"{ends}: {number(height)} {what}", **mark(kind))
+            bar = Rectangle((left, floor), right - left, height - floor, **mark(kind))
+            bar.set_gid(f"tip:{ends}: {number(height)} {what}")
+            axes.add_patch(bar)

@@ -43,27 +43,23 @@ _ANCHORS = (
     *((0.0, (10, 10, 28)), (0.2, (48, 22, 92)), (0.4, (122, 32, 112)), (0.6, (203, 66, 82))),
     *((0.8, (247, 140, 52)), (0.93, (252, 214, 110)), (1.0, (255, 252, 232))),
 )
+_MOST_DECADES = 3
+"""Decades up to which a logarithmic scale is marked at 1, 2 and 5, not at powers of ten alone."""
 
 
 @functools.cache
 def count_colours() -> Colormap:
     """Return the scale of counts, dark to bright, grey where there is no pixel."""
-    from matplotlib.colors import ListedColormap
+    from matplotlib.colors import LinearSegmentedColormap
 
-    return ListedColormap(_shares(), "counts").with_extremes(bad=WITHOUT_PIXELS)
+    anchors = [(at, tuple(np.array(colour) / 255)) for at, colour in _ANCHORS]
+    scale = LinearSegmentedColormap.from_list("counts", anchors, LEVELS)
+    return scale.with_extremes(bad=WITHOUT_PIXELS)
 
 
-@functools.cache
 def palette() -> NDArray[np.uint8]:
     """Return the colours of the scale, dark to bright, shape (`LEVELS`, 3)."""
-    return (255 * _shares()).astype(np.uint8)
-
-
-def _shares() -> NDArray[np.float64]:
-    """Return how much red, green and blue the colours of the scale have, shape (`LEVELS`, 3)."""
-    places, colours = zip(*_ANCHORS, strict=True)
-    at, parts = np.linspace(0, 1, LEVELS), np.array(colours).T / 255
-    return np.stack([np.interp(at, places, part) for part in parts], 1)
+    return count_colours()(np.arange(LEVELS), bytes=True)[:, :3]
 
 
 def log_limits(image: NDArray[np.floating]) -> tuple[float, float]:
@@ -79,3 +75,21 @@ def log_limits(image: NDArray[np.floating]) -> tuple[float, float]:
     high = float(np.percentile(positive, 99.5))
     low = max(float(np.percentile(positive, 1)) / 4, high * 1e-4)
     return low, max(high, 2 * low)
+
+
+def log_ticks(low: float, high: float, whole: bool = False) -> list[float]:
+    """Return round values of a logarithmic scale.
+
+    Parameters
+    ----------
+    low, high : float
+        Its ends, ``0 < low < high``.
+    whole : bool
+        Whether it shows whole counts, of which there are none between 0 and 1.
+    """
+    from matplotlib.ticker import LogLocator
+
+    steps = (1.0, 2.0, 5.0) if high <= 10**_MOST_DECADES * low else (1.0,)
+    ticks = LogLocator(subs=steps, numticks=8).tick_values(low, high)
+    least = max(low, 1.0) if whole and high > 1 else low
+    return [float(t) for t in ticks if least * (1 - 1e-9) <= t <= high * (1 + 1e-9)]

@@ -20,11 +20,10 @@ from hitfinder.finding.peaks import doubtful, peak_table
 from hitfinder.geometry.detector import Detector
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.metrics.columns import columns_of
-from hitfinder.report.colours import RING, WITHOUT_PIXELS, count_colours, log_limits
+from hitfinder.report.colours import RING, WITHOUT_PIXELS, count_colours, log_limits, log_ticks
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.figures import new_figure
 from hitfinder.report.overlay import Window, draw_peaks, draw_rings, ring_labels
-from hitfinder.report.ticks import log_ticks
 
 LONGEST_SIDE = 1050
 """Pixels of the frame's picture along its longer side, about: no more than are drawn."""

@@ -15,12 +15,11 @@ from hitfinder.errors import SourceError
 from hitfinder.finding.peaks import doubtful
 from hitfinder.io.source import FrameSource
 from hitfinder.report.collect import Pick
-from hitfinder.report.colours import LEVELS, PEAK, RING, log_limits, palette
+from hitfinder.report.colours import LEVELS, PEAK, RING, log_limits, log_ticks, palette
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.figures import data_url
 from hitfinder.report.numbers import number
 from hitfinder.report.overlay import ring_labels
-from hitfinder.report.ticks import log_ticks
 
 THUMBNAIL_PX = 420
 """Longer side of a picture in the gallery."""

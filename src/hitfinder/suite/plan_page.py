@@ -25,8 +25,6 @@ from hitfinder.suite.plan import PulsePlan, Rate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hitfinder.report.drawing import Drawing
-
 JSON, PICTURE, PAGE = "plan.json", "plan.png", "plan.html"
 OUTPUTS = (JSON, PICTURE, PAGE)
 
@@ -185,7 +183,7 @@ def _axis(told: Mapping[str, Any]) -> np.ndarray:
     return np.geomspace(low, max(high, 10 * low), _STEPS)
 
 
-def _draw_counts(axes: Axes | Drawing, plan: PulsePlan, pulses: np.ndarray) -> None:
+def _draw_counts(axes: Axes, plan: PulsePlan, pulses: np.ndarray) -> None:
     """Draw hits and indexed frames against pulses, with their intervals."""
     for rate, kind, name in ((plan.hits, "line", "hits"), (plan.indexed, "good", "indexed")):
         style = dict(mark("line"))
@@ -212,7 +210,7 @@ def _draw_counts(axes: Axes | Drawing, plan: PulsePlan, pulses: np.ndarray) -> N
         )
 
 
-def _draw_completeness(axes: Axes | Drawing, plan: PulsePlan, pulses: np.ndarray) -> None:
+def _draw_completeness(axes: Axes, plan: PulsePlan, pulses: np.ndarray) -> None:
     """Draw completeness against pulses, with the interval of the index rate."""
     at = {
         side: [100 * plan.completeness(getattr(plan.indexed, side) * n) for n in pulses]

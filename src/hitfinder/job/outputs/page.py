@@ -21,7 +21,7 @@ class ReportOutput:
     """Everything at a glance, in one HTML file."""
 
     files = (REPORT,)
-    imports = ("PIL.PngImagePlugin",)
+    imports = ("matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin")
 
     def __init__(self, settings: OutputSettings) -> None:
         self._gallery = settings.gallery
