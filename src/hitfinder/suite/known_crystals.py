@@ -66,7 +66,8 @@ def crystal_of(
     own = lattice_of(factors.cell, factors.space_group_name)
     if own.code != lattice.code:
         what = f"a {lattice.system} {lattice.centring} lattice contradicts that of the structure"
-        raise ConfigError(what, str(structure), f"The structure's is {own}.")
+        hint = f"The structure's is {own}: give its space group, or leave out the cell."
+        raise ConfigError(what, str(structure), hint)
     return factors
 
 

@@ -10,8 +10,9 @@ from hitfinder.report import page
 Results = Mapping[str, Any]
 
 HALF_NOTE = (
-    "Smaller is better; with 68 % intervals. The limit is what a search reached that always found "
-    "the true orientation, with the threshold of the first column's search."
+    "Smaller is better; with 68 % intervals. Values beyond the scales that were tried are guesses. "
+    "The limit is what a search reached that always found the true orientation, with the "
+    "threshold of the first column's search."
 )
 COUNTS_NOTE = (
     "A hit is likelier than all but 1 % of the blanks, by Gumbel's distribution fitted to the "
