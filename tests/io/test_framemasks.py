@@ -45,6 +45,28 @@ def test_files_with_different_masks_keep_their_own(tmp_path):
     assert "b.h5 masks 0.625 %" in masks.summary
 
 
+@pytest.mark.parametrize("packed", [{"compression": "gzip"}, {"chunks": (5, 24)}])
+def test_masks_that_are_stored_alike_are_unpacked_once(tmp_path, monkeypatch, packed):
+    """Of those of another packing nobody knows whether they are the same."""
+    files = [tmp_path / f"{name}.h5" for name in "abcd"]
+    for file, pixel in zip(files, ((1, 2), (1, 2), (3, 4), (1, 2)), strict=True):
+        with h5py.File(write(file, 2, None), "r+") as made:
+            how = packed if file != files[3] else {"compression": "gzip", "shuffle": True}
+            data = marked((5, 6), pixel)
+            made.create_dataset("entry/instrument/detector/pixel_mask", data=data, **how)
+    source = open_source(files)
+    real, read = type(source).mask_of, []
+    monkeypatch.setattr(
+        type(source), "mask_of", lambda self, index: (read.append(index), real(self, index))[1]
+    )
+    masks = FrameMasks(source)
+    assert read == [0, 4, 6]
+    assert masks.vary
+    assert np.argwhere(masks.common).tolist() == [[5, 6]]
+    assert len(masks.shares) == 4
+    assert [masks.of(index)[3, 4] for index in (0, 2, 4, 6)] == [False, False, True, False]
+
+
 def test_a_file_without_a_mask_beside_one_with(tmp_path):
     files = [write(tmp_path / "a.h5", 1, marked((1, 2))), write(tmp_path / "b.h5", 1, None)]
     masks = FrameMasks(open_source(files))

@@ -1,4 +1,5 @@
 import concurrent.futures
+import copy
 import multiprocessing
 import os
 import pickle
@@ -284,3 +285,30 @@ def test_sparse_files_do_not_make_claims_true(tmp_path):
     path = write_npy_header(tmp_path / "x.npy", "(1, 300000, 300000)", "|u1")
     os.truncate(path, 300000**2 + 1000)
     assert "too many frames or pixels" in str(open_source(path).problems[0])
+
+
+def test_what_is_said_of_all_frames_is_what_is_said_of_each(tmp_path):
+    """Of files with one number, with one for each frame, and with none, in any order."""
+    files = [tmp_path / f"{name}.h5" for name in "abc"]
+    for file, energies in zip(files, (6000.0, [7000.0, 7010.0, 7020.0], None), strict=True):
+        write_stack(file, 1, n=3)
+        if energies is not None:
+            with h5py.File(file, "r+") as made:
+                made["photon_energy_ev"] = energies
+    listed = tmp_path / "some.lst"
+    listed.write_text("".join(f"{files[k % 3]} //{k // 3}\n" for k in (4, 0, 8, 1, 5, 7)))
+    for source in (open_source(listed), open_source(files), *map(open_source, files)):
+        each = [source.frame_metadata(index).photon_energy_ev for index in range(len(source))]
+        np.testing.assert_array_equal(
+            source.said_of_frames("photon_energy_ev"), np.array(each, float)
+        )
+    found = open_source(listed).said_of_frames("photon_energy_ev")
+    np.testing.assert_array_equal(found, [7010, 6000, np.nan, 7000, np.nan, 7020])
+
+
+def test_a_copy_of_a_source_shares_its_counts_and_not_its_buffers():
+    frames = np.arange(2 * 20 * 20, dtype=np.uint16).reshape(2, 20, 20)
+    source = open_source(frames)
+    copied = copy.deepcopy(source)
+    assert np.shares_memory(copied._frames, source._frames)
+    np.testing.assert_array_equal(copied.read(1), frames[1])
