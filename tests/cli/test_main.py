@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import click
+import h5py
 import numpy as np
 import pytest
 
@@ -235,3 +236,14 @@ def test_quiet_and_verbose_set_what_is_said(capsys):
         assert logging.getLevelName(logging.getLogger("hitfinder").level) == level
     logging.getLogger("hitfinder.test").warning("careful")
     assert "hitfinder: warning:" in capsys.readouterr().err
+
+
+def test_a_command_whose_output_is_closed_works(series, tmp_path):
+    # The next file that is opened must not get the number of the output.
+    said = [sys.executable, "-m", "hitfinder", "run", series.master, "--out", tmp_path / "out"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *said, "--workers", "1"], check=False
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "report.html").exists()
+    assert h5py.is_hdf5(tmp_path / "out" / "hits.cxi")
