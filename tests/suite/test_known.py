@@ -91,8 +91,9 @@ def test_a_page_shows_what_is_found(judged, tmp_path):
     text = page.read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     assert {p.name for p in tmp_path.glob("*.png")} == {"known.png"}
-    for heading in ("half of the frames are hits", "Hits and orientations", "A known crystal"):
-        assert heading in text
+    headings = ("half of the frames are hits", "Hits and orientations", "A known crystal")
+    for shown in (*headings, "Crystal: random (Wilson statistics), 60 60 90 90 90 90."):
+        assert shown in text
     # Sections on finders that were not judged are left out.
     assert "Hits found" not in text
 

@@ -145,7 +145,7 @@ class SimulatedPart:
             "frames": "simulated",
             "shots": c.shots,
             "known": self.known,
-            "crystal": str(self.factors.source or self.factors.cell),
+            "crystal": f"{self.factors.source}, {self.factors.cell}",
             "scales": rows,
             "half_scale": _half(rows, "hits"),
             "half_scale_limit": _half(rows, "limit"),

@@ -34,7 +34,8 @@ def sections(results: Results) -> list[str]:
     out = []
     if simulated:
         heading = "Bragg scale at which half of the frames are hits"
-        out.append(page.section("known-half", heading, _half(simulated), HALF_NOTE))
+        note = f"Crystal: {simulated[0]['crystal']}. {HALF_NOTE}"
+        out.append(page.section("known-half", heading, _half(simulated), note))
         out.append(page.section("known-counts", "Hits and orientations", _counts(simulated),
                                 COUNTS_NOTE))  # fmt: skip
     if others:
