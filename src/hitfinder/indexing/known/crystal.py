@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -181,10 +182,15 @@ def panel_lookup(geometry: Geometry, panels: PanelArrays) -> tuple:
     per_unit = geometry.camera_length_m / (_LOOKUP_PX * pixel)
     per_unit = min(per_unit, 4000 / max(right - left, bottom - top))
     shape = (math.ceil((bottom - top) * per_unit) + 1, math.ceil((right - left) * per_unit) + 1)
-    cells = np.full(shape, -1, np.int16)
-    for row in range(shape[0]):
-        y = top + (row + 0.5) / per_unit
-        for column in range(shape[1]):
-            x = left + (column + 0.5) / per_unit
-            cells[row, column] = locate(panels.inverse, panels.extent, x, y, 1.0)[0]
+    cells = np.empty(shape, np.int16)
+    _fill_lookup(cells, left, top, per_unit, panels.inverse, panels.extent)
     return cells, left, top, per_unit
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_lookup(cells, left, top, per_unit, inverse, extent):  # type: ignore[no-untyped-def]
+    for row in range(cells.shape[0]):
+        y = top + (row + 0.5) / per_unit
+        for column in range(cells.shape[1]):
+            x = left + (column + 0.5) / per_unit
+            cells[row, column] = locate(inverse, extent, x, y, 1.0)[0]
