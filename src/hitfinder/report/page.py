@@ -65,8 +65,8 @@ figcaption { font-size:12.5px; color:var(--soft); overflow-wrap:anywhere; line-h
   margin-top:4px } figcaption b { color:var(--ink) }
 .scroll { overflow-x:auto } table { border-collapse:collapse; width:100%; font-size:13.5px }
 th { text-align:left; color:var(--soft); font-weight:500 }
-th, td { padding:4px 12px 4px 0; border-bottom:1px solid var(--line); vertical-align:top;
-  overflow-wrap:anywhere } td:not(.n) { min-width:6.5em }
+th, td { padding:4px 12px 4px 0; border-bottom:1px solid var(--line); vertical-align:top }
+td { overflow-wrap:anywhere } td:not(.n) { min-width:6.5em }
 td.n, th.n { text-align:right; white-space:nowrap }
 tr:last-child > * { border-bottom:0 }
 section > img { display:block; max-width:100%; height:auto }
