@@ -73,13 +73,19 @@ def meanwhile(work: Callable[[], object]) -> Callable[[], None]:
     return thread.join
 
 
-def import_meanwhile(modules: Iterable[str]) -> None:
+def import_meanwhile(modules: Iterable[str]) -> Callable[[], None]:
     """Import modules in another thread, so that they are there when they are needed.
 
     Parameters
     ----------
     modules : iterable of str
         Their names. One that cannot be imported tells why when it is needed.
+
+    Returns
+    -------
+    callable
+        Waits until it is done. Who needs them waits first: modules that import one another, as a
+        library's do, can be found half done by a second thread that imports them.
     """
     import contextlib
 
@@ -88,4 +94,4 @@ def import_meanwhile(modules: Iterable[str]) -> None:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
-    meanwhile(import_all)
+    return meanwhile(import_all)

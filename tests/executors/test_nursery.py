@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,8 @@ def test_a_worker_that_cannot_be_forked_is_told(monkeypatch):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     end, other = socket.socketpair()
     monkeypatch.setattr(os, "fork", fork)
+    # What serves listens to ends of its children, which are none of this process's.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     with ours, end, other:
         socket.send_fds(ours, [MESSAGE.pack(Said.FORK, 7, 0)], [other.fileno()])
         ours.shutdown(socket.SHUT_WR)

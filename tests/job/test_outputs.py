@@ -313,3 +313,19 @@ def test_a_run_that_goes_on_leaves_no_file_behind_that_is_not_its_own(frames, tm
         "totals.npz",
         "run.json",
     }
+
+
+def test_no_thread_of_a_report_is_there_before_what_it_imports():
+    """Threads that import one library at a time find it half imported."""
+    code = (
+        "import sys, hitfinder.job.outputs.page as page\n"
+        "from concurrent.futures import ThreadPoolExecutor as Pool\n"
+        "from hitfinder.job.outputs.checking import check_output\n"
+        "def pool(n):\n"
+        "    assert set(page.ReportOutput.imports) <= sys.modules.keys()\n"
+        "    return Pool(n)\n"
+        "page.ThreadPoolExecutor = pool\n"
+        "check_output(page.ReportOutput)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

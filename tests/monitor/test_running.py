@@ -120,7 +120,7 @@ def test_readers_who_leave_keep_nothing_from_the_others(finished, serve, monkeyp
 
         def come_and_go():
             for number in range(25):
-                with socket.create_connection(("127.0.0.1", served.port), 10) as leaving:
+                with socket.create_connection(("127.0.0.1", served.port), 60) as leaving:
                     leaving.sendall(asked)
                     leaving.recv(1000)
                     time.sleep(0.003 + 0.0007 * (number % 7))
@@ -130,7 +130,7 @@ def test_readers_who_leave_keep_nothing_from_the_others(finished, serve, monkeyp
             reader.start()
         for reader in readers:
             reader.join()
-        with socket.create_connection(("127.0.0.1", served.port), 10) as staying:
+        with socket.create_connection(("127.0.0.1", served.port), 60) as staying:
             staying.sendall(asked)
             told = b""
             while b"revision" not in told:
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_looked_at_for_a_while_is_looked_at_again(
     with serve(finished):
         monkeypatch.setattr("hitfinder.monitor.app.POLL_S", 0.01)
         monkeypatch.setattr("hitfinder.monitor.shown.ShownRun.refresh", refresh)
-        reached = time.monotonic() + 10
+        reached = time.monotonic() + 60
         while len(looks) < 3 and time.monotonic() < reached:
             time.sleep(0.01)
     assert len(looks) >= 3

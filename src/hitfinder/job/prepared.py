@@ -68,7 +68,9 @@ class PreparedJob:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         self.store.save_about(self.beforehand(started))
         late = [n for output in self.outputs.values() for n in getattr(output, "imports", ())]
-        import_meanwhile([*late, *(temperature.IMPORTS if self.settings.estimate else ())])
+        imported = import_meanwhile(
+            [*late, *(temperature.IMPORTS if self.settings.estimate else ())]
+        )
         with workers:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
@@ -85,6 +87,7 @@ class PreparedJob:
             "workers": n_workers,
         }
         found = self.findings(job, static, started, timings, complete=not interrupted)
+        imported()
         self.write(found, interrupted)
 
     def findings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class ReportOutput:
 
     def write(self, found: Findings, folder: Path) -> None:
         """Write the page."""
+        # Before there are threads, which would find modules half imported by one another.
+        for name in self.imports:
+            importlib.import_module(name)
         geometry, mask = found.geometry, found.geometry.detector.full_mask
         binned = bin_side(geometry.shape)
         view = DetectorView.of(geometry, binned)
