@@ -34,9 +34,8 @@ def _open_standard_streams() -> None:
 
 def _leave(code: int) -> None:
     """End as Python does, but for taking down all modules, which takes long and helps nobody."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    # Tells pools of threads to end, and waits for all threads that are no daemons.
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -246,3 +246,14 @@ def test_a_command_whose_output_is_closed_works(tmp_path):
     assert done.returncode == 0
     with h5py.File(tmp_path / "out" / "frames_master.h5") as file:
         assert "entry" in file
+
+
+def test_a_pool_of_threads_that_is_left_behind_keeps_no_command_from_its_end():
+    code = (
+        "import sys, hitfinder.cli.main as m, hitfinder.__main__ as command\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "pool = ThreadPoolExecutor(1)\n"
+        "m.main = lambda: sys.exit(pool.submit(int, 3).result())\n"
+        "command.main()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3
