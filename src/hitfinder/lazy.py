@@ -87,11 +87,14 @@ def import_meanwhile(modules: Iterable[str]) -> Callable[[], None]:
         Waits until it is done. Who needs them waits first: modules that import one another, as a
         library's do, can be found half done by a second thread that imports them.
     """
+    names = tuple(modules)
+    return meanwhile(lambda: import_all(names))
+
+
+def import_all(modules: Iterable[str]) -> None:
+    """Import modules; what cannot be imported is told when it is needed."""
     import contextlib
 
-    def import_all(names: tuple[str, ...] = tuple(modules)) -> None:
-        for name in names:
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-
-    return meanwhile(import_all)
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)

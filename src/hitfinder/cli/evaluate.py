@@ -172,11 +172,10 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
 
     out, suite = Path(given["out"]), given["suite"]
     is_known = suite == catalog.KNOWN_CRYSTAL
-    if suite in catalog.SUITES:
-        others = _ONLY_LOW_FLUX if is_known else _ONLY_KNOWN
-        _refuse(given, others, f"does not go with --suite {suite}")
     try:
         catalog.check(suite)
+        others = _ONLY_LOW_FLUX if is_known else _ONLY_KNOWN
+        _refuse(given, others, f"does not go with --suite {suite}")
         what = _known_crystal(given) if is_known else _low_flux(given)
     except ValueError as error:
         raise ConfigError(str(error)) from error

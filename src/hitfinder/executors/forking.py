@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from hitfinder.executors import worker
+from hitfinder.lazy import import_all
 
 MESSAGE = struct.Struct("<cqq")
 """What either side says: one of `Said`, the number of a worker, and a value."""
@@ -50,7 +51,7 @@ def main(descriptor: int, parent: int, modules: Sequence[str]) -> None:
         if they start threads.
     """
     worker.end_with(parent)
-    worker.import_all(modules)
+    import_all(modules)
     if modules and len(os.listdir("/proc/self/task")) > 1:
         # A fork would lack the other threads, and have the locks that they hold: begin again
         # without what has started them. What was said on the socket waits there.

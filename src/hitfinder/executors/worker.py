@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import dataclasses
 import gc
-import importlib
 import io
 import logging
 import os
@@ -19,7 +18,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 from hitfinder import logs
 from hitfinder.errors import HitfinderError, ShortMemoryError, is_short_of_memory
 from hitfinder.executors.channel import Message, Tag, receive, send
+from hitfinder.lazy import import_all
 
 log = logging.getLogger(__name__)
 
@@ -124,13 +124,6 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def import_all(modules: Sequence[str]) -> None:
-    """Import modules; what cannot be imported is told when it is needed."""
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 def _serve(end: socket.socket) -> None:
