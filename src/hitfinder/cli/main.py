@@ -54,7 +54,10 @@ COMMANDS = {
         "Build, import, check and split trees of labelled frames.",
     ),
     "train": ("hitfinder.cli.train:train", "Train a network on a tree of frames."),
-    "evaluate": ("hitfinder.cli.evaluate:evaluate", "Judge a trained network by a tree."),
+    "evaluate": (
+        "hitfinder.cli.evaluate:evaluate",
+        "Judge a trained network by a tree, or finders by a suite.",
+    ),
     "reproduce": (
         "hitfinder.cli.reproduce:reproduce",
         "Repeat the CXLS report's study, beside ours.",
