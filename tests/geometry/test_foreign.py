@@ -215,6 +215,59 @@ def test_xds_describes_the_detector_that_dials_describes(tmp_path):
     assert mask[20:50, 10:30].all()
 
 
+SEGMENTED = """NX=200 NY=300 QX=0.1 QY=0.15 ORGX= 90.5 ORGY= 160 DETECTOR_DISTANCE= 140
+DIRECTION_OF_DETECTOR_X-AXIS= 0.96 0 0.28
+DIRECTION_OF_DETECTOR_Y-AXIS= 0 1 0
+X-RAY_WAVELENGTH= 1.1 INCIDENT_BEAM_DIRECTION= 0.01 0.02 0.9
+SEGMENT= 1 95 1 300
+SEGMENT_ORGX= 0 SEGMENT_ORGY= 0 SEGMENT_DISTANCE= 0 ! as the detector itself
+REFINE_SEGMENT=POSITION ORIENTATION
+SEGMENT= 100 200 1 150
+DIRECTION_OF_SEGMENT_X-AXIS= 1 0.01 -0.03
+DIRECTION_OF_SEGMENT_Y-AXIS= 0.01 0.8 0.6
+SEGMENT_ORGX= 4.25 SEGMENT_ORGY= -7.5
+SEGMENT_DISTANCE= -12.5
+UNTRUSTED_RECTANGLE= 110 121 10 21
+"""
+
+
+def xds_pixel(x, y, segment_axes, segment_org, segment_distance):
+    """A pixel's centre in the lab of XDS, mm: the formula of its page on coordinate systems."""
+    ed = np.array([[0.96, 0, 0.28], [0, 1, 0], [-0.28, 0, 0.96]]).T
+    org = ed @ [-90.5 * 0.1, -160 * 0.15, 140]
+    eds = np.array([axis / np.linalg.norm(axis) for axis in segment_axes])
+    edsl = ed @ np.array([*eds, np.cross(*eds)]).T
+    return edsl @ [0.1 * (x - segment_org[0]), 0.15 * (y - segment_org[1]), segment_distance] + org
+
+
+def test_segments_of_xds_are_where_its_formula_has_them(tmp_path):
+    tilted = ([[1, 0.01, -0.03], [0.01, 0.8, 0.6]], (4.25, -7.5), -12.5)
+    whole = (np.eye(3)[:2], (0, 0), 0)
+    pixels = np.array([(1, 1), (95, 300), (90, 160), (100, 1), (200, 150), (101, 77)], float)
+    wanted = [xds_pixel(*pixel, *(tilted if pixel[0] > 95 else whole)) for pixel in pixels]
+    beam = np.array([0.01, 0.02, 0.9]) / np.linalg.norm([0.01, 0.02, 0.9])
+    ray = np.array([place / np.linalg.norm(place) for place in wanted])
+    wanted_inverse_d = np.linalg.norm(ray - beam, axis=1) / 1.1
+    xparm = (
+        "XPARM.XDS\n1 0 0.1 1 0 0\n1.1 0.01 0.02 0.9\n1 58 58 150 90 90 90\n"
+        "58 0 0\n0 58 0\n0 0 150\n2 200 300 0.1 0.15\n90.5 160 140\n"
+        "0.96 0 0.28\n0 1 0\n-0.28 0 0.96\n"
+        "1 1 95 1 300\n0 0 0 1 0 0 0 1 0\n2 100 200 1 150\n"
+        "4.25 -7.5 -12.5 1 0.01 -0.03 0.01 0.8 0.6\n"
+    )
+    for name, text in (("XDS.INP", SEGMENTED), ("XPARM.XDS", xparm)):
+        found = read(tmp_path, name, text)
+        got = inverse_d(found, (300, 200), *(pixels - 0.5).T)
+        assert got == pytest.approx(wanted_inverse_d, rel=1e-6)
+    assert read(tmp_path, "XDS.INP", SEGMENTED).mask((300, 200)).sum() == 10 * 10
+
+
+def test_frames_of_another_size_than_segmented_xds_tells_are_refused(tmp_path):
+    found = read(tmp_path, "XDS.INP", SEGMENTED)
+    with pytest.raises(GeometryError, match="300 x 200"):
+        found.placement((310, 200))
+
+
 def test_frames_are_placed_by_such_a_file(tmp_path, caplog):
     frames = np.random.default_rng(1).poisson(0.1, (3, 300, 200)).astype(np.uint16)
     path = tmp_path / "a.poni"
@@ -252,7 +305,11 @@ def _sized(path):
         (PONI.format(3, "null").replace("1.3e-10", "1.3"), "none of X-rays"),
         (PONI.format(3, "null").replace("0.0001", "0.1"), "pixel size"),
         ("ORGX= 3 ORGY= 4 QX=0.1 QY=0.1 NX=10\n", "is not told"),
-        ("ORGX= 3 QX=0.1\nSEGMENT= 1 2 3 4\n", "segments"),
+        (SEGMENTED.replace("SEGMENT= 100", "SEGMENT= 0"), "segment 0 "),
+        (SEGMENTED.replace("SEGMENT= 100 200 1 150", "SEGMENT= all"), "four pixels"),
+        (SEGMENTED.replace("0.01 0.8 0.6", "1 0 0"), "right angles"),
+        (SEGMENTED.replace("0.01 0.8 0.6", "0 0 0"), "no direction"),
+        ("XPARM.XDS\n" + "2 " * 43, "2 segments"),
         ("XPARM.XDS\n 1 2 3\n", "XPARM"),
         ("Detector: none\n", "CrystFEL"),
     ],

@@ -36,6 +36,8 @@ class DescribedDetector:
         Pixels to be ignored: first and end row, first and end column of the stored frame.
     warnings : tuple of str
         What should be said of it.
+    frame : tuple of int, optional
+        Rows and columns of a frame, if the file tells them.
     """
 
     path: str
@@ -45,6 +47,7 @@ class DescribedDetector:
     adu_per_photon: float | None = None
     rectangles: tuple[tuple[int, int, int, int], ...] = ()
     warnings: tuple[str, ...] = ()
+    frame: Shape | None = None
     layout: ClassVar[None] = None
     """Where the frames are in their files: of that these programs tell nothing."""
 
@@ -64,8 +67,10 @@ class DescribedDetector:
             + module.size[0]
             for module in modules
         ]
-        needed = max(ends), max(module.origin[-1] + module.size[1] for module in modules)
-        if needed[0] > shape[0] or needed[1] > shape[1] or (len(modules) == 1 and needed != shape):
+        reached = max(ends), max(module.origin[-1] + module.size[1] for module in modules)
+        told = self.frame or (reached if len(modules) == 1 else None)
+        needed = told or reached
+        if needed[0] > shape[0] or needed[1] > shape[1] or (told is not None and told != shape):
             what = (
                 f"its frames have {needed[0]} x {needed[1]} pixels, these {shape[0]} x {shape[1]}"
             )
