@@ -115,5 +115,6 @@ def _of_frames(frames: str, dataset: str | None, settings: GeometrySettings) -> 
             (stored.data_path if stored else None) or "/entry/data/data",
             ("ss", "fs") if alone else ("%", "ss", "fs"),
             stored.mask_path if stored else None,
+            stored.mask_good_bits if stored else 0,
             are_photons=source.dtype.kind != "f",
         )

@@ -37,7 +37,9 @@ class Template:
     dims : tuple
         Axes of that dataset.
     mask_path : str, optional
-        HDF5 path of a mask, any bit of which marks a bad pixel.
+        HDF5 path of a mask.
+    mask_good_bits : int
+        Bits of it that do not mark a bad pixel; all others do.
     are_photons : bool
         Whether the stored values are known to count photons.
     """
@@ -49,6 +51,7 @@ class Template:
     data_path: str = "/entry/data/data"
     dims: tuple[Dim, ...] = _STACK
     mask_path: str | None = None
+    mask_good_bits: int = 0
     are_photons: bool = True
 
     def text(self) -> str:
@@ -59,7 +62,8 @@ class Template:
         lines = geom_lines(geometry, data_path=self.data_path, dims=self.dims, mask_path=None)
         if self.mask_path:
             at = next(i for i, line in enumerate(lines) if line.startswith("dim0"))
-            mask = [f"mask = {self.mask_path}", "mask_good = 0x0", "mask_bad = 0xffffffff"]
+            bad = 0xFFFFFFFF & ~self.mask_good_bits
+            mask = [f"mask = {self.mask_path}", "mask_good = 0x0", f"mask_bad = {bad:#x}"]
             lines[at:at] = mask
         told = [self._remarked(line) for line in lines]
         name = self.detector.name

@@ -76,15 +76,42 @@ def open_hdf5(
     # A geometry file names the path of a virtual dataset, which older masters do without.
     if links and dataset is None and not any("%" in p or p in handle for p in paths):
         return open_eiger(file)
+    choice = ""
     if not paths:
-        paths = (_over_entries(handle, find_frames(handle)),)
+        found = find_frames(handle)
+        choice = _others(handle, found)
+        paths = (_over_entries(handle, found),)
     layout = layout or _told_layout(handle, paths[0])
     if layout is None or (layout.is_plain and layout.slabs[0].dims in PLAIN_DIMS):
-        return _open_plain(file, paths[0])
+        return _open_plain(file, paths[0], choice)
     return _open_layout(file, layout, paths)
 
 
-def _open_plain(file: str, path: str) -> Hdf5Source:
+def _others(handle: h5py.File, path: str) -> str:
+    """Say which other frames a file has at usual places, as of a second detector."""
+    chosen = _get(handle, path)
+    if not isinstance(chosen, h5py.Dataset) or chosen.is_virtual:
+        return ""
+    seconds = (re.sub(r"(data|image|detector)_1/", r"\1_2/", usual) for usual in USUAL_PATHS)
+    places = dict.fromkeys((*USUAL_PATHS, *seconds))
+    seen, others = {identity(chosen)}, []
+    for place in places:
+        found = _get(handle, place)
+        if not isinstance(found, h5py.Dataset) or not _is_stack(found, LEAST_SIDE):
+            continue
+        if identity(found) not in seen:
+            seen.add(identity(found))
+            others.append(f"{place} {found.shape}")
+    if not others:
+        return ""
+    return (
+        f"{handle.filename}: the frames are taken from {path}; there are others at "
+        f"{', '.join(others)}: a geometry file names those that are meant, see 'hitfinder "
+        "geometry-template FILE --dataset PATH'"
+    )
+
+
+def _open_plain(file: str, path: str, choice: str = "") -> Hdf5Source:
     """Open a dataset whose last two axes are the frame."""
     handle = POOL.file(file)
     kind, shape = format_name(handle), metadata.shape_announced(Fields(handle))
@@ -99,6 +126,7 @@ def _open_plain(file: str, path: str) -> Hdf5Source:
         events=_events(groups, tables) if groups != [""] else (),
         shape=None if table.readable else shape,
         dataset=label,
+        choice=choice,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 
 import h5py
 import numpy as np
@@ -21,6 +22,16 @@ MASKS = (
     "entry/data/mask",
     "mask",
 )
+_BESIDE = ("mask", "pixel_mask")
+"""Names of a mask in the group of the frames themselves, which is looked at first if `MASKS` does
+not have it."""
+
+GOOD_BITS_CXI = 1 << 11 | 1 << 13 | 1 << 14
+"""Bits of a CXI mask that tell of a good pixel: an artefact or the photon background was corrected,
+or the pixel is of a peak, which Cheetah marks in the masks of its hits. The other bits are reasons
+to ignore a pixel (Maia, The Coherent X-ray Imaging Data Bank, Nat. Methods 9, 854 (2012))."""
+
+_CXI_ENTRY = re.compile(r"/?entry_\d+/")
 
 _MOST_CHUNKS = 1024
 """Chunks of a mask that are looked at to tell whether it is that of another file."""
@@ -47,6 +58,11 @@ class StoredMask:
     of_modules: bool = False
     content: bytes = b""
 
+    @property
+    def good_bits(self) -> int:
+        """Bits that are no reason to ignore a pixel."""
+        return GOOD_BITS_CXI if _CXI_ENTRY.match(self.path) else 0
+
     def read(
         self, file: h5py.File, shape: tuple[int, int], index: int = 0
     ) -> NDArray[np.unsignedinteger]:
@@ -59,9 +75,16 @@ class StoredMask:
         bits = dataset[first + (0,) * (lead - 1)] if lead else dataset[()]
         return bits.reshape(shape).astype(f"u{bits.dtype.itemsize}")
 
+    def bad(self, bits: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
+        """Return True where the bits of a mask say that a pixel is to be ignored."""
+        if not self.good_bits:
+            return bits != 0
+        every = (1 << 8 * bits.dtype.itemsize) - 1
+        return (bits & bits.dtype.type(every & ~self.good_bits)) != 0
+
 
 def find_mask(
-    fields: Fields, shape: tuple[int, int], n_frames: int
+    fields: Fields, shape: tuple[int, int], n_frames: int, beside: str = ""
 ) -> tuple[StoredMask | None, list[str]]:
     """Find the mask of a file.
 
@@ -73,6 +96,8 @@ def find_mask(
         Rows and columns of a frame.
     n_frames : int
         Frames in the file.
+    beside : str
+        Path of the group that holds the frames, if they are one dataset.
 
     Returns
     -------
@@ -82,7 +107,9 @@ def find_mask(
         What is odd about it; if none fits, what is wrong with those that are there.
     """
     wrong = []
-    for path in fields.places(MASKS):
+    usual = tuple(fields.places(MASKS))
+    near = [f"{beside.strip('/')}/{name}" for name in _BESIDE] if beside else []
+    for path in (*(path for path in near if path not in usual), *usual):
         mask = fields.dataset(path)
         if mask is None:
             continue

@@ -162,16 +162,13 @@ def _oddities(energies: Values | None, lengths: Values | None, n_frames: int) ->
     return tuple(notes)
 
 
-def photon_energies_ev(fields: Fields) -> NDArray[np.float64] | None:
-    """Return the photon energy in eV, one value or one for each frame; None if none is given."""
-    found, _ = _energies(fields)
-    return None if found is None else found.values
+def read_beam(fields: Fields) -> dict[str, NDArray[np.float64]]:
+    """Return photon energies (eV) and camera lengths (m), one value of each or one for each frame.
 
-
-def camera_lengths_m(fields: Fields) -> NDArray[np.float64] | None:
-    """Return the camera length in m, one value or one for each frame; None if none is given."""
-    found, _ = _lengths(fields)
-    return None if found is None else found.values
+    What the file does not give is left out.
+    """
+    found = {"photon_energy_ev": _energies(fields)[0], "camera_length_m": _lengths(fields)[0]}
+    return {name: one.values for name, one in found.items() if one is not None}
 
 
 Read = tuple[Values | None, list[str]]

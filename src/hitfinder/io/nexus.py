@@ -70,6 +70,7 @@ class Fields:
         self.file, self._entry = file, entry
         self.broken: dict[str, SourceError] = {}
         self.numbers: dict[tuple[tuple[str, ...], float], Any] = {}
+        self._detector_of_frames = ""
         self._named: dict[str, bool] = {}
         self._groups: dict[str, h5py.Group | None] = {}
 
@@ -78,6 +79,53 @@ class Fields:
         other = copy.copy(self)
         other.broken, other.numbers = {}, {}
         return other
+
+    def of_frames(self, path: str) -> Fields:
+        """Return fields not yet asked for, in which the detector that holds frames comes first.
+
+        Parameters
+        ----------
+        path : str
+            Path of the frames.
+        """
+        other = self.renewed()
+        other._detector_of_frames = self._holder(path.strip("/"))
+        other.__dict__.pop("_detectors", None)
+        return other
+
+    def _holder(self, frames: str) -> str:
+        """Return the detector that frames stand in, or that links them; empty if none is seen."""
+        above = frames.split("/")
+        for n in range(len(above) - 1, 0, -1):
+            group, named = "/".join(above[:n]), above[n - 1].startswith("detector")
+            if self._score(group) and (named or group in self._of_class("NXdetector")):
+                return group
+        beside = self._members("/".join(above[:-1]), "detector")
+        if len(beside) == 1 and self._score(beside[0]):
+            return beside[0]
+        several = [
+            group
+            for instrument in (path.rpartition("/")[0] for path in USUAL["detector"])
+            for group in self._members(instrument, "detector")
+        ]
+        if len(several) < 2:
+            return ""
+        wanted = self._identity(frames)
+        found = (g for g in several if wanted and self._identity(f"{g}/data") == wanted)
+        return next(found, "")
+
+    def _members(self, parent: str, begin: str) -> list[str]:
+        """Return the paths of a group's members whose names begin so, but for collections."""
+        group = self._group(parent) if self._is_named(parent) else None
+        names = [] if group is None else sorted(name for name in group if name.startswith(begin))
+        return [f"{parent}/{name}" for name in names if self._group(f"{parent}/{name}") is not None]
+
+    def _identity(self, path: str) -> tuple[object, object] | None:
+        try:
+            found = opened(self.file, path) if self._is_named(path) else None
+        except NOT_THERE:
+            return None
+        return identity(found) if isinstance(found, h5py.Dataset) else None
 
     def places(self, patterns: tuple[str, ...]) -> Iterator[str]:
         """Write out paths in which ``{detector}``, ``{beam}``, ``{monochromator}`` may stand."""
@@ -132,8 +180,11 @@ class Fields:
 
     @functools.cached_property
     def _detectors(self) -> tuple[str, ...]:
-        """The detector's group: a usual one that tells something, else the one that tells most."""
+        """The detector: that of the frames, a usual one that tells something, or who tells most."""
         usual = [path for path in USUAL["detector"] if self._score(path)]
+        if self._detector_of_frames:
+            # Others would tell of themselves what this one does not tell.
+            return (self._detector_of_frames,)
         if usual:
             return tuple(usual)
         others = sorted(self._of_class("NXdetector"), key=self._score, reverse=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import Slab
+from hitfinder.io.source import LinkedFile
 from hitfinder.io.tables import FrameTable, Part
 
 
@@ -65,3 +68,27 @@ def put(slab: Slab, part: Part, item: NDArray, frame: NDArray) -> None:
     rows = slice(slab.ss_start, slab.ss_start + slab.n_ss)
     view = item_view(slab, part, item)
     frame[rows, : slab.n_fs] = view[: slab.n_ss, : slab.n_fs]
+
+
+def linked_files(planes: Sequence[Plane], file: str) -> tuple[LinkedFile, ...]:
+    """Return the files that hold frames of a file, with their numbers and what is wrong.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+        The datasets that make up a frame.
+    file : str
+        The file that links them, which is left out.
+    """
+    own = os.path.realpath(file)
+    linked: dict[str, LinkedFile] = {}
+    for plane in planes:
+        counts = np.bincount(plane.table.part_of, minlength=len(plane.table.parts))
+        for part, frames in zip(plane.table.parts, counts, strict=True):
+            if part.file and os.path.realpath(part.file) != own:
+                status = "ok" if part.error is None else part.error.status
+                earlier = linked.get(part.file)
+                more = earlier.frames if earlier else 0
+                status = status if not earlier or earlier.status == "ok" else earlier.status
+                linked[part.file] = LinkedFile(part.file, more + int(frames), status)
+    return tuple(linked.values())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 from typing import Any, NamedTuple
 
 import h5py
@@ -15,34 +14,22 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.io import metadata
 from hitfinder.io.chunks import open_item
+from hitfinder.io.entries import ENTRIES, EntryMasks, of_entries
 from hitfinder.io.handles import POOL, open_error
 from hitfinder.io.links import NOT_THERE
 from hitfinder.io.masks import StoredMask, find_mask
 from hitfinder.io.nexus import Fields, lost_fields
-from hitfinder.io.planes import Plane, checked, put
+from hitfinder.io.planes import Plane, checked, linked_files, put
 from hitfinder.io.shuffled import Frame
 from hitfinder.io.source import (
     Contents,
     FrameRef,
     FrameSource,
-    LinkedFile,
     MaskKey,
     Metadata,
     whole_number,
 )
 from hitfinder.io.tables import NO_INDEX, Part
-
-ENTRIES = "/%/"
-"""Beginning of the path of frames that stand in several entries of a CXI file."""
-
-
-def _beam(fields: Fields) -> dict[str, NDArray[np.float64]]:
-    """Return photon energies (eV) and camera lengths (m), one value of each or many."""
-    found = {
-        "photon_energy_ev": metadata.photon_energies_ev(fields),
-        "camera_length_m": metadata.camera_lengths_m(fields),
-    }
-    return {name: values for name, values in found.items() if values is not None}
 
 
 class _Said(NamedTuple):
@@ -77,6 +64,8 @@ class Hdf5Source(FrameSource):
         The path that was read, for people.
     notes : tuple of SourceError
         Problems met while the file was opened, beside those of its frames.
+    choice : str
+        What should be said of the choice of the dataset.
     """
 
     def __init__(
@@ -89,9 +78,10 @@ class Hdf5Source(FrameSource):
         shape: tuple[int, int] | None = None,
         dataset: str = "",
         notes: tuple[SourceError, ...] = (),
+        choice: str = "",
     ) -> None:
         self.file, self._format, self._dataset, self._notes = file, format, dataset, notes
-        self._events = events
+        self._events, self._choice = events, choice
         readable = [part for plane in planes for part in plane.table.readable]
         if shape is None:
             shape = (readable[0].shape[-2], readable[0].shape[-1]) if readable else (0, 0)
@@ -221,13 +211,17 @@ class Hdf5Source(FrameSource):
         try:
             with POOL.visit():
                 file = POOL.file(self.file)
-                fields = POOL.made_of(self.file, Fields).renewed()
+                path = self._dataset.partition(" ")[0]
+                one = not ("," in path or "%" in path)
+                fields = POOL.made_of(self.file, Fields)
+                fields = fields.of_frames(path) if one else fields.renewed()
                 said = metadata.read_metadata(fields, self.dtype, len(self), self.shape)
-                mask, odd = find_mask(fields, self.shape, len(self))
+                beside = path.rpartition("/")[0] if one else ""
+                mask, odd = find_mask(fields, self.shape, len(self), beside)
                 if file.swmr_mode:
                     odd.append(f"{self.file}: another program is writing this file")
                 # Of the same fields, as finding groups in a file takes long.
-                beam = {} if self._dataset.startswith(ENTRIES) else _beam(fields)
+                beam = {} if self._dataset.startswith(ENTRIES) else metadata.read_beam(fields)
         except SourceError as error:
             return _Said(Metadata(), None, [], {"": error}, {})
         except NOT_THERE as error:
@@ -247,6 +241,12 @@ class Hdf5Source(FrameSource):
         """HDF5 path of the mask; None if there is none that fits."""
         place, _ = self._mask
         return None if place is None else f"/{place.path.lstrip('/')}"
+
+    @property
+    def mask_good_bits(self) -> int:
+        """Bits of the mask that are no reason to ignore a pixel."""
+        place, _ = self._mask
+        return 0 if place is None else place.good_bits
 
     @property
     def data_path(self) -> str | None:
@@ -271,18 +271,36 @@ class Hdf5Source(FrameSource):
         SourceError
             If it cannot be read.
         """
-        place, _ = self._mask
+        place, at = self._mask_place(index)
         if place is None:
             return None
         try:
             with POOL.lock:
-                return place.read(POOL.file(self.file), self.shape, index)
+                return place.read(POOL.file(self.file), self.shape, at)
         except (OSError, KeyError) as error:
             where = f"{self.file}:/{place.path}"
             raise SourceError("unreadable", f"the mask: {error}", where) from error
 
+    def _mask_place(self, index: int) -> tuple[StoredMask | None, int]:
+        """Return where the mask of a frame is, and the frame's number there."""
+        if self._entry_masks is None:
+            return self._mask[0], index
+        with POOL.lock:
+            found = self._entry_masks.of(POOL.file(self.file), index)
+        return (None if found is None else found.place), self._entry_masks.within(index)
+
+    @functools.cached_property
+    def _entry_masks(self) -> EntryMasks | None:
+        """The masks of the entries, if the frames are in several."""
+        if not self._dataset.startswith(ENTRIES) or not self._events:
+            return None
+        return EntryMasks(self._dataset, self._entry_of, self.shape)
+
     def mask_key(self, index: int) -> MaskKey:
         """Return what tells the mask of a frame from others."""
+        if self._entry_masks is not None:
+            with POOL.lock:
+                return self._entry_masks.key(POOL.file(self.file), self.file, index)
         place, _ = self._mask
         own = place is not None and place.of_frames
         return MaskKey(self.file, index=index) if own else self._file_key
@@ -294,15 +312,15 @@ class Hdf5Source(FrameSource):
 
     def mask_of(self, index: int) -> NDArray[np.bool_] | None:
         """Return a frame's mask, shape of a frame; see `FrameSource.mask_of`."""
-        bits = self.mask_bits(index)
-        return None if bits is None else bits != 0
+        bits, (place, _) = self.mask_bits(index), self._mask_place(index)
+        return None if bits is None or place is None else place.bad(bits)
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is odd about mask and virtual datasets, and whether the file is being written."""
+        """What is odd about frames, mask and virtual datasets, and a file that is written."""
         parts = (part for plane in self._planes for part in plane.table.parts if part.remark)
         odd = dict.fromkeys(f"{part.file}{part.path}: {part.remark}" for part in parts)
-        return (*self._mask[1], *odd)
+        return (*filter(None, [self._choice]), *self._mask[1], *odd)
 
     @functools.cached_property
     def _series(self) -> dict[str, NDArray[np.float64]]:
@@ -311,21 +329,19 @@ class Hdf5Source(FrameSource):
             return {n: one for n, one in self._said.beam.items() if 1 < len(one) == len(self)}
         try:
             with POOL.visit():
-                return self._of_entries(POOL.file(self.file))
+                file = POOL.file(self.file)
+                found = of_entries(
+                    self._entry_of, lambda entry: metadata.read_beam(Fields(file, entry))
+                )
         except (SourceError, *NOT_THERE):
             return {}  # what is wrong is among the problems
+        for name, values in found.items():
+            values[np.isnan(values)] = getattr(self._scalars, name)
+        return {name: values for name, values in found.items() if np.ptp(values) > 0}
 
-    def _of_entries(self, file: h5py.File) -> dict[str, NDArray[np.float64]]:
-        """Read what each entry of a CXI file says of its own frames, where they differ."""
-        series: dict[str, NDArray[np.float64]] = {}
-        groups = np.array([event.partition("//")[0] for event in self._events])
-        for group in dict.fromkeys(groups.tolist()):
-            frames = np.flatnonzero(groups == group)
-            for name, found in _beam(Fields(file, group.strip("/"))).items():
-                own = found if len(found) == len(frames) else np.median(found)
-                common = getattr(self._scalars, name)
-                series.setdefault(name, np.full(len(self), common, np.float64))[frames] = own
-        return {name: values for name, values in series.items() if np.ptp(values) > 0}
+    @property
+    def _entry_of(self) -> NDArray[np.str_]:
+        return np.array([event.partition("//")[0] for event in self._events])
 
     def frame_metadata(self, index: int) -> Metadata:
         """Return what the file says about one frame."""
@@ -352,19 +368,8 @@ class Hdf5Source(FrameSource):
     def contents(self) -> Contents:
         """Format, compression and linked files."""
         readable = [part for plane in self._planes for part in plane.table.readable]
-        own = os.path.realpath(self.file)
-        linked: dict[str, LinkedFile] = {}
-        for plane in self._planes:
-            counts = np.bincount(plane.table.part_of, minlength=len(plane.table.parts))
-            for part, frames in zip(plane.table.parts, counts, strict=True):
-                if part.file and os.path.realpath(part.file) != own:
-                    status = "ok" if part.error is None else part.error.status
-                    earlier = linked.get(part.file)
-                    more = earlier.frames if earlier else 0
-                    status = status if not earlier or earlier.status == "ok" else earlier.status
-                    linked[part.file] = LinkedFile(part.file, more + int(frames), status)
         packed = readable[0].compression if readable else ""
-        return Contents(self._format, self._dataset, packed, tuple(linked.values()))
+        return Contents(self._format, self._dataset, packed, linked_files(self._planes, self.file))
 
     def h5_location(self, index: int) -> tuple[str, str, int] | None:
         """Return the dataset and index that hold the frame; see `FrameSource.h5_location`."""

@@ -28,6 +28,25 @@ MASK_BITS = {
 }
 """Meaning of the bits of ``pixel_mask`` (NXmx)."""
 
+MASK_BITS_CXI = {
+    0: "invalid",
+    1: "saturated",
+    2: "hot",
+    3: "dead",
+    4: "shadowed",
+    5: "not to be searched",
+    6: "to be ignored",
+    7: "bad",
+    8: "outside the resolution limits",
+    9: "missing",
+    10: "noisy",
+    11: "corrected, not ignored",
+    12: "correction failed",
+    13: "of a peak, not ignored",
+    14: "background corrected, not ignored",
+}
+"""Meaning of the bits of CXI masks; see `hitfinder.io.masks.GOOD_BITS_CXI`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Look:
@@ -238,13 +257,15 @@ def _mask(source: FrameSource, told: Told) -> dict[str, Any] | None:
     if said.mask is None:
         return None
     elsewhere = "mask" in told.origin
-    bits = source.mask_bits() if isinstance(source, Hdf5Source) and not elsewhere else None
+    stored = source if isinstance(source, Hdf5Source) and not elsewhere else None
+    bits = stored.mask_bits() if stored else None
     counts = {}
-    if bits is not None:
+    if stored is not None and bits is not None:
+        meanings = MASK_BITS_CXI if stored.mask_good_bits else MASK_BITS
         for bit in range(8 * bits.dtype.itemsize):
             n_set = int(np.count_nonzero(bits >> bits.dtype.type(bit) & bits.dtype.type(1)))
             if n_set:
-                counts[str(bit)] = {"meaning": MASK_BITS.get(bit, ""), "pixels": n_set}
+                counts[str(bit)] = {"meaning": meanings.get(bit, ""), "pixels": n_set}
     return {"pixels": int(np.count_nonzero(said.mask)), "bits": counts}
 
 
