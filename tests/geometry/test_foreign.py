@@ -165,6 +165,30 @@ def test_panels_of_a_hierarchy_are_placed_in_the_group_above(tmp_path):
     assert 1e3 * places == pytest.approx(np.array([[-3.2, 2.5, 54]]), abs=1e-9)
 
 
+def test_what_dials_corrects_and_is_not_corrected_here_is_told(tmp_path):
+    said = json.loads(json.dumps(THAUMATIN))
+    assert read(tmp_path, "a.expt", said).warnings == ()
+    said["beam"].append(said["beam"][0] | {"direction": [0.0, 0.001, 1.0]})
+    said["imageset"] = [{"__id__": "ImageSet", "mask": "bad.mask", "gain": "", "dx": None}]
+    panel = said["detector"][0]["panels"][0]
+    panel |= {"px_mm_strategy": {"type": "ParallaxCorrectedPxMmStrategy"}, "thickness": 0.45}
+    panel["mu"] = 3.9  # of Si, per mm, at 12.7 keV
+    beams, mask, parallax = read(tmp_path, "a.expt", said).warnings
+    assert "directions of the beam differ, by up to 1.8 mrad" in beams
+    assert "bad.mask" in mask
+    # Panel.pixel_to_millimeter of dxtbx moves the corners by 1.90 to 1.92 pixels.
+    assert "up to 1.9 pixels" in parallax
+
+
+def test_beams_of_several_stills_give_the_middle_one(tmp_path):
+    said = json.loads(json.dumps(THAUMATIN))
+    first = said["beam"][0]
+    said["beam"] = [first | {"direction": [0.01, 0.0, 2.0]}, first, first]
+    wanted = read(tmp_path, "a.expt", THAUMATIN).placement((4362, 4148)).beam_center
+    found = read(tmp_path, "a.expt", said).placement((4362, 4148)).beam_center
+    assert found == pytest.approx(wanted, abs=0.01)
+
+
 def xds_of(panel, beam):
     """The numbers of XDS for a panel of DIALS, in the same lab."""
     fast, slow, origin = (np.array(panel[name]) for name in ("fast_axis", "slow_axis", "origin"))

@@ -25,6 +25,21 @@ _LISTS = ("ExperimentList", "DataBlock", "ImageSet", "ImageSequence")
 _SPREAD = 0.01
 """Relative difference of wavelengths that is worth a word."""
 
+_TURNED_RAD = 2.5e-4
+"""Angle between beams that is worth a word: half a pixel of 75 µm at 0.15 m."""
+
+_PARALLAX_PX = 1.0
+"""Shift of spots by parallax that is worth a word; one of less than a pixel moves no spot away."""
+
+_BESIDE = {
+    "mask": "give it as an image with --mask",
+    "gain": "the gain of the panels is taken for all their pixels",
+    "pedestal": "it is not taken away",
+    "dx": "distortion is not corrected",
+    "dy": "distortion is not corrected",
+}
+"""Maps of pixels that an image set can name, and what becomes of frames without them."""
+
 _DEPTH = 32
 """Groups of panels in one another."""
 
@@ -64,7 +79,8 @@ def _described(said: dict[str, Any], path: str) -> DescribedDetector:
     if any(other != detectors[0] for other in detectors):
         what = f"holds {len(detectors)} detectors that differ"
         raise GeometryError(what, path, "Give one that fits all frames, or run them separately.")
-    turn = along_beam(-np.asarray(beams[0]["direction"], float))
+    directions = _directions(beams)
+    turn = along_beam(_middle(directions))
     panels = detectors[0]["panels"]
     flat = {"children": [{"panel": number} for number in range(len(panels))]}
     frames = dict(_frames(detectors[0].get("hierarchy", flat), panels, np.eye(4)))
@@ -97,8 +113,31 @@ def _described(said: dict[str, Any], path: str) -> DescribedDetector:
         _polarisation(beams[0], turn),
         _gain(panels),
         tuple(rectangles),
-        tuple(_doubts(path, panels, beams)),
+        (
+            *_doubts(path, panels, beams, directions),
+            *_maps_beside(path, said),
+            *_parallax(path, panels, frames),
+        ),
     )
+
+
+def _directions(beams: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """Return which way each beam travels, shape (n, 3), at unit length; DIALS has it to the source.
+
+    Raises
+    ------
+    ValueError
+        If a beam has none.
+    """
+    to_source = np.array([beam["direction"] for beam in beams], float)
+    lengths = np.linalg.norm(to_source, axis=1, keepdims=True)
+    if not (lengths > 0).all():
+        raise ValueError("the beam has no direction")
+    return -to_source / lengths
+
+
+def _middle(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.median(directions, axis=0)
 
 
 def _frames(
@@ -154,12 +193,68 @@ def _gain(panels: list[dict[str, Any]]) -> float | None:
     return None if gain == 1 else gain
 
 
-def _doubts(path: str, panels: list[dict[str, Any]], beams: list[dict[str, Any]]) -> Iterator[str]:
+def _doubts(
+    path: str,
+    panels: list[dict[str, Any]],
+    beams: list[dict[str, Any]],
+    directions: NDArray[np.float64],
+) -> Iterator[str]:
     known = [float(beam["wavelength"]) for beam in beams if "wavelength" in beam]
     if known and max(known) - min(known) > _SPREAD * min(known):
         yield (
             f"{path}: wavelengths differ, {min(known):.5g} to {max(known):.5g} A; all frames get "
             "the median"
         )
+    middle = _middle(directions) / np.linalg.norm(_middle(directions))
+    turned = float(np.linalg.norm(directions - middle, axis=1).max())
+    if turned > _TURNED_RAD:
+        yield (
+            f"{path}: directions of the beam differ, by up to {1e3 * turned:.2g} mrad from their "
+            "median, which all frames get"
+        )
     if any(panel.get("pedestal") for panel in panels):
         yield f"{path}: the pedestal of the panels is not taken away"
+
+
+def _maps_beside(path: str, said: dict[str, Any]) -> Iterator[str]:
+    """Say of maps of pixels that are kept in files of their own, pickled, which are not read."""
+    sets = said.get("imageset") or []
+    for kind, instead in _BESIDE.items():
+        names = dict.fromkeys(str(one[kind]) for one in sets if one.get(kind))
+        for name in list(names)[:1]:
+            yield f"{path}: the {kind} map in {name} is not read: {instead}"
+
+
+def _parallax(
+    path: str, panels: list[dict[str, Any]], frames: dict[int, NDArray[np.float64]]
+) -> Iterator[str]:
+    """Say of parallax that DIALS corrects for, if it moves spots."""
+    shifts = [
+        _parallax_px(panel, frames[number])
+        for number, panel in enumerate(panels)
+        if "Parallax" in str((panel.get("px_mm_strategy") or {}).get("type"))
+    ]
+    if shifts and max(shifts) > _PARALLAX_PX:
+        yield (
+            f"{path}: DIALS corrects for parallax, by up to {max(shifts):.2g} pixels; "
+            "here spots are taken to be where they are seen"
+        )
+
+
+def _parallax_px(panel: dict[str, Any], frame: NDArray[np.float64]) -> float:
+    """Return how far parallax moves spots at the corners of a panel, in pixels, at most.
+
+    Rays are absorbed at a mean depth of 1/µ − (L + 1/µ) exp(−µL), L being their way through the
+    sensor.
+    """
+    mu, thickness = float(panel.get("mu") or 0), float(panel.get("thickness") or 0)
+    if not (mu > 0 and thickness > 0):
+        return 0.0
+    pixel, size = np.asarray(panel["pixel_size"], float), np.asarray(panel["image_size"], float)
+    corners = [(fs, ss, 0.0, 1.0) for fs in (0, size[0]) for ss in (0, size[1])]
+    places = np.array(corners) * [*pixel, 1.0, 1.0] @ frame.T
+    rays = places[:, :3] / np.linalg.norm(places[:, :3], axis=1, keepdims=True)
+    cosine = np.abs(rays @ frame[:3, 2])
+    way = thickness / np.maximum(cosine, 1e-3)
+    depth = 1 / mu - (way + 1 / mu) * np.exp(-mu * way)
+    return float((depth * np.sqrt(1 - np.minimum(cosine, 1) ** 2)).max() / pixel.min())
