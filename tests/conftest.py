@@ -55,6 +55,16 @@ def one_worker_is_this_process():
         yield
 
 
+@pytest.fixture(autouse=True)
+def where_modules_are_found():
+    """Leave it as it was: a plug-in of the working directory adds that, and a later test that
+    finds its own modules there passes or fails by the order of the tests.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        yield
+
+
 @pytest.fixture
 def shared() -> Path:
     """Folder of reference data kept beside the project; the test is skipped without it."""

@@ -1,8 +1,7 @@
 """Stages: those of other people, those of another order, and the random numbers they share."""
 
-import contextlib
-import dataclasses
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,17 +111,11 @@ def test_a_stage_of_others_does_not_change_what_is_drawn_elsewhere(simulator):
     )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class CountsWork:
-    simulator: Simulator
-
-    @contextlib.contextmanager
-    def opened(self):
-        yield lambda number: self.simulator.frame(number).counts
-
-
-def test_stages_reach_worker_processes(simulator):
+def test_stages_reach_worker_processes(simulator, monkeypatch):
     # Those that a worker can import.
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    from counts_work import CountsWork
+
     flat = FixedBackground(np.full(simulator.shape, 2.0, np.float32))
     simulator.stages = (*simulator.stages[:2], flat)
     work = CountsWork(simulator)
