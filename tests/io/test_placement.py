@@ -87,6 +87,21 @@ def test_a_detector_on_an_arm_is_turned_about_the_sample(tmp_path):
     assert "transformations" in experiment.origin["detector"]
 
 
+@pytest.mark.parametrize(
+    ("angle", "z", "moves"),
+    [
+        ([20.0, 20.0, 25.0], 200.0, "two_theta"),
+        (20.0, [200.0, 200.0, 210.0], "z"),
+        ([20.0, 20.001, 20.0], [200.0, 200.05, 200.0], ""),
+    ],
+)
+def test_a_detector_that_moves_is_told(tmp_path, angle, z, moves):
+    notes = open_source(master(tmp_path / "arm.h5", arm(angle, z))).metadata.notes
+    told = [note for note in notes if "goes from" in note]
+    assert len(told) == (moves != "")
+    assert all(f"transformations/{moves}, " in note for note in told)
+
+
 def test_info_tells_of_panels_that_are_placed(tmp_path):
     file = str(master(tmp_path / "arm.h5", arm(20.0)))
     told = CliRunner().invoke(info, [file]).output

@@ -95,6 +95,8 @@ def read_metadata(
         notes=(*notes, *_oddities(energies, lengths, n_frames)),
     )
     placement, odd = read_placement(fields, shape)
+    if placement is not None and placement.is_flat and lengths is not None:
+        odd = []  # the other fields say where it is, for each frame if need be
     said = dataclasses.replace(said, notes=(*said.notes, *odd))
     return said if placement is None else _placed(said, placement)
 

@@ -59,7 +59,7 @@ def read_placement(
     DetectorPlacement or None
         None if the file has no modules, or they do not fit the frame or cannot be understood.
     list of str
-        Why they cannot.
+        Why they cannot, or that the detector moves.
     """
     groups = _groups(fields)
     if not groups:
@@ -72,7 +72,7 @@ def read_placement(
     except (ValueError, SourceError, *NOT_THERE) as error:
         reason = " ".join(str(error).split())
         return None, [f"{where} are not used: {reason}"]
-    return placement, []
+    return placement, chains.moved
 
 
 def _groups(fields: Fields) -> list[h5py.Group]:

@@ -26,6 +26,9 @@ MOST_STEPS = 64
 MOST_VALUES = 1 << 22
 """Numbers that an axis which moves during a series may have."""
 
+_MOVED_M, _MOVED_RAD = 1e-4, 3e-4
+"""Ways and angles that an axis can move and shift no pixel by more than about one."""
+
 _ANGLES = {
     **dict.fromkeys(("deg", "degree", "degrees", "°"), math.pi / 180),
     **dict.fromkeys(("rad", "radian", "radians"), 1.0),
@@ -40,11 +43,17 @@ class Chains:
     ----------
     master : h5py.File
         The file in which paths are meant that are not found in that of an axis.
+
+    Attributes
+    ----------
+    moved : list of str
+        What should be said of axes that move during the series.
     """
 
     def __init__(self, master: h5py.File) -> None:
         self._master = master
         self._to_lab: dict[tuple[object, object], Matrix] = {}
+        self.moved: list[str] = []
 
     def to_lab(self, axis: h5py.Dataset | None) -> Matrix:
         """Return what takes a point in the frame of an axis to the lab.
@@ -75,6 +84,7 @@ class Chains:
                 what = f"there are more than {MOST_STEPS} transformations one upon the other"
                 raise ValueError(what)
             walked.append((key, _step(step)))
+            self.moved += _movement(step)
             step = self.parent(step)
         for key, own in reversed(walked):
             matrix = matrix @ own
@@ -186,6 +196,23 @@ def _step(axis: h5py.Dataset) -> Matrix:
     else:
         raise ValueError(f"{axis.name} is neither a rotation nor a translation")
     return matrix
+
+
+def _movement(axis: h5py.Dataset) -> list[str]:
+    """Say of an axis that does not stay where it is."""
+    if axis.size < 2:
+        return []
+    turns = as_text(attribute(axis, "transformation_type")).strip().lower() == "rotation"
+    units, least = (_ANGLES, _MOVED_RAD) if turns else (LENGTHS_M, _MOVED_M)
+    values = np.asarray(stored(axis), np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not (high - low) * _worth(axis, "units", units) > least:
+        return []
+    unit = as_text(attribute(axis, "units"))
+    return [
+        f"{axis.name}, on which the detector stands, goes from {low:g} to {high:g} {unit}: "
+        "it is taken to stand at the median; process what was taken at one place by itself"
+    ]
 
 
 def _turn(vector: NDArray[np.float64], angle: float) -> Matrix:
