@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,11 +15,12 @@ from hitfinder.errors import SourceError
 from hitfinder.io import metadata
 from hitfinder.io.chunks import open_item
 from hitfinder.io.entries import ENTRIES, EntryMasks, of_entries
-from hitfinder.io.handles import POOL, open_error
+from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
-from hitfinder.io.masks import StoredMask, find_mask
+from hitfinder.io.masks import StoredMask
 from hitfinder.io.nexus import Fields, lost_fields
 from hitfinder.io.planes import Plane, checked, linked_files, put
+from hitfinder.io.said import FileSays, StoredFrames, read_said
 from hitfinder.io.shuffled import Frame
 from hitfinder.io.source import (
     Contents,
@@ -30,19 +31,6 @@ from hitfinder.io.source import (
     whole_number,
 )
 from hitfinder.io.tables import NO_INDEX, Part
-
-
-class _Said(NamedTuple):
-    """What a file says: of all frames, its mask and what is odd about it, what cannot be read.
-
-    `beam` has photon energies and camera lengths, one value of each or many.
-    """
-
-    scalars: Metadata
-    mask: StoredMask | None
-    odd: list[str]
-    broken: dict[str, SourceError]
-    beam: dict[str, NDArray[np.float64]]
 
 
 class Hdf5Source(FrameSource):
@@ -203,30 +191,11 @@ class Hdf5Source(FrameSource):
         return dataclasses.replace(self._scalars, mask=mask)
 
     @functools.cached_property
-    def _said(self) -> _Said:
-        """What the file says of its frames, where the mask is, and what of it cannot be read.
-
-        The mask itself would take memory for each of many files.
-        """
-        try:
-            with POOL.visit():
-                file = POOL.file(self.file)
-                path = self._dataset.partition(" ")[0]
-                one = not ("," in path or "%" in path)
-                fields = POOL.made_of(self.file, Fields)
-                fields = fields.of_frames(path) if one else fields.renewed()
-                said = metadata.read_metadata(fields, self.dtype, len(self), self.shape)
-                beside = path.rpartition("/")[0] if one else ""
-                mask, odd = find_mask(fields, self.shape, len(self), beside)
-                if file.swmr_mode:
-                    odd.append(f"{self.file}: another program is writing this file")
-                # Of the same fields, as finding groups in a file takes long.
-                beam = {} if self._dataset.startswith(ENTRIES) else metadata.read_beam(fields)
-        except SourceError as error:
-            return _Said(Metadata(), None, [], {"": error}, {})
-        except NOT_THERE as error:
-            return _Said(Metadata(), None, [], {"": open_error(error, self.file)}, {})
-        return _Said(said, mask, odd, fields.broken, beam)
+    def _said(self) -> FileSays:
+        """What the file says of its frames, where the mask is, and what of it cannot be read."""
+        path = self._dataset.partition(" ")[0]
+        linked = [part.file for plane in self._planes for part in plane.table.parts if part.file]
+        return read_said(self.file, StoredFrames(self.dtype, len(self), self.shape, path), linked)
 
     @property
     def _scalars(self) -> Metadata:
