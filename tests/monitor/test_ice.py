@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hitfinder.monitor.ice import ICE_A, ice_rings
+from hitfinder.crystal.ice import ICE_A
+from hitfinder.monitor.ice import ice_rings
 
 Q = np.arange(0.1, 2.3, 0.005)
 N_READINGS = np.full(len(Q), 4000 * 200)

@@ -59,6 +59,7 @@ def test_where_the_false_hit_share_is_not_known_any_hit_counts():
         ({"hits": 1000}, "nearly every frame is a hit"),
         ({"static_hits": 80}, "80 of 150 hits rest on places that do not move"),
         ({"doubtful_hits": 80}, "80 of 150 hits have doubtful peaks only"),
+        ({"ice_hits": 20}, "20 of 150 hits have most of their peaks on the rings of ice"),
         ({"saturated_hits": 20}, "20 of 150 hits have saturated peaks"),
         ({"peaks_per_hit": 4.0}, "too few peaks to index half of the hits"),
         ({"resolution_a": 14.0}, "half of the hits do not reach 10 Å"),
@@ -122,6 +123,7 @@ def hits_of(*peaks):
     rows["hit"], rows["n_peaks"] = True, [len(p) for p in peaks]
     rows["resolution_a"] = np.arange(len(peaks)) + 2.0
     table = np.zeros(sum(map(len, peaks)), PEAK_DTYPE)
+    table["resolution_a"] = 5.0
     flat = [peak for hit in peaks for peak in hit]
     for k, name in enumerate(("fs", "ss", "maximum", "probability")):
         table[name] = [peak[k] for peak in flat]
@@ -160,6 +162,31 @@ def test_hits_are_counted_by_what_their_peaks_are_like():
         saturated_hits=1,
         geometry=("the detector reaches to 50 Å only",),
     )
+
+
+def hits_at(resolutions):
+    """Hits with peaks at some resolutions, (n, peaks) in Å."""
+    chunk = hits_of(*([(10.0, 10.0, 5, 0.9)] * len(one) for one in resolutions))
+    chunk.peaks["resolution_a"] = np.ravel(resolutions)
+    return chunk
+
+
+def ice_hits(chunk):
+    gathered = HitEvidence()
+    gathered.add(chunk)
+    return gathered.evidence(RUN).ice_hits
+
+
+def test_hits_of_ice_are_told_from_those_of_crystals_that_reach_as_far():
+    rng = np.random.default_rng(4)
+    q = np.cbrt(rng.uniform(0, 3.2**3, (300, 12)))
+    assert ice_hits(hits_at(2 * np.pi / q)) == 0
+    spots = rng.choice([3.897, 3.669, 3.441, 2.249], (30, 12)) * rng.normal(1, 0.002, (30, 12))
+    assert ice_hits(hits_at(spots)) == 30
+    # A few spots of ice in frames of another crystal make no hit one of ice.
+    mixed = np.concatenate([2 * np.pi / q, np.tile([3.897, 3.669, 3.441, 2.249], (300, 1))], 1)
+    assert ice_hits(hits_at(mixed)) < 30
+    assert ice_hits(hits_at(np.concatenate([2 * np.pi / q, spots]))) == pytest.approx(30, abs=3)
 
 
 def test_nothing_gathered_is_no_evidence():

@@ -7,13 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-ICE_A = (3.897, 3.669, 3.441, 2.671, 2.249, 2.072, 1.948, 1.918, 1.883, 1.721)
-"""Resolutions of the strongest powder rings of hexagonal ice, in Å: 100, 002, 101, 102, 110, 103,
-200, 112, 201 and 202 of its cell, a = 4.50 Å and c = 7.34 Å (Blackman and Lisgarten, Proc. R. Soc.
-A 239 (1957) 93). The three at 3.9 to 3.4 Å are the brightest."""
-
-_HALF_INV_A, _HALF_SHARE = 0.015, 0.005
-"""Half of the width of a ring, 2π/d: of small crystals, and of 1 % bandwidth."""
+from hitfinder.crystal.ice import ICE_A, half_width_inv_a
 
 _FROM, _TO = 1.4, 2.4
 """Where the background beside a ring is looked at, in units of its half width."""
@@ -60,7 +54,7 @@ def ice_rings(
     found, could_be_seen = [], False
     for resolution in ICE_A:
         centre = 2 * np.pi / resolution
-        half = _HALF_INV_A + _HALF_SHARE * centre
+        half = half_width_inv_a(resolution)
         away = (q - centre) / half
         ring = _level(mean, n_readings, np.abs(away) <= 1)
         sides = [_level(mean, n_readings, (way >= _FROM) & (way <= _TO)) for way in (away, -away)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from hitfinder.crystal.ice import on_and_beside_rings
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M
 from hitfinder.report.numbers import number
 from hitfinder.report.verdict import SUSPECT, Evidence, IndexRate
@@ -18,6 +19,10 @@ from hitfinder.results.chunk import OK, PENDING, ChunkResult
 FAR_SIGMAS, FAR_SHARE = 5.0, 0.02
 """How far an estimate must be from what was used to contradict it: in standard deviations, and
 relatively, as the estimate supposes that liquid water is all that scatters."""
+
+ICE_PEAKS, ICE_SIGMAS = 3, 5.0
+"""Peaks on rings of ice that a hit of ice has at least; and by how many standard deviations the
+hits of a run together must have more of them than beside the rings, for ice to be in it."""
 
 _DOUBTFUL = 0.5
 _NEAR_PX = 3.0
@@ -43,7 +48,8 @@ class HitEvidence:
         places = [p for p in (static or {}).get("places", ()) if not p["masked"]]
         self._places = cKDTree([(p["fs"], p["ss"]) for p in places]) if places else None
         self._frames = self._unread = 0
-        self._doubtful = self._static = self._saturated = 0
+        self._doubtful = self._static = self._saturated = self._of_ice = 0
+        self._on_ice = self._beside_ice = 0
         self._n_peaks = [np.empty(0, np.int32)]
         self._resolution = [np.empty(0, np.float32)]
 
@@ -62,6 +68,7 @@ class HitEvidence:
         some = hit & (rows["n_peaks"] > 0)
         owner = np.repeat(np.arange(len(rows)), rows["n_peaks"])
         self._doubtful += int((some & ~_any(owner, ~doubtful, len(rows))).sum())
+        self._look_for_ice(peaks["resolution_a"], owner, rows)
         if self._saturation is not None:
             full = _any(owner, peaks["maximum"] >= self._saturation, len(rows))
             self._saturated += int((hit & full).sum())
@@ -69,6 +76,22 @@ class HitEvidence:
             distance, _ = self._places.query(np.stack([peaks["fs"], peaks["ss"]], 1))
             resting = np.bincount(owner, distance <= _NEAR_PX, len(rows))
             self._static += int((some & (resting > SUSPECT * rows["n_peaks"])).sum())
+
+    def _look_for_ice(
+        self, resolution_a: NDArray[np.floating], owner: NDArray[np.intp], rows: NDArray[np.void]
+    ) -> None:
+        of_hits = rows["hit"][owner]
+        on, beside = (where & of_hits for where in on_and_beside_rings(resolution_a))
+        self._on_ice += int(on.sum())
+        self._beside_ice += int(beside.sum())
+        held = np.bincount(owner[on], minlength=len(rows))
+        self._of_ice += int(((held >= ICE_PEAKS) & (held > SUSPECT * rows["n_peaks"])).sum())
+
+    @property
+    def _has_ice(self) -> bool:
+        """Whether hits have more peaks on rings of ice than beside them."""
+        more = self._on_ice - self._beside_ice
+        return bool(more > ICE_SIGMAS * np.sqrt(self._on_ice + self._beside_ice))
 
     def evidence(self, run: Mapping[str, Any], doubt: str = "") -> Evidence:
         """Return what a verdict needs.
@@ -100,6 +123,7 @@ class HitEvidence:
             self._saturated,
             tuple(against),
             _indexed_live(live.get("index_rate")),
+            self._of_ice if self._has_ice else 0,
         )
 
 

@@ -37,6 +37,9 @@ SUSPECT = 0.5
 SATURATED = 0.1
 """Share of the hits that may hold a peak with a saturated pixel."""
 
+OF_ICE = 0.1
+"""Share of the hits that may have most of their peaks on rings of ice."""
+
 UNREAD = 0.1
 """Share of the frames that may have no result."""
 
@@ -95,6 +98,9 @@ class Evidence:
         What speaks against the photon energy or camera length that was used.
     index : IndexRate, optional
         What indexing found.
+    ice_hits : int
+        Hits most of whose peaks lie on rings of ice, where these hold more than there is beside
+        them.
     """
 
     frames: int
@@ -108,6 +114,7 @@ class Evidence:
     saturated_hits: int = 0
     geometry: tuple[str, ...] = ()
     index: IndexRate | None = None
+    ice_hits: int = 0
 
     @classmethod
     def told(cls, account: Mapping[str, Any]) -> Evidence:
@@ -210,6 +217,11 @@ def _about_hits(evidence: Evidence) -> Iterator[str]:
         )
     if evidence.static_hits > SUSPECT * hits:
         yield f"{_of_hits(evidence.static_hits, hits)} rest on places that do not move"
+    if evidence.ice_hits > OF_ICE * hits:
+        yield (
+            f"{_of_hits(evidence.ice_hits, hits)} have most of their peaks on the rings of ice: "
+            "they may be of ice, not of the sample"
+        )
     if evidence.doubtful_hits > SUSPECT * hits:
         yield f"{_of_hits(evidence.doubtful_hits, hits)} have doubtful peaks only"
     if evidence.saturated_hits > SATURATED * hits:
