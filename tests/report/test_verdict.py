@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+import hitfinder as hf
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.report.evidence import HitEvidence, contradictions
 from hitfinder.report.verdict import Evidence, IndexRate, judge
@@ -60,6 +61,7 @@ def test_where_the_false_hit_share_is_not_known_any_hit_counts():
         ({"static_hits": 80}, "80 of 150 hits rest on places that do not move"),
         ({"doubtful_hits": 80}, "80 of 150 hits have doubtful peaks only"),
         ({"ice_hits": 20}, "20 of 150 hits have most of their peaks on the rings of ice"),
+        ({"line_hits": 20}, "20 of 150 hits have most of their peaks on one line"),
         ({"saturated_hits": 20}, "20 of 150 hits have saturated peaks"),
         ({"peaks_per_hit": 4.0}, "too few peaks to index half of the hits"),
         ({"resolution_a": 14.0}, "half of the hits do not reach 10 Å"),
@@ -187,6 +189,32 @@ def test_hits_of_ice_are_told_from_those_of_crystals_that_reach_as_far():
     mixed = np.concatenate([2 * np.pi / q, np.tile([3.897, 3.669, 3.441, 2.249], (300, 1))], 1)
     assert ice_hits(hits_at(mixed)) < 30
     assert ice_hits(hits_at(np.concatenate([2 * np.pi / q, spots]))) == pytest.approx(30, abs=3)
+
+
+GRID = hf.Geometry.flat((1000, 900), 75e-6, camera_length_m=0.1, photon_energy_ev=9000)
+
+
+def line_hits(*frames):
+    """Hits on a line, of frames whose peaks are at (n, 2) positions (fs, ss)."""
+    gathered = HitEvidence(geometry=GRID)
+    gathered.add(hits_of(*([(fs, ss, 5, 0.9) for fs, ss in peaks] for peaks in frames)))
+    return gathered.evidence(RUN).line_hits
+
+
+def test_peaks_on_one_line_are_no_crystals():
+    rng = np.random.default_rng(3)
+    spread = [rng.uniform((0, 0), (900, 1000), (n, 2)) for n in range(2, 42)]
+    assert line_hits(*spread) == 0
+    along = rng.uniform(-400, 400, 12)
+    row = np.stack([450 + along, np.full(12, 301.4) + rng.normal(0, 0.3, 12)], 1)
+    # On the edge between two sectors, and the beam between its ends.
+    streaks = [
+        np.stack([450 + along * np.cos(a), 500 + along * np.sin(a)], 1) + rng.normal(0, 2, (12, 2))
+        for a in (0.0, np.radians(30), np.radians(93), np.pi)
+    ]
+    assert line_hits(row, row[:, ::-1], *streaks) == 6
+    assert line_hits(*(np.concatenate([row, one]) for one in spread[-10:])) == 0
+    assert line_hits(row[:5]) == 0
 
 
 def test_nothing_gathered_is_no_evidence():

@@ -12,6 +12,8 @@ from scipy.spatial import cKDTree
 
 from hitfinder.crystal.ice import on_and_beside_rings
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M
+from hitfinder.geometry.geometry import Geometry
+from hitfinder.report.lines import LINE_PEAKS, peaks_on_one_line
 from hitfinder.report.numbers import number
 from hitfinder.report.verdict import SUSPECT, Evidence, IndexRate
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
@@ -42,13 +44,16 @@ class HitEvidence:
     """
 
     def __init__(
-        self, saturation: float | None = None, static: Mapping[str, Any] | None = None
+        self,
+        saturation: float | None = None,
+        static: Mapping[str, Any] | None = None,
+        geometry: Geometry | None = None,
     ) -> None:
-        self._saturation = saturation
+        self._saturation, self._geometry = saturation, geometry
         places = [p for p in (static or {}).get("places", ()) if not p["masked"]]
         self._places = cKDTree([(p["fs"], p["ss"]) for p in places]) if places else None
         self._frames = self._unread = 0
-        self._doubtful = self._static = self._saturated = self._of_ice = 0
+        self._doubtful = self._static = self._saturated = self._of_ice = self._on_line = 0
         self._on_ice = self._beside_ice = 0
         self._n_peaks = [np.empty(0, np.int32)]
         self._resolution = [np.empty(0, np.float32)]
@@ -69,6 +74,8 @@ class HitEvidence:
         owner = np.repeat(np.arange(len(rows)), rows["n_peaks"])
         self._doubtful += int((some & ~_any(owner, ~doubtful, len(rows))).sum())
         self._look_for_ice(peaks["resolution_a"], owner, rows)
+        if self._geometry is not None:
+            self._look_for_lines(self._geometry, peaks, owner, rows)
         if self._saturation is not None:
             full = _any(owner, peaks["maximum"] >= self._saturation, len(rows))
             self._saturated += int((hit & full).sum())
@@ -86,6 +93,20 @@ class HitEvidence:
         self._beside_ice += int(beside.sum())
         held = np.bincount(owner[on], minlength=len(rows))
         self._of_ice += int(((held >= ICE_PEAKS) & (held > SUSPECT * rows["n_peaks"])).sum())
+
+    def _look_for_lines(
+        self,
+        geometry: Geometry,
+        peaks: NDArray[np.void],
+        owner: NDArray[np.intp],
+        rows: NDArray[np.void],
+    ) -> None:
+        enough = (rows["hit"] & (rows["n_peaks"] >= LINE_PEAKS))[owner]
+        fs, ss = peaks["fs"][enough], peaks["ss"][enough]
+        to = geometry.scattering_vectors(fs, ss)
+        azimuth = np.arctan2(to[:, 1], to[:, 0])
+        most = peaks_on_one_line(owner[enough], fs, ss, azimuth, len(rows))
+        self._on_line += int(((most >= LINE_PEAKS) & (most > SUSPECT * rows["n_peaks"])).sum())
 
     @property
     def _has_ice(self) -> bool:
@@ -124,6 +145,7 @@ class HitEvidence:
             tuple(against),
             _indexed_live(live.get("index_rate")),
             self._of_ice if self._has_ice else 0,
+            self._on_line,
         )
 
 

@@ -37,8 +37,8 @@ SUSPECT = 0.5
 SATURATED = 0.1
 """Share of the hits that may hold a peak with a saturated pixel."""
 
-OF_ICE = 0.1
-"""Share of the hits that may have most of their peaks on rings of ice."""
+OF_ICE = ON_LINE = 0.1
+"""Shares of the hits that may have most of their peaks on rings of ice, or on one line."""
 
 UNREAD = 0.1
 """Share of the frames that may have no result."""
@@ -101,6 +101,8 @@ class Evidence:
     ice_hits : int
         Hits most of whose peaks lie on rings of ice, where these hold more than there is beside
         them.
+    line_hits : int
+        Hits most of whose peaks lie on one line (`hitfinder.report.lines`).
     """
 
     frames: int
@@ -115,6 +117,7 @@ class Evidence:
     geometry: tuple[str, ...] = ()
     index: IndexRate | None = None
     ice_hits: int = 0
+    line_hits: int = 0
 
     @classmethod
     def told(cls, account: Mapping[str, Any]) -> Evidence:
@@ -221,6 +224,11 @@ def _about_hits(evidence: Evidence) -> Iterator[str]:
         yield (
             f"{_of_hits(evidence.ice_hits, hits)} have most of their peaks on the rings of ice: "
             "they may be of ice, not of the sample"
+        )
+    if evidence.line_hits > ON_LINE * hits:
+        yield (
+            f"{_of_hits(evidence.line_hits, hits)} have most of their peaks on one line, as a "
+            "streak through the beam or a row that is read out badly gives them"
         )
     if evidence.doubtful_hits > SUSPECT * hits:
         yield f"{_of_hits(evidence.doubtful_hits, hits)} have doubtful peaks only"

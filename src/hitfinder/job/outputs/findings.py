@@ -149,7 +149,8 @@ class FrameCounts:
     @staticmethod
     def of(found: Findings) -> FrameCounts:
         """Count the frames of a run."""
-        evidence = HitEvidence(found.geometry.detector.saturation, found.about["static"])
+        geometry = found.geometry
+        evidence = HitEvidence(geometry.detector.saturation, found.about["static"], geometry)
         counts = FrameCounts(*7 * (0,), {}, np.empty(0, np.float32), evidence)
         background = [counts.background]
         for chunk in found.chunks():
