@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import importlib
 import os
 import shutil
@@ -32,6 +33,12 @@ def pytest_configure():
     # Tests send Ctrl-C, which a shell's background job ignores, and all that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    # What is there stays: the collector needs not look through it in test after test.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -7,10 +7,12 @@ import sys
 import time
 
 import pyarrow.parquet as pq
+import pytest
 
 FEW = ("--n", "6", "--detector", "eiger2-x-500k", "--seed", "3")
 
 
+@pytest.mark.slow  # all executors keep one contract: tests/executors
 def test_frames_made_by_a_cluster_are_the_same(hitfinder, tmp_path):
     hitfinder("simulate", "--out", tmp_path / "here", *FEW, "-j", "1")
     hitfinder("simulate", "--out", tmp_path / "there", *FEW, "-j", "2", "--cluster", "local")

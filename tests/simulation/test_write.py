@@ -116,7 +116,8 @@ def test_settings_file_makes_the_same_frames(folder, tmp_path):
     assert np.array_equal(frames_of(tmp_path / "again"), frames_of(folder)[:2])
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow  # so do those of which some are killed, below
+@pytest.mark.parametrize("workers", [2, 3])
 def test_workers_do_not_change_the_files(folder, tmp_path, workers):
     simulate(tmp_path, 7, settings=settings(), workers=workers, frames_per_file=3)
     assert np.array_equal(frames_of(tmp_path), frames_of(folder))

@@ -139,6 +139,7 @@ def assert_same_frames(one, other):
             assert np.array_equal(a["entry/data/data"][()], b["entry/data/data"][()])
 
 
+@pytest.mark.slow  # nor do those that are killed, below
 def test_workers_do_not_change_the_frames(tmp_path, made_alone):
     assert_same_frames(made_alone, small_tree(tmp_path / "two", workers=2))
 
