@@ -77,6 +77,14 @@ usage or bad input; 70 an error in hitfinder, please report it; 130 interrupted.
 @click.option("--space-group", metavar="NAME", help="Space group, before what the file says.")
 @bandwidth_option()
 @click.option(
+    "--mosaicity",
+    "mosaicity_deg",
+    type=FiniteRange(0, 1),
+    metavar="DEG",
+    help="Mosaicity with which pixels are searched (standard deviation).  [default: the likeliest"
+    " for the brightest hits]",
+)
+@click.option(
     "--crystals",
     type=click.IntRange(1, 16),
     default=1,
@@ -116,6 +124,7 @@ def index(
     false_hits: float | None,
     space_group: str | None,
     bandwidth: float | None,
+    mosaicity_deg: float | None,
     crystals: int,
     least_score: float | None,
     refine_cell: bool,
@@ -147,6 +156,7 @@ def index(
             false_hits=false_hits,
             space_group=space_group,
             bandwidth=bandwidth,
+            mosaicity_deg=mosaicity_deg,
             crystals=crystals,
             least_score=least_score,
             intensities=intensities,

@@ -63,11 +63,6 @@ def crystal_of(
         assert space_group is not None
         rng = np.random.default_rng(_DRAWN_SEED)
         return random_structure_factors(lattice.cell, space_group, rng, _FINEST_A)
-    own = lattice_of(factors.cell, factors.space_group_name)
-    if own.code != lattice.code:
-        what = f"a {lattice.system} {lattice.centring} lattice contradicts that of the structure"
-        hint = f"The structure's is {own}: give its space group, or leave out the cell."
-        raise ConfigError(what, str(structure), hint)
     return factors
 
 

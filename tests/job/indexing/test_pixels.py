@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import types
 
 import h5py
 import numpy as np
@@ -167,6 +168,7 @@ class Looks:
 
     def __init__(self, monkeypatch, *rounds):
         self.chance, self.taken = Chance(22.0, 1.0, 1000), []
+        self.work = types.SimpleNamespace(mosaicity_deg=None)
         self._rounds = [
             [self._found(frame, *what) for frame, what in found.items()] for found in rounds
         ]
@@ -180,6 +182,10 @@ class Looks:
         turned = [Hypothesis(np.eye(3), ratio, 1.0)]
         return PixelIndexed(frame, turned, score, 0.0, probability, of_any or probability)
 
+    def of_mosaicity(self, mosaicity_deg):
+        self.work.mosaicity_deg = mosaicity_deg
+        return self
+
     def first(self, which):
         return self._rounds.pop(0), Judge(None, self.chance, Rivals(self.chance, 1.0, 1000))
 
@@ -191,7 +197,7 @@ class Looks:
 def solved_by(run, crystals=1):
     return by_pixels.solve_by_pixels(
         run[1], lattice_of(Cell(68.0, 68.0, 108.0)), None, frames="all", false_hits=0.01,
-        crystals=crystals, bandwidth=0.01, executor=Inline(), show=counting,
+        crystals=crystals, bandwidth=0.01, mosaicity_deg=0.0, executor=Inline(), show=counting,
     )  # fmt: skip
 
 
@@ -257,6 +263,8 @@ def test_a_mosaic_crystal_in_a_narrow_beam_is_found(tmp_path):
     found = quickly_indexed(run, bandwidth=0.0002, workers=1, intensities=False)
     assert found.n_indexed >= 3
     assert max(off_by_deg(tmp_path / "sim", found)) < 0.5
+    told = json.loads((tmp_path / "run" / "indexed.json").read_text())
+    assert told["settings"]["mosaicity_deg"] in (0.05, 0.1, 0.2)
 
 
 class Losing(Inline):
@@ -311,6 +319,10 @@ def test_bad_requests_are_refused(run, indexed, tmp_path):
         hf.index(run[1], overwrite=True)
     with pytest.raises(ValueError, match="bandwidth"):
         hf.index(run[1], structure="1ic6", bandwidth=0, overwrite=True)
+    with pytest.raises(ValueError, match="mosaicity_deg must be in 0 to 1"):
+        hf.index(run[1], structure="1ic6", mosaicity_deg=2, overwrite=True)
+    with pytest.raises(ConfigError, match="mosaicity_deg is for a search of pixels"):
+        hf.index(run[1], CELL, mosaicity_deg=0.1, overwrite=True)
     with pytest.raises(ValueError, match="false_hits"):
         hf.index(run[1], structure="1ic6", false_hits=0, overwrite=True)
     with pytest.raises(ConfigError, match="no such file"):
@@ -335,6 +347,11 @@ def test_a_space_group_that_contradicts_the_cell_is_refused(run):
         hf.index(run[1], structure="1ic6", space_group="P 2 3", overwrite=True)
     with pytest.raises(ConfigError, match="does not fit space group P 43 21 2"):
         hf.index(run[1], "60,61,90", structure="1ic6", overwrite=True)
+
+
+def test_a_space_group_of_another_lattice_than_the_structure_is_refused(run):
+    with pytest.raises(ConfigError, match="orthorhombic P lattice contradicts"):
+        hf.index(run[1], structure="1ic6", space_group="P 2 2 2", overwrite=True)
 
 
 def test_a_run_is_searched_for_its_crystal(run, tmp_path, monkeypatch):

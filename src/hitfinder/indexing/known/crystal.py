@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.geometry.geometry import Geometry
+from hitfinder.indexing.known.band import Band
 from hitfinder.indexing.known.expected import ExpectedReflections
 from hitfinder.simulation.panels import PanelArrays, locate
 
@@ -21,23 +22,22 @@ _SEEDS, _VOTING, _FIRST, _JUDGING = 17_500, 10_000, 12_000, 45_000
 """Strongest reflections that make families, that bright pixels vote for, by which hypotheses are
 judged first, and by which the better ones are judged and refined."""
 
+MOST_MOSAICITY_DEG = 1.0
+"""Largest mosaicity that is searched for: such a crystal has spots that are tens of pixels long."""
+
 _LOOKUP_PX = 2.0
 _DIRECTION = np.array([1.0, 0.618034, 0.314159])
 
 
-def _strongest(
-    expected: ExpectedReflections, most: int, wavenumber: float, half_band: float
-) -> tuple:
+def _strongest(expected: ExpectedReflections, most: int, band: Band) -> tuple:
     """Return the strongest reflections as `predict` takes them, for a band of wavenumbers."""
     vectors, lengths = expected.vectors[:most], expected.lengths[:most]
-    # Excited by wavenumber k = -|g|² / 2 g_z, which has to be in the band.
-    longest = -0.5 * lengths**2 / (wavenumber * (1 + half_band))
-    shortest = -0.5 * lengths**2 / (wavenumber * (1 - half_band))
     padded = np.zeros((5, -(-len(lengths) // 8) * 8), np.float32)
     padded[3] = 1.0
     padded[:3, : len(lengths)] = vectors.T
-    padded[3:, : len(lengths)] = shortest, longest
-    return np.ascontiguousarray(vectors), lengths, expected.photons[:most], padded
+    padded[3:, : len(lengths)] = band.limits(lengths)
+    photons = expected.photons[:most]
+    return np.ascontiguousarray(vectors), lengths, photons, padded, band.shell
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class KnownCrystal:
         Its length, in Å⁻¹.
     detector : tuple
         As `predict` takes it.
-    bandwidth : float
-        Relative bandwidth of the beam, full width.
+    band : Band
+        Wavenumbers of the beam, and the mosaicity.
     unit_vectors : ndarray, shape (n, 3)
         Directions of the strongest reflections.
     voting : tuple
@@ -79,7 +79,7 @@ class KnownCrystal:
     directions: NDArray[np.float32]
     lengths: NDArray[np.float32]
     detector: tuple
-    bandwidth: float
+    band: Band
     unit_vectors: Floats
     voting: tuple
 
@@ -90,6 +90,7 @@ class KnownCrystal:
         *,
         factors: StructureFactors | None = None,
         bandwidth: float = 0.01,
+        mosaicity_deg: float = 0.0,
     ) -> KnownCrystal:
         """Prepare for a crystal.
 
@@ -103,39 +104,45 @@ class KnownCrystal:
             Its |F|², on the lattice's cell; without, Wilson's statistics are taken.
         bandwidth : float
             Relative bandwidth of the beam, full width.
+        mosaicity_deg : float
+            Standard deviation of the turns of the crystal's mosaic blocks about any axis, in
+            degrees.
 
         Raises
         ------
         ValueError
-            If the bandwidth is not between 0 and 0.2, or no reflection reaches the detector.
+            If the bandwidth is not between 0 and 0.2, the mosaicity not between 0 and
+            `MOST_MOSAICITY_DEG`, or no reflection reaches the detector.
         """
         if not 0 < bandwidth <= 0.2:
             raise ValueError(f"bandwidth must be above 0 and at most 0.2, got {bandwidth}")
+        if not 0 <= mosaicity_deg <= MOST_MOSAICITY_DEG:
+            what = f"mosaicity must be in 0 to {MOST_MOSAICITY_DEG:g} degrees, got {mosaicity_deg}"
+            raise ValueError(what)
+        band = Band(geometry.wavelength_a, bandwidth, math.radians(mosaicity_deg))
         directions, lengths = _momentum(geometry)
         longest = float(np.nanmax(lengths[lengths < np.inf])) * (1 + 0.5 * bandwidth)
-        share = 0.25 * geometry.wavelength_a * bandwidth
         if factors is None:
-            expected = ExpectedReflections.of_lattice(lattice, longest, share)
+            expected = ExpectedReflections.of_lattice(lattice, longest, band)
         else:
-            expected = ExpectedReflections.of_structure(factors, longest, share)
+            expected = ExpectedReflections.of_structure(factors, longest, band)
         top, lengths_of_top = expected.vectors[:_SEEDS], expected.lengths[:_SEEDS]
         highest = np.max([top @ turn.T @ _DIRECTION for turn in lattice.rotations], axis=0)
         units = top / lengths_of_top[:, None]
         panels = PanelArrays.of(geometry)
-        band = 1 / geometry.wavelength_a, 0.5 * bandwidth
         return KnownCrystal(
             lattice,
             geometry,
             expected,
-            _strongest(expected, _FIRST, *band),
-            _strongest(expected, _JUDGING, *band),
+            _strongest(expected, _FIRST, band),
+            _strongest(expected, _JUDGING, band),
             np.flatnonzero(top @ _DIRECTION >= highest - 1e-9),
             directions,
             lengths,
             (panel_lookup(geometry, panels), panels.inverse, panels.extent),
-            bandwidth,
+            band,
             units,
-            (units[:_VOTING], lengths_of_top[:_VOTING], np.log(expected.photons[:_VOTING])),
+            (units[:_VOTING], lengths_of_top[:_VOTING], np.log(expected.seen[:_VOTING])),
         )
 
     @property
@@ -146,12 +153,21 @@ class KnownCrystal:
 
     def length_tolerance(self, lengths: Floats) -> Floats:
         """Return how far from a reflection's length its photons may lie, in Å⁻¹."""
-        return 0.52 * self.bandwidth * lengths + 0.7 * self.geometry.pixel_inv_a
+        return 0.52 * self.band.bandwidth * lengths + 0.7 * self.geometry.pixel_inv_a
 
     def direction_tolerance(self, lengths: Floats) -> Floats:
-        """Return how far a pixel's direction may be off about the beam, in rad: half a pixel."""
+        """Return how far a pixel's direction may be off about the beam, in rad.
+
+        That is half a pixel and a standard deviation of mosaic turns, in quadrature as neither
+        depends on the other.
+        """
         pixel = self.geometry.pixel_inv_a
-        return 0.5 * pixel / np.maximum(lengths, pixel)
+        return np.hypot(0.5 * pixel / np.maximum(lengths, pixel), self.band.mosaicity_rad)
+
+    @property
+    def radial_tolerance(self) -> float:
+        """How far a pixel's direction may be off away from the beam, in rad: as about it."""
+        return float(np.hypot(0.5 / self.pixels_a_rad, self.band.mosaicity_rad))
 
 
 def _momentum(geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.crystal.reflections import StructureFactors
 from hitfinder.crystal.scale import protein_mean
+from hitfinder.indexing.known.band import Band
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ MOST = 400_000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExpectedReflections:
-    """All reflections of a crystal, strongest first.
+    """All reflections of a crystal, those first that are seen strongest.
 
     Attributes
     ----------
@@ -38,6 +39,9 @@ class ExpectedReflections:
         Expected photons of a reflection that is excited by the whole of its share of the spectrum,
         polarisation apart, in units such that a frame has one Bragg photon on average over
         orientations.
+    seen : ndarray, shape (n,)
+        Photons that a reflection has on average where it is excited, as mosaic blocks may be
+        turned out of the spectrum.
     hkl : ndarray of int32, shape (n, 3)
         Indices in the conventional cell.
     nodes, weights : ndarray, shape (k,)
@@ -49,6 +53,7 @@ class ExpectedReflections:
     vectors: Floats
     lengths: Floats
     photons: Floats
+    seen: Floats
     hkl: NDArray[np.int32]
     nodes: Floats
     weights: Floats
@@ -59,9 +64,7 @@ class ExpectedReflections:
         return len(self.nodes) == 1
 
     @staticmethod
-    def of_structure(
-        factors: StructureFactors, longest: float, share: float
-    ) -> ExpectedReflections:
+    def of_structure(factors: StructureFactors, longest: float, band: Band) -> ExpectedReflections:
         """Expect what structure factors say.
 
         Parameters
@@ -70,9 +73,8 @@ class ExpectedReflections:
             |F|² and cell.
         longest : float
             Longest |g| on the detector, in Å⁻¹.
-        share : float
-            λ Δλ/λ / 4, in Å: times |g|, the share of all orientations in which a reflection is
-            excited by a beam of that relative bandwidth.
+        band : Band
+            Of the beam.
 
         Raises
         ------
@@ -83,10 +85,10 @@ class ExpectedReflections:
         hkl = np.concatenate([table.hkl, -table.hkl]).astype(np.int32)
         f_squared = table.f_squared.T.ravel().astype(float)
         reciprocal = factors.cell.reciprocal
-        return _sorted(reciprocal, hkl, f_squared, longest, share, np.ones(1), np.ones(1))
+        return _sorted(reciprocal, hkl, f_squared, longest, band, np.ones(1), np.ones(1))
 
     @staticmethod
-    def of_lattice(lattice: Lattice, longest: float, share: float) -> ExpectedReflections:
+    def of_lattice(lattice: Lattice, longest: float, band: Band) -> ExpectedReflections:
         """Expect Wilson's statistics for an average protein, where only the cell is known.
 
         Parameters and errors are those of `of_structure`.
@@ -102,7 +104,7 @@ class ExpectedReflections:
         hkl = hkl[(np.abs(primitive - np.rint(primitive)) < 1e-6).all(axis=1)].astype(np.int32)
         stol2 = ((hkl @ reciprocal.T) ** 2).sum(axis=1) / 4
         mean = protein_mean(lattice.cell, stol2) * np.exp(-2 * B_FACTOR_A2 * stol2)
-        return _sorted(reciprocal, hkl, mean, longest, share, *_wilson())
+        return _sorted(reciprocal, hkl, mean, longest, band, *_wilson())
 
 
 def _wilson() -> tuple[Floats, Floats]:
@@ -119,7 +121,7 @@ def _sorted(
     hkl: NDArray[np.int32],
     f_squared: Floats,
     longest: float,
-    share: float,
+    band: Band,
     nodes: Floats,
     weights: Floats,
 ) -> ExpectedReflections:
@@ -131,12 +133,14 @@ def _sorted(
     vectors, lengths, hkl, f_squared = vectors[keep], lengths[keep], hkl[keep], f_squared[keep]
     # Photons go as λ² |F|² / g² (docs/physics/bragg.md).
     photons = f_squared / lengths**2
-    order = np.argsort(-photons, kind="stable")[:MOST]
-    scale = float((photons * lengths).sum()) * share
+    seen = photons * band.seen(lengths)
+    order = np.argsort(-seen, kind="stable")[:MOST]
+    scale = float((photons * lengths).sum()) * band.share
     return ExpectedReflections(
         np.ascontiguousarray(vectors[order]),
         lengths[order],
         photons[order] / scale,
+        seen[order] / scale,
         hkl[order],
         nodes,
         weights,

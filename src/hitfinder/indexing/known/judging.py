@@ -12,6 +12,7 @@ import math
 import numba
 import numpy as np
 
+from hitfinder.indexing.known.band import log_share, nearest
 from hitfinder.indexing.known.pixels import LOWEST, N_STEPS, PER_E, UNKNOWN
 from hitfinder.indexing.known.predict import excited_rows, on_frame
 from hitfinder.indexing.known.slopes import turned
@@ -66,7 +67,7 @@ def judge(  # type: ignore[no-untyped-def]
         Receive their log likelihood ratios, and the Bragg photons of a frame at which these are
         largest.
     """
-    vectors, lengths, strengths, near = reflections
+    vectors, lengths, strengths, near, shell = reflections
     reach = _HALF * (steps[0] + steps[1])
     wide = near.copy()
     wide[3, : len(lengths)] -= (reach * lengths).astype(np.float32)
@@ -81,10 +82,12 @@ def judge(  # type: ignore[no-untyped-def]
             for a in range(3):
                 g[a] = turn[a, 0] * vectors[row, 0] + turn[a, 1] * vectors[row, 1]
                 g[a] += turn[a, 2] * vectors[row, 2]
-            fs, ss, polarisation = _placed(g, steps, lengths[row], polarised, detector, moved)
+            fs, ss, polarisation = _placed(
+                g, steps, lengths[row], shell, polarised, detector, moved
+            )
             if fs < 0.0:
                 continue
-            _add(fs, ss, moved, g, steps, near[3, row], near[4, row],
+            _add(fs, ss, moved, g, steps, near[3, row], near[4, row], shell,
                  weakest * strengths[row] * polarisation, codes, table, total)  # fmt: skip
         best = np.argmax(total)
         ratios[t] = total.ravel()[best]
@@ -97,12 +100,13 @@ def judge(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _placed(g, steps, length, polarised, detector, moved):  # type: ignore[no-untyped-def]
+def _placed(g, steps, length, shell, polarised, detector, moved):  # type: ignore[no-untyped-def]
     """Fill in how far a spot moves in a step about each axis; return its place and polarisation."""
     lookup, inverse, extent = detector
     half = 0.5 * length * length
-    k = -half / g[2]
-    fs, ss = on_frame(g[0], g[1], g[2] + k, lookup, inverse, extent)
+    g_x, g_y, g_z = nearest(g[0], g[1], g[2], shell)
+    k = -half / g_z
+    fs, ss = on_frame(g_x, g_y, g_z + k, lookup, inverse, extent)
     if fs < 0.0:
         return fs, ss, 0.0
     for a in range(3):
@@ -113,18 +117,19 @@ def _placed(g, steps, length, polarised, detector, moved):  # type: ignore[no-un
             x, z = x + steps[1] * g[2], z - steps[1] * g[0]
         else:
             x, y = x - steps[2] * g[1], y + steps[2] * g[0]
+        x, y, z = nearest(x, y, z, shell)
         beside_fs, beside_ss = on_frame(x, y, z - half / z, lookup, inverse, extent)
         if beside_fs < 0.0:
             return -1.0, -1.0, 0.0
         moved[a, 0], moved[a, 1] = beside_fs - fs, beside_ss - ss
-    return fs, ss, 1.0 - (polarised * g[0] * g[0] + (1.0 - polarised) * g[1] * g[1]) / (k * k)
+    return fs, ss, 1.0 - (polarised * g_x * g_x + (1.0 - polarised) * g_y * g_y) / (k * k)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _add(fs, ss, moved, g, steps, least, most, photons, codes, table, total):  # type: ignore[no-untyped-def]
+def _add(fs, ss, moved, g, steps, least, most, shell, photons, codes, table, total):  # type: ignore[no-untyped-def]
     """Add what the pixels of one reflection say to every turn that brings it into the band."""
     n_ss, n_fs = codes.shape
-    step = (math.log(photons) - LOWEST) * PER_E
+    squared, whole = g[0] * g[0] + g[1] * g[1] + g[2] * g[2], (math.log(photons) - LOWEST) * PER_E
     for x in range(_SIDE):
         about_x = x - _HALF
         for y in range(_SIDE):
@@ -132,6 +137,9 @@ def _add(fs, ss, moved, g, steps, least, most, photons, codes, table, total):  #
             along = g[2] + about_x * steps[0] * g[1] - about_y * steps[1] * g[0]
             if along < least or along > most:
                 continue
+            step = whole
+            if shell[2] > 0.0:
+                step += log_share(along, squared, shell) * PER_E
             for z in range(_SIDE):
                 about_z = z - _HALF
                 column = int(fs + about_x * moved[0, 0] + about_y * moved[1, 0]

@@ -86,8 +86,9 @@ def weakest_crystal(crystal: KnownCrystal, background: NDArray[np.float32]) -> f
     """
     expected = crystal.expected
     lengths = expected.lengths[:: max(1, len(expected.lengths) // 4000)]
-    photons = expected.photons[:: max(1, len(expected.lengths) // 4000)]
-    share = 0.25 * crystal.geometry.wavelength_a * crystal.bandwidth * lengths
+    photons = expected.seen[:: max(1, len(expected.lengths) // 4000)]
+    # The rest of a reflection's photons is in as many orientations more.
+    share = crystal.band.share * lengths / crystal.band.seen(lengths)
     share *= len(expected.lengths) / len(lengths)
     b = np.maximum(_background_at(crystal, background, lengths), 1e-6)
     low, high = 0.1, 1e6
@@ -142,7 +143,7 @@ def _votes(
     pixels = (
         np.ascontiguousarray(crystal.directions.reshape(-1, 3)[place].astype(float)),
         crystal.direction_tolerance(length),
-        0.5 / crystal.pixels_a_rad,
+        crystal.radial_tolerance,
         length,
         crystal.length_tolerance(length),
         np.log(_SHARE * weakest / b),
@@ -208,7 +209,7 @@ def _families(crystal: KnownCrystal, pixels: tuple) -> tuple[NDArray[np.int64], 
     low = np.searchsorted(length, wanted - tolerance)
     high = np.searchsorted(length, wanted + tolerance)
     rate = (log_rate - LOWEST).astype(np.float32)
-    log_photons = np.log(expected.photons[crystal.seeds]).astype(np.float32)
+    log_photons = np.log(expected.seen[crystal.seeds]).astype(np.float32)
     pairs, gains = np.empty((FAMILIES, 2), np.int64), np.empty(FAMILIES, np.uint16)
     n = _best_pairs(low, high, log_photons, rate, votes, pairs, gains)
     pairs[:, 0] = crystal.seeds[pairs[:, 0]]

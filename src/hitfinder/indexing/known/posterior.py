@@ -124,7 +124,7 @@ class _Slopes:
         n = predict(turn, one.judging, one.geometry.polarisation, one.detector, found)
         gradient, information, spread = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
         value = derivatives(turn, found, n, self.photons, self.counts, self.background,
-                            one.judging[0], one.detector, one.expected.nodes,
+                            one.judging, one.detector, one.expected.nodes,
                             one.expected.weights, gradient, information, spread,
                             self.blur_px, OFF_PX)  # fmt: skip
         return value, gradient, information, spread

@@ -13,9 +13,12 @@ import math
 import numba
 import numpy as np
 
+from hitfinder.indexing.known.band import excited
+
 FS, SS, PHOTONS, ROW, N_COLUMNS = range(5)
 """Columns of predicted reflections: position in the stored frame (pixels, corner convention),
-photons of `ExpectedReflections` with polarisation, row of the reflection."""
+photons of `ExpectedReflections` that the orientation excites, with polarisation, row of the
+reflection."""
 
 SIDE = 3
 """A footprint's pixels along a side."""
@@ -109,9 +112,10 @@ def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-unt
     turn : ndarray, shape (3, 3)
         Rotation of the crystal.
     reflections : tuple
-        (vectors (n, 3), lengths (n,), photons (n,), near of float32 (5, m)). The last one has the
+        (vectors (n, 3), lengths (n,), photons (n,), near of float32 (5, m), shell). `near` has the
         vectors' components, and the least and the most of the turned vector's component along the
         beam with which the band excites it; m is a multiple of 8, beyond n nothing is excited.
+        `shell` is that of `hitfinder.indexing.known.band.Band`.
     polarised : float
         Fraction of the beam polarised along x.
     detector : tuple
@@ -124,16 +128,19 @@ def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-unt
     int
         Number of reflections.
     """
-    vectors, lengths, photons, near = reflections
+    vectors, lengths, photons, near, shell = reflections
     lookup, inverse, extent = detector
     rows = np.empty(near.shape[1] + 1, np.int64)
     n = 0
     for row in rows[: excited_rows(turn, near, rows)]:
         g = vectors[row]
         gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
-        k = -lengths[row] * lengths[row] / (2.0 * gz)
         gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
         gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
+        share = 1.0
+        if shell[2] > 0.0:
+            share, gx, gy, gz = excited(gx, gy, gz, shell)
+        k = -lengths[row] * lengths[row] / (2.0 * gz)
         fs, ss = on_frame(gx, gy, gz + k, lookup, inverse, extent)
         if fs < 0.0:
             continue
@@ -142,6 +149,8 @@ def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-unt
         part = 1.0 - (polarised * gx * gx + (1.0 - polarised) * gy * gy) / (k * k)
         out[n, FS], out[n, SS], out[n, ROW] = fs, ss, row
         out[n, PHOTONS] = photons[row] * part
+        if shell[2] > 0.0:
+            out[n, PHOTONS] *= share
         n += 1
     return n
 

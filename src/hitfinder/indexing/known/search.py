@@ -178,7 +178,7 @@ def _climb(  # type: ignore[no-untyped-def]
             if k == len(blurs):
                 break
             scale = scales[best]
-            derivatives(turn, found, n, scale, counts, background, reflections[0], detector, nodes,
+            derivatives(turn, found, n, scale, counts, background, reflections, detector, nodes,
                         weights, gradient, information, spread, blurs[k], 0.0)  # fmt: skip
             turn = step_towards(gradient, information, farthest, turn)
 

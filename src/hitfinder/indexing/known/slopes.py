@@ -7,6 +7,7 @@ import math
 import numba
 import numpy as np
 
+from hitfinder.indexing.known.band import LEAST_SHARE, excited
 from hitfinder.indexing.known.predict import FS, PHOTONS, ROW, SIDE, SS, fill_shares, on_frame
 
 _STEP = 1e-5
@@ -15,7 +16,7 @@ _STEP = 1e-5
 
 @numba.njit(cache=True, nogil=True)
 def derivatives(  # type: ignore[no-untyped-def]
-    turn, found, n, scale, counts, background, vectors, detector, nodes, weights, gradient,
+    turn, found, n, scale, counts, background, reflections, detector, nodes, weights, gradient,
     information, spread, blur, off_px,
 ):  # fmt: skip
     """Fill in gradient, Fisher's information and spread; return the log likelihood ratio.
@@ -30,9 +31,7 @@ def derivatives(  # type: ignore[no-untyped-def]
         Bragg photons of a frame, on average over orientations.
     counts, background : ndarray, shape of a frame
         As for `hitfinder.indexing.known.predict.footprint_ratio`.
-    vectors : ndarray, shape (n_reflections, 3)
-        Of the reflections, in Å⁻¹.
-    detector : tuple
+    reflections, detector : tuple
         As for `hitfinder.indexing.known.predict.predict`.
     nodes, weights : ndarray, shape (k,)
         Of `hitfinder.indexing.known.expected.ExpectedReflections`.
@@ -43,6 +42,7 @@ def derivatives(  # type: ignore[no-untyped-def]
     blur, off_px : float
         Standard deviation of a round footprint, and of what is not known of its place, in pixels.
     """
+    vectors, _, _, _, shell = reflections
     lookup, inverse, extent = detector
     n_ss, n_fs = counts.shape
     gradient[:] = 0.0
@@ -52,10 +52,10 @@ def derivatives(  # type: ignore[no-untyped-def]
     total = 0.0
     across, down = np.empty(SIDE), np.empty(SIDE)
     d_across, d_down = np.empty(SIDE), np.empty(SIDE)
-    moved = np.empty((3, 2))
+    moved = np.empty((3, 3))
     parts = np.empty(len(nodes))
     for j in range(n):
-        if not _moves(turn, vectors[int(found[j, ROW])], lookup, inverse, extent, moved):
+        if not _moves(turn, vectors[int(found[j, ROW])], shell, lookup, inverse, extent, moved):
             continue
         fs, ss = found[j, FS], found[j, SS]
         column, row = int(fs), int(ss)
@@ -83,12 +83,15 @@ def derivatives(  # type: ignore[no-untyped-def]
                     # A ray in a pixel pulls no more than chance makes of the expected photons.
                     number = min(float(c), v + 5.0 * math.sqrt(v) + 3.0)
                     by_fs, by_ss = s * d_across[x] * down[y], s * across[x] * d_down[y]
+                    own_photons = s * across[x] * down[y]
                     sharpness += 0.5 * parts[q] * (by_fs * by_fs + by_ss * by_ss) / v
                     for a in range(3):
                         slope = by_fs * moved[a, 0] + by_ss * moved[a, 1]
+                        slope += own_photons * moved[a, 2]
                         gradient[a] += parts[q] * (number / v - 1.0) * slope
                         for e in range(3):
                             other = by_fs * moved[e, 0] + by_ss * moved[e, 1]
+                            other += own_photons * moved[e, 2]
                             own[a, e] += parts[q] * slope * other / v
         information += own
         spread += own * (1.0 + off_px * off_px * sharpness)
@@ -96,8 +99,11 @@ def derivatives(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _moves(turn, g, lookup, inverse, extent, moved):  # type: ignore[no-untyped-def]
-    """Fill in how far a spot moves (fs, ss) for each rad about x, y and z; say if it can be."""
+def _moves(turn, g, shell, lookup, inverse, extent, moved):  # type: ignore[no-untyped-def]
+    """Fill in how far a spot moves (fs, ss) for each rad about x, y and z; say if it can be.
+
+    The third column is by how much the logarithm of its photons changes.
+    """
     gx = turn[0, 0] * g[0] + turn[0, 1] * g[1] + turn[0, 2] * g[2]
     gy = turn[1, 0] * g[0] + turn[1, 1] * g[1] + turn[1, 2] * g[2]
     gz = turn[2, 0] * g[0] + turn[2, 1] * g[1] + turn[2, 2] * g[2]
@@ -111,12 +117,14 @@ def _moves(turn, g, lookup, inverse, extent, moved):  # type: ignore[no-untyped-
         moved[a] = 0.0
         for sign in (-1.0, 1.0):
             x, y, z = gx + sign * _STEP * dx, gy + sign * _STEP * dy, gz + sign * _STEP * dz
+            share, x, y, z = excited(x, y, z, shell)
             fs, ss = on_frame(x, y, z - squared / (2.0 * z), lookup, inverse, extent)
             if fs < 0.0:
                 return False
             moved[a, 0] += sign * fs / (2.0 * _STEP)
             moved[a, 1] += sign * ss / (2.0 * _STEP)
-    return bool(np.abs(moved).max() * _STEP < 1.0)
+            moved[a, 2] += sign * math.log(max(share, LEAST_SHARE)) / (2.0 * _STEP)
+    return bool(np.abs(moved[:, :2]).max() * _STEP < 1.0)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -20,9 +20,11 @@ from hitfinder.export.tables import TURN_SIGMAS
 from hitfinder.indexing.known.chance import Chance
 from hitfinder.indexing.known.rivals import Rivals
 from hitfinder.indexing.known.search import Hypothesis
+from hitfinder.job.indexing.frames import Which, frames_to_search
 from hitfinder.job.indexing.indexed import Solved
 from hitfinder.job.indexing.joint_hits import JointHits, decide_by_crystal
-from hitfinder.job.indexing.pixels import PixelIndexed, PixelSearch, Which, frames_to_search
+from hitfinder.job.indexing.mosaicity import with_likeliest_mosaicity
+from hitfinder.job.indexing.pixels import PixelIndexed, PixelSearch
 from hitfinder.progress import Advance
 from hitfinder.results.crystalhits import CrystalEvidence
 from hitfinder.results.run import Run
@@ -43,6 +45,7 @@ def solve_by_pixels(
     false_hits: float,
     crystals: int,
     bandwidth: float,
+    mosaicity_deg: float | None,
     executor: Executor,
     show: Callable[[str, int], AbstractContextManager[Advance]],
 ) -> Solved:
@@ -56,7 +59,7 @@ def solve_by_pixels(
         Of the crystal.
     factors : StructureFactors, optional
         Its |F|², if known.
-    frames, false_hits, crystals, bandwidth, executor, show
+    frames, false_hits, crystals, bandwidth, mosaicity_deg, executor, show
         As for `hitfinder.index`.
 
     Raises
@@ -72,6 +75,10 @@ def solve_by_pixels(
         run, lattice, factors, bandwidth=bandwidth, executor=executor, show=show
     )
     rows = frames_to_search(run, frames)
+    if mosaicity_deg is None:
+        search = with_likeliest_mosaicity(search, rows)
+    else:
+        search = search.of_mosaicity(mosaicity_deg)
     found, judge = search.first(rows)
     wanting = set(rows.tolist()) - {one.frame for one in found}
     joint = _joint_hits(run, lattice, factors, found, judge.rivals, show)
@@ -97,6 +104,7 @@ def solve_by_pixels(
     }
     settings = {
         "bandwidth": bandwidth,
+        "mosaicity_deg": search.work.mosaicity_deg,
         "frames": frames,
         "false_hits": false_hits,
         "crystals": crystals,

@@ -21,12 +21,13 @@ from hitfinder.executors.choose import executor_for
 from hitfinder.executors.contract import Executor
 from hitfinder.executors.processes import Processes, available_cores
 from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
+from hitfinder.indexing.known.crystal import MOST_MOSAICITY_DEG
 from hitfinder.job.indexing.by_peaks import solve_by_peaks
 from hitfinder.job.indexing.by_pixels import solve_by_pixels
 from hitfinder.job.indexing.cell import fit_cell
+from hitfinder.job.indexing.frames import Which
 from hitfinder.job.indexing.indexed import INFO, IndexedRun, Solved, with_measured, write_indexed
 from hitfinder.job.indexing.integrate import measure_reflections
-from hitfinder.job.indexing.pixels import Which
 from hitfinder.job.rehit import restore
 from hitfinder.locks import locked
 from hitfinder.progress import Advance, counting
@@ -53,6 +54,7 @@ def index(
     false_hits: float | None = None,
     space_group: str | None = None,
     bandwidth: float | None = None,
+    mosaicity_deg: float | None = None,
     crystals: int = 1,
     least_score: float | None = None,
     intensities: bool = True,
@@ -91,6 +93,9 @@ def index(
     bandwidth : float, optional
         Relative bandwidth of the beam, full width; by default that of the run's geometry file,
         else `hitfinder.indexing.indexer.USUAL_BANDWIDTH`.
+    mosaicity_deg : float, optional
+        Standard deviation of the turns of the crystals' mosaic blocks, in degrees, with which
+        pixels are searched; by default that with which the brightest hits are likeliest.
     crystals : int
         Crystals to look for in a frame.
     least_score : float, optional
@@ -130,9 +135,12 @@ def index(
     ['frame', 'crystal', 'indexed', 'score']
     """
     _check(false_hits, bandwidth, crystals, least_score, workers)
+    if mosaicity_deg is not None and not 0 <= mosaicity_deg <= MOST_MOSAICITY_DEG:
+        most = f"{MOST_MOSAICITY_DEG:g}"
+        raise ValueError(f"mosaicity_deg must be in 0 to {most}, got {mosaicity_deg}")
     lattice, factors = known_of(cell, structure, space_group)
     by_pixels = pixels or factors is not None
-    _check_way(by_pixels, frames, false_hits, least_score)
+    _check_way(by_pixels, frames, false_hits, mosaicity_deg, least_score)
     folder = run.folder if isinstance(run, Run) else Path(run)
     restore(folder)
     run = Run(folder)
@@ -157,6 +165,7 @@ def index(
                 false_hits=FALSE_HITS if false_hits is None else false_hits,
                 crystals=crystals,
                 bandwidth=bandwidth,
+                mosaicity_deg=mosaicity_deg,
                 executor=executor,
                 show=show,
             )
@@ -275,7 +284,7 @@ def known_of(
     Raises
     ------
     ConfigError
-        If neither is given, or one cannot be used.
+        If neither is given, one cannot be used, or they contradict one another.
     """
     if structure is None:
         if cell is None:
@@ -292,6 +301,11 @@ def known_of(
     except ValueError as error:
         hint = "Leave out --space-group to take the structure's."
         raise ConfigError(str(error), path, hint) from error
+    own = lattice_of(factors.cell, factors.space_group_name)
+    if own.code != lattice.code:
+        what = f"a {lattice.system} {lattice.centring} lattice contradicts that of the structure"
+        hint = f"The structure's is {own}: give its space group, or leave out the cell."
+        raise ConfigError(what, path, hint)
     return lattice, factors
 
 
@@ -308,13 +322,18 @@ def _bandwidth(run: Run) -> float:
 
 
 def _check_way(
-    by_pixels: bool, frames: Which | None, false_hits: float | None, least_score: float | None
+    by_pixels: bool,
+    frames: Which | None,
+    false_hits: float | None,
+    mosaicity_deg: float | None,
+    least_score: float | None,
 ) -> None:
     """Refuse what says nothing to the way in which frames are indexed."""
     if by_pixels and least_score is not None:
         what = "a least score is for peaks, and the pixels of frames are searched"
         raise ConfigError(what, hint="Give the share of false hits instead.")
-    for name, given in (("frames", frames), ("false_hits", false_hits)):
+    searched = {"frames": frames, "false_hits": false_hits, "mosaicity_deg": mosaicity_deg}
+    for name, given in searched.items():
         if not by_pixels and given is not None:
             what = f"{name} is for a search of pixels, and the peaks of hits are indexed"
             raise ConfigError(what, hint="Search pixels, by --structure or --pixels.")

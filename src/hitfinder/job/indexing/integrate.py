@@ -28,7 +28,7 @@ from hitfinder.indexing.intensities.prediction import ReflectionModel
 from hitfinder.indexing.intensities.statistics import by_shell
 from hitfinder.indexing.known.background import background_image
 from hitfinder.io.source import FrameRef
-from hitfinder.job.indexing.pixels import frames_of
+from hitfinder.job.indexing.frames import frames_of
 from hitfinder.job.indexing.work import CrystalWork
 from hitfinder.progress import Advance
 from hitfinder.report.intensities import intensities_part

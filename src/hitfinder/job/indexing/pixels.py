@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,12 @@ from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.rating import rated
 from hitfinder.indexing.known.rivals import Rivals, apart
 from hitfinder.indexing.known.search import Hypothesis, search
+from hitfinder.job.indexing.frames import frames_of
 from hitfinder.job.indexing.work import CrystalWork
 from hitfinder.progress import Advance
 from hitfinder.results.run import Run
 
 log = logging.getLogger(__name__)
-
-Which = Literal["hits", "near", "all"]
-NEAR_SCORE = 0.3
-"""Score of a frame that is nearly a hit: half of the blanks have less."""
 
 CHANCE_FRAMES = 24
 """Scrambled frames from which it is learnt what chance does. A run that has fewer frames has some
@@ -73,12 +70,25 @@ class PixelTask:
 
 @dataclasses.dataclass(frozen=True)
 class PixelWork(CrystalWork[PixelTask, KnownCrystal, Hypothesis]):
-    """The work of indexing any frame."""
+    """The work of indexing any frame.
+
+    Attributes
+    ----------
+    mosaicity_deg : float
+        Standard deviation of the turns of mosaic blocks, in degrees.
+    """
+
+    mosaicity_deg: float = 0.0
 
     def model(self, geometry: Geometry) -> KnownCrystal:
         """Prepare for the crystal in a beam."""
-        band = max(self.bandwidth, LEAST_BAND)
-        return KnownCrystal.of(self.lattice, geometry, factors=self.factors, bandwidth=band)
+        return KnownCrystal.of(
+            self.lattice,
+            geometry,
+            factors=self.factors,
+            bandwidth=max(self.bandwidth, LEAST_BAND),
+            mosaicity_deg=self.mosaicity_deg,
+        )
 
     def look(
         self,
@@ -238,6 +248,33 @@ class PixelSearch:
             raise ConfigError(str(error), where, hint) from error
         return PixelSearch(run, experiment, work, executor, show)
 
+    def of_mosaicity(self, mosaicity_deg: float) -> PixelSearch:
+        """Return the same search for crystals of another mosaicity, see `PixelWork`."""
+        work = dataclasses.replace(self.work, mosaicity_deg=mosaicity_deg)
+        return dataclasses.replace(self, work=work)
+
+    def best_ratios(self, rows: NDArray[np.intp], mosaicity_deg: float) -> dict[int, float]:
+        """Return the log likelihood ratio of the best orientation of frames, 0 if there is none.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            The frames.
+        mosaicity_deg : float
+            As for `PixelWork`.
+
+        Returns
+        -------
+        dict
+            Without frames that could not be read and those that workers died of.
+        """
+        what = f"frames for a mosaicity of {mosaicity_deg:g}°"
+        looked = self.of_mosaicity(mosaicity_deg)
+        return {
+            task.frame: found[0].log_ratio if found else 0.0
+            for task, found in looked._searched(what, [*map(self._task, rows)])
+        }
+
     def first(self, rows: NDArray[np.intp]) -> tuple[list[PixelIndexed], Judge]:
         """Search frames, and some whose counts are scrambled to learn what chance reaches.
 
@@ -315,61 +352,9 @@ class PixelSearch:
                 advance(1)
 
 
-def frames_to_search(run: Run, which: Which) -> NDArray[np.intp]:
-    """Return the frames to search.
-
-    Parameters
-    ----------
-    run : Run
-        The run.
-    which : {"hits", "near", "all"}
-        The run's hits, those with a score of `NEAR_SCORE` too, or all.
-
-    Raises
-    ------
-    ConfigError
-        If there is none.
-    """
-    table = run.frames
-    ok = np.array(table["status"].to_pylist()) == "ok"
-    hit = table["hit"].to_numpy(zero_copy_only=False)
-    near = table["score"].to_numpy() >= NEAR_SCORE
-    rows = np.flatnonzero(ok & {"hits": hit, "near": hit | near, "all": ok}[which])
-    if not len(rows):
-        raise ConfigError("the run has no such frame", str(run.folder), "Try --frames all.")
-    return rows
-
-
 def _blankest(run: Run) -> NDArray[np.intp]:
     """Return the frames that look least like hits, to be scrambled."""
     table = run.frames
     ok = np.flatnonzero(np.array(table["status"].to_pylist()) == "ok")
     score = table["score"].to_numpy()[ok]
     return ok[np.argsort(score, kind="stable")[:CHANCE_FRAMES]]
-
-
-def frames_of(run: Run) -> tuple[Experiment, Geometry]:
-    """Open the run's frames as the run had them.
-
-    Returns
-    -------
-    experiment : Experiment
-        The frames.
-    geometry : Geometry
-        With every mask that the run found.
-
-    Raises
-    ------
-    ConfigError
-        If they cannot be found any more.
-    """
-    if run.has_given_geometry:
-        what = "the run had frames or a geometry from Python, which no file holds"
-        raise ConfigError(what, str(run.folder))
-    experiment = run.open_experiment()
-    if len(experiment.source) != run.frames.num_rows:
-        what = f"the inputs hold {len(experiment.source)} frames, the run {run.frames.num_rows}"
-        raise ConfigError(what, str(run.folder), "Run hitfinder on the frames again.")
-    mask = run.geometry.detector.full_mask
-    detector = experiment.geometry.detector.with_mask(mask)
-    return experiment, dataclasses.replace(experiment.geometry, detector=detector)
