@@ -217,6 +217,12 @@ def test_peaks_on_one_line_are_no_crystals():
     assert line_hits(row[:5]) == 0
 
 
+def test_what_was_counted_of_some_hits_says_nothing_of_others():
+    counts = [field.name for field in dataclasses.fields(Evidence) if field.name.endswith("_hits")]
+    counted = but(**{name: 140 for name in counts if name != "false_hits"})
+    assert counted.of_other_hits() == GOOD
+
+
 def test_nothing_gathered_is_no_evidence():
     assert HitEvidence().evidence(RUN) == Evidence(0, 0, false_hits=0.01)
 

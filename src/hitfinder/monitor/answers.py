@@ -132,10 +132,7 @@ class Answers:
             evidence = Evidence.told(about["verdict"]["evidence"])
             if decision.as_run:
                 return judge(evidence)
-            evidence = dataclasses.replace(
-                evidence, doubtful_hits=0, static_hits=0, saturated_hits=0
-            )
-            return judge(dataclasses.replace(evidence, **_counted(told)))
+            return judge(dataclasses.replace(evidence.of_other_hits(), **_counted(told)))
         return judge(Evidence(**_counted(told), unread=told["failed"]))
 
     def frame(self, number: int, decision: Decision) -> dict[str, Any]:

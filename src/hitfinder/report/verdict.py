@@ -131,6 +131,12 @@ class Evidence:
             }
         )
 
+    def of_other_hits(self) -> Evidence:
+        """Return what holds whichever frames are hits: none of them is counted as doubtful."""
+        return dataclasses.replace(
+            self, doubtful_hits=0, static_hits=0, saturated_hits=0, ice_hits=0, line_hits=0
+        )
+
     @property
     def hits_more_than_chance(self) -> bool:
         """Whether frames without a crystal would hardly give as many hits."""
