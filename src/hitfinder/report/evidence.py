@@ -114,20 +114,20 @@ class HitEvidence:
         more = self._on_ice - self._beside_ice
         return bool(more > ICE_SIGMAS * np.sqrt(self._on_ice + self._beside_ice))
 
-    def evidence(self, run: Mapping[str, Any], doubt: str = "") -> Evidence:
+    def evidence(self, run: Mapping[str, Any], *doubts: str) -> Evidence:
         """Return what a verdict needs.
 
         Parameters
         ----------
         run : mapping
             What ``run.json`` says of the run.
-        doubt : str
-            What `hitfinder.experiment.reach.doubt` says of its geometry.
+        *doubts : str
+            What speaks against its geometry; empty ones are left out.
         """
         n_peaks = np.concatenate(self._n_peaks)
         resolution = np.concatenate(self._resolution)
         resolution = resolution[np.isfinite(resolution)]
-        against = [doubt] if doubt else []
+        against = [doubt for doubt in doubts if doubt]
         estimate = run.get("estimated_geometry")
         against += contradictions(estimate, run["geometry"], run["origin"])
         live = run.get("live") or {}

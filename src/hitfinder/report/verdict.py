@@ -95,7 +95,7 @@ class Evidence:
     saturated_hits : int
         Hits with a peak whose brightest pixel is saturated.
     geometry : tuple of str
-        What speaks against the photon energy or camera length that was used.
+        What speaks against the photon energy, camera length or beam centre that was used.
     index : IndexRate, optional
         What indexing found.
     ice_hits : int

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hitfinder import atomic
+from hitfinder.estimate.beam_center import ring_center
 from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.run import RunSums
 from hitfinder.estimate.temperature import fit_temperature
 from hitfinder.experiment.reach import doubt
+from hitfinder.finding.squares import bin_side
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings, FrameCounts
 from hitfinder.job.outputs.registry import is_plain_name, write_output
@@ -86,8 +89,26 @@ def account(
     """
     doubts = found.doubts.told()
     told = {"counts": counts.told(), "doubts": doubts, "estimated_geometry": estimated}
-    evidence = counts.evidence.evidence({**found.about, **told}, doubt(found.geometry))
+    against = doubt(found.geometry), misplaced(found)
+    evidence = counts.evidence.evidence({**found.about, **told}, *against)
     return {**told, "verdict": judge(evidence).told(evidence)}
+
+
+def misplaced(found: Findings) -> str:
+    """Say that the rings of the background are not about the beam centre; empty if they are."""
+    image, experiment = found.totals.image.image, found.experiment
+    if image is None or experiment.masks is not None or experiment.noise is not None:
+        # Of frames with masks of their own nobody knows how often each pixel was looked at.
+        return ""
+    rings = ring_center(image, bin_side(found.geometry.shape), found.geometry)
+    if rings is None or not rings.far:
+        return ""
+    used = found.geometry.detector.beam_center or (math.nan, math.nan)
+    by = found.about["origin"].get("beam_center", "")
+    return (
+        f"the background has its centre at about fs {rings.fs:.0f}, ss {rings.ss:.0f}, beam centre "
+        f"{used[0]:.0f}, {used[1]:.0f} was used" + (f" ({by})" if by else "")
+    )
 
 
 def files_of(folder: Path) -> list[str]:
