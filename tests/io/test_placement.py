@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from hitfinder.cli.info import info
 from hitfinder.experiment.open import open_experiment
-from hitfinder.geometry.detector import Detector
+from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.open import open_source
@@ -234,6 +234,22 @@ def test_panels_that_are_written_are_read_again(tmp_path):
     found = open_experiment(tmp_path / "w_master.h5").geometry
     for fs, ss in ((5.0, 7.0), (900.0, 1000.0), (2000.0, 2100.0)):
         np.testing.assert_allclose(position(found, fs, ss), position(geometry, fs, ss), atol=1e-9)
+
+
+def test_a_tilted_detector_that_is_written_does_not_contradict_itself(tmp_path):
+    turn = math.radians(5)
+    panel = Panel(
+        *("p", 0, 0, COLUMNS, ROWS, -500.0, -20.0),
+        fs_vector=(math.cos(turn), 0.0, math.sin(turn)),
+        pixel_size_m=PIXEL,
+    )
+    tilted = Geometry(Detector("tilted", (ROWS, COLUMNS), (panel,)), LENGTH, 9000.0)
+    with NexusWriter(tmp_path / "tilted_master.h5", tilted, "uint16") as series:
+        series.write(np.ones((ROWS, COLUMNS), np.uint16))
+    source = open_source(tmp_path / "tilted_master.h5")
+    assert not source.metadata.notes
+    read = open_experiment(tmp_path / "tilted_master.h5").geometry
+    np.testing.assert_allclose(position(read, 30.0, 20.0), position(tilted, 30.0, 20.0), 1e-6)
 
 
 def test_pixels_that_are_not_square(tmp_path):

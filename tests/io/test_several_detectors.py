@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from hitfinder.io.open import open_source
+from hitfinder.io.summary import summarise
 
 SHAPE = (20, 24)
 
@@ -35,6 +36,13 @@ def test_frames_of_other_detectors_are_told(two_detectors):
     assert "/entry_1/data_1/data" in remarks
     assert "/entry_1/data_2/data" in remarks
     assert "/entry_1/image_1/data" in remarks
+
+
+def test_what_is_said_of_frames_does_not_stand_for_a_mask(two_detectors):
+    with h5py.File(two_detectors, "a") as file:
+        del file["entry_1/instrument_1/detector_1/mask"]
+    notes = summarise(open_source(two_detectors), "two")["notes"]
+    assert "there is no pixel mask in the file" in notes
 
 
 def test_links_to_the_same_frames_are_not_told(tmp_path):

@@ -131,8 +131,8 @@ def _write_detector(instrument: h5py.Group, geometry: Geometry, series: DataFile
     edges = detector.panels[0].pixel_edges_m
     bits = 8 * series.dtype.itemsize
     _put(group, "description", detector.name)
-    _put(group, "detector_distance", geometry.camera_length_m, "m")
-    _put(group, "distance", geometry.camera_length_m, "m")
+    for name in ("detector_distance", "distance"):
+        _put(group, name, geometry.camera_length_m + _beyond_m(detector), "m")
     for axis, place in zip("xy", detector.beam_center or (), strict=False):
         _put(group, f"beam_center_{axis}", place, "pixel")
     for axis, edge in zip("xy", edges, strict=True):
@@ -154,6 +154,15 @@ def _write_detector(instrument: h5py.Group, geometry: Geometry, series: DataFile
     for number, panel in enumerate(detector.panels):
         name = "module" if len(detector.panels) == 1 else f"module_{number:04d}"
         _write_module(group, name, panel)
+
+
+def _beyond_m(detector: Detector) -> float:
+    """Return how far past the camera length the beam meets a detector, which may be tilted."""
+    met = [(at, panel) for panel in detector if (at := panel.beam_position()) is not None]
+    if not met:
+        return 0.0
+    (place, _), panel = min(met, key=lambda found: found[0][1])
+    return float(panel.positions(np.array(place[0]), np.array(place[1]), 0.0)[2])
 
 
 def _write_specific(group: h5py.Group, geometry: Geometry, series: DataFiles) -> None:

@@ -304,7 +304,8 @@ def _notes(source: FrameSource, said: Metadata, seen: list[Look]) -> list[str]:
             notes.append(f"the beam centre ({fs:g}, {ss:g}) lies outside the frame")
     notes += said.notes
     lost = any(isinstance(m, Hdf5Source) and m.has_lost_mask for m in source.members)
-    if said.mask is None and not source.remarks and not lost:
+    told = any("mask" in remark for remark in source.remarks)
+    if said.mask is None and not told and not lost:
         notes.append("there is no pixel mask in the file")
     elif said.mask is not None and said.mask.all():
         notes.append("every pixel is masked")
