@@ -51,6 +51,26 @@ def test_an_arm_at_an_angle_is_told(tmp_path):
         assert bool(ImageHeader(text).metadata(None).notes) == told
 
 
+def test_dtrek_headers_tell_what_smv_headers_do(tmp_path):
+    header = {key: SMV[key] for key in ("HEADER_BYTES", "DIM", "BYTE_ORDER", "SIZE1", "SIZE2")}
+    header |= {
+        **{"HEADER_BYTES": "1024", "Data_type": "unsigned short int", "DETECTOR_NAMES": "CCD_"},
+        "SOURCE_WAVELENGTH": "1 1.2398419843",
+        "SATURATED_VALUE": "262000",
+        "CCD_GONIO_NAMES": "RotZ RotX/Swing RotY TransX TransY TransZ/Dist",
+        "CCD_GONIO_UNITS": "deg deg deg mm mm mm",
+        "CCD_GONIO_VALUES": "90.0 -20.0000 0.0000 0.0000 0.0000 55.0000",
+        "CCD_SPATIAL_DISTORTION_INFO": "20.1 15.2 0.09 0.09",
+    }
+    fabio.dtrekimage.DtrekImage(data=counts()[0], header=header).write(str(tmp_path / "x.img"))
+    said = open_source(tmp_path / "x.img").metadata
+    assert said.photon_energy_ev == pytest.approx(10000)
+    assert said.camera_length_m == pytest.approx(0.055)
+    assert said.pixel_size_m == pytest.approx(90e-6)
+    assert said.saturation == 262000
+    assert "stands at 2θ = -20 degrees" in " ".join(said.notes)
+
+
 @pytest.mark.parametrize("name", ["x.tif", "x.TIFF", "x.edf", "tiff-without-its-ending"])
 def test_images_are_known_by_their_names_or_beginnings(tmp_path, name):
     kind = fabio.edfimage.EdfImage if name == "x.edf" else fabio.tifimage.TifImage

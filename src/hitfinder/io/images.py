@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.io.dtrek import smv_items
 from hitfinder.io.imageheader import ImageHeader
 from hitfinder.io.quantities import CAMERA_LENGTH, PIXEL_SIZE, WAVELENGTH, Kind, converted, swung
 from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
@@ -58,7 +59,8 @@ class ImageSource(FrameSource):
         self._file = file
         image = self._opened()
         self._format = str(image.classname).removesuffix("Image").removesuffix("image")
-        self._header = {str(key): value for key, value in image.header.items()}
+        header = {str(key): value for key, value in image.header.items()}
+        self._header: dict[str, Any] = {**smv_items(header), **header}
         self._length = int(image.nframes)
         counts = self._counts(image)
         self.shape = counts.shape[0], counts.shape[1]
