@@ -166,3 +166,17 @@ def test_summary_counts_memory():
     assert summary.largest_layer_bytes == 4 * (61 * 53 + 3)
     assert summary.prediction_bytes(2) == summary.weights_bytes + 8 * (61 * 53 + 3)
     assert summary.training_bytes(2) == 4 * summary.weights_bytes + 4 * 12
+
+
+def test_binary_pools_as_the_report_does():
+    torch.manual_seed(1)
+    model, frame = network("binary").build(SHAPE, 1), torch.rand(2, 1, *SHAPE)
+    parts, own = model.features, list(model.parameters())
+    x = parts.pool(torch.relu(parts.first_norm(parts.first(frame))))
+    told = model.linear(torch.relu(parts.second_norm(parts.second(x))).flatten(1))
+    found = model(frame)
+    assert torch.equal(found, told)
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), own), torch.autograd.grad(told.sum(), own), strict=True
+    ):
+        assert torch.equal(one, other)

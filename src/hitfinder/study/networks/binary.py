@@ -30,7 +30,8 @@ class _Features(nn.Module):
         self.second_norm = nn.GroupNorm(4, 16)
 
     def forward(self, frame: Tensor) -> Tensor:
-        x = self.pool(torch.relu(self.first_norm(self.first(frame))))
+        # After the pool it is the same, and done for a quarter of the numbers.
+        x = torch.relu(self.pool(self.first_norm(self.first(frame))))
         return torch.relu(self.second_norm(self.second(x))).flatten(1)
 
 

@@ -35,6 +35,7 @@ from hitfinder.study.training.checkpoint import SafeCheckpointIO
 from hitfinder.study.training.data import Parts, PartsModule, open_parts, targets
 from hitfinder.study.training.epochs import BEST, LAST, EpochBar, EpochEnd, curves
 from hitfinder.study.training.losses import loss_weights
+from hitfinder.study.training.memory import memory_kept
 from hitfinder.study.training.module import AttributeModule
 from hitfinder.study.training.settings import Devices, Training
 
@@ -122,7 +123,8 @@ def train(
                     warnings.filterwarnings("ignore", text)
                 trainer = _trainer(config, work, end, devices or Devices(), progress_bar)
                 data = PartsModule(config, parts, workers, training.seed)
-                _fit(trainer, module, data, last)
+                with memory_kept():
+                    _fit(trainer, module, data, last)
             if not trainer.is_global_zero:
                 return TrainedNetwork(config, parts.train.shape)
         seconds = time.monotonic() - started
