@@ -20,6 +20,10 @@ def invoke(*arguments):
         ([], "Give a MODEL and --data, or --suite"),
         (["peak", "--suite", "low-flux"], "not both"),
         (["--suite", "low-flux"], "Give --out"),
+        (
+            ["--suite", "low-flux", "--out", "o", "--workers", "2"],
+            "several --workers with --cluster only",
+        ),
         (["--suite", "low-flux", "--data", "d", "--out", "o"], "--data does not go with --suite"),
         (["peak", "--data", "d", "--quick"], "--quick goes with --suite only"),
         (["peak", "--data", "d", "--cell", "1,1,1"], "--cell goes with --suite only"),

@@ -176,6 +176,8 @@ def _evaluate_suite(given: dict[str, Any]) -> None:
         catalog.check(suite)
         others = _ONLY_LOW_FLUX if is_known else _ONLY_KNOWN
         _refuse(given, others, f"does not go with --suite {suite}")
+        if not is_known and given["cluster"] is None and (given["workers"] or 1) > 1:
+            raise click.UsageError(f"--suite {suite} has several --workers with --cluster only.")
         what = _known_crystal(given) if is_known else _low_flux(given)
     except ValueError as error:
         raise ConfigError(str(error)) from error
