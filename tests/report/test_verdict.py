@@ -135,6 +135,17 @@ def hits_of(*peaks):
 RUN = {"geometry": GEOMETRY, "origin": {}, "hits_from": {"false_hits": 0.01}}
 
 
+@pytest.mark.parametrize(("n_hot", "told"), [(5, "83 % of the peaks lie on 5 places"), (0, "")])
+def test_peaks_that_do_not_move_from_hit_to_hit_are_told(n_hot, told):
+    rng, gathered = np.random.default_rng(1), HitEvidence()
+    hot = [(100.5 * k + 20, 37.5 * k + 10, 9, 0.9) for k in range(n_hot)]
+    for _ in range(3):
+        turning = [(*rng.uniform(0, 1000, 2), 9, 0.9) for _ in range(10)]
+        gathered.add(hits_of(*([*hot, one] for one in turning)))
+    said = gathered.evidence(RUN).geometry
+    assert [told in line for line in said] == ([True] if n_hot else [])
+
+
 def test_hits_are_counted_by_what_their_peaks_are_like():
     static = {"places": [{"fs": 10.5, "ss": 20.5, "masked": False},
                          {"fs": 60.5, "ss": 60.5, "masked": True}]}  # fmt: skip

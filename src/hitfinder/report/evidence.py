@@ -26,6 +26,10 @@ ICE_PEAKS, ICE_SIGMAS = 3, 5.0
 """Peaks on rings of ice that a hit of ice has at least; and by how many standard deviations the
 hits of a run together must have more of them than beside the rings, for ice to be in it."""
 
+UNMOVED_HITS, UNMOVED_SHARE, UNMOVED_PX = 8, 0.2, 3
+"""Peaks at one place from which on, also as a share of the hits, it is unmoved, and its size.
+Peaks of crystals that turn hardly ever meet so often."""
+
 _DOUBTFUL = 0.5
 _NEAR_PX = 3.0
 _ESTIMATED = (("photon_energy", "ev", 1.0, "eV"), ("camera_length", "m", 1e3, "mm"))
@@ -55,6 +59,7 @@ class HitEvidence:
         self._frames = self._unread = 0
         self._doubtful = self._static = self._saturated = self._of_ice = self._on_line = 0
         self._on_ice = self._beside_ice = 0
+        self._at_place = np.zeros((0, 0), np.int32)
         self._n_peaks = [np.empty(0, np.int32)]
         self._resolution = [np.empty(0, np.float32)]
 
@@ -70,6 +75,7 @@ class HitEvidence:
         peaks = chunk.peaks
         # Where no probability is told, no peak is doubted.
         doubtful = peaks["probability"] < _DOUBTFUL
+        self._count_places(peaks[np.repeat(hit, rows["n_peaks"])])
         some = hit & (rows["n_peaks"] > 0)
         owner = np.repeat(np.arange(len(rows)), rows["n_peaks"])
         self._doubtful += int((some & ~_any(owner, ~doubtful, len(rows))).sum())
@@ -114,6 +120,25 @@ class HitEvidence:
         more = self._on_ice - self._beside_ice
         return bool(more > ICE_SIGMAS * np.sqrt(self._on_ice + self._beside_ice))
 
+    def _count_places(self, peaks: NDArray[np.void]) -> None:
+        """Count the peaks of hits at each place of the detector."""
+        places = [np.maximum(peaks[axis], 0).astype(np.intp) // UNMOVED_PX for axis in ("ss", "fs")]
+        needed = [int(place.max(initial=-1)) + 1 for place in places]
+        more = [max(n - old, 0) for n, old in zip(needed, self._at_place.shape, strict=True)]
+        self._at_place = np.pad(self._at_place, [(0, n) for n in more])
+        np.add.at(self._at_place, tuple(places), 1)
+
+    def _unmoved(self, n_hits: int) -> list[str]:
+        """Say that most peaks of hits are where many other hits have one."""
+        many = self._at_place >= max(UNMOVED_HITS, UNMOVED_SHARE * n_hits)
+        share = float(self._at_place[many].sum() / max(self._at_place.sum(), 1))
+        if share <= SUSPECT:
+            return []
+        return [
+            f"{100 * share:.0f} % of the peaks lie on {np.count_nonzero(many)} places where many "
+            "hits have one: bad pixels, or a crystal that does not turn"
+        ]
+
     def evidence(self, run: Mapping[str, Any], *doubts: str) -> Evidence:
         """Return what a verdict needs.
 
@@ -127,7 +152,7 @@ class HitEvidence:
         n_peaks = np.concatenate(self._n_peaks)
         resolution = np.concatenate(self._resolution)
         resolution = resolution[np.isfinite(resolution)]
-        against = [doubt for doubt in doubts if doubt]
+        against = [doubt for doubt in doubts if doubt] + self._unmoved(len(n_peaks))
         estimate = run.get("estimated_geometry")
         against += contradictions(estimate, run["geometry"], run["origin"])
         live = run.get("live") or {}
