@@ -92,7 +92,7 @@ def test_where_the_kernel_kills_for_want_of_memory_it_is_told_and_nothing_is_los
     frames = tmp_path / "sim/frames_master.h5"
     words = ("run", frames, "--finder", "likelihood", "-j", 4)
     hitfinder(*words, "--out", tmp_path / "whole")
-    (memory_group / "memory.limit_in_bytes").write_text("900M")
+    (memory_group / "memory.limit_in_bytes").write_text("650M")
     done = subprocess.run(
         [sys.executable, "-m", "hitfinder", *map(str, words), "--out", tmp_path / "out"],
         capture_output=True,
