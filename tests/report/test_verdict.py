@@ -132,12 +132,14 @@ def hits_of(*peaks):
     return ChunkResult(np.arange(len(peaks)), rows, table)
 
 
+GRID = hf.Geometry.flat((1000, 900), 75e-6, camera_length_m=0.1, photon_energy_ev=9000)
 RUN = {"geometry": GEOMETRY, "origin": {}, "hits_from": {"false_hits": 0.01}}
 
 
 @pytest.mark.parametrize(("n_hot", "told"), [(5, "83 % of the peaks lie on 5 places"), (0, "")])
 def test_peaks_that_do_not_move_from_hit_to_hit_are_told(n_hot, told):
-    rng, gathered = np.random.default_rng(1), HitEvidence()
+    square = hf.Geometry.flat((1000, 1000), 75e-6, camera_length_m=0.1, photon_energy_ev=9000)
+    rng, gathered = np.random.default_rng(1), HitEvidence(square)
     hot = [(100.5 * k + 20, 37.5 * k + 10, 9, 0.9) for k in range(n_hot)]
     for _ in range(3):
         turning = [(*rng.uniform(0, 1000, 2), 9, 0.9) for _ in range(10)]
@@ -160,7 +162,9 @@ def test_hits_are_counted_by_what_their_peaks_are_like():
     )
     chunk.merge(ChunkResult.without_results([6, 7], "missing-file"))
     chunk.merge(ChunkResult.without_results([8], "pending"))
-    gathered = HitEvidence(100.0, static)
+    detector = dataclasses.replace(GRID.detector, saturation=100.0)
+    saturated = dataclasses.replace(GRID, detector=detector)
+    gathered = HitEvidence(saturated, static)
     gathered.add(chunk)
     found = gathered.evidence(RUN, "the detector reaches to 50 Å only")
     assert found == Evidence(
@@ -185,7 +189,7 @@ def hits_at(resolutions):
 
 
 def ice_hits(chunk):
-    gathered = HitEvidence()
+    gathered = HitEvidence(GRID)
     gathered.add(chunk)
     return gathered.evidence(RUN).ice_hits
 
@@ -202,12 +206,9 @@ def test_hits_of_ice_are_told_from_those_of_crystals_that_reach_as_far():
     assert ice_hits(hits_at(np.concatenate([2 * np.pi / q, spots]))) == pytest.approx(30, abs=3)
 
 
-GRID = hf.Geometry.flat((1000, 900), 75e-6, camera_length_m=0.1, photon_energy_ev=9000)
-
-
 def line_hits(*frames):
     """Hits on a line, of frames whose peaks are at (n, 2) positions (fs, ss)."""
-    gathered = HitEvidence(geometry=GRID)
+    gathered = HitEvidence(GRID)
     gathered.add(hits_of(*([(fs, ss, 5, 0.9) for fs, ss in peaks] for peaks in frames)))
     return gathered.evidence(RUN).line_hits
 
@@ -235,7 +236,7 @@ def test_what_was_counted_of_some_hits_says_nothing_of_others():
 
 
 def test_nothing_gathered_is_no_evidence():
-    assert HitEvidence().evidence(RUN) == Evidence(0, 0, false_hits=0.01)
+    assert HitEvidence(GRID).evidence(RUN) == Evidence(0, 0, false_hits=0.01)
 
 
 def test_an_estimate_contradicts_what_it_is_far_from():
@@ -266,15 +267,15 @@ def test_what_a_live_run_has_seen_counts():
     rate = {"searched": 40, "indexed": 30, "by_chance": 1, "skipped": 60}
     live = {"live": {"drift": drift, "index_rate": rate}}
     at_work = RUN | {"estimated_geometry": None} | live
-    found = HitEvidence().evidence(at_work)
+    found = HitEvidence(GRID).evidence(at_work)
     assert found.geometry == ("off", "photon energy +60 eV")
     assert found.index == IndexRate(40, 30, 1)
     # At the end the estimate of the whole run says what speaks against the set values.
     ended = at_work | {"estimated_geometry": ESTIMATE}
-    assert HitEvidence().evidence(ended).geometry == ("photon energy +60 eV",)
+    assert HitEvidence(GRID).evidence(ended).geometry == ("photon energy +60 eV",)
     drift["words"] = []
-    (said,) = HitEvidence().evidence(ended).geometry
+    (said,) = HitEvidence(GRID).evidence(ended).geometry
     assert said == "photon energy or camera length had drifted at about frame 7, and came back"
     drift["first_seen_at_frame"], rate["searched"] = None, 0
-    found = HitEvidence().evidence(ended)
+    found = HitEvidence(GRID).evidence(ended)
     assert (found.geometry, found.index) == ((), None)

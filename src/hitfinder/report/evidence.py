@@ -40,26 +40,21 @@ class HitEvidence:
 
     Parameters
     ----------
-    saturation : float, optional
-        Photons from which a pixel is saturated, where that is known.
+    geometry : Geometry
+        Of the run.
     static : mapping, optional
         What ``run.json`` says of what does not move. Places that are masked have no peaks; those
         that are left may be static.
     """
 
-    def __init__(
-        self,
-        saturation: float | None = None,
-        static: Mapping[str, Any] | None = None,
-        geometry: Geometry | None = None,
-    ) -> None:
-        self._saturation, self._geometry = saturation, geometry
+    def __init__(self, geometry: Geometry, static: Mapping[str, Any] | None = None) -> None:
+        self._geometry = geometry
         places = [p for p in (static or {}).get("places", ()) if not p["masked"]]
         self._places = cKDTree([(p["fs"], p["ss"]) for p in places]) if places else None
         self._frames = self._unread = 0
         self._doubtful = self._static = self._saturated = self._of_ice = self._on_line = 0
         self._on_ice = self._beside_ice = 0
-        self._at_place = np.zeros((0, 0), np.int32)
+        self._at_place = np.zeros([n // UNMOVED_PX + 1 for n in geometry.shape], np.int32)
         self._n_peaks = [np.empty(0, np.int32)]
         self._resolution = [np.empty(0, np.float32)]
 
@@ -80,10 +75,10 @@ class HitEvidence:
         owner = np.repeat(np.arange(len(rows)), rows["n_peaks"])
         self._doubtful += int((some & ~_any(owner, ~doubtful, len(rows))).sum())
         self._look_for_ice(peaks["resolution_a"], owner, rows)
-        if self._geometry is not None:
-            self._look_for_lines(self._geometry, peaks, owner, rows)
-        if self._saturation is not None:
-            full = _any(owner, peaks["maximum"] >= self._saturation, len(rows))
+        self._look_for_lines(peaks, owner, rows)
+        saturation = self._geometry.detector.saturation
+        if saturation is not None:
+            full = _any(owner, peaks["maximum"] >= saturation, len(rows))
             self._saturated += int((hit & full).sum())
         if self._places is not None and len(peaks):
             distance, _ = self._places.query(np.stack([peaks["fs"], peaks["ss"]], 1))
@@ -101,15 +96,11 @@ class HitEvidence:
         self._of_ice += int(((held >= ICE_PEAKS) & (held > SUSPECT * rows["n_peaks"])).sum())
 
     def _look_for_lines(
-        self,
-        geometry: Geometry,
-        peaks: NDArray[np.void],
-        owner: NDArray[np.intp],
-        rows: NDArray[np.void],
+        self, peaks: NDArray[np.void], owner: NDArray[np.intp], rows: NDArray[np.void]
     ) -> None:
         enough = (rows["hit"] & (rows["n_peaks"] >= LINE_PEAKS))[owner]
         fs, ss = peaks["fs"][enough], peaks["ss"][enough]
-        to = geometry.scattering_vectors(fs, ss)
+        to = self._geometry.scattering_vectors(fs, ss)
         azimuth = np.arctan2(to[:, 1], to[:, 0])
         most = peaks_on_one_line(owner[enough], fs, ss, azimuth, len(rows))
         self._on_line += int(((most >= LINE_PEAKS) & (most > SUSPECT * rows["n_peaks"])).sum())
@@ -123,9 +114,6 @@ class HitEvidence:
     def _count_places(self, peaks: NDArray[np.void]) -> None:
         """Count the peaks of hits at each place of the detector."""
         places = [np.maximum(peaks[axis], 0).astype(np.intp) // UNMOVED_PX for axis in ("ss", "fs")]
-        needed = [int(place.max(initial=-1)) + 1 for place in places]
-        more = [max(n - old, 0) for n, old in zip(needed, self._at_place.shape, strict=True)]
-        self._at_place = np.pad(self._at_place, [(0, n) for n in more])
         np.add.at(self._at_place, tuple(places), 1)
 
     def _unmoved(self, n_hits: int) -> list[str]:

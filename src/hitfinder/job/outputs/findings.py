@@ -149,8 +149,7 @@ class FrameCounts:
     @staticmethod
     def of(found: Findings) -> FrameCounts:
         """Count the frames of a run."""
-        geometry = found.geometry
-        evidence = HitEvidence(geometry.detector.saturation, found.about["static"], geometry)
+        evidence = HitEvidence(found.geometry, found.about["static"])
         counts = FrameCounts(*7 * (0,), {}, np.empty(0, np.float32), evidence)
         background = [counts.background]
         for chunk in found.chunks():
