@@ -148,9 +148,7 @@ def predict(turn, reflections, polarised, detector, out):  # type: ignore[no-unt
             return n
         part = 1.0 - (polarised * gx * gx + (1.0 - polarised) * gy * gy) / (k * k)
         out[n, FS], out[n, SS], out[n, ROW] = fs, ss, row
-        out[n, PHOTONS] = photons[row] * part
-        if shell[2] > 0.0:
-            out[n, PHOTONS] *= share
+        out[n, PHOTONS] = photons[row] * part * share
         n += 1
     return n
 
