@@ -125,9 +125,7 @@ class CandidateSearch:
         near = self._near[:n]
         near.sort()
         return judge_centres(
-            near,
-            *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds),
-            *(self._found, self._strength),
+            near, work, rings.index, rings.weight, rings.weight_range, thresholds, self._found
         )
 
 
@@ -216,7 +214,7 @@ def _look_closely(
 
 
 @njit(cache=True, nogil=True)
-def judge_centres(near, work, ring, weight, weight_range, rate, thresholds, found, strength):
+def judge_centres(near, work, ring, weight, weight_range, thresholds, found):
     """Do what `find_candidates` does for the pixels listed in `near`; return their number.
 
     Parameters
@@ -231,12 +229,34 @@ def judge_centres(near, work, ring, weight, weight_range, rate, thresholds, foun
             continue
         before = p
         i, j = p // n_fs, p % n_fs
-        strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
-        if strong > 0.0:
+        r = ring[i, j]
+        if r >= 0 and _reaches(_sums_at(i, j, work), r, weight[i, j], weight_range, thresholds):
             found[count, 0], found[count, 1] = i, j
-            strength[count] = strong
             count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def _sums_at(i, j, work):
+    """Return the counts in the 1×1, 3×3 and 5×5 pixels around row i, column j."""
+    sum9 = sum25 = 0
+    for k in range(max(i - _REACH, 0), min(i + _REACH + 1, work.shape[0])):
+        for m in range(max(j - _REACH, 0), min(j + _REACH + 1, work.shape[1])):
+            count = max(work[k, m], 0)
+            sum25 += count
+            sum9 += count if abs(k - i) <= 1 and abs(m - j) <= 1 else 0
+    return max(work[i, j], 0), sum9, sum25
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _reaches(sums, r, weight, weight_range, thresholds):
+    """Whether one of the sums of `_sums_at` reaches its threshold, for a pixel in ring r."""
+    part = place_in_ring(weight, weight_range[0, r], weight_range[1, r])
+    return (
+        sums[0] >= threshold(thresholds, 0, r, part)
+        or sums[1] >= threshold(thresholds, 1, r, part)
+        or sums[2] >= threshold(thresholds, 2, r, part)
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -249,23 +269,12 @@ def _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds):
     r = ring[i, j]
     if r < 0:
         return np.float32(0.0)
-    sum9 = sum25 = 0
-    for k in range(max(i - _REACH, 0), min(i + _REACH + 1, work.shape[0])):
-        for m in range(max(j - _REACH, 0), min(j + _REACH + 1, work.shape[1])):
-            count = max(work[k, m], 0)
-            sum25 += count
-            sum9 += count if abs(k - i) <= 1 and abs(m - j) <= 1 else 0
-    one = max(work[i, j], 0)
-    part = place_in_ring(weight[i, j], weight_range[0, r], weight_range[1, r])
-    if (
-        one < threshold(thresholds, 0, r, part)
-        and sum9 < threshold(thresholds, 1, r, part)
-        and sum25 < threshold(thresholds, 2, r, part)
-    ):
+    sums = _sums_at(i, j, work)
+    if not _reaches(sums, r, weight[i, j], weight_range, thresholds):
         return np.float32(0.0)
     mean = rate[r] * weight[i, j]
-    strong = max(_deviance(sum9, 9.0 * mean), _deviance(sum25, 25.0 * mean))
-    return np.float32(max(_deviance(one, mean), strong))
+    strong = max(_deviance(sums[1], 9.0 * mean), _deviance(sums[2], 25.0 * mean))
+    return np.float32(max(_deviance(sums[0], mean), strong))
 
 
 @njit(cache=True, nogil=True)

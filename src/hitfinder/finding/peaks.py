@@ -60,6 +60,9 @@ _WINDOWS = np.array(
 """First row and column, rows and columns of the windows that hold the middle of 5×5 pixels; those
 of 3×3 and 5×5 have it in their own middle."""
 
+_LOG_COUNTS = np.log(np.maximum(np.arange(1024), 1))
+"""Natural logarithms of the counts that most windows have."""
+
 ROOM = (5, 25)
 """Shape of the room that `best_window` works in."""
 
@@ -123,11 +126,13 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
     best, which = 0.0, 0
     if room[4, likeliest] <= log_p_max:
         # Few others can be as significant as the one with the least bound.
-        log_p_max = significance(room[2, likeliest], room[3, likeliest], local)
+        least = significance(room[2, likeliest], room[3, likeliest], local)
         for w in range(_WINDOWS.shape[0]):
-            if room[4, w] > log_p_max:
+            if room[4, w] > least:
                 continue
-            log_p = significance(room[2, w], room[3, w], local)
+            log_p = least
+            if w != likeliest:
+                log_p = significance(room[2, w], room[3, w], local)
             if log_p < best:
                 best, which = log_p, w
     row, column = i + _WINDOWS[which, 0] - _REACH, j + _WINDOWS[which, 1] - _REACH
@@ -149,7 +154,6 @@ def _window_sums(i, j, factor, work, position, weight, rate, room):
             if inside and work[row, column] >= 0:
                 room[0, 5 * k + m] = work[row, column]
                 room[1, 5 * k + m] = expected(row, column, position, weight, rate)
-    likeliest = 0
     for w in range(_WINDOWS.shape[0]):
         row, column = _WINDOWS[w, 0], _WINDOWS[w, 1]
         counts = mean = 0.0
@@ -158,18 +162,30 @@ def _window_sums(i, j, factor, work, position, weight, rate, room):
                 counts += room[0, 5 * k + m]
                 mean += room[1, 5 * k + m]
         room[2, w], room[3, w] = counts, mean
-        room[4, w] = _least_log_p(counts, factor * mean)
+    likeliest, usual = 0, factor * room[3, _WINDOWS.shape[0] - 1] / 25.0
+    log_usual = math.log(usual) if usual > 0.0 else 0.0
+    for w in range(_WINDOWS.shape[0]):
+        mean, n_pixels = factor * room[3, w], _WINDOWS[w, 2] * _WINDOWS[w, 3]
+        room[4, w] = _least_log_p(
+            room[2, w], mean, n_pixels * usual, log_usual + _LOG_COUNTS[n_pixels]
+        )
         if room[4, w] < room[4, likeliest]:
             likeliest = w
     return likeliest
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _least_log_p(counts, mean):
-    """Bound the log probability of a Poisson tail from below (Chernoff's exponent, Stirling)."""
+def _least_log_p(counts, mean, usual, log_usual):
+    """Bound the log probability of a Poisson tail from below (Chernoff's exponent, Stirling).
+
+    The logarithm of a mean is bounded by that of a `usual` one near it: that of their ratio x is
+    1 - 1/x at least.
+    """
     if counts <= mean or mean <= 0.0:
         return 0.0 if counts <= mean else -math.inf
-    return counts - mean - counts * math.log(counts / mean) - 0.5 * math.log(counts) - 1.0
+    log_counts = _LOG_COUNTS[int(counts)] if counts < _LOG_COUNTS.size else math.log(counts)
+    log_mean = log_usual + 1.0 - usual / mean
+    return counts - mean - counts * (log_counts - log_mean) - 0.5 * log_counts - 1.0
 
 
 @njit(cache=True, nogil=True)
