@@ -62,6 +62,8 @@ def test_where_the_false_hit_share_is_not_known_any_hit_counts():
         ({"doubtful_hits": 80}, "80 of 150 hits have doubtful peaks only"),
         ({"ice_hits": 20}, "20 of 150 hits have most of their peaks on the rings of ice"),
         ({"line_hits": 20}, "20 of 150 hits have most of their peaks on one line"),
+        ({"aside_for_ice": 20}, "20 frames that would be hits, and are not counted, have peaks on"),
+        ({"aside_for_lines": 20}, "20 frames that would be hits, and are not counted, have"),
         ({"saturated_hits": 20}, "20 of 150 hits have saturated peaks"),
         ({"peaks_per_hit": 4.0}, "too few peaks to index half of the hits"),
         ({"resolution_a": 14.0}, "half of the hits do not reach 10 Å"),
@@ -85,6 +87,7 @@ def test_what_casts_doubt_has_a_person_look(changes, why):
         {"static_hits": 70},
         {"doubtful_hits": 70},
         {"saturated_hits": 15},
+        {"aside_for_ice": 16},
         {"peaks_per_hit": 5.0},
         {"resolution_a": 9.0},
         {"index": IndexRate(150, 100, 1)},
@@ -181,56 +184,22 @@ def test_hits_are_counted_by_what_their_peaks_are_like():
     )
 
 
-def hits_at(resolutions):
-    """Hits with peaks at some resolutions, (n, peaks) in Å."""
-    chunk = hits_of(*([(10.0, 10.0, 5, 0.9)] * len(one) for one in resolutions))
-    chunk.peaks["resolution_a"] = np.ravel(resolutions)
-    return chunk
-
-
-def ice_hits(chunk):
+def test_frames_that_ice_or_a_line_explains_are_counted():
+    rows = empty_rows(9, "ok")
+    rows["n_peaks"], rows["hit"] = 10, [True] * 5 + [False] * 4
+    rows["support"]["n_on_ice"][:3] = rows["support"]["n_on_line"][2:4] = 9
+    rows["doubt"][5:] = ["ice", "ice", "line", "spot"]
+    peaks = np.zeros(90, PEAK_DTYPE)
     gathered = HitEvidence(GRID)
-    gathered.add(chunk)
-    return gathered.evidence(RUN).ice_hits
-
-
-def test_hits_of_ice_are_told_from_those_of_crystals_that_reach_as_far():
-    rng = np.random.default_rng(4)
-    q = np.cbrt(rng.uniform(0, 3.2**3, (300, 12)))
-    assert ice_hits(hits_at(2 * np.pi / q)) == 0
-    spots = rng.choice([3.897, 3.669, 3.441, 2.249], (30, 12)) * rng.normal(1, 0.002, (30, 12))
-    assert ice_hits(hits_at(spots)) == 30
-    # A few spots of ice in frames of another crystal make no hit one of ice.
-    mixed = np.concatenate([2 * np.pi / q, np.tile([3.897, 3.669, 3.441, 2.249], (300, 1))], 1)
-    assert ice_hits(hits_at(mixed)) < 30
-    assert ice_hits(hits_at(np.concatenate([2 * np.pi / q, spots]))) == pytest.approx(30, abs=3)
-
-
-def line_hits(*frames):
-    """Hits on a line, of frames whose peaks are at (n, 2) positions (fs, ss)."""
-    gathered = HitEvidence(GRID)
-    gathered.add(hits_of(*([(fs, ss, 5, 0.9) for fs, ss in peaks] for peaks in frames)))
-    return gathered.evidence(RUN).line_hits
-
-
-def test_peaks_on_one_line_are_no_crystals():
-    rng = np.random.default_rng(3)
-    spread = [rng.uniform((0, 0), (900, 1000), (n, 2)) for n in range(2, 42)]
-    assert line_hits(*spread) == 0
-    along = rng.uniform(-400, 400, 12)
-    row = np.stack([450 + along, np.full(12, 301.4) + rng.normal(0, 0.3, 12)], 1)
-    # On the edge between two sectors, and the beam between its ends.
-    streaks = [
-        np.stack([450 + along * np.cos(a), 500 + along * np.sin(a)], 1) + rng.normal(0, 2, (12, 2))
-        for a in (0.0, np.radians(30), np.radians(93), np.pi)
-    ]
-    assert line_hits(row, row[:, ::-1], *streaks) == 6
-    assert line_hits(*(np.concatenate([row, one]) for one in spread[-10:])) == 0
-    assert line_hits(row[:5]) == 0
+    gathered.add(ChunkResult(np.arange(9), rows, peaks))
+    found = gathered.evidence(RUN)
+    assert (found.ice_hits, found.line_hits) == (3, 2)
+    assert (found.aside_for_ice, found.aside_for_lines) == (2, 1)
 
 
 def test_what_was_counted_of_some_hits_says_nothing_of_others():
-    counts = [field.name for field in dataclasses.fields(Evidence) if field.name.endswith("_hits")]
+    names = [field.name for field in dataclasses.fields(Evidence)]
+    counts = [name for name in names if name.endswith("_hits") or name.startswith("aside")]
     counted = but(**{name: 140 for name in counts if name != "false_hits"})
     assert counted.of_other_hits() == GOOD
 

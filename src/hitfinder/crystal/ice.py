@@ -16,6 +16,10 @@ _HALF_INV_A, _HALF_SHARE = 0.015, 0.005
 _APART = slice(0, 6)
 """Rings of `ICE_A` between which there is room for as much as they cover themselves."""
 
+_MANY_BEYOND_A = 1.74
+"""Resolution, in Å, beyond which rings of ice follow one another so closely that they cover most
+of it."""
+
 
 def half_width_inv_a(resolution_a: float) -> float:
     """Return half of the width of the ring at a resolution (Å), in 2π/d, Å⁻¹."""
@@ -40,9 +44,28 @@ def on_and_beside_rings(
     on, beside : ndarray of bool, shape (n,)
         No peak is both.
     """
-    rings = np.array(ICE_A[_APART])
-    half = np.array([half_width_inv_a(ring) for ring in rings])
-    q = 2 * np.pi / np.asarray(resolution_a, np.float64)
-    away = np.abs(q[:, np.newaxis] - 2 * np.pi / rings) / half
-    nearest = away.min(axis=1, initial=np.inf)
+    nearest = _half_widths_away(resolution_a, np.array(ICE_A)[_APART])
     return nearest <= 1, (nearest > 1) & (nearest <= 2)
+
+
+def is_on_any_ring(resolution_a: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say which peaks may be of ice: on any of its rings, or where these lie close together.
+
+    Parameters
+    ----------
+    resolution_a : ndarray, shape (n,)
+        Resolution of each peak, in Å.
+    """
+    return (_half_widths_away(resolution_a, np.array(ICE_A)) <= 1) | (
+        resolution_a <= _MANY_BEYOND_A
+    )
+
+
+def _half_widths_away(
+    resolution_a: NDArray[np.floating], rings_a: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how far the nearest of some rings is from each resolution, in half of its width."""
+    half = np.array([half_width_inv_a(ring) for ring in rings_a])
+    q = 2 * np.pi / np.asarray(resolution_a, np.float64)
+    away = np.abs(q[:, np.newaxis] - 2 * np.pi / rings_a) / half
+    return np.asarray(away.min(axis=1, initial=np.inf))

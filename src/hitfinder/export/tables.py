@@ -26,7 +26,11 @@ FRAME_COLUMNS = {
     "event": ("string", "", "//index within the file, empty for a single-frame file"),
     "status": ("string", "", "ok, or why the frame could not be used"),
     "hit": ("bool_", "", "whether the frame is a hit"),
-    "doubt": ("string", "", "one-pixel, track, spot, static-place: what it rests on, if doubtful"),
+    "doubt": (
+        "string",
+        "",
+        "one-pixel, track, spot, static-place, ice, line: what it rests on, if doubtful",
+    ),
     "score": (
         "float64",
         "",

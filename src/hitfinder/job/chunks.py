@@ -16,6 +16,7 @@ from hitfinder.estimate.estimator import GeometryEstimator
 from hitfinder.estimate.gather import BinSums
 from hitfinder.estimate.result import GeometryEstimate
 from hitfinder.estimate.run import RunSums
+from hitfinder.finding.explained import explained
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.registry import make_finder
 from hitfinder.finding.result import FrameResult
@@ -119,6 +120,7 @@ class ChunkFinder:
 
     def __init__(self, work: ChunkWork) -> None:
         self._source = work.source
+        self._geometry = work.geometry
         self._finder = make_finder(work.geometry, work.settings)
         self._takes_packed = getattr(self._finder, "takes_packed", False)
         self._estimator = None
@@ -176,7 +178,10 @@ class ChunkFinder:
         row["hit"], row["score"] = result.hit, result.score
         row["doubt"] = result.doubt
         if result.support is not None:
-            row["support"] = dataclasses.astuple(result.support)
+            for name, value in dataclasses.asdict(result.support).items():
+                row["support"][name] = value
+        for name, n in explained(result.peaks, self._geometry)._asdict().items():
+            row["support"][name] = n
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
         row["peaks_left_out"] = result.peaks_left_out
         row["background_per_pixel"] = result.background_per_pixel

@@ -146,7 +146,8 @@ class PreparedJob:
             told.append(f"{counts.doubtful_hits} hits are doubtful")
         if told:
             log.warning(
-                "%s: they rest on one bright pixel, track or place (doubt in frames.parquet)",
+                "%s: they rest on one bright pixel, track or place, on ice or on a line (doubt in "
+                "frames.parquet)",
                 " and ".join(told),
             )
         if counts.processed and not counts.hits:

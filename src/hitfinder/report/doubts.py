@@ -13,6 +13,8 @@ KINDS = {
     "track": "a straight track that is not along a radius",
     "spot": "one thing that looks like a spot, where things come alone that do",
     "static-place": "a place on which other frames rest that share nothing else",
+    "ice": "peaks on rings of ice, with hardly one elsewhere",
+    "line": "peaks on one row, column or line through the beam, with hardly one elsewhere",
 }
 """Reasons for doubt and what they mean."""
 
@@ -35,7 +37,7 @@ def doubts_section(told: Mapping[str, Any], by_doubt: Mapping[str, tuple[int, in
     ]
     rate, seen = told["lone_things_per_blank_frame"], told["bright_peaks_of_sure_hits"]
     note = (
-        "Frames whose score rests on one thing that may be no Bragg peak. Of frames without a "
+        "Frames whose score rests on what may be no Bragg peak of the sample. Of frames without a "
         f"crystal, {100 * rate:.2g} % hold a thing bright alone; of {number(seen)} bright peaks of "
         f"hits that rest on several, {number(told['of_them_without_light_beside'])} have no light "
         "beside them. Hits are those of which no more than the stated share would be false."

@@ -10,21 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hitfinder.crystal.ice import on_and_beside_rings
 from hitfinder.estimate.ranges import ENERGY_RANGE_EV, LENGTH_RANGE_M
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.report.lines import LINE_PEAKS, peaks_on_one_line
 from hitfinder.report.numbers import number
 from hitfinder.report.verdict import SUSPECT, Evidence, IndexRate
 from hitfinder.results.chunk import OK, PENDING, ChunkResult
+from hitfinder.results.explained import ICE, LINE, RingPeaks, mostly_on_ice, mostly_on_line
 
 FAR_SIGMAS, FAR_SHARE = 5.0, 0.02
 """How far an estimate must be from what was used to contradict it: in standard deviations, and
 relatively, as the estimate supposes that liquid water is all that scatters."""
-
-ICE_PEAKS, ICE_SIGMAS = 3, 5.0
-"""Peaks on rings of ice that a hit of ice has at least; and by how many standard deviations the
-hits of a run together must have more of them than beside the rings, for ice to be in it."""
 
 UNMOVED_HITS, UNMOVED_SHARE, UNMOVED_PX = 8, 0.2, 3
 """Peaks at one place from which on, also as a share of the hits, it is unmoved, and its size.
@@ -53,7 +48,7 @@ class HitEvidence:
         self._places = cKDTree([(p["fs"], p["ss"]) for p in places]) if places else None
         self._frames = self._unread = 0
         self._doubtful = self._static = self._saturated = self._of_ice = self._on_line = 0
-        self._on_ice = self._beside_ice = 0
+        self._rings, self._aside = RingPeaks(), {ICE: 0, LINE: 0}
         self._at_place = np.zeros([n // UNMOVED_PX + 1 for n in geometry.shape], np.int32)
         self._n_peaks = [np.empty(0, np.int32)]
         self._resolution = [np.empty(0, np.float32)]
@@ -74,8 +69,11 @@ class HitEvidence:
         some = hit & (rows["n_peaks"] > 0)
         owner = np.repeat(np.arange(len(rows)), rows["n_peaks"])
         self._doubtful += int((some & ~_any(owner, ~doubtful, len(rows))).sum())
-        self._look_for_ice(peaks["resolution_a"], owner, rows)
-        self._look_for_lines(peaks, owner, rows)
+        self._rings.add(rows)
+        self._of_ice += int(mostly_on_ice(rows).sum())
+        self._on_line += int(mostly_on_line(rows).sum())
+        for kind in self._aside:
+            self._aside[kind] += int((~hit & (rows["doubt"] == kind)).sum())
         saturation = self._geometry.detector.saturation
         if saturation is not None:
             full = _any(owner, peaks["maximum"] >= saturation, len(rows))
@@ -84,32 +82,6 @@ class HitEvidence:
             distance, _ = self._places.query(np.stack([peaks["fs"], peaks["ss"]], 1))
             resting = np.bincount(owner, distance <= _NEAR_PX, len(rows))
             self._static += int((some & (resting > SUSPECT * rows["n_peaks"])).sum())
-
-    def _look_for_ice(
-        self, resolution_a: NDArray[np.floating], owner: NDArray[np.intp], rows: NDArray[np.void]
-    ) -> None:
-        of_hits = rows["hit"][owner]
-        on, beside = (where & of_hits for where in on_and_beside_rings(resolution_a))
-        self._on_ice += int(on.sum())
-        self._beside_ice += int(beside.sum())
-        held = np.bincount(owner[on], minlength=len(rows))
-        self._of_ice += int(((held >= ICE_PEAKS) & (held > SUSPECT * rows["n_peaks"])).sum())
-
-    def _look_for_lines(
-        self, peaks: NDArray[np.void], owner: NDArray[np.intp], rows: NDArray[np.void]
-    ) -> None:
-        enough = (rows["hit"] & (rows["n_peaks"] >= LINE_PEAKS))[owner]
-        fs, ss = peaks["fs"][enough], peaks["ss"][enough]
-        to = self._geometry.scattering_vectors(fs, ss)
-        azimuth = np.arctan2(to[:, 1], to[:, 0])
-        most = peaks_on_one_line(owner[enough], fs, ss, azimuth, len(rows))
-        self._on_line += int(((most >= LINE_PEAKS) & (most > SUSPECT * rows["n_peaks"])).sum())
-
-    @property
-    def _has_ice(self) -> bool:
-        """Whether hits have more peaks on rings of ice than beside them."""
-        more = self._on_ice - self._beside_ice
-        return bool(more > ICE_SIGMAS * np.sqrt(self._on_ice + self._beside_ice))
 
     def _count_places(self, peaks: NDArray[np.void]) -> None:
         """Count the peaks of hits at each place of the detector."""
@@ -157,8 +129,9 @@ class HitEvidence:
             self._saturated,
             tuple(against),
             _indexed_live(live.get("index_rate")),
-            self._of_ice if self._has_ice else 0,
+            self._of_ice if self._rings.show_ice else 0,
             self._on_line,
+            *self._aside.values(),
         )
 
 

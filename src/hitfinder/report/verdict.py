@@ -40,6 +40,9 @@ SATURATED = 0.1
 OF_ICE = ON_LINE = 0.1
 """Shares of the hits that may have most of their peaks on rings of ice, or on one line."""
 
+ASIDE = 0.1
+"""Frames that would be hits but for peaks of ice or on a line, as a share of these and the hits."""
+
 UNREAD = 0.1
 """Share of the frames that may have no result."""
 
@@ -72,6 +75,18 @@ class IndexRate:
         return self.indexed > 0 and float(low) * self.searched > self.by_chance
 
 
+_OF_HITS = (
+    "doubtful_hits",
+    "static_hits",
+    "saturated_hits",
+    "ice_hits",
+    "line_hits",
+    "aside_for_ice",
+    "aside_for_lines",
+)
+"""What `Evidence` counts by which frames are hits."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """What a verdict rests on; None where something is not known.
@@ -102,7 +117,9 @@ class Evidence:
         Hits most of whose peaks lie on rings of ice, where these hold more than there is beside
         them.
     line_hits : int
-        Hits most of whose peaks lie on one line (`hitfinder.report.lines`).
+        Hits most of whose peaks lie on one line.
+    aside_for_ice, aside_for_lines : int
+        Frames with scores of hits that are none since ice or a line explains their peaks.
     """
 
     frames: int
@@ -118,6 +135,8 @@ class Evidence:
     index: IndexRate | None = None
     ice_hits: int = 0
     line_hits: int = 0
+    aside_for_ice: int = 0
+    aside_for_lines: int = 0
 
     @classmethod
     def told(cls, account: Mapping[str, Any]) -> Evidence:
@@ -133,9 +152,8 @@ class Evidence:
 
     def of_other_hits(self) -> Evidence:
         """Return what holds whichever frames are hits: none of them is counted as doubtful."""
-        return dataclasses.replace(
-            self, doubtful_hits=0, static_hits=0, saturated_hits=0, ice_hits=0, line_hits=0
-        )
+        none: dict[str, Any] = dict.fromkeys(_OF_HITS, 0)
+        return dataclasses.replace(self, **none)
 
     @property
     def hits_more_than_chance(self) -> bool:
@@ -212,6 +230,12 @@ def _about_frames(evidence: Evidence) -> Iterator[str]:
     if evidence.unread > UNREAD * (evidence.frames + evidence.unread):
         yield f"{_frames(evidence.unread)} could not be processed"
     yield from evidence.geometry
+    for aside, what in (
+        (evidence.aside_for_ice, "on the rings of ice: grains of ice are in the beam"),
+        (evidence.aside_for_lines, "on one line: a streak through the beam, or a failing read-out"),
+    ):
+        if aside > ASIDE * (evidence.hits + aside):
+            yield f"{_frames(aside)} that would be hits, and are not counted, have peaks {what}"
 
 
 def _about_hits(evidence: Evidence) -> Iterator[str]:

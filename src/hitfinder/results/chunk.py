@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.finding.explained import Explained
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.results.totals import Totals
 
@@ -26,9 +27,11 @@ SUPPORT_DTYPE = np.dtype(
         ("n_sharp", "i4"),
         ("n_spots", "i4"),
         ("bare_score", "f4"),
+        *((name, "i4") for name in Explained._fields),
     ]
 )
-"""What the score of a hit rests on: a `hitfinder.finding.result.Support`."""
+"""What the score of a hit rests on: a `hitfinder.finding.result.Support`, and a
+`hitfinder.finding.explained.Explained`."""
 
 FRAME_DTYPE = np.dtype(
     [

@@ -1,4 +1,4 @@
-"""Hits that rest on one bright pixel, a track or a place: a second look at the end of a run.
+"""Hits that rest on one bright pixel, a track or a place, or on ice: a second look, after a run.
 
 A frame does not tell a cosmic ray in it from a crystal's only spot in sight
 (`hitfinder.finding.support`). A run does: by how often there is one bright thing in a frame and
@@ -17,6 +17,7 @@ from scipy import special
 
 from hitfinder.finding.support import BRIGHT, SPOT
 from hitfinder.results.chunk import OK, ChunkResult
+from hitfinder.results.explained import RingPeaks, explained_by
 from hitfinder.results.static_hits import Places, frames_on_static_places, places_of
 
 STATIC = "static-place"
@@ -115,6 +116,8 @@ class Doubts:
         Numbers of the frames that rest on a place on which others rest too.
     blank_scores : ndarray, shape (n,)
         Scores of the frames that are no hits, rising.
+    has_ice : bool
+        Whether hits have more peaks on rings of ice than beside them.
     """
 
     least_score: float
@@ -126,6 +129,7 @@ class Doubts:
     n_sharp: int = 0
     static: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     blank_scores: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
+    has_ice: bool = False
 
     @staticmethod
     def of(
@@ -163,7 +167,15 @@ class Doubts:
         seen = gathered.n_seen, gathered.n_sharp
         frames = gathered.n_blank + _USUAL_OF
         return Doubts(
-            least_score, bright + faint, faint, spot, frames, *seen, static, gathered.scores
+            least_score,
+            bright + faint,
+            faint,
+            spot,
+            frames,
+            *seen,
+            static,
+            gathered.scores,
+            gathered.rings.show_ice,
         )
 
     @property
@@ -183,13 +195,16 @@ class Doubts:
         dropped |= rows["hit"] & static
         # Where things come that look like spots, a hit that rests on one is doubtful too.
         lone = bare & (support["kind"] == SPOT) & (self.spot_rate * self.n_frames >= 1)
-        if not (dropped | lone).any():
+        explained = explained_by(rows, self.has_ice)
+        if not (dropped | lone | (explained != "")).any():
             return chunk
         rows = rows.copy()
         rows["doubt"][lone] = SPOT
         rows["doubt"][dropped] = np.where(support["kind"], support["kind"], SPOT)[dropped]
         rows["doubt"][static] = STATIC
-        rows["hit"][dropped] = False
+        others = ~dropped & (explained != "")
+        rows["doubt"][others] = explained[others]
+        rows["hit"][dropped | others] = False
         return dataclasses.replace(chunk, rows=rows)
 
     def _chance(
@@ -240,6 +255,7 @@ class Doubts:
             "bright_peaks_of_sure_hits": self.n_seen,
             "of_them_without_light_beside": self.n_sharp,
             "frames_on_static_places": len(self.static),
+            "ice": self.has_ice,
         }
 
 
@@ -249,6 +265,7 @@ class _Gathered:
     def __init__(self) -> None:
         self._hits = [np.empty(0, np.int64)]
         self.n_seen = self.n_sharp = self.n_frames = 0
+        self.rings = RingPeaks()
         self._lone = {kind: np.zeros(2, int) for kind in _KINDS}
         self._good = np.zeros(2, int)
         self._single = [np.empty((0, 3))]
@@ -259,6 +276,7 @@ class _Gathered:
         hit = rows["hit"]
         self.n_frames += len(rows)
         self._hits.append(chunk.frames[hit])
+        self.rings.add(rows)
         blank = rows["score"][(rows["status"] == OK) & ~hit]
         self._scores.append(blank[~np.isnan(blank)])
         one = (support["n_alone"] == 1) | (support["kind"] == SPOT)

@@ -98,9 +98,17 @@ def read_support(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         folder,
         lambda arrays: (
             arrays[_SUPPORTED].astype(np.int64),
-            arrays[_SUPPORT].astype(SUPPORT_DTYPE),
+            _with_all_fields(arrays[_SUPPORT]),
         ),
     )
+
+
+def _with_all_fields(support: NDArray[np.void]) -> NDArray[np.void]:
+    """Return what scores rest on; what an older run does not tell is 0."""
+    whole = np.zeros(support.shape, SUPPORT_DTYPE)
+    for name in set(support.dtype.names or ()) & set(SUPPORT_DTYPE.names or ()):
+        whole[name] = support[name]
+    return whole
 
 
 def _read(folder: Path, take: Callable[[Mapping[str, NDArray]], T]) -> T:
