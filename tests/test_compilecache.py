@@ -156,3 +156,23 @@ def test_the_package_itself_is_looked_through():
     found = compilecache._with_importers(package, files, {"finding/thresholds.py"})
     assert "finding/candidates.py" in found
     assert "docs/__init__.py" not in found
+
+
+def test_what_is_not_compiled_can_be_refused(tmp_path):
+    """What was compiled before is loaded all the same."""
+    (tmp_path / "mine.py").write_text(MINE["other.py"])
+    code = "from hitfinder.compilecache import NotCompiledError, nothing_compiled\n"
+    code += "from mine import three\ntry:\n    with nothing_compiled():\n        print(three())\n"
+    code += "except NotCompiledError:\n    print('refused', three())"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=os.environ | {compilecache.VARIABLE: str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert said == [["refused", "3"], ["3"]]

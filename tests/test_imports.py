@@ -1,6 +1,7 @@
 """The packages depend on one another in one direction, and start-up loads nothing heavy."""
 
 import ast
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hitfinder
-from hitfinder.lazy import import_meanwhile
+from hitfinder.lazy import import_all, import_meanwhile
 
 PACKAGE = Path(hitfinder.__file__).parent
 BASE = {
@@ -201,3 +202,18 @@ def test_modules_are_imported_meanwhile(tmp_path, monkeypatch):
     import_meanwhile(["not_to_import", "slow_to_import"])()
     assert "slow_to_import" in sys.modules
     assert "not_to_import" not in sys.modules
+
+
+def test_no_garbage_is_looked_for_while_modules_are_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("first_to_import", "second_to_import"):
+        (tmp_path / f"{name}.py").write_text("import gc\nCOLLECTS = gc.isenabled()")
+    import_all(["first_to_import"])
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        import_all(["second_to_import"])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert not sys.modules["first_to_import"].COLLECTS

@@ -87,6 +87,33 @@ def forget_stale(package: str, kept_in: Callable[[str], str]) -> None:
             part.write_text(lines, encoding="utf-8")
 
 
+class NotCompiledError(Exception):
+    """Code that is called was not compiled before."""
+
+
+@contextlib.contextmanager
+def nothing_compiled() -> Iterator[None]:
+    """Let compiled code be loaded in the block, but none be compiled.
+
+    Raises
+    ------
+    NotCompiledError
+        Where something would be compiled.
+    """
+    # Slow to import.
+    from numba.core import event
+
+    class Refusing(event.Listener):
+        def on_start(self, event: event.Event) -> None:
+            raise NotCompiledError
+
+        def on_end(self, event: event.Event) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Refusing()):
+        yield
+
+
 def _forget(folder: str, beginning: str) -> None:
     """Delete compiled code of a file, by how its names begin."""
     with contextlib.suppress(OSError):

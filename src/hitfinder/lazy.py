@@ -94,7 +94,15 @@ def import_meanwhile(modules: Iterable[str]) -> Callable[[], None]:
 def import_all(modules: Iterable[str]) -> None:
     """Import modules; what cannot be imported is told when it is needed."""
     import contextlib
+    import gc
 
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+    was_enabled = gc.isenabled()
+    # Imports leave hardly any garbage, and to look for it takes an eighth of their time.
+    gc.disable()
+    try:
+        for name in modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -14,7 +14,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.memory import ArraySource
 from hitfinder.job.chunks import Chunk, ChunkFinder, ChunkWork
-from hitfinder.job.pipeline import try_out
+from hitfinder.job.finder_trial import FinderTrial
 
 GEOMETRY = Geometry(named_detector("pilatus-100k"), 0.1, 8000.0)
 
@@ -81,8 +81,8 @@ def test_what_is_wrong_with_a_finder_is_one_line():
     with pytest.raises(ConfigError, match="is no finder: it cannot be called with a frame"):
         make_finder(GEOMETRY, settings("Silent"))
     with pytest.raises(ConfigError, match=r"fails on an empty frame \(ZeroDivisionError"):
-        try_out(source, GEOMETRY, settings("Failing"))
-    assert isinstance(try_out(source, GEOMETRY, settings("Brightest")), Brightest)
+        FinderTrial.of(source, GEOMETRY, settings("Failing")).finder()
+    assert isinstance(FinderTrial.of(source, GEOMETRY, settings("Brightest")).finder(), Brightest)
 
 
 def test_what_a_finder_tells_of_the_beam_is_in_the_rows():

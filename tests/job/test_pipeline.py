@@ -12,13 +12,8 @@ from hitfinder.executors.processes import Processes
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.job.pipeline import (
-    LARGEST_CHUNK,
-    SMALLEST_CHUNK,
-    Pipeline,
-    chunks_of,
-    chunks_of_stream,
-)
+from hitfinder.job.chunksize import LARGEST_CHUNK, SMALLEST_CHUNK
+from hitfinder.job.pipeline import Pipeline, chunks_of, chunks_of_stream
 from hitfinder.results.store import Store
 
 SHAPE = (60, 70)

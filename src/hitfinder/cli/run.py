@@ -22,6 +22,7 @@ from hitfinder.cli.options import (
     refuse,
 )
 from hitfinder.errors import harmless
+from hitfinder.lazy import import_all
 
 if TYPE_CHECKING:
     from hitfinder.executors.contract import Executor
@@ -355,6 +356,7 @@ def run(
         _workers_ahead(inputs, cluster, given),
         chosen_executor(cluster, cluster_given, given["workers"]) as executor,
     ):
+        import_all(["hitfinder.job.run"])
         from hitfinder.job.run import run as run_job
 
         if known:

@@ -16,6 +16,7 @@ from hitfinder import config
 from hitfinder.errors import OutputError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
+from hitfinder.job.names import check_name
 from hitfinder.job.outputs.write import files_of
 from hitfinder.job.settings import JobSettings
 from hitfinder.results.finished import TOTALS_FILE
@@ -61,31 +62,6 @@ def fingerprint(
         **config.flatten(settings.finder, "finder."),
         "model of the finder": finder,
     }
-
-
-def check_name(name: str, what: str = "") -> None:
-    """Refuse a path that tables, lists and HDF5 files could not name, before work is done.
-
-    Parameters
-    ----------
-    name : str
-        The path.
-    what : str
-        What it is the path of, for people; the path itself by default.
-
-    Raises
-    ------
-    OutputError
-        If it holds a line break, or bytes that are no text.
-    """
-    why = "holds a line break" if {"\n", "\r"} & set(name) else ""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        why = "is no valid UTF-8"
-    if why:
-        hint = "Rename it, or use a link of another name."
-        raise OutputError(f"the path {name!r} {why}", what, hint)
 
 
 def inputs_fingerprint(source: FrameSource) -> dict[str, Any]:

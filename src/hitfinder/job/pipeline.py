@@ -10,34 +10,20 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Executor
-from hitfinder.finding.contract import Finder
-from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.source import FrameSource
 from hitfinder.io.stream import FrameStream
 from hitfinder.job.chunks import Chunk, ChunkWork
+from hitfinder.job.chunksize import chunk_size
 from hitfinder.job.flow import Flow
-from hitfinder.job.made_up import small_geometry
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance
 from hitfinder.results.store import Store
 
 log = logging.getLogger(__name__)
-
-SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS = 8, 256, 512
-"""Frames in a chunk, within limits such that a job has about so many chunks."""
-
-
-def chunk_size(n_frames: int) -> int:
-    """Return how many frames a chunk has in a run of so many.
-
-    Small chunks lose little when a job is killed; large ones keep the number of files down.
-    """
-    return int(np.clip(n_frames // CHUNKS, SMALLEST_CHUNK, LARGEST_CHUNK))
 
 
 def chunks_of(n_frames: int) -> Iterator[Chunk]:
@@ -66,36 +52,6 @@ def chunks_of_stream(stream: FrameStream) -> Iterator[Chunk | None]:
             yield None
     if images:
         yield Chunk([*images], start, images)
-
-
-def try_out(source: FrameSource, geometry: Geometry, settings: FinderSettings) -> Finder:
-    """Process an empty frame: what is wrong with the settings shows before anything is done.
-
-    It also compiles, or loads what was compiled before, once for all workers.
-
-    Returns
-    -------
-    Finder
-        The one that was tried.
-
-    Raises
-    ------
-    HitfinderError
-        If there can be no such finder, or one of another package fails.
-    """
-    shape = source.shape
-    if settings.finder in FINDERS.built_in:
-        # Ours find in any frame if they do in a small one, which takes less time and memory.
-        geometry = small_geometry()
-        shape = geometry.shape
-    finder, found = make_finder(geometry, settings), FINDERS.find(settings.finder)
-    fails, hint = (
-        f"finder {settings.finder!r} fails on an empty frame",
-        f"It is from {found.origin}.",
-    )
-    with found.answering(lambda why: ConfigError(f"{fails} ({why})", hint=hint)):
-        finder(np.zeros(shape, source.dtype))
-    return finder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

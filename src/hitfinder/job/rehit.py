@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from hitfinder import atomic, config
 from hitfinder.errors import ConfigError
+from hitfinder.executors.inline import Inline
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.job.chunks import Chunk, ChunkWork
+from hitfinder.job.finder_trial import FinderTrial
 from hitfinder.job.folder import compare_jobs, fingerprint
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
-from hitfinder.job.pipeline import try_out
 from hitfinder.job.settings import JobSettings, settings_of_run
 from hitfinder.job.static import learn_static
 from hitfinder.progress import Advance, counting
@@ -221,10 +222,9 @@ def described(
     experiment: Experiment, settings: JobSettings, about: Mapping[str, Any], out: Path
 ) -> dict[str, Any]:
     """Return the fingerprint of the run, which must be what it was."""
-    tried = try_out(experiment.source, experiment.geometry, settings.finder)
+    tried = FinderTrial.of(experiment.source, experiment.geometry, settings.finder).by(Inline())
     experiment.stored.close()
-    model = getattr(tried, "fingerprint", "")
-    now = fingerprint(experiment.stored, experiment.geometry, settings, model)
+    now = fingerprint(experiment.stored, experiment.geometry, settings, tried.fingerprint)
     compare_jobs(about["fingerprint"], now, out, "Run hitfinder on the frames again.")
     return now
 

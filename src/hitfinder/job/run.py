@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -21,17 +21,22 @@ from hitfinder.finding.registry import FINDERS
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import Input, listed
-from hitfinder.job.folder import check_name, fingerprint, open_folder
-from hitfinder.job.outputs.registry import make_outputs
-from hitfinder.job.pipeline import chunk_size, try_out
-from hitfinder.job.prepared import PreparedJob
+from hitfinder.job.chunksize import chunk_size
+from hitfinder.job.finder_trial import FinderTold, FinderTrial
+from hitfinder.job.names import check_name
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
+from hitfinder.lazy import import_all, import_meanwhile
 from hitfinder.network import model as peak_model
 from hitfinder.plugins import is_of_this_session
 from hitfinder.progress import Advance, counting
-from hitfinder.results.run import Run
+
+if TYPE_CHECKING:
+    from hitfinder.results.run import Run
 
 log = logging.getLogger(__name__)
+
+AFTER_OPENING = ("hitfinder.job.carry_out", "hitfinder.results.run", "hitfinder.job.outputs.page")
+"""What is imported when the inputs are open: it takes as long as to open them."""
 
 
 def run(
@@ -133,21 +138,21 @@ def run(
             # They import what they need while this process looks at what it is given.
             start_workers(own, chosen.finder, len(experiment.stored))
         check_model(chosen.finder, experiment.geometry)
-        tried = try_out(experiment.source, experiment.geometry, chosen.finder)
         experiment.stored.close()
-        model = getattr(tried, "fingerprint", "")
-        description = fingerprint(experiment.stored, experiment.geometry, chosen, model)
-        outputs = make_outputs(chosen.output)
-        files = [file for output in outputs.values() for file in output.files]
-        store = open_folder(folder, description, resume, overwrite, files)
-        if store is None:
-            log.info("the run in %s is complete already", folder)
-        else:
-            with store:
-                names, least = [_name(item) for item in given], getattr(tried, "least_score", None)
-                job = PreparedJob(names, folder, chosen, experiment, store, outputs, least)
-                job.run(description, doing, workers, show)
-    done = Run(folder, was_complete=store is None)
+        tried = _tried(FinderTrial.of(experiment.source, experiment.geometry, chosen.finder), own)
+        from hitfinder.job.carry_out import carry_out
+
+        is_new = carry_out(
+            *([_name(item) for item in given], folder, chosen, experiment, tried, doing, workers),
+            *(show,),
+            resume=resume,
+            overwrite=overwrite,
+        )
+    if not is_new:
+        log.info("the run in %s is complete already", folder)
+    from hitfinder.results.run import Run
+
+    done = Run(folder, was_complete=not is_new)
     if structure is None and cell is None:
         return done
     searched = search_finished(
@@ -161,6 +166,19 @@ def run(
         show=show,
     )
     return done if searched is None else Run(folder)
+
+
+def _tried(trial: FinderTrial, executor: Processes | Inline | None) -> FinderTold:
+    """Have the finder tried, and import meanwhile what comes after that."""
+    if executor is None or isinstance(executor, Inline):
+        # Only what other processes do leaves the imports of this one alone.
+        import_all(AFTER_OPENING)
+        return trial.by(Inline())
+    imported = import_meanwhile(AFTER_OPENING)
+    try:
+        return trial.by(executor)
+    finally:
+        imported()
 
 
 def _name(item: Input) -> str:

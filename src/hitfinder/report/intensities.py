@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hitfinder.indexing.intensities.statistics import COMPLETE, ShellStatistics
 from hitfinder.report.axes import Chart, mark
 from hitfinder.report.numbers import number
 from hitfinder.report.page import section, table
 from hitfinder.report.summary import marked
+
+if TYPE_CHECKING:
+    from hitfinder.indexing.intensities.statistics import ShellStatistics
 
 WILSON_TO_A = 3.0
 """Resolution short of which a Wilson plot hardly tells a B factor."""
@@ -35,6 +38,9 @@ def intensities_part(shells: Sequence[ShellStatistics] = (), frames: int = 0) ->
     """
     if not shells:
         return marked("intensities", "")
+    # Slow to import.
+    from hitfinder.indexing.intensities.statistics import COMPLETE
+
     columns = list(_SHELL_COLUMNS)
     rows = [
         [

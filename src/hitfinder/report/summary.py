@@ -6,19 +6,22 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hitfinder.crystal.cell import Cell
-from hitfinder.crystal.lattice import Lattice
-from hitfinder.indexing.cellfit import FittedCell
 from hitfinder.metrics.classification import wilson_interval
 from hitfinder.report.collect import Collector
 from hitfinder.report.evidence import compared
 from hitfinder.report.numbers import number
 from hitfinder.report.page import card
 from hitfinder.report.verdict import IndexRate
+
+if TYPE_CHECKING:
+    # What is slow to import; a run that is not indexed does without.
+    from hitfinder.crystal.cell import Cell
+    from hitfinder.crystal.lattice import Lattice
+    from hitfinder.indexing.cellfit import FittedCell
 
 MEANING = {
     "keep": "There are more hits than frames without a crystal give. Nothing casts doubt on them.",

@@ -25,7 +25,7 @@ from hitfinder.io.datafile import FramePacker
 from hitfinder.job.chunks import ChunkWork
 from hitfinder.job.live.warm import warm_up
 from hitfinder.job.live.work import LiveChunk, LiveWork, masked
-from hitfinder.job.pipeline import try_out
+from hitfinder.job.finder_trial import FinderTrial
 
 def compiled():
     kind = numba.core.dispatcher.Dispatcher
@@ -44,7 +44,7 @@ for dtype in (np.dtype("<u2"), np.dtype("<u4")):
     photons = np.array([0.005, 0.05, 0.3, 2.0, 20.0])
     frames = np.random.default_rng(1).poisson(photons[:, None, None], (5, *shape)).astype(dtype)
     frames[0, 9:290:30, 7:250:30] += 12
-    try_out(ArraySource(frames), geometry, finder)
+    FinderTrial.of(ArraySource(frames), geometry, finder).finder()
     learner = StaticLearner(geometry)
     for number, frame in enumerate(frames):
         learner.look(number, frame)

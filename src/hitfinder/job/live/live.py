@@ -17,7 +17,6 @@ from hitfinder.errors import ConfigError, GeometryError, HitfinderError
 from hitfinder.indexing.indexer import USUAL_BANDWIDTH
 from hitfinder.interrupts import terminate_as_interrupt
 from hitfinder.io.simplon.series import MOST_BYTES, Series
-from hitfinder.job.folder import check_name
 from hitfinder.job.live.checks import check_settings
 from hitfinder.job.live.feeds import Feed, FilesFeed, StreamFeed
 from hitfinder.job.live.finish import refuse_leftovers
@@ -25,6 +24,7 @@ from hitfinder.job.live.handing import senders_at
 from hitfinder.job.live.series_run import SeriesRun
 from hitfinder.job.live.settings import LiveSettings
 from hitfinder.job.live.warm import warm_up
+from hitfinder.job.names import check_name
 from hitfinder.job.run import executor_of
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
 from hitfinder.results.run import Run

@@ -14,6 +14,7 @@ from typing import Any
 import hitfinder
 from hitfinder import config
 from hitfinder.executors.contract import Executor
+from hitfinder.executors.inline import Inline
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.experiment.open import open_experiment
 from hitfinder.export.cxi import CxiSummary, write_cxi_geom
@@ -23,6 +24,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
 from hitfinder.io.simplon.series import Series
 from hitfinder.job.chunks import ChunkWork
+from hitfinder.job.finder_trial import FinderTrial
 from hitfinder.job.folder import open_folder
 from hitfinder.job.live.beam import BeamWatch
 from hitfinder.job.live.checks import counts_are_photons
@@ -45,7 +47,6 @@ from hitfinder.job.live.upkeep import Upkeep
 from hitfinder.job.live.work import SHARDS, LiveWork
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.write import write_outputs
-from hitfinder.job.pipeline import try_out
 from hitfinder.job.prepared import PreparedJob
 from hitfinder.job.run import check_model
 from hitfinder.job.settings import TABLES, JobSettings
@@ -132,7 +133,9 @@ class SeriesRun:
         experiment = self._experiment()
         experiment.log()
         check_model(self._settings.finder, experiment.geometry)
-        tried = try_out(experiment.source, experiment.geometry, self._settings.finder)
+        tried = FinderTrial.of(experiment.source, experiment.geometry, self._settings.finder).by(
+            Inline()
+        )
         write_cxi_geom(
             self._folder / HITS_GEOM,
             experiment.geometry,
@@ -149,7 +152,7 @@ class SeriesRun:
                 ["Goes with the hits that a live run hands on over ZeroMQ, written by hitfinder."],
             )
             write_geom(self._folder / MESSAGE_GEOM, lines)
-        least = getattr(tried, "least_score", None)
+        least = tried.least_score
         inputs = [str(self._folder / FRAMES_FILE)]
         return PreparedJob(inputs, self._folder, self._settings, experiment, store, outputs, least)
 

@@ -19,9 +19,9 @@ from hitfinder.io.datafile import FramePacker
 from hitfinder.io.memory import ArraySource
 from hitfinder.io.simplon.images import PackedImage
 from hitfinder.job.chunks import ChunkWork
+from hitfinder.job.finder_trial import FinderTrial
 from hitfinder.job.live.work import SHARDS, LiveChunk, LiveWork
 from hitfinder.job.made_up import SHAPE, made_up_frames, small_geometry
-from hitfinder.job.pipeline import try_out
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: 
     work, geometry = WarmUp(finder, estimate), small_geometry()
     try:
         for dtype in COUNTS:
-            try_out(ArraySource(made_up_frames(dtype)), geometry, finder)
+            FinderTrial.of(ArraySource(made_up_frames(dtype)), geometry, finder).finder()
             with work.opened() as search:
                 search(dtype)
             if learns:
