@@ -24,6 +24,10 @@ from report import RESULTS, results_header, write_json
 from speed import COMMAND, run_ours
 
 WORKERS = 2
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+"""Set here and there in containers. An installed package has its bytecode, and a checkout from its
+first run on; without it every process compiles our modules anew."""
+
 STAGES = {
     "until the inputs are open": "the inputs are open",
     "what is static": "static pixels masked",
@@ -106,6 +110,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="warm runs, of which the least counts")
     parser.add_argument("--clock", action="store_true", help="measure time on the clock alone")
     given = parser.parse_args()
+    os.environ.pop(NO_BYTECODE, None)
     result = results_header([]) | {"frames": given.frames, "workers": WORKERS}
     with tempfile.TemporaryDirectory(prefix="hitfinder-short-run") as temporary:
         folder = Path(temporary)
