@@ -121,6 +121,25 @@ def test_pixels_that_flicker_are_hot_if_they_are_bright_alone(small_geometry, fr
     assert hot.sum() <= 30
 
 
+@pytest.mark.parametrize("crystal", [False, True])
+def test_pixels_that_all_turn_bad_in_mid_run_are_masked_and_a_crystal_of_sharp_spots_is_not(
+    small_geometry, water_like, crystal
+):
+    rng = np.random.default_rng(8)
+    frames = rng.poisson(water_like * 0.01, (64, *water_like.shape)).astype(np.uint16)
+    at = rng.integers(5, 390, (25, 2))
+    for frame in frames[32:]:
+        # The spots of a crystal change their brightness together.
+        strength = rng.lognormal(0, 0.5) if crystal else 1.0
+        frame[at[:, 0], at[:, 1]] += rng.poisson(30 * strength, 25).astype("u2")
+    for frame in frames[rng.random(64) < 0.3]:
+        for ss, fs in rng.integers(5, 390, (20, 2)):
+            add_spot(frame, ss, fs, 40, rng)
+    hot = learn_static(open_source(frames), small_geometry).mask
+    assert hot[at[:, 0], at[:, 1]].mean() == pytest.approx(0.0 if crystal else 1.0, abs=0.1)
+    assert hot.sum() <= 26
+
+
 def test_a_scratch_that_never_moves_is_masked(small_geometry, frames):
     frames[:, 100:140, 200:203] += 2
     places = learn_static(open_source(frames), small_geometry)

@@ -222,11 +222,41 @@ def _decide(
         separate = np.minimum(separate, here + 1)
         rare = (separate >= least) & is_surprising(np.floor(separate), seen.usual, n_pixels)
         static = np.where(frequent, stays, static & rare)
+        static |= _of_bad_pixels(seen, kinds, frequent & witness & ~stays, ~without)
     elif (static & frequent & witness).sum() > _FEW_PEAKS:
         doubtful = static & _of_crystal(seen, kinds, static & frequent)
         return static & ~doubtful, doubtful
     doubtful = static & (kinds == "spot") & stay_a_while(seen.shown)
     return static & ~doubtful, doubtful
+
+
+def _of_bad_pixels(
+    seen: SeenPlaces,
+    kinds: NDArray[np.str_],
+    going: NDArray[np.bool_],
+    there: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Say which places are bad pixels that come and go together, as they do from a moment on.
+
+    So do the spots of a crystal that never turns. But these are seldom nearly all within single
+    pixels, and in the frames that show them they change their brightness together.
+
+    Parameters
+    ----------
+    seen : SeenPlaces
+        The places.
+    kinds : ndarray of str, shape (n_places,)
+        What they look like.
+    going : ndarray of bool, shape (n_places,)
+        Places that come and go together.
+    there : ndarray of bool, shape (n_frames,)
+        Frames that show them.
+    """
+    pixels = going & (kinds == "pixel")
+    if pixels.sum() <= max(_FEW_PEAKS, _NEARLY_ALL_ODD * going.sum()):
+        return np.zeros_like(going)
+    together = come_together(seen.photons(pixels)[there])
+    return np.zeros_like(going) if together else pixels
 
 
 def _of_crystal(
