@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hitfinder.errors import OutputError
+from hitfinder.errors import ConfigError, OutputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,3 +119,21 @@ class Holding:
         left, buffer = len(_held), Circle()
         _held.add(buffer)
         yield lambda task: (left, buffer)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class NotedCall:
+    """A call that leaves a file and returns the number of its process; it may fail, or die."""
+
+    path: Path
+    ballast: bytes = b""
+    fails: bool = False
+    dies: bool = False
+
+    def __call__(self):
+        self.path.touch()
+        if self.fails:
+            raise ConfigError("no such call")
+        if self.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()

@@ -15,7 +15,7 @@ from hitfinder.io.memory import ArraySource
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
 from hitfinder.report.pictures import picture, take_shots
-from hitfinder.report.report import Report
+from hitfinder.report.report import Report, draw
 from hitfinder.report.summary import indexing_part, renewed, verdict_part
 from hitfinder.report.verdict import IndexRate
 from hitfinder.results.chunk import ChunkResult, empty_rows
@@ -185,9 +185,9 @@ def make_report(geometry, collected, best, misses, image, complete=True):
         "timings": {"frames_per_second": 12.3, "workers": 2},
     }
     view = DetectorView.of(geometry, 1)
-    return Report(
-        run, collected, view, image, np.array([0.5, 1, 1.5]), 2.0, lambda: best, lambda: misses
-    )
+    drawn = draw(collected, view, image, np.array([0.5, 1, 1.5]), run["hits_from"])
+    figures = ([shot.figure() for shot in shots] for shots in (best, misses))
+    return Report(run, collected, view, image, drawn, *figures)
 
 
 @pytest.fixture
@@ -268,12 +268,12 @@ def circled(figure, kind="peak"):
 
 
 def test_gallery_circles_the_peaks(report):
-    figure = report.best()[0].figure()
+    figure = report.best[0]
     assert len(circled(figure)) == 3
     assert circled(figure)[0] == pytest.approx((10.5, 30.5), abs=0.05)
     assert "score 36.5, 3 peaks" in figure
     assert 'alt="Counts of frame 36, 3 peaks circled, with rings of' in figure
-    assert "1 peak<" in report.misses()[0].figure()
+    assert "1 peak<" in report.misses[0]
 
 
 def test_doubtful_peaks_are_circled_otherwise(geometry):

@@ -41,10 +41,6 @@ class WithTemperature:
     temperature_sigma_c: float
 
 
-IMPORTS = ("scipy.optimize",)
-"""What `fit_temperature` imports: it is slow, and few callers need it."""
-
-
 def fit_temperature(
     estimator: GeometryEstimator, sums: BinSums, temperature_sigma_c: float
 ) -> WithTemperature:
@@ -68,6 +64,7 @@ def fit_temperature(
     ValueError
         If the standard deviation is not positive.
     """
+    # Slow to import, and few callers need it.
     from scipy import optimize
 
     if not temperature_sigma_c > 0:

@@ -84,7 +84,7 @@ class Executor(Protocol):
         *,
         ordered: bool = False,
     ) -> Iterator[Done[TaskT, ResultT] | Lost[TaskT]]:
-        """Have the work done for every task.
+        """Have the work done for every task; it may begin before outcomes are asked for.
 
         Parameters
         ----------

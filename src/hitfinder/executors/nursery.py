@@ -197,6 +197,16 @@ class Forked:
         """Process number, or that of the nursery as long as the worker is not forked."""
         return self._nursery.pid(self._number) or self._nursery.process.pid
 
+    @property
+    def processor_s(self) -> float | None:
+        """Processor time used by what is at work, in s; None where it is not told."""
+        try:
+            with open(f"/proc/{self.at_work}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None if it has not ended."""
         end = self._nursery.end_of(self._number)

@@ -12,10 +12,10 @@ import contextlib
 import logging
 import os
 import pickle
+import select
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -26,7 +26,7 @@ from hitfinder.executors.channel import Channel, Tag
 from hitfinder.executors.contract import Done, Lost, ResultT, TaskT, Work
 from hitfinder.executors.nursery import Nursery
 from hitfinder.executors.tasks import TaskQueue, Ticket
-from hitfinder.executors.worker import MAIN_AGAIN, Hello, is_worker
+from hitfinder.executors.worker import Hello, is_worker
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ _GRACE_S = 5.0
 _LOOK_AGAIN_S = 0.5
 _LONGEST_LOOK_S = 60.0
 _ASK_AGAIN_S = 0.02
+_SEND_S = 0.5
 
 
 def available_cores() -> int:
@@ -136,20 +137,46 @@ class Processes:
         *,
         ordered: bool = False,
     ) -> Iterator[Done[TaskT, ResultT] | Lost[TaskT]]:
-        """Have the work done for every task; see `Executor.run`."""
+        """Have the work done for every task, beginning at once; see `Executor.run`."""
         if is_worker():
             raise HitfinderError(
                 "a worker process cannot have workers of its own",
                 hint='A script that starts a run needs `if __name__ == "__main__":` before it.',
             )
+        if any(worker.ticket is not None for worker in self._workers):
+            # Nobody took the outcomes of the run before.
+            self._stop()
         content = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
         self._runs += 1
         queue = TaskQueue(tasks, 2 * self.n_workers if ordered else None)
-        try:
+        with self._stopped_by_errors():
             self._hand_out(queue, content)
+        return self._outcomes(queue, content)
+
+    def send(self) -> None:
+        """Send what is handed out now, which otherwise goes while outcomes are waited for.
+
+        To workers that do not take it for `_SEND_S` it goes then.
+        """
+        while sending := {w.channel.socket: w for w in self._workers if w.channel.is_sending}:
+            _, ready, _ = select.select([], [*sending], [], _SEND_S)
+            if not ready:
+                return
+            for end in ready:
+                sending[end].channel.flush()
+                self._watch(sending[end])
+
+    def _outcomes(self, queue: TaskQueue, content: bytes) -> Iterator[Any]:
+        """Yield the outcomes of tasks, and hand out more of them."""
+        with self._stopped_by_errors():
             while not queue.is_finished:
                 self._attend(queue, content, _ASK_AGAIN_S if queue.is_waiting else _LOOK_AGAIN_S)
                 yield from queue.outcomes()
+
+    @contextlib.contextmanager
+    def _stopped_by_errors(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             # What the workers still have in hand is of no use to whatever comes next.
             self._stop()
@@ -321,13 +348,13 @@ class _Worker:
         self.run, self.is_ready = 0, False
         self._looked, self.at_work_s = time.monotonic(), 0.0
         self._idle_s, self._processor_s = 0.0, 0.0
-        self.channel.put(Tag.HELLO, pickle.dumps(_hello(nursery, modules)))
+        self.channel.put(Tag.HELLO, pickle.dumps(Hello.of(nursery.process.pid, modules)))
 
     def take(self, ticket: Ticket) -> None:
         """Note what it is given to do."""
         self.ticket, self._looked = ticket, time.monotonic()
         self.at_work_s = self._idle_s = 0.0
-        self._processor_s = _processor_s(self.process.at_work) or 0.0
+        self._processor_s = self.process.processor_s or 0.0
 
     def look(self) -> None:
         """Note how long it has had its task, but not while this process itself was stopped."""
@@ -340,7 +367,7 @@ class _Worker:
         """Whether it has a task and used no processor for so many seconds."""
         if self.ticket is None or self._idle_s < after_s:
             return False
-        used = _processor_s(self.process.at_work)
+        used = self.process.processor_s
         if used == self._processor_s:
             return True
         self._processor_s, self._idle_s = used or 0.0, 0.0
@@ -360,30 +387,3 @@ class _Worker:
             # A process that waits for a dead file server cannot be killed; it is left behind.
             told = self.process.wait(1.0)
         return told or "does not end"
-
-
-def _hello(nursery: Nursery, modules: Sequence[str]) -> Hello:
-    main = sys.modules["__main__"]
-    # What comes back may be of a class that the worker knows by this name.
-    sys.modules.setdefault(MAIN_AGAIN, main)
-    spec: Any = getattr(main, "__spec__", None)
-    path = getattr(main, "__file__", None)
-    level = logging.getLogger("hitfinder").level
-    return Hello(
-        level,
-        None if path is None else os.path.abspath(path),
-        None if spec is None else spec.name,
-        nursery.process.pid,
-        tuple(sys.path),
-        tuple(modules),
-    )
-
-
-def _processor_s(process: int) -> float | None:
-    """Return the processor time that a process has used, in s; None where it is not told."""
-    try:
-        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

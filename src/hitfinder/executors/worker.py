@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -63,6 +63,23 @@ class Hello:
     parent: int
     path: tuple[str, ...]
     modules: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, parent: int, modules: Sequence[str]) -> Hello:
+        """Return what a worker of this process is told whose parent is another one."""
+        main = sys.modules["__main__"]
+        # What comes back may be of a class that the worker knows by this name.
+        sys.modules.setdefault(MAIN_AGAIN, main)
+        spec: Any = getattr(main, "__spec__", None)
+        path = getattr(main, "__file__", None)
+        return cls(
+            logging.getLogger("hitfinder").level,
+            None if path is None else os.path.abspath(path),
+            None if spec is None else spec.name,
+            parent,
+            tuple(sys.path),
+            tuple(modules),
+        )
 
 
 class Stopped(BaseException):

@@ -16,8 +16,9 @@ from typing import Any
 
 import hitfinder
 from hitfinder import config
-from hitfinder.estimate import temperature
+from hitfinder.executors.beside import Beside
 from hitfinder.executors.contract import Executor
+from hitfinder.executors.processes import Processes
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.finding.static.places import Places
 from hitfinder.geometry.geometry import Geometry
@@ -68,27 +69,33 @@ class PreparedJob:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         self.store.save_about(self.beforehand(started))
         late = [n for output in self.outputs.values() for n in getattr(output, "imports", ())]
-        imported = import_meanwhile(
-            [*late, *(temperature.IMPORTS if self.settings.estimate else ())]
-        )
+        imported = import_meanwhile(late)
         with workers:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)
-        finding = time.perf_counter() - began
-        for file in changed_inputs(job):
-            log.warning("%s has changed while it was read: its frames may be old or new", file)
-        if interrupted:
-            log.warning("interrupted; writing what was found so far")
-        done = self.store.counts.frames - before
-        timings = {
-            "seconds": round(finding, 3),
-            "frames_in_this_session": done,
-            "frames_per_second": round(done / finding, 3) if finding else None,
-            "workers": n_workers,
-        }
-        found = self.findings(job, static, started, timings, complete=not interrupted)
-        imported()
-        self.write(found, interrupted)
+            finding = time.perf_counter() - began
+            for file in changed_inputs(job):
+                log.warning("%s has changed while it was read: its frames may be old or new", file)
+            if interrupted:
+                log.warning("interrupted; writing what was found so far")
+            done = self.store.counts.frames - before
+            timings = {
+                "seconds": round(finding, 3),
+                "frames_in_this_session": done,
+                "frames_per_second": round(done / finding, 3) if finding else None,
+                "workers": n_workers,
+            }
+            found = self.findings(job, static, started, timings, complete=not interrupted)
+            if not interrupted:
+                found = dataclasses.replace(found, beside=self._beside(executor))
+            imported()
+            self.write(found, interrupted)
+
+    def _beside(self, executor: Executor) -> Beside:
+        """Let workers of this machine do what they can while outputs are written."""
+        # Frames in memory would be sent to them once more.
+        in_memory = any(member.digest for member in self.experiment.stored.members)
+        return Beside(executor if isinstance(executor, Processes) and not in_memory else None)
 
     def findings(
         self,

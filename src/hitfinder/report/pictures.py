@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import math
@@ -57,6 +58,34 @@ class GalleryFrame:
             f"<figure>{self.picture}<figcaption><b>score {score}, {peaks}</b> · frame "
             f"{self.pick.index}<br>{escape(self.name)}</figcaption></figure>"
         )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GalleryCall:
+    """The call that reads the frames of galleries again and draws them.
+
+    Attributes
+    ----------
+    galleries : sequence of sequence of Pick
+        What to show.
+    source : FrameSource
+        Where the frames are; not open, so that it can be pickled.
+    view : DetectorView
+        Picture to draw on, about `THUMBNAIL_PX` pixels.
+    """
+
+    galleries: Sequence[Sequence[Pick]]
+    source: FrameSource
+    view: DetectorView
+
+    def __call__(self) -> list[list[str]]:
+        """Return the figures of each gallery."""
+        mask = self.view.geometry.detector.full_mask
+        with copy.deepcopy(self.source) as source:
+            return [
+                [shot.figure() for shot in take_shots(picks, source, self.view, mask)]
+                for picks in self.galleries
+            ]
 
 
 def take_shots(

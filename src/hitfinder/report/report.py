@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hitfinder.report.doubts import doubts_section
 from hitfinder.report.intensities import intensities_part
 from hitfinder.report.numbers import number
 from hitfinder.report.page import page, section, side_by_side, table
-from hitfinder.report.pictures import GalleryFrame, picture
+from hitfinder.report.pictures import picture
 from hitfinder.report.static import static_section
 from hitfinder.report.summary import cards, indexing_part, verdict_part
 from hitfinder.results.chunk import OK, PENDING
@@ -54,22 +54,19 @@ class Report:
         Picture the collector gathered positions on.
     image : ndarray, shape of `view`, or None
         Counts per pixel, summed over the frames.
-    bin_q : ndarray
-        Scattering vector of the bins of the collector's profile, in Å⁻¹.
-    threshold : float
-        Score a hit needs.
-    best, misses : callable
-        Give the gallery, when the rest of the page is drawn.
+    drawn : str
+        What `draw` has drawn.
+    best, misses : sequence of str
+        Figures of the gallery.
     """
 
     run: Mapping[str, Any]
     collected: Collector
     view: DetectorView
     image: NDArray[np.floating] | None
-    bin_q: NDArray[np.float64]
-    threshold: float
-    best: Callable[[], Sequence[GalleryFrame]]
-    misses: Callable[[], Sequence[GalleryFrame]]
+    drawn: str
+    best: Sequence[str]
+    misses: Sequence[str]
 
     def html(self) -> str:
         """Return the page."""
@@ -81,8 +78,7 @@ class Report:
         parts += [
             indexing_part(),
             intensities_part(),
-            self._overview(),
-            self._patterns(),
+            self.drawn,
             self._gallery(),
         ]
         parts += [doubts_section(self.run.get("doubts", {}), self.collected.by_doubt)]
@@ -127,78 +123,24 @@ class Report:
             )
         return f"<h1>{escape(title)}</h1>{lead}{alert}<nav>{''.join(links)}</nav>"
 
-    def _overview(self) -> str:
-        c = self.collected
-        false_hits = self.run["hits_from"]["false_hits"]
-        stated = (
-            f" Of frames without a crystal, {number(false_hits, 2)} reach it." if false_hits else ""
-        )
-        time = section("time", "Hit rate over the run", charts.hit_rate(c), "Band: 68 % interval.")
-        return time + side_by_side(
-            section("peaks", "Peaks per hit", charts.peaks_per_hit(c), "All frames that are hits."),
-            section(
-                "scores",
-                "Scores",
-                charts.scores(c, self.threshold),
-                "Frames at and beyond the threshold are hits (green)." + stated,
-            ),
-            section(
-                "resolution",
-                "Resolution of the peaks",
-                charts.resolution(c),
-                "Peaks of hits against 1/d.",
-            ),
-            section(
-                "profile",
-                "Radial profile",
-                charts.radial_profile(self.bin_q, c.profile),
-                "Mean background without peaks.",
-            ),
-        )
-
-    def _patterns(self) -> str:
-        c, nothing = self.collected, charts.EMPTY
-        n_ok = number(int(c.ok.sum()))
-        summed = spots = nothing
-        if self.image is not None:
-            told = f"Counts per pixel of {n_ok} frames added up"
-            summed = picture(self.view, self.image, told, unit="photons")
-        # A spot of one pixel would hardly be seen.
-        powder = maximum_filter(c.powder, 3)
-        if self.image is not None:
-            powder[np.isnan(self.image)] = np.nan
-        if c.powder.any():
-            told = f"Photons in the peaks of all {number(int(c.hit.sum()))} hits, where they are"
-            spots = picture(self.view, powder, told, unit="photons", whole=True)
-        return side_by_side(
-            section(
-                "pattern",
-                "Summed pattern",
-                summed,
-                f"Counts per pixel, all {n_ok} frames added up.",
-            ),
-            section("powder", "Peak positions", spots, "Photons in the peaks of all hits."),
-        )
-
     def _gallery(self) -> str:
         out = []
-        for name, heading, shots, note in (
+        for name, heading, figures, note in (
             (
                 "best",
                 "Best hits",
-                self.best(),
+                self.best,
                 "Hits of the highest scores; peaks are circled, those likelier false than true in"
                 " dots.",
             ),
             (
                 "misses",
                 "Nearest misses",
-                self.misses(),
+                self.misses,
                 "Frames of the highest scores that are not hits.",
             ),
         ):
-            figures = "".join(shot.figure() for shot in shots)
-            content = f'<div class="gallery">{figures}</div>' if figures else charts.EMPTY
+            content = f'<div class="gallery">{"".join(figures)}</div>' if figures else charts.EMPTY
             out.append(section(name, heading, content, note))
         return "".join(out)
 
@@ -244,6 +186,85 @@ class Report:
             )
             + section("inputs", "Input", table(("file",), inputs))
         )
+
+
+def draw(
+    collected: Collector,
+    view: DetectorView,
+    image: NDArray[np.floating] | None,
+    bin_q: NDArray[np.float64],
+    hits_from: Mapping[str, Any],
+) -> str:
+    """Draw the charts and pictures of all frames, which is most of the work of a report.
+
+    Parameters
+    ----------
+    collected : Collector
+        Figures over all frames.
+    view : DetectorView
+        Picture the collector gathered positions on.
+    image : ndarray, shape of `view`, or None
+        Counts per pixel, summed over the frames.
+    bin_q : ndarray
+        Scattering vector of the bins of the collector's profile, in Å⁻¹.
+    hits_from : mapping
+        What ``run.json`` says of it.
+    """
+    return _overview(collected, bin_q, hits_from) + _patterns(collected, view, image)
+
+
+def _overview(c: Collector, bin_q: NDArray[np.float64], hits_from: Mapping[str, Any]) -> str:
+    false_hits = hits_from["false_hits"]
+    stated = (
+        f" Of frames without a crystal, {number(false_hits, 2)} reach it." if false_hits else ""
+    )
+    time = section("time", "Hit rate over the run", charts.hit_rate(c), "Band: 68 % interval.")
+    return time + side_by_side(
+        section("peaks", "Peaks per hit", charts.peaks_per_hit(c), "All frames that are hits."),
+        section(
+            "scores",
+            "Scores",
+            charts.scores(c, hits_from["score"]),
+            "Frames at and beyond the threshold are hits (green)." + stated,
+        ),
+        section(
+            "resolution",
+            "Resolution of the peaks",
+            charts.resolution(c),
+            "Peaks of hits against 1/d.",
+        ),
+        section(
+            "profile",
+            "Radial profile",
+            charts.radial_profile(bin_q, c.profile),
+            "Mean background without peaks.",
+        ),
+    )
+
+
+def _patterns(c: Collector, view: DetectorView, image: NDArray[np.floating] | None) -> str:
+    nothing = charts.EMPTY
+    n_ok = number(int(c.ok.sum()))
+    summed = spots = nothing
+    if image is not None:
+        told = f"Counts per pixel of {n_ok} frames added up"
+        summed = picture(view, image, told, unit="photons")
+    # A spot of one pixel would hardly be seen.
+    powder = maximum_filter(c.powder, 3)
+    if image is not None:
+        powder[np.isnan(image)] = np.nan
+    if c.powder.any():
+        told = f"Photons in the peaks of all {number(int(c.hit.sum()))} hits, where they are"
+        spots = picture(view, powder, told, unit="photons", whole=True)
+    return side_by_side(
+        section(
+            "pattern",
+            "Summed pattern",
+            summed,
+            f"Counts per pixel, all {n_ok} frames added up.",
+        ),
+        section("powder", "Peak positions", spots, "Photons in the peaks of all hits."),
+    )
 
 
 def _shown(value: Any) -> str:

@@ -89,7 +89,7 @@ def _check_refusal(output: Output, found: Findings, folder: Path) -> None:
 
 
 def _counted(found: Findings) -> Findings:
-    told = account(found, FrameCounts.of(found), None)
+    told = account(found, FrameCounts.of(found), estimate=False)
     return dataclasses.replace(found, about={**found.about, **told})
 
 

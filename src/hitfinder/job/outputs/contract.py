@@ -16,7 +16,10 @@ class Output(Protocol):
     `hitfinder.job.settings.OutputSettings` of the job, and gives such an object. Outputs are
     written one after another when the frames are done, or when the run was interrupted, and once
     more when it has gone on. It may have ``imports``, names of modules that it imports only then:
-    they are imported while workers search the frames.
+    they are imported while workers search the frames. It may have methods ``share`` and
+    ``prepare``, which are called with the findings beforehand: the one adds to `Findings.beside`
+    what workers can do, the other does what can be done while they are at it, before the verdict on
+    the run is known.
 
     Attributes
     ----------

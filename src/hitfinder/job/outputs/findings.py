@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.executors.beside import Beside
 from hitfinder.experiment.experiment import Experiment
 from hitfinder.export.hits import Hit
 from hitfinder.export.tables import ROWS_PER_GROUP
@@ -45,6 +46,8 @@ class Findings:
         Frames of the run; None if nobody knows how many there are.
     crystal : CrystalEvidence, optional
         What a known crystal says of the frames, where they were searched for it.
+    beside : Beside
+        What workers do while outputs are written.
     lost : dict
         Hits whose frames could not be read again when they were to be handed on, and why; outputs
         add to it.
@@ -56,6 +59,7 @@ class Findings:
     about: Mapping[str, Any]
     n_frames: int | None = None
     crystal: CrystalEvidence | None = None
+    beside: Beside = dataclasses.field(default_factory=Beside)
     lost: dict[int, SourceError] = dataclasses.field(default_factory=dict)
 
     @property

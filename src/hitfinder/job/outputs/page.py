@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
-from concurrent.futures import ThreadPoolExecutor
+import functools
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.finding.rings import ring_centres
 from hitfinder.finding.squares import bin_side
@@ -13,9 +14,12 @@ from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.settings import OutputSettings
 from hitfinder.report.collect import Collector
 from hitfinder.report.detector_view import DetectorView
-from hitfinder.report.pictures import THUMBNAIL_PX, take_shots
-from hitfinder.report.report import Report
+from hitfinder.report.pictures import THUMBNAIL_PX, GalleryCall
+from hitfinder.report.report import Report, draw
 from hitfinder.results.run import REPORT
+
+_GALLERIES = "galleries"
+"""Name of the call among those that are made beside."""
 
 
 class ReportOutput:
@@ -26,33 +30,52 @@ class ReportOutput:
 
     def __init__(self, settings: OutputSettings) -> None:
         self._gallery = settings.gallery
+        self._parts: _Parts | None = None
+
+    def share(self, found: Findings) -> None:
+        """Have the galleries drawn beside this process: that reads frames."""
+        self._parts = _Parts(found, self._gallery)
+        found.beside.add(_GALLERIES, self._parts.galleries)
+
+    def prepare(self, found: Findings) -> None:
+        """Draw what does not depend on the verdict."""
+        self._parts = self._parts or _Parts(found, self._gallery)
+        _ = self._parts.drawn
 
     def write(self, found: Findings, folder: Path) -> None:
         """Write the page."""
-        # Before there are threads, which would find modules half imported by one another.
-        for name in self.imports:
-            importlib.import_module(name)
-        geometry, mask = found.geometry, found.geometry.detector.full_mask
-        binned = bin_side(geometry.shape)
-        view = DetectorView.of(geometry, binned)
-        collected = Collector(geometry, view, self._gallery)
+        parts, self._parts = self._parts or _Parts(found, self._gallery), None
+        best, misses = found.beside.result(_GALLERIES, parts.galleries)
+        report = Report(
+            found.about, parts.collected, parts.view, parts.image, parts.drawn, best, misses
+        )
+        report.write(folder / REPORT)
+
+
+class _Parts:
+    """Parts of a report, each made when it is asked for."""
+
+    def __init__(self, found: Findings, gallery: int) -> None:
+        self._found, geometry = found, found.geometry
+        self.view = DetectorView.of(geometry, bin_side(geometry.shape))
+        self.collected = Collector(geometry, self.view, gallery)
         for chunk in found.chunks():
-            collected.add(chunk)
-        collected.profile = found.totals.profile.mean
+            self.collected.add(chunk)
+        self.collected.profile = found.totals.profile.mean
         small = DetectorView.of(geometry, max(1.0, max(geometry.shape) / THUMBNAIL_PX))
-        least = found.about["hits_from"]["score"]
-        # Frames are read and encoded by code that lets charts be drawn at the same time, each
-        # gallery from a source of its own.
-        with found.experiment.source as source, ThreadPoolExecutor(2) as pool:
-            best, misses = (
-                pool.submit(take_shots, picks, copy.deepcopy(source), small, mask)
-                for picks in (collected.best, collected.misses)
-            )
-            image = found.totals.image.image
-            if image is not None:
-                image = view.unbin(image, binned, mask)
-            report = Report(
-                *(found.about, collected, view, image, ring_centres(geometry), least),
-                *(best.result, misses.result),
-            )
-            report.write(folder / REPORT)
+        picks = self.collected.best, self.collected.misses
+        self.galleries = GalleryCall(picks, found.experiment.source, small)
+
+    @functools.cached_property
+    def image(self) -> NDArray[np.floating] | None:
+        """Counts per pixel of the picture, summed over the frames."""
+        image, geometry = self._found.totals.image.image, self._found.geometry
+        if image is None:
+            return None
+        return self.view.unbin(image, bin_side(geometry.shape), geometry.detector.full_mask)
+
+    @functools.cached_property
+    def drawn(self) -> str:
+        """The charts and pictures of all frames."""
+        hits_from, bin_q = self._found.about["hits_from"], ring_centres(self._found.geometry)
+        return draw(self.collected, self.view, self.image, bin_q, hits_from)

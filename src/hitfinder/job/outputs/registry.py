@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hitfinder.errors import ConfigError, OutputError
@@ -22,6 +24,8 @@ OUTPUTS = Registry(
     },
 )
 """What `--output` takes."""
+
+_HINT = "What was found is kept: mend the output or leave it out, and use --resume."
 
 
 def outputs() -> dict[str, str]:
@@ -76,6 +80,25 @@ def is_plain_name(name: object) -> bool:
     return isinstance(name, str) and Path(name).name == name and name[:1] not in ("", ".")
 
 
+def prepare_outputs(outputs: Mapping[str, Output], found: Findings, folder: Path) -> None:
+    """Have outputs prepared, beside this process too.
+
+    Raises
+    ------
+    OutputError
+        If one of another package fails.
+    """
+
+    def each(step: str) -> None:
+        for name, output in outputs.items():
+            with _answering(name, folder):
+                getattr(output, step, lambda found: None)(found)
+
+    each("share")
+    found.beside.start()
+    each("prepare")
+
+
 def write_output(name: str, output: Output, found: Findings, folder: Path) -> None:
     """Have an output written; what goes wrong in one of another package is told as such.
 
@@ -84,11 +107,19 @@ def write_output(name: str, output: Output, found: Findings, folder: Path) -> No
     OutputError
         If it cannot be written, or did not write what it says it writes.
     """
-    whose = OUTPUTS.find(name)
-    hint = "What was found is kept: mend the output or leave it out, and use --resume."
-    told = f"output {name!r} of {whose.origin}"
-    with whose.answering(lambda why: OutputError(f"{told} fails ({why})", str(folder), hint)):
+    with _answering(name, folder):
         output.write(found, folder)
     missing = [file for file in output.files if not (folder / file).is_file()]
     if missing:
-        raise OutputError(f"{told} did not write {', '.join(missing)}", str(folder), hint)
+        told = f"{_told(name)} did not write {', '.join(missing)}"
+        raise OutputError(told, str(folder), _HINT)
+
+
+def _answering(name: str, folder: Path) -> AbstractContextManager[None]:
+    return OUTPUTS.find(name).answering(
+        lambda why: OutputError(f"{_told(name)} fails ({why})", str(folder), _HINT)
+    )
+
+
+def _told(name: str) -> str:
+    return f"output {name!r} of {OUTPUTS.find(name).origin}"

@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from hitfinder import atomic
-from hitfinder.estimate.beam_center import ring_center
-from hitfinder.estimate.estimator import GeometryEstimator
-from hitfinder.estimate.run import RunSums
-from hitfinder.estimate.temperature import fit_temperature
+from hitfinder.estimate.beam_center import RingCenter
 from hitfinder.experiment.reach import doubt
-from hitfinder.finding.squares import bin_side
+from hitfinder.job.outputs.background import BACKGROUND, BackgroundCall
 from hitfinder.job.outputs.contract import Output
 from hitfinder.job.outputs.findings import Findings, FrameCounts
-from hitfinder.job.outputs.registry import is_plain_name, write_output
+from hitfinder.job.outputs.registry import is_plain_name, prepare_outputs, write_output
 from hitfinder.report.verdict import judge
 from hitfinder.results.run import RUN
 
 log = logging.getLogger(__name__)
-
-_TEMPERATURE_SIGMA_C = 5.0
-"""How well the temperature of the water is taken to be known beforehand, around 25 °C."""
 
 
 def write_outputs(
@@ -57,9 +51,10 @@ def write_outputs(
     """
     counts = FrameCounts.of(found)
     log.debug("the results are put together")
+    found.beside.add(BACKGROUND, BackgroundCall.of(found, estimate))
+    prepare_outputs(outputs, found, folder)
     files = [file for output in outputs.values() for file in output.files]
-    estimated = estimated_geometry(found) if estimate else None
-    about = {**found.about, **account(found, counts, estimated), "files": files}
+    about = {**found.about, **account(found, counts, estimate=estimate), "files": files}
     for file in set(files_of(folder)) - set(files):
         (folder / file).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
@@ -73,9 +68,7 @@ def write_outputs(
     return counts
 
 
-def account(
-    found: Findings, counts: FrameCounts, estimated: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def account(found: Findings, counts: FrameCounts, *, estimate: bool) -> dict[str, Any]:
     """Return what ``run.json`` says of the results.
 
     Parameters
@@ -84,23 +77,19 @@ def account(
         What was found.
     counts : FrameCounts
         Its frames, counted.
-    estimated : mapping, optional
-        What `estimated_geometry` has returned.
+    estimate : bool
+        As for `write_outputs`.
     """
     doubts = found.doubts.told()
+    estimated, rings = found.beside.result(BACKGROUND, BackgroundCall.of(found, estimate))
     told = {"counts": counts.told(), "doubts": doubts, "estimated_geometry": estimated}
-    against = doubt(found.geometry), misplaced(found)
+    against = doubt(found.geometry), misplaced(found, rings)
     evidence = counts.evidence.evidence({**found.about, **told}, *against)
     return {**told, "verdict": judge(evidence).told(evidence)}
 
 
-def misplaced(found: Findings) -> str:
+def misplaced(found: Findings, rings: RingCenter | None) -> str:
     """Say that the rings of the background are not about the beam centre; empty if they are."""
-    image, experiment = found.totals.image.image, found.experiment
-    if image is None or experiment.masks is not None or experiment.noise is not None:
-        # Of frames with masks of their own nobody knows how often each pixel was looked at.
-        return ""
-    rings = ring_center(image, bin_side(found.geometry.shape), found.geometry)
     if rings is None or not rings.far:
         return ""
     used = found.geometry.detector.beam_center or (math.nan, math.nan)
@@ -118,18 +107,3 @@ def files_of(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [name for name in files if is_plain_name(name)] if isinstance(files, list) else []
-
-
-def estimated_geometry(found: Findings) -> dict[str, Any] | None:
-    """Return photon energy and camera length from all frames; None if every pixel is masked."""
-    if found.geometry.detector.full_mask.all():
-        return None
-    estimator = GeometryEstimator(found.geometry)
-    total = found.totals.geometry or RunSums.of(estimator)
-    result = total.result(estimator, found.n_frames)
-    told = dataclasses.asdict(result.estimate) | {"frames": result.n_frames}
-    if result.estimate.flag == "ok":
-        fitted = fit_temperature(estimator, total.total, _TEMPERATURE_SIGMA_C)
-        told["with_temperature"] = dataclasses.asdict(fitted)
-    told["drift"] = dataclasses.asdict(result.drift) | {"drifts": result.drift.drifts}
-    return json.loads(json.dumps(told), parse_constant=lambda _: None)
