@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
+from matplotlib.colors import LinearSegmentedColormap
 
-from hitfinder.report.colours import DARK, LIGHT, log_limits, log_ticks, palette
+from hitfinder.report.colours import (
+    _ANCHORS,
+    DARK,
+    LEVELS,
+    LIGHT,
+    count_colours,
+    log_limits,
+    log_ticks,
+    palette,
+)
 
 
 def test_limits_leave_out_a_single_glaring_pixel():
@@ -19,6 +29,14 @@ def test_limits_leave_out_a_single_glaring_pixel():
 def test_brightness_rises_along_the_scale():
     luminance = palette() @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(luminance) > 0).all()
+
+
+def test_the_scale_is_that_of_matplotlib():
+    anchors = [(at, np.array(colour) / 255) for at, colour in _ANCHORS]
+    theirs = LinearSegmentedColormap.from_list("theirs", anchors, LEVELS)
+    steps = np.arange(LEVELS)
+    assert (palette() == theirs(steps, bytes=True)[:, :3]).all()
+    assert (count_colours()(steps) == theirs(steps)).all()
 
 
 def test_whole_counts_are_marked_at_whole_numbers():

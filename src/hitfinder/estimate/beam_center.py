@@ -143,11 +143,12 @@ def ring_center(total: NDArray, side: int, geometry: Geometry) -> RingCenter | N
     if geometry.detector.beam_center is None or total.sum() < _LEAST_PHOTONS:
         return None
     total, longest = np.asarray(total, np.float64), max(geometry.shape)
+    squares = total, _in_squares(~geometry.detector.full_mask, side)
     for start in (np.zeros(2), None):
         if start is None:
-            start = _likeliest(_in_bins(total, side, geometry, _ROUGH_SIDE), _FARTHEST * longest)
+            start = _likeliest(_in_bins(*squares, side, geometry, _ROUGH_SIDE), _FARTHEST * longest)
         for most in (_COARSE_SIDE, longest):
-            bins = _in_bins(total, side, geometry, most)
+            bins = _in_bins(*squares, side, geometry, most)
             fitted = _fitted(bins, start, _FARTHEST * longest)
             near = fitted is not None and np.hypot(*fitted.offset) < _NEAR * FAR_SHARE * longest
             if fitted is None or near:
@@ -283,16 +284,15 @@ def _step(bins: _Bins) -> _Fit | None:
     return _Fit(offset, sigma, (design[:2] ** 2).sum(0) * weight, rates.radius)
 
 
-def _in_bins(total: Floats, side: int, geometry: Geometry, most: int) -> _Bins:
+def _in_bins(total: Floats, n_good: Floats, side: int, geometry: Geometry, most: int) -> _Bins:
     """Put squares together so that there are no more along the longer side than so many."""
     together = -(-max(total.shape) // most)
-    return _bins(_in_squares(total, together), together * side, geometry)
+    total, n_good = (_in_squares(values, together) for values in (total, n_good))
+    return _bins(total, n_good, together * side, geometry)
 
 
-def _bins(total: Floats, side: int, geometry: Geometry) -> _Bins:
+def _bins(total: Floats, n_good: Floats, side: int, geometry: Geometry) -> _Bins:
     """Make the bins of the squares of which most pixels are good."""
-    good = ~geometry.detector.full_mask
-    n_good = _in_squares(good, side)
     ss, fs = np.nonzero(n_good > side * side // 2)
     at_fs, at_ss = (fs + 0.5) * side, (ss + 0.5) * side
     place, normal = np.zeros((2, 3, len(fs)))

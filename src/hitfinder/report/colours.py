@@ -50,16 +50,29 @@ _MOST_DECADES = 3
 @functools.cache
 def count_colours() -> Colormap:
     """Return the scale of counts, dark to bright, grey where there is no pixel."""
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import ListedColormap
 
-    anchors = [(at, tuple(np.array(colour) / 255)) for at, colour in _ANCHORS]
-    scale = LinearSegmentedColormap.from_list("counts", anchors, LEVELS)
-    return scale.with_extremes(bad=WITHOUT_PIXELS)
+    return ListedColormap(_shades(), "counts").with_extremes(bad=WITHOUT_PIXELS)
+
+
+@functools.cache
+def _shades() -> NDArray[np.float64]:
+    """Return the colours of the scale from 0 to 1, shape (`LEVELS`, 3), linear between anchors.
+
+    Without matplotlib, which takes longer to import than it takes to draw the pictures of a report.
+    """
+    places, colours = zip(*_ANCHORS, strict=True)
+    at, shade = (LEVELS - 1) * np.array(places), np.array(colours) / 255
+    inner = (LEVELS - 1) * np.linspace(0, 1, LEVELS)[1:-1]
+    right = np.searchsorted(at, inner)
+    part = ((inner - at[right - 1]) / (at[right] - at[right - 1]))[:, None]
+    between = part * (shade[right] - shade[right - 1]) + shade[right - 1]
+    return np.concatenate([shade[:1], between, shade[-1:]])
 
 
 def palette() -> NDArray[np.uint8]:
     """Return the colours of the scale, dark to bright, shape (`LEVELS`, 3)."""
-    return count_colours()(np.arange(LEVELS), bytes=True)[:, :3]
+    return (255 * _shades()).astype(np.uint8)
 
 
 def log_limits(image: NDArray[np.floating]) -> tuple[float, float]:

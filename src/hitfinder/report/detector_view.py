@@ -123,7 +123,18 @@ class DetectorView:
             out[on] = (np.stack([x, y], 1) @ self.axes.T - self.origin) / self.pitch_m
         return out
 
-    def mean_image(self, frame: NDArray, mask: NDArray[np.bool_] | None = None) -> Points:
+    def n_good(self, mask: NDArray[np.bool_]) -> Points:
+        """Return how many unmasked pixels there are in each pixel of the picture, flattened."""
+        count = np.zeros(self.shape[0] * self.shape[1])
+        _count_good(mask, self.cells, count)
+        return count
+
+    def mean_image(
+        self,
+        frame: NDArray,
+        mask: NDArray[np.bool_] | None = None,
+        n_good: Points | None = None,
+    ) -> Points:
         """Return the mean of the unmasked pixels in each pixel of the picture.
 
         Parameters
@@ -132,6 +143,8 @@ class DetectorView:
             Counts. Negative and NaN ones, and the top of an integer type, are no readings.
         mask : ndarray of bool, optional
             Pixels to leave out; by default the detector's.
+        n_good : ndarray, optional
+            What `n_good` says of the mask, where it is known already.
 
         Returns
         -------
@@ -141,7 +154,8 @@ class DetectorView:
         mask = self.geometry.detector.full_mask if mask is None else mask
         frame = compilable(frame)
         bad = np.iinfo(frame.dtype).max if frame.dtype.kind in "iu" else np.nan
-        count, total = np.zeros((2, self.shape[0] * self.shape[1]))
+        count = self.n_good(mask) if n_good is None else n_good.copy()
+        total = np.zeros_like(count)
         _add_readings(frame, mask, self.cells, frame.dtype.type(bad), count, total)
         return self._divided(total, count)
 
@@ -220,15 +234,33 @@ class DetectorView:
 
 
 @njit(cache=True, nogil=True)
+def _count_good(mask, cells, count):  # type: ignore[no-untyped-def]
+    """Count the unmasked pixels of each cell."""
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            if cells[i, j] >= 0 and not mask[i, j]:
+                count[cells[i, j]] += 1.0
+
+
+@njit(cache=True, nogil=True)
 def _add_readings(frame, mask, cells, bad, count, total):  # type: ignore[no-untyped-def]
-    """Add the values of a frame to the cells of their pixels; `bad` marks what is no reading."""
+    """Add the values of a frame to the cells of their pixels; `bad` marks what is no reading.
+
+    Pixels without a reading are taken off the count. Most pixels are zero and change nothing.
+    """
     for i in range(frame.shape[0]):
         for j in range(frame.shape[1]):
-            cell, value = cells[i, j], frame[i, j]
+            value = frame[i, j]
+            if value == 0:
+                continue
+            cell = cells[i, j]
+            if cell < 0 or mask[i, j]:
+                continue
             # Values that mark a pixel without a reading, as the finder has them.
-            if cell >= 0 and not mask[i, j] and value >= 0 and value != bad:
-                count[cell] += 1.0
+            if value > 0 and value != bad:
                 total[cell] += value
+            else:
+                count[cell] -= 1.0
 
 
 def _axes(geometry: Geometry) -> NDArray[np.float64]:

@@ -104,11 +104,11 @@ def take_shots(
     mask : ndarray of bool, shape of a frame
         What was ignored.
     """
-    shots = []
+    shots, n_good = [], view.n_good(mask)
     for pick in picks:
         ref = source.ref(pick.index)
         try:
-            image = view.mean_image(source.read(pick.index), mask) * view.pitch_px**2
+            image = view.mean_image(source.read(pick.index), mask, n_good) * view.pitch_px**2
             told = f"Counts of frame {pick.index}, {_peaks(len(pick.peaks))} circled"
             drawn = picture(view, image, told, pick.peaks)
         except SourceError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,10 @@ from hitfinder.estimate.run import RunSums
 from hitfinder.estimate.temperature import fit_temperature
 from hitfinder.finding.squares import bin_side
 from hitfinder.geometry.geometry import Geometry
-from hitfinder.job.outputs.findings import Findings
+
+if TYPE_CHECKING:
+    # Workers that make the call do without: it is slow to import.
+    from hitfinder.job.outputs.findings import Findings
 
 BACKGROUND = "background"
 """Name of the call among those that are made beside."""
