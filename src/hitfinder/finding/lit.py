@@ -253,14 +253,17 @@ def strong_neighbourhoods(
         Their number; -1 if there are more than there is room for.
     """
     n_ss = rows.size - 1
-    cells = _sum_cells(at, counts, rows, n_fs, largest)
+    columns, cut = np.empty(at.size, np.int32), np.empty(at.size, np.int32)
+    for i in range(n_ss):
+        for p in range(rows[i], rows[i + 1]):
+            columns[p], cut[p] = at[p] - i * n_fs, min(counts[p], largest)
+    cells = _sum_cells(columns, cut, rows, n_fs)
     lows = np.empty((3, *first_ring.shape), np.int32)
     lows[:] = -1
     n = 0
     for i in range(n_ss):
         for p in range(rows[i], rows[i + 1]):
-            j = at[p] - i * n_fs
-            one = min(counts[p], largest)
+            j, one = columns[p], cut[p]
             # Cells begin _FAR before the first pixel.
             c, d = i // _CELL, j // _CELL
             around = cells[c, d] + cells[c + 1, d] + cells[c, d + 1] + cells[c + 1, d + 1]
@@ -272,7 +275,8 @@ def strong_neighbourhoods(
                     lows[k, b, s] = least_between(
                         thresholds[k], max(first_ring[b, s], 0), last_ring[b, s] + 1
                     )
-            inner, outer = _sums_around(i, j, at, counts, rows, n_fs, largest)
+            inner = _sum_around(i, j, _FAR // 2, columns, cut, rows)
+            outer = _sum_around(i, j, _FAR, columns, cut, rows)
             if one < lows[0, b, s] and inner < lows[1, b, s] and outer < lows[2, b, s]:
                 continue
             if n + 25 > near.size:
@@ -285,31 +289,29 @@ def strong_neighbourhoods(
 
 
 @njit(cache=True, nogil=True)
-def _sum_cells(at, counts, rows, n_fs, largest):
+def _sum_cells(columns, counts, rows, n_fs):
     """Sum the counts in square cells, the first of which begin `_FAR` before the first pixel."""
     cells = np.zeros(((rows.size - 1 + _FAR) // _CELL + 2, (n_fs + _FAR) // _CELL + 2), np.int32)
     for i in range(rows.size - 1):
         for p in range(rows[i], rows[i + 1]):
-            j = at[p] - i * n_fs
-            cells[(i + _FAR) // _CELL, (j + _FAR) // _CELL] += min(counts[p], largest)
+            cells[(i + _FAR) // _CELL, (columns[p] + _FAR) // _CELL] += counts[p]
     return cells
 
 
 @njit(cache=True, nogil=True)
-def _sums_around(i, j, at, counts, rows, n_fs, largest):
-    """Sum the counts in the 5×5 and in the 9×9 pixels around row i, column j."""
-    inner = outer = 0
-    for k in range(max(i - _FAR, 0), min(i + _FAR + 1, rows.size - 1)):
-        zero = k * n_fs
-        start, end = rows[k], rows[k + 1]
-        start = first_from(at, start, end, zero + max(j - _FAR, 0))
-        while start < end and at[start] - zero <= j + _FAR:
-            count = min(counts[start], largest)
-            outer += count
-            if abs(k - i) <= 2 and abs(at[start] - zero - j) <= 2:
-                inner += count
-            start += 1
-    return inner, outer
+def _sum_around(i, j, reach, columns, counts, rows):
+    """Sum the counts in the pixels that are at most `reach` rows and columns from row i, column j.
+
+    All pixels of these rows are looked at, few as they are: a branch for each takes longer.
+    """
+    start, end = rows[max(i - reach, 0)], rows[min(i + reach + 1, rows.size - 1)]
+    own, others = counts[start:end], columns[start:end]
+    total = none = np.int32(0)
+    first, last = np.int32(j - reach), np.int32(j + reach)
+    for p in range(own.size):
+        is_near = (others[p] >= first) & (others[p] <= last)
+        total = np.int32(total + (own[p] if is_near else none))
+    return total
 
 
 @njit(cache=True, nogil=True)
