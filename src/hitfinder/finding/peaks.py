@@ -14,6 +14,7 @@ from hitfinder.finding.spread import N_NEAR
 from hitfinder.finding.texture import (
     N_LOCAL,
     N_OCTANTS,
+    as_least,
     as_usual,
     expected,
     local_background,
@@ -252,8 +253,8 @@ def collect_peaks(
         Number of peaks.
     """
     room, sums = np.empty(ROOM), np.empty((N_OCTANTS, 4))
-    local, usual = np.empty((2, N_LOCAL))
-    as_usual(usual)
+    local, least = np.empty((2, N_LOCAL))
+    as_least(least, variance, rate)
     extent = np.empty((MAX_EXTENT, 2), np.int64)
     near, member = np.empty((N_NEAR + 2, N_ROOM)), np.empty((SIDE, SIDE), np.int8)
     n_peaks = 0
@@ -263,11 +264,9 @@ def collect_peaks(
         i, j = np.int64(candidates[c, 0]), np.int64(candidates[c, 1])
         if work[i, j] < 0:
             continue
-        # Without texture, what is around a place can only make it less significant.
-        if variance == 0.0:
-            log_p, _ = best_window(i, j, log_p_max, usual, work, position, weight, rate, room)
-            if log_p > log_p_max:
-                continue
+        log_p, _ = best_window(i, j, log_p_max, least, work, position, weight, rate, room)
+        if log_p > log_p_max:
+            continue
         local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, local)
         log_p, window = best_window(i, j, log_p_max, local, work, position, weight, rate, room)
         if log_p > log_p_max:

@@ -52,8 +52,9 @@ class RingRates:
             n_pixels = n_pixels - np.bincount(at, minlength=n_pixels.size)
             weight = weight - np.bincount(at, weights=lost_weight, minlength=n_pixels.size)
         room = self._histogram, self._sums
-        for levels in room:
-            levels[:, : self._n_levels] = 0
+        self._histogram[:, : self._n_levels] = 0
+        # Levels of one count each have no sum.
+        self._sums[:, background.EXACT_LEVELS : self._n_levels] = 0
         if read.lit is not None:
             n = background.fill_lit_histograms(read.lit.rings, read.lit.counts, *room)
         else:

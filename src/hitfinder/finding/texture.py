@@ -129,6 +129,25 @@ def as_usual(out):
 
 
 @njit(cache=True, nogil=True)
+def as_least(out, variance, rate):
+    """Describe a background that makes counts no less significant than `local_background` does.
+
+    It is the factor that a neighbourhood without a count would give where most counts are expected
+    of one: no pixel weighs more than 1. The law is Poisson's, whose tail is the lower one.
+
+    Parameters
+    ----------
+    out : ndarray of float64, shape (N_LOCAL,)
+        Written, as by `local_background`.
+    variance, rate
+        As for `local_background`.
+    """
+    as_usual(out)
+    if variance > 0.0:
+        out[0] = 1.0 / (1.0 + variance * (2 * OUTER + 1) ** 2 * rate.max())
+
+
+@njit(cache=True, nogil=True)
 def local_background(i, j, variance, work, ring, position, weight, rate, bright, sums, out):
     """Describe the background near pixel (i, j) by two gamma laws and the odds between them.
 

@@ -7,13 +7,13 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from hitfinder.finding.result import Proposal
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.separate import LEAST_PHOTONS, LOG_P_SURE
 from hitfinder.finding.texture import expected
 from hitfinder.network.channels import SIZE
+from hitfinder.network.close import close_pairs
 
 _CLOSE_PX = 6.0
 
@@ -84,16 +84,22 @@ def _hide_neighbours(
     bright = np.flatnonzero(sure)
     if len(bright) < 2:
         return
-    places = np.stack([peaks["ss"], peaks["fs"]], 1)
-    pairs = bright[cKDTree(places[bright]).query_pairs(_CLOSE_PX, output_type="ndarray")]
-    offset = np.arange(SIZE) - SIZE // 2 + 0.5
-    for pair in pairs:
-        one, other = pair[np.argsort(-peaks["photons"][pair])]
-        for own, apart in ((one, other), (other, one)):
-            ss, fs = np.floor(places[own])[:, None] + offset
-            squared = [
-                np.add.outer((ss - place[0]) ** 2, (fs - place[1]) ** 2)
-                for place in places[[own, apart]]
-            ]
-            hidden = squared[1] < squared[0]
-            counts[own][hidden], background[own][hidden] = -1, 0.0
+    fs, ss = (np.ascontiguousarray(peaks[name]) for name in ("fs", "ss"))
+    pairs = bright[close_pairs(fs[bright], ss[bright], _CLOSE_PX)]
+    _hide_nearer(pairs, fs, ss, counts, background)
+
+
+@njit(cache=True, nogil=True)
+def _hide_nearer(pairs, fs, ss, counts, background):  # type: ignore[no-untyped-def]
+    """Take from the crops of both of each pair the pixels that are nearer to the other."""
+    for pair in range(pairs.shape[0]):
+        for side in range(2):
+            own, apart = pairs[pair, side], pairs[pair, 1 - side]
+            for a in range(SIZE):
+                row = math.floor(ss[own]) + (a - SIZE // 2 + 0.5)
+                for b in range(SIZE):
+                    column = math.floor(fs[own]) + (b - SIZE // 2 + 0.5)
+                    here = (row - ss[own]) ** 2 + (column - fs[own]) ** 2
+                    there = (row - ss[apart]) ** 2 + (column - fs[apart]) ** 2
+                    if there < here:
+                        counts[own, a, b], background[own, a, b] = -1, 0.0

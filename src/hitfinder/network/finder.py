@@ -9,7 +9,6 @@ from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from hitfinder.atomic import sha256
 from hitfinder.finding.likelihood import LikelihoodFinder
@@ -26,6 +25,7 @@ from hitfinder.network.channels import (
     radial_direction,
     root_of_window,
 )
+from hitfinder.network.close import close_pairs
 from hitfinder.network.crops import crops_of
 from hitfinder.network.evidence import (
     ChanceCandidates,
@@ -223,9 +223,6 @@ def distinct(peaks: NDArray[np.void]) -> NDArray[np.bool_]:
     ndarray of bool, shape of `peaks`
     """
     keep = np.ones(len(peaks), bool)
-    if len(peaks) < 2:
-        return keep
-    pairs = cKDTree(np.stack([peaks["fs"], peaks["ss"]], 1)).query_pairs(_SAME_PX)
-    for one, other in sorted(pairs):
+    for one, other in sorted(close_pairs(peaks["fs"], peaks["ss"], _SAME_PX).tolist()):
         keep[other] &= not keep[one]
     return keep
