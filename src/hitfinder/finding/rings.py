@@ -78,19 +78,15 @@ class Rings:
                 empty,
             )
         n_rings, step = _number_and_width(geometry, q, mask, width_px)
-        position = np.nan_to_num(np.divide(q, np.float32(step), out=q), copy=False)
-        index = np.where(mask, -1, np.minimum(position, n_rings - 1)).astype(np.int16)
-        weight *= polarisation
-        np.nan_to_num(weight, copy=False)
-        weight[mask] = 0
-        weight /= weight.max()
+        index = np.empty(geometry.shape, np.int16)
+        largest = _sort(q, weight, polarisation, mask, np.float32(step), n_rings, index)
         weight_range = np.array([np.full(n_rings, np.inf), np.zeros(n_rings)])
         n_pixels, weight_sum = np.zeros(n_rings, np.int64), np.zeros(n_rings)
-        _describe(index, weight, n_pixels, weight_sum, *weight_range)
+        _describe(index, weight, largest, n_pixels, weight_sum, *weight_range)
         weight_range[0] = np.minimum(weight_range[0], weight_range[1])
         rings = Rings(
             index=index,
-            position=position,
+            position=q,
             weight=weight,
             n_pixels=n_pixels,
             weight_sum=weight_sum,
@@ -135,13 +131,39 @@ def _centres(n_rings: int, step: float) -> NDArray[np.float64]:
     return np.asarray((np.arange(n_rings) + 0.5) * step, np.float64)
 
 
-@numba.njit(cache=True, nogil=True)
-def _describe(index, weight, n_pixels, weight_sum, low, high):  # type: ignore[no-untyped-def]
-    """Add up each ring's pixels and their weights; lower and raise `low` and `high` to extremes."""
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _sort(q, weight, polarisation, mask, step, n_rings, index):  # type: ignore[no-untyped-def]
+    """Put pixels into rings, with their positions in place of q; return the largest weight.
+
+    Masked pixels have no ring and no weight, those on no panel the position 0.
+    """
+    largest, last = np.float32(0), np.float32(n_rings - 1)
+    for j in range(q.shape[0]):
+        for i in range(q.shape[1]):
+            position = q[j, i] / step
+            if not np.isfinite(position):
+                position = np.float32(0)
+            q[j, i] = position
+            if mask[j, i]:
+                index[j, i], weight[j, i] = -1, 0
+            else:
+                index[j, i] = np.int16(min(position, last))
+                weight[j, i] *= polarisation[j, i]
+                largest = max(largest, weight[j, i])
+    return largest
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _describe(index, weight, largest, n_pixels, weight_sum, low, high):  # type: ignore[no-untyped-def]
+    """Give the largest weight the value 1, and say what is in each ring.
+
+    Its pixels and their weights are added up; `low` and `high` are lowered and raised to extremes.
+    """
     for j in range(index.shape[0]):
         for i in range(index.shape[1]):
             ring = index[j, i]
             if ring >= 0:
+                weight[j, i] /= largest
                 n_pixels[ring] += 1
                 weight_sum[ring] += weight[j, i]
                 low[ring] = min(low[ring], weight[j, i])
