@@ -32,8 +32,8 @@ STAGES = {
     "until the inputs are open": "the inputs are open",
     "what is static": "static pixels masked",
     "searching the frames": "the frames are searched",
-    "tables, hits.lst and hits.cxi": "output cxi is written",
-    "report": "output report is written",
+    "charts, galleries and background": "the outputs are prepared",
+    "tables, lists and the report's page": "output report is written",
 }
 """What is timed, and what the command says at its end with ``-v``."""
 

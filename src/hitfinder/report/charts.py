@@ -201,4 +201,5 @@ def draw_bars(
             ends = " – ".join(value(end) for end in (left, right) if end or value is number)
             bar = Rectangle((left, floor), right - left, height - floor, **mark(kind))
             bar.set_gid(f"tip:{ends}: {number(height)} {what}")
-            axes.add_patch(bar)
+            # The limits are set: they need not follow each bar.
+            axes.add_artist(bar)

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
-import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
 

@@ -55,6 +55,7 @@ def write_outputs(
     prepare_outputs(outputs, found, folder)
     files = [file for output in outputs.values() for file in output.files]
     about = {**found.about, **account(found, counts, estimate=estimate), "files": files}
+    log.debug("the outputs are prepared")
     for file in set(files_of(folder)) - set(files):
         (folder / file).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
