@@ -123,7 +123,33 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
     window : tuple of int
         Its first row and column, rows and columns.
     """
-    likeliest = _window_sums(i, j, local[0], work, position, weight, rate, room)
+    _look_at(i, j, 0, work, position, weight, rate, room)
+    best, which = _best_of(log_p_max, local, room)
+    row, column = i + _WINDOWS[which, 0] - _REACH, j + _WINDOWS[which, 1] - _REACH
+    return best, (row, column, _WINDOWS[which, 2], _WINDOWS[which, 3])
+
+
+@njit(cache=True, nogil=True)
+def _look_at(i, j, first, work, position, weight, rate, room):
+    """Write counts and background of the 5×5 pixels from column `first` on; 0 without a reading.
+
+    They are rows 0 and 1 of `room`, in reading order.
+    """
+    n_ss, n_fs = work.shape
+    for k in range(5):
+        for m in range(first, 5):
+            row, column = i + k - _REACH, j + m - _REACH
+            room[0, 5 * k + m] = room[1, 5 * k + m] = 0.0
+            inside = (row >= 0) & (row < n_ss) & (column >= 0) & (column < n_fs)
+            if inside and work[row, column] >= 0:
+                room[0, 5 * k + m] = work[row, column]
+                room[1, 5 * k + m] = expected(row, column, position, weight, rate)
+
+
+@njit(cache=True, nogil=True)
+def _best_of(log_p_max, local, room):
+    """Return what `best_window` does of the pixels in `room`, and the number of the window."""
+    likeliest = _window_sums(local[0], room)
     best, which = 0.0, 0
     if room[4, likeliest] <= log_p_max:
         # Few others can be as significant as the one with the least bound.
@@ -136,25 +162,15 @@ def best_window(i, j, log_p_max, local, work, position, weight, rate, room):
                 log_p = significance(room[2, w], room[3, w], local)
             if log_p < best:
                 best, which = log_p, w
-    row, column = i + _WINDOWS[which, 0] - _REACH, j + _WINDOWS[which, 1] - _REACH
-    return best, (row, column, _WINDOWS[which, 2], _WINDOWS[which, 3])
+    return best, which
 
 
 @njit(cache=True, nogil=True)
-def _window_sums(i, j, factor, work, position, weight, rate, room):
+def _window_sums(factor, room):
     """Write the counts, background and least log probability of the windows; return the least.
 
-    They are rows 2, 3 and 4 of `room`; the first two hold those of the 5×5 pixels.
+    They are rows 2, 3 and 4 of `room`; the first two are those of `_look_at`.
     """
-    n_ss, n_fs = work.shape
-    for k in range(5):
-        for m in range(5):
-            row, column = i + k - _REACH, j + m - _REACH
-            room[0, 5 * k + m] = room[1, 5 * k + m] = 0.0
-            inside = (row >= 0) & (row < n_ss) & (column >= 0) & (column < n_fs)
-            if inside and work[row, column] >= 0:
-                room[0, 5 * k + m] = work[row, column]
-                room[1, 5 * k + m] = expected(row, column, position, weight, rate)
     for w in range(_WINDOWS.shape[0]):
         row, column = _WINDOWS[w, 0], _WINDOWS[w, 1]
         counts = mean = 0.0
@@ -196,7 +212,7 @@ def test_candidates(candidates, log_p_max, work, position, weight, rate, tested)
     Parameters
     ----------
     candidates : ndarray of int32, shape (n, 2)
-        (ss, fs) of the candidates.
+        (ss, fs) of the candidates, in reading order.
     log_p_max : float
         Candidates less significant than this are dropped.
     work, position, weight, rate
@@ -206,9 +222,17 @@ def test_candidates(candidates, log_p_max, work, position, weight, rate, tested)
     """
     room, usual = np.empty(ROOM), np.empty(N_LOCAL)
     as_usual(usual)
+    row = column = np.int64(-1)
     for c in range(candidates.shape[0]):
         i, j = np.int64(candidates[c, 0]), np.int64(candidates[c, 1])
-        log_p = best_window(i, j, log_p_max, usual, work, position, weight, rate, room)[0]
+        is_next = i == row and j == column + 1
+        if is_next:
+            # All columns but the last one are those of the candidate before.
+            for p in range(24):
+                room[0, p], room[1, p] = room[0, p + 1], room[1, p + 1]
+        _look_at(i, j, 4 if is_next else 0, work, position, weight, rate, room)
+        row, column = i, j
+        log_p = _best_of(log_p_max, usual, room)[0]
         tested[c] = log_p if log_p <= log_p_max else 0.0
 
 
@@ -262,7 +286,7 @@ def collect_peaks(
         if n_peaks >= peaks.shape[0]:
             break
         i, j = np.int64(candidates[c, 0]), np.int64(candidates[c, 1])
-        if work[i, j] < 0:
+        if work[i, j] < 0 or _is_empty(i, j, work):
             continue
         log_p, _ = best_window(i, j, log_p_max, least, work, position, weight, rate, room)
         if log_p > log_p_max:
@@ -281,6 +305,16 @@ def collect_peaks(
         sign(extent[:n], n_peaks + 1, owner, boxes[n_peaks])
         n_peaks += 1
     return n_peaks
+
+
+@njit(cache=True, nogil=True)
+def _is_empty(i, j, work):
+    """Whether other peaks have claimed all counts of the 5×5 pixels around row i, column j."""
+    for row in range(max(i - _REACH, 0), min(i + _REACH + 1, work.shape[0])):
+        for column in range(max(j - _REACH, 0), min(j + _REACH + 1, work.shape[1])):
+            if work[row, column] > 0:
+                return False
+    return True
 
 
 @njit(cache=True, nogil=True)
