@@ -32,8 +32,7 @@ STAGES = {
     "until the inputs are open": "the inputs are open",
     "what is static": "static pixels masked",
     "searching the frames": "the frames are searched",
-    "charts, galleries and background": "the outputs are prepared",
-    "tables, lists and the report's page": "output report is written",
+    "tables, charts, galleries and background": "output report is written",
 }
 """What is timed, and what the command says at its end with ``-v``."""
 

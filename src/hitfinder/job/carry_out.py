@@ -14,6 +14,7 @@ from hitfinder.job.folder import fingerprint, open_folder
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.prepared import PreparedJob
 from hitfinder.job.settings import JobSettings
+from hitfinder.lazy import import_meanwhile
 
 
 def carry_out(
@@ -21,7 +22,7 @@ def carry_out(
     folder: Path,
     settings: JobSettings,
     experiment: Experiment,
-    tried: FinderTold,
+    tried: Callable[[], FinderTold],
     executor: Executor,
     workers: AbstractContextManager[object],
     show: Callable[..., Any],
@@ -41,8 +42,8 @@ def carry_out(
         What was chosen.
     experiment : Experiment
         The frames, not open.
-    tried : FinderTold
-        What the finder says.
+    tried : callable
+        Waits for what the finder says.
     executor : Executor
         Has the frames processed.
     workers : context manager
@@ -62,14 +63,20 @@ def carry_out(
     HitfinderError
         If there can be no such outputs, or the folder cannot be used.
     """
-    job = fingerprint(experiment.stored, experiment.geometry, settings, tried.fingerprint)
     outputs = make_outputs(settings.output)
-    files = [file for output in outputs.values() for file in output.files]
-    store = open_folder(folder, job, resume, overwrite, files)
-    if store is None:
-        return False
-    least = tried.least_score
-    with store:
-        prepared = PreparedJob(inputs, folder, settings, experiment, store, outputs, least)
-        prepared.run(job, executor, workers, show)
-    return True
+    late = [name for output in outputs.values() for name in getattr(output, "imports", ())]
+    imported = import_meanwhile(late)
+    try:
+        told = tried()
+        job = fingerprint(experiment.stored, experiment.geometry, settings, told.fingerprint)
+        files = [file for output in outputs.values() for file in output.files]
+        store = open_folder(folder, job, resume, overwrite, files)
+        if store is None:
+            return False
+        least = told.least_score
+        with store:
+            prepared = PreparedJob(inputs, folder, settings, experiment, store, outputs, least)
+            prepared.run(job, executor, workers, show, imported)
+        return True
+    finally:
+        imported()

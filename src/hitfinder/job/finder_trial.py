@@ -10,6 +10,7 @@ import numpy as np
 
 from hitfinder.errors import ConfigError
 from hitfinder.executors.contract import Executor, results
+from hitfinder.executors.inline import Inline
 from hitfinder.finding.contract import Finder
 from hitfinder.finding.registry import FINDERS, make_finder
 from hitfinder.finding.settings import FinderSettings
@@ -93,13 +94,26 @@ class FinderTrial:
         """Return a function that tries the finder."""
         yield lambda _: FinderTold.of(self.finder())
 
-    def by(self, executor: Executor) -> FinderTold:
-        """Have the finder tried.
+    def begun(self, executor: Executor) -> Callable[[], FinderTold]:
+        """Have the finder tried; return what waits until it is.
+
+        Workers try it while this process does something else, which itself tries it at once.
 
         Raises
         ------
         HitfinderError
-            As `finder` does, or if the workers that try it die.
+            As `finder` does, or if the workers that try it die; then or when it is waited for.
         """
-        (tried,) = results(executor.run(self, ["an empty frame"]))
-        return tried
+        outcomes = executor.run(self, ["an empty frame"])
+        if isinstance(executor, Inline):
+            outcomes = iter(list(outcomes))
+
+        def wait() -> FinderTold:
+            (told,) = results(outcomes)
+            return told
+
+        return wait
+
+    def by(self, executor: Executor) -> FinderTold:
+        """Have the finder tried, as `begun` does, and wait for it."""
+        return self.begun(executor)()

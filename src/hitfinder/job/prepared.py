@@ -29,7 +29,6 @@ from hitfinder.job.outputs.findings import Findings
 from hitfinder.job.outputs.write import write_outputs
 from hitfinder.job.pipeline import Pipeline, load_static
 from hitfinder.job.settings import JobSettings
-from hitfinder.lazy import import_meanwhile
 from hitfinder.network import model as peak_model
 from hitfinder.results.chunk import PENDING
 from hitfinder.results.store import Store
@@ -61,15 +60,17 @@ class PreparedJob:
         executor: Executor,
         workers: AbstractContextManager[object],
         show: Callable[..., Any],
+        imported: Callable[[], None],
     ) -> None:
-        """Process the frames that are not done yet, leave `workers`, and write the outputs."""
+        """Process the frames that are not done yet, write the outputs, and leave `workers`.
+
+        Outputs are written when `imported` has returned.
+        """
         began, started = time.perf_counter(), datetime.datetime.now().astimezone()
         before = self.store.counts.frames
         if before:
             log.info("going on after %d of %d frames", before, len(self.experiment.stored))
         self.store.save_about(self.beforehand(started))
-        late = [n for output in self.outputs.values() for n in getattr(output, "imports", ())]
-        imported = import_meanwhile(late)
         with workers:
             n_workers = executor.n_workers
             static, interrupted = self._find(executor, show)

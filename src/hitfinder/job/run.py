@@ -22,10 +22,10 @@ from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.open import Input, listed
 from hitfinder.job.chunksize import chunk_size
-from hitfinder.job.finder_trial import FinderTold, FinderTrial
+from hitfinder.job.finder_trial import FinderTrial
 from hitfinder.job.names import check_name
 from hitfinder.job.settings import JobSettings, RunOptions, job_settings
-from hitfinder.lazy import import_all, import_meanwhile
+from hitfinder.lazy import import_all
 from hitfinder.network import model as peak_model
 from hitfinder.plugins import is_of_this_session
 from hitfinder.progress import Advance, counting
@@ -139,7 +139,10 @@ def run(
             start_workers(own, chosen.finder, len(experiment.stored))
         check_model(chosen.finder, experiment.geometry)
         experiment.stored.close()
-        tried = _tried(FinderTrial.of(experiment.source, experiment.geometry, chosen.finder), own)
+        trial = FinderTrial.of(experiment.source, experiment.geometry, chosen.finder)
+        tried = trial.begun(own or Inline())
+        # Slow to import; workers get ready meanwhile.
+        import_all(AFTER_OPENING)
         from hitfinder.job.carry_out import carry_out
 
         is_new = carry_out(
@@ -166,19 +169,6 @@ def run(
         show=show,
     )
     return done if searched is None else Run(folder)
-
-
-def _tried(trial: FinderTrial, executor: Processes | Inline | None) -> FinderTold:
-    """Have the finder tried, and import meanwhile what comes after that."""
-    if executor is None or isinstance(executor, Inline):
-        # Only what other processes do leaves the imports of this one alone.
-        import_all(AFTER_OPENING)
-        return trial.by(Inline())
-    imported = import_meanwhile(AFTER_OPENING)
-    try:
-        return trial.by(executor)
-    finally:
-        imported()
 
 
 def _name(item: Input) -> str:

@@ -19,7 +19,8 @@ class Output(Protocol):
     they are imported while workers search the frames. It may have methods ``share`` and
     ``prepare``, which are called with the findings beforehand: the one adds to `Findings.beside`
     what workers can do, the other does what can be done while they are at it, before the verdict on
-    the run is known.
+    the run is known. It may say ``before_verdict = True``, if it takes nothing from
+    `Findings.about` but what is known beforehand: then it is written while workers are at it, too.
 
     Attributes
     ----------

@@ -29,6 +29,7 @@ class CxiOutput:
     """The hits as a CXI file with a peak list, and a geometry file."""
 
     files = (HITS_CXI, HITS_GEOM)
+    before_verdict = True
 
     def __init__(self, settings: OutputSettings) -> None:
         self._copy, self._all_peaks = settings.copy_frames, settings.all_peaks

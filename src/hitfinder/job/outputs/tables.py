@@ -24,6 +24,8 @@ class TablesOutput:
     Beside them is what is added up over the frames.
     """
 
+    before_verdict = True
+
     def __init__(self, settings: OutputSettings) -> None:
         self._csv = settings.csv
         as_csv = tuple(str(Path(name).with_suffix(".csv")) for name in (FRAMES, PEAKS))
@@ -63,6 +65,7 @@ class ListOutput:
     """
 
     files = ("hits.lst",)
+    before_verdict = True
 
     def __init__(self, settings: OutputSettings) -> None:
         pass

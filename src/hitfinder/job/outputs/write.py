@@ -49,20 +49,23 @@ def write_outputs(
     OutputError
         If something cannot be written.
     """
-    counts = FrameCounts.of(found)
-    log.debug("the results are put together")
     found.beside.add(BACKGROUND, BackgroundCall.of(found, estimate))
     prepare_outputs(outputs, found, folder)
     files = [file for output in outputs.values() for file in output.files]
-    about = {**found.about, **account(found, counts, estimate=estimate), "files": files}
-    log.debug("the outputs are prepared")
     for file in set(files_of(folder)) - set(files):
         (folder / file).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
-    complete = dataclasses.replace(found, about=about)
-    for name, output in outputs.items():
-        write_output(name, output, complete, folder)
-        log.debug("output %s is written", name)
+
+    def write(found: Findings, before_verdict: bool) -> None:
+        for name, output in outputs.items():
+            if getattr(output, "before_verdict", False) == before_verdict:
+                write_output(name, output, found, folder)
+                log.debug("output %s is written", name)
+
+    write(found, True)
+    counts = FrameCounts.of(found)
+    about = {**found.about, **account(found, counts, estimate=estimate), "files": files}
+    write(dataclasses.replace(found, about=about), False)
     about["wanting"] = found.wanting
     with atomic.replacing(folder / RUN) as part:
         part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
