@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import hitfinder as hf
 from hitfinder.crystal.cellfiles import read_lattice
 from hitfinder.crystal.orientation import random_rotation
 from hitfinder.executors.contract import Lost
@@ -10,8 +11,10 @@ from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, index_frames, turned_at_random
 from hitfinder.indexing.cellfit import fitted_cell
+from hitfinder.indexing.centerfit import FittedStep, fitted_step
 from hitfinder.indexing.indexer import Indexer
 from hitfinder.indexing.kernels import fit, log_likelihood
+from hitfinder.job.indexing.center import on_detector
 
 WAVELENGTH, PIXEL, LONGEST = 2.0, 2.5e-4, 0.28
 LATTICES = {
@@ -319,3 +322,55 @@ def test_an_orientation_that_explains_half_of_the_peaks_is_not_the_last_tried(se
     q = diffracted(lattice, turn, rng, 100, bandwidth=0.02)
     found = Indexer(lattice, LONGEST, PIXEL, 0.02).index(q, np.full(len(q), 0.95))
     assert off_by_deg(lattice, found.axes, turn) < 1
+
+
+PIXEL_RAD = PIXEL * WAVELENGTH
+
+
+def moved(frames, step_px):
+    """Frames whose peaks are moved by a step, in pixels, on a flat detector."""
+    out = []
+    for frame in frames:
+        s = WAVELENGTH * frame.q + [0, 0, 1]
+        at = s / s[:, 2:] + [*(PIXEL_RAD * np.array(step_px)), 0]
+        q = (at / np.linalg.norm(at, axis=1, keepdims=True) - [0, 0, 1]) / WAVELENGTH
+        out.append(FramePeaks(frame.frame, q, frame.probability))
+    return out
+
+
+@pytest.mark.parametrize(
+    "step_px", [(0, 0), (2, -1), pytest.param((-4, 5), marks=pytest.mark.slow)]
+)
+def test_a_beam_centre_that_is_off_is_found_out(step_px):
+    lattice = read_lattice(*LATTICES["tetragonal"])
+    frames = moved(peaks(lattice, 8, n_peaks=25), step_px)
+    fit = fitted_step(frames, Indexer(lattice, LONGEST, PIXEL), WAVELENGTH, PIXEL_RAD)
+    assert np.array(fit.step) / PIXEL_RAD == pytest.approx(step_px, abs=0.25)
+    assert 0.01 < fit.sigma / PIXEL_RAD < 0.15
+    assert fit.indexed_fitted == fit.frames == 8
+
+
+@pytest.mark.slow
+def test_no_beam_centre_is_told_by_peaks_of_another_cell():
+    other = read_lattice("71,83,97,90,103,90", "P 1 21 1")
+    frames = peaks(read_lattice(*LATTICES["tetragonal"]), 4, n_peaks=8)
+    assert fitted_step(frames, Indexer(other, LONGEST, PIXEL), WAVELENGTH, PIXEL_RAD) is None
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_step_of_the_peaks_is_told_as_the_centre_that_makes_it(turned):
+    right = hf.Geometry.flat((400, 300), 75e-6, camera_length_m=0.1, photon_energy_ev=9000)
+    if turned:
+        (panel,) = right.detector.panels
+        panel = dataclasses.replace(panel, fs_vector=panel.ss_vector, ss_vector=panel.fs_vector)
+        detector = dataclasses.replace(right.detector, panels=(panel,))
+        right = dataclasses.replace(right, detector=detector)
+    fs, ss = right.detector.beam_center
+    used = dataclasses.replace(right, detector=right.detector.with_beam_center(fs - 3, ss + 5))
+    place = [g.scattering_vectors(fs, ss)[0, :2] * g.wavelength_a for g in (used, right)]
+    step = FittedStep(tuple(place[0] - place[1]), 1e-4, 8, 8, 8)
+    fit = on_detector(step, used.detector.beam_center, used)
+    assert fit.given == pytest.approx((fs - 3, ss + 5))
+    assert fit.fitted == pytest.approx((fs, ss), abs=0.01)
+    assert fit.sigma_px == pytest.approx(1e-4 / 75e-5)
+    assert fit.is_given_one_wrong

@@ -90,9 +90,7 @@ def fitted_cell(
     FittedCell or None
         None if no cell near the given one indexes a quarter of those frames, and three.
     """
-    usable = [frame for frame in frames if len(frame.q) >= LEAST_PEAKS]
-    expected = [float(np.nan_to_num(f.probability, nan=Indexer.UNKNOWN).sum()) for f in usable]
-    sample = [usable[k] for k in np.argsort(expected)[::-1][:SAMPLE]]
+    sample = sample_of(frames)
     if not sample:
         return None
     best, n_given = lattice, 0
@@ -115,6 +113,13 @@ def fitted_cell(
             break
         best, n_best, lengths = fitted, n, found
     return FittedCell(lattice.cell, best.cell, n_given, n_best, len(sample))
+
+
+def sample_of(frames: Sequence[FramePeaks]) -> list[FramePeaks]:
+    """Return the frames with the most peaks, `SAMPLE` of them."""
+    usable = [frame for frame in frames if len(frame.q) >= LEAST_PEAKS]
+    expected = [float(np.nan_to_num(f.probability, nan=Indexer.UNKNOWN).sum()) for f in usable]
+    return [usable[k] for k in np.argsort(expected)[::-1][:SAMPLE]]
 
 
 def _indexed(

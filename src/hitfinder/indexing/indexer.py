@@ -92,7 +92,7 @@ class Indexer:
     def __init__(
         self, lattice: Lattice, longest: float, pixel: float, bandwidth: float = USUAL_BANDWIDTH
     ) -> None:
-        self.lattice = lattice
+        self.lattice, self.pixel, self.bandwidth = lattice, pixel, bandwidth
         self._reciprocal = np.ascontiguousarray(lattice.primitive)
         self._inverse = np.ascontiguousarray(np.linalg.inv(lattice.primitive))
         self._narrow = np.array([pixel, 1e-3, 2 * pixel, 0.4 * bandwidth])

@@ -62,11 +62,19 @@ class IndexRate:
         Frames that were to be indexed, and those that were.
     by_chance : float
         Frames of as many without that crystal that would count as indexed.
+    against : tuple of str
+        What the indexed peaks say against the geometry that was used, or the cell.
     """
 
     searched: int
     indexed: int
     by_chance: float
+    against: tuple[str, ...] = ()
+
+    @classmethod
+    def told(cls, account: Mapping[str, Any]) -> IndexRate:
+        """Return what JSON has written down."""
+        return cls(**{**account, "against": tuple(account.get("against", ()))})
 
     @property
     def more_than_chance(self) -> bool:
@@ -146,7 +154,7 @@ class Evidence:
             **{
                 **account,
                 "geometry": tuple(account.get("geometry", ())),
-                "index": None if index is None else IndexRate(**index),
+                "index": None if index is None else IndexRate.told(index),
             }
         )
 
@@ -282,6 +290,7 @@ def _about_index(evidence: Evidence) -> Iterator[str]:
         yield "no more are indexed than by chance: is this the right cell, and the right geometry?"
     elif index.indexed < LOW_INDEX_RATE * min(index.searched, evidence.hits):
         yield f"fewer than {100 * LOW_INDEX_RATE:.3g} % of the hits are indexed"
+    yield from index.against
 
 
 def _facts(evidence: Evidence) -> Iterator[str]:

@@ -25,6 +25,7 @@ from hitfinder.indexing.known.crystal import MOST_MOSAICITY_DEG
 from hitfinder.job.indexing.by_peaks import solve_by_peaks
 from hitfinder.job.indexing.by_pixels import solve_by_pixels
 from hitfinder.job.indexing.cell import fit_cell
+from hitfinder.job.indexing.center import fit_center
 from hitfinder.job.indexing.frames import Which
 from hitfinder.job.indexing.indexed import INFO, IndexedRun, Solved, with_measured, write_indexed
 from hitfinder.job.indexing.integrate import measure_reflections
@@ -154,6 +155,8 @@ def index(
         if refine_cell and fit is not None and fit.is_given_one_wrong:
             lattice = dataclasses.replace(lattice, cell=fit.fitted)
             factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
+        # Without a cell that indexes some of the hits, they tell of no beam centre either.
+        center = None if fit is None else fit_center(run, lattice, bandwidth)
         if executor is None:
             executor = stack.enter_context(_workers(folder, workers, by_pixels))
         if by_pixels:
@@ -179,7 +182,7 @@ def index(
                 executor=executor,
                 show=show,
             )
-        done = write_indexed(folder, lattice, fit, solved, csv=csv)
+        done = write_indexed(folder, lattice, fit, center, solved, csv=csv)
         if intensities and solved.crystals:
             done = _with_intensities(done, lattice, factors, solved, bandwidth, executor, csv, show)
     if done.n_wanting:

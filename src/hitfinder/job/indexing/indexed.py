@@ -21,6 +21,7 @@ from hitfinder.export.solutions import write_solutions
 from hitfinder.indexing.cellfit import FittedCell
 from hitfinder.io.lst import write_lst
 from hitfinder.io.source import FrameRef
+from hitfinder.job.indexing.center import FittedCenter
 from hitfinder.job.indexing.integrate import MeasuredRun
 from hitfinder.job.indexing.joint_hits import JointHits
 from hitfinder.job.indexing.judge_again import judge_again
@@ -128,7 +129,13 @@ class IndexedRun:
 
 
 def write_indexed(
-    folder: Path, lattice: Lattice, fit: FittedCell | None, solved: Solved, *, csv: bool
+    folder: Path,
+    lattice: Lattice,
+    fit: FittedCell | None,
+    center: FittedCenter | None,
+    solved: Solved,
+    *,
+    csv: bool,
 ) -> IndexedRun:
     """Write the outputs, ``indexed.json`` after the tables, and return what was found.
 
@@ -140,6 +147,8 @@ def write_indexed(
         Of the crystals.
     fit : FittedCell, optional
         The cell that the peaks fit best.
+    center : FittedCenter, optional
+        The beam centre that they fit best.
     solved : Solved
         What was found.
     csv : bool
@@ -188,9 +197,13 @@ def write_indexed(
             "wanting": done.n_wanting,
         },
         "cell_fit": _fit_told(fit),
+        "center_fit": None if center is None else dataclasses.asdict(center),
     }
     _tell(folder, told)
-    judge_again(folder, IndexRate(done.n_hits, done.n_indexed, done.n_by_chance), lattice, fit)
+    rate = IndexRate(
+        done.n_hits, done.n_indexed, done.n_by_chance, tuple(_against(lattice, fit, center))
+    )
+    judge_again(folder, rate, lattice, fit)
     return done
 
 
@@ -208,6 +221,24 @@ def _tell(folder: Path, told: Mapping[str, Any]) -> None:
     """Write ``indexed.json``."""
     with replacing(folder / INFO) as part:
         part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _against(
+    lattice: Lattice, fit: FittedCell | None, center: FittedCenter | None
+) -> Iterator[str]:
+    """Say what the peaks have against the cell that was used, and against the beam centre."""
+    if fit is not None and fit.is_given_one_wrong and lattice.cell == fit.given:
+        size = f"{100 * abs(fit.larger_by):.1f} % {'larger' if fit.larger_by > 0 else 'smaller'}"
+        yield (
+            f"the peaks fit a cell that is {size} than the given one: that, the photon energy or "
+            "the camera length is wrong"
+        )
+    if center is not None and center.is_given_one_wrong:
+        (fs, ss), used = center.fitted, center.given
+        yield (
+            f"the peaks fit a beam centre of fs {fs:.1f}, ss {ss:.1f}, and {used[0]:.1f}, "
+            f"{used[1]:.1f} was used"
+        )
 
 
 def _fit_told(fit: FittedCell | None) -> dict[str, Any] | None:
