@@ -102,9 +102,17 @@ _sorted: weakref.WeakKeyDictionary[Geometry, Rings] = weakref.WeakKeyDictionary(
 """Rings of the usual width of geometries in use: several finders of one have the same."""
 
 
-def ring_centres(geometry: Geometry) -> NDArray[np.float64]:
-    """Return `Rings.q` of a geometry without sorting its pixels."""
-    q = geometry.pixels.q
+def ring_centres(geometry: Geometry, q: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+    """Return `Rings.q` of a geometry without sorting its pixels.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Pixels, mask and beam.
+    q : ndarray of float32, optional
+        Its ``pixels.q``, where that is there already.
+    """
+    q = geometry.pixels.q if q is None else q
     mask = _unused(geometry, q)
     if mask.all():
         return np.zeros(1)

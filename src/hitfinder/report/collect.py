@@ -56,6 +56,8 @@ class Collector:
         Picture on which the positions of peaks are gathered.
     gallery : int
         Best hits, and nearest misses, to pick.
+    q : ndarray of float32, optional
+        ``pixels.q`` of the geometry, where that is there already.
 
     Attributes
     ----------
@@ -78,7 +80,13 @@ class Collector:
         Hits of the highest scores and other frames of the highest scores, best first.
     """
 
-    def __init__(self, geometry: Geometry, view: DetectorView, gallery: int = 12) -> None:
+    def __init__(
+        self,
+        geometry: Geometry,
+        view: DetectorView,
+        gallery: int = 12,
+        q: NDArray[np.float32] | None = None,
+    ) -> None:
         self._gallery, self._view = gallery, view
         self._rows = [np.empty(0, KEPT_DTYPE)]
         self.statuses: dict[str, int] = {}
@@ -86,7 +94,7 @@ class Collector:
         self.n_left_out = 0
         self.by_doubt: dict[str, tuple[int, int]] = {}
         self.powder = np.zeros(view.shape)
-        q = geometry.pixels.q
+        q = geometry.pixels.q if q is None else q
         top = float(np.nanmax(q)) / (2 * np.pi) if np.isfinite(q).any() else 1.0
         self.inverse_d_edges = np.linspace(0, top, RESOLUTION_BINS + 1)
         self.inverse_d_counts = np.zeros(RESOLUTION_BINS, np.int64)

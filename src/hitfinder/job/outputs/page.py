@@ -58,7 +58,9 @@ class _Parts:
     def __init__(self, found: Findings, gallery: int) -> None:
         self._found, geometry = found, found.geometry
         self.view = DetectorView.of(geometry, bin_side(geometry.shape))
-        self.collected = Collector(geometry, self.view, gallery)
+        q = geometry.pixels.q
+        self._bin_q = ring_centres(geometry, q)
+        self.collected = Collector(geometry, self.view, gallery, q)
         for chunk in found.chunks():
             self.collected.add(chunk)
         self.collected.profile = found.totals.profile.mean
@@ -77,5 +79,5 @@ class _Parts:
     @functools.cached_property
     def drawn(self) -> str:
         """The charts and pictures of all frames."""
-        hits_from, bin_q = self._found.about["hits_from"], ring_centres(self._found.geometry)
-        return draw(self.collected, self.view, self.image, bin_q, hits_from)
+        hits_from = self._found.about["hits_from"]
+        return draw(self.collected, self.view, self.image, self._bin_q, hits_from)
