@@ -95,6 +95,15 @@ def test_the_header_may_be_in_other_units_and_have_equals_signs(tmp_path, old, n
         assert getattr(said, name) == pytest.approx(getattr(usual, name))
 
 
+@pytest.mark.parametrize("center", ["(12.30, 20.48) pixels", "(2.1156, 7.04512) mm"])
+def test_pixels_that_are_no_squares_are_told(tmp_path, center):
+    header = HEADER.replace("172e-6 m x 172e-6 m", "172e-6 m x 344e-6 m")
+    header = header.replace("(12.30, 20.48) pixels", center)
+    said = open_source(write(tmp_path / "x.cbf", counts(), header)).metadata
+    assert (said.pixel_size_m, said.pixel_height_m) == (172e-6, 344e-6)
+    assert said.beam_center == pytest.approx((12.30, 20.48))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "name"),
     [

@@ -10,6 +10,8 @@ from hitfinder.io.source import Metadata
 from hitfinder.units import energy_from_wavelength
 
 NUMBER = r"([-+0-9.eE]+)"
+_HEIGHT = r"Pixel_size[ \t:=]+[-+0-9.eE]+[ \t]*[^\W\d_]*[ \t]*x"
+"""What stands before the edge of a pixel along ss: that along fs."""
 
 
 class ImageHeader:
@@ -34,13 +36,15 @@ class ImageHeader:
         """
         wavelength = self._positive("Wavelength", WAVELENGTHS_A) or self._tagged_wavelength()
         pixel = self._positive("Pixel_size", LENGTHS_M)
+        height = self._positive(_HEIGHT, LENGTHS_M) or pixel
         swing = self._said("Detector_2theta", {"": 1.0, "deg": 1.0, "degree": 1.0})
         named = re.search(r"# Detector:? ([^\r\n]*)", self._text)
         return Metadata(
             photon_energy_ev=energy_from_wavelength(wavelength) if wavelength else None,
             camera_length_m=self._positive("Detector_distance", LENGTHS_M),
-            beam_center=self._beam_center(pixel),
+            beam_center=self._beam_center(pixel, height),
             pixel_size_m=pixel,
+            pixel_height_m=height if height != pixel else None,
             saturation=self._positive("Count_cutoff", {"": 1.0, "counts": 1.0}),
             underload=underload,
             detector=named[1].strip() if named else "",
@@ -85,12 +89,16 @@ class ImageHeader:
             return None
         return value if 0 < value < math.inf else None
 
-    def _beam_center(self, pixel_size_m: float | None) -> tuple[float, float] | None:
+    def _beam_center(
+        self, pixel_size_m: float | None, pixel_height_m: float | None
+    ) -> tuple[float, float] | None:
         """Return where the beam meets the frame, (fs, ss) in pixels; (0, 0) was never set."""
-        units = {"": 1.0, **PIXELS}
-        if pixel_size_m is not None:
-            units |= {unit: length / pixel_size_m for unit, length in LENGTHS_M.items()}
-        center = self._said("Beam_xy", units, rf"\(?{NUMBER},\s*{NUMBER}\)?")
+        pair = rf"\(?{NUMBER},\s*{NUMBER}\)?"
+        center = self._said("Beam_xy", {"": 1.0, **PIXELS}, pair)
+        if not center and pixel_size_m is not None and pixel_height_m is not None:
+            lengths = self._said("Beam_xy", LENGTHS_M, pair)
+            edges = (pixel_size_m, pixel_height_m)
+            center = [m / edge for m, edge in zip(lengths, edges, strict=False)]
         if not center or not any(center) or not all(map(math.isfinite, center)):
             return None
         return center[0], center[1]
