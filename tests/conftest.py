@@ -30,6 +30,9 @@ def pytest_configure():
     if "PYTEST_XDIST_WORKER" in os.environ:
         # Every core has a worker: threads of PyTorch would only get in one another's way.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Commands that tests start need not compile every module anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # Tests send Ctrl-C, which a shell's background job ignores, and all that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
