@@ -41,6 +41,20 @@ def test_smv_tells_beam_and_detector_in_its_own_units(tmp_path):
     assert "SMV files do not agree" in said.notes[0]
 
 
+def test_a_pedestal_is_taken_away(tmp_path):
+    header = SMV | {"IMAGE_PEDESTAL": "40"}
+    stored = counts()[0] + np.uint16(40)
+    stored[0, :2] = 35, 65535
+    fabio.adscimage.AdscImage(data=stored, header=header).write(str(tmp_path / "x.img"))
+    source = open_source(tmp_path / "x.img")
+    assert source.dtype == np.int32
+    frame = source[0]
+    assert frame[0, :2].tolist() == [-5, 65495]
+    np.testing.assert_array_equal(frame[1:], counts()[0][1:])
+    assert source.metadata.saturation == 64960
+    assert "40, is taken away" in " ".join(source.metadata.notes)
+
+
 def test_an_arm_at_an_angle_is_told(tmp_path):
     header = SMV | {"TWOTHETA": "-15.5"}
     fabio.adscimage.AdscImage(data=counts()[0], header=header).write(str(tmp_path / "x.img"))

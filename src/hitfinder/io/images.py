@@ -31,6 +31,9 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     (CAMERA_LENGTH, ("DISTANCE", "xtal_to_detector")),
     (PIXEL_SIZE, ("PIXEL_SIZE", "pixelsize_x")),
 )
+_FITS_INT32 = 2
+"""Bytes of whole numbers that a signed one of four bytes can hold, less a pedestal."""
+
 _SWINGS = {"TWOTHETA": 1.0, "start_twotheta": 1e-3}
 """Items for the angle of the detector's arm, and their worth in degrees."""
 
@@ -65,6 +68,12 @@ class ImageSource(FrameSource):
         counts = self._counts(image)
         self.shape = counts.shape[0], counts.shape[1]
         self.dtype = counts.dtype.newbyteorder("=")
+        told = _number(self._header, "IMAGE_PEDESTAL")
+        self._pedestal = int(told) if math.isfinite(told) and told.is_integer() else 0
+        self._top = float(np.iinfo(self.dtype).max) if self.dtype.kind in "iu" else None
+        if self._pedestal and self.dtype.kind in "iu":
+            # What noise takes below the pedestal is below zero.
+            self.dtype = np.dtype(np.int32 if self.dtype.itemsize <= _FITS_INT32 else np.int64)
 
     def _opened(self) -> Any:
         import fabio
@@ -104,6 +113,8 @@ class ImageSource(FrameSource):
             what = f"frame {index} is {counts.shape}, the first {self.shape}"
             raise SourceError("wrong-shape", what, self._file)
         np.copyto(frame, counts, casting="unsafe")
+        if self._pedestal:
+            frame -= self._pedestal
         return frame
 
     def ref(self, index: int) -> FrameRef:
@@ -130,12 +141,12 @@ class ImageSource(FrameSource):
         for names, why in _CENTRES.items():
             if any(_number(self._header, name) for name in names if name in self._header):
                 notes.append(f"the beam centre ({', '.join(names)}) is not used: {why}")
-        pedestal = _number(self._header, "IMAGE_PEDESTAL")
-        if abs(pedestal) > 0:
-            notes.append(
-                f"the header tells a pedestal of {pedestal:g}, which is still in the values: "
-                "subtract it first"
-            )
+        saturation = _positive(self._header, "CCD_IMAGE_SATURATION") or said.saturation
+        if self._pedestal:
+            notes.append(f"the pedestal that the header tells, {self._pedestal}, is taken away")
+            # Without a word of it, values saturate at the top of the type they are stored in.
+            top = saturation or self._top
+            saturation = None if top is None else top - self._pedestal
         return dataclasses.replace(
             said,
             photon_energy_ev=(
@@ -143,7 +154,7 @@ class ImageSource(FrameSource):
             ),
             camera_length_m=found[CAMERA_LENGTH.name] or said.camera_length_m,
             pixel_size_m=found[PIXEL_SIZE.name] or said.pixel_size_m,
-            saturation=_positive(self._header, "CCD_IMAGE_SATURATION") or said.saturation,
+            saturation=saturation,
             notes=tuple(notes),
         )
 
