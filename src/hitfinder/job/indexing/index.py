@@ -156,7 +156,9 @@ def index(
             lattice = dataclasses.replace(lattice, cell=fit.fitted)
             factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
         # Without a cell that indexes some of the hits, they tell of no beam centre either.
-        center = None if fit is None else fit_center(run, lattice, bandwidth)
+        center = None
+        if fit is not None:
+            center = fit_center(run, dataclasses.replace(lattice, cell=fit.fitted), bandwidth)
         if executor is None:
             executor = stack.enter_context(_workers(folder, workers, by_pixels))
         if by_pixels:
