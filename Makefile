@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 INSTALLED := $(VENV)/.installed
 
+# Where it is set, each process would compile every module anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo test test-all lint bench docs clean
 .DEFAULT_GOAL := help
 

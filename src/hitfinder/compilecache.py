@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 VARIABLE = "NUMBA_CACHE_DIR"
@@ -85,6 +86,23 @@ def forget_stale(package: str, kept_in: Callable[[str], str]) -> None:
         os.makedirs(os.path.dirname(state), exist_ok=True)
         with replacing(state) as part:
             part.write_text(lines, encoding="utf-8")
+
+
+def keep_bytecode() -> None:
+    """Have the bytecode of modules kept that this process and those it starts import.
+
+    Many containers forbid it by ``PYTHONDONTWRITEBYTECODE``. Every process then compiles all that
+    it imports anew, which takes seconds, unless the bytecode is there.
+    """
+    # Slow to import.
+    import compileall
+
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None) or ""
+        if path.endswith(".py"):
+            compileall.compile_file(path, quiet=2)
 
 
 class NotCompiledError(Exception):

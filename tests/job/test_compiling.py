@@ -7,6 +7,8 @@ import pytest
 
 from hitfinder.job.compiling import STEPS, CompileWork
 
+FORBIDDEN = "PYTHONDONTWRITEBYTECODE"
+
 RUN = """
 import sys, numpy as np, hitfinder as hf
 from hitfinder.executors.inline import Inline
@@ -39,12 +41,15 @@ def broken(*arguments):
 @pytest.mark.slow
 def test_what_is_compiled_beforehand_is_all_that_a_run_needs(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    environment |= {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"), FORBIDDEN: "1"}
     python = [sys.executable, "-m", "hitfinder", "compile"]
     done = subprocess.run(python, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "compiled in" in done.stdout
     before = kept(tmp_path / "cache")
     assert len(before) > 80
+    bytecode = {file.name.partition(".")[0] for file in (tmp_path / "bytecode").rglob("*.pyc")}
+    assert bytecode >= {"main", "compile", "likelihood", "ndarray", "figure", "backend_svg"}
     command = [sys.executable, "-c", RUN, tmp_path]
     subprocess.run(command, env=environment, check=True, timeout=900)
     assert kept(tmp_path / "cache") == before

@@ -30,13 +30,16 @@ def compile_code(workers: int | None) -> None:
     """Compile the code that finds hits, indexes them and simulates frames, so that no run needs to.
 
     For the recipe of a container, or a shared installation. Without it the first run takes a
-    minute longer, and so does the first indexing.
+    minute longer, and so does the first indexing. It keeps the bytecode of Python modules, too,
+    where PYTHONDONTWRITEBYTECODE forbids other commands to.
     """
+    from hitfinder.compilecache import keep_bytecode
     from hitfinder.executors.processes import Processes, available_cores
     from hitfinder.job.compiling import STEPS, compile_ahead
     from hitfinder.progress import counting
 
     began = time.monotonic()
+    keep_bytecode()
     with (
         Processes(workers or min(available_cores(), 3)) as executor,
         counting("steps", len(STEPS)) as advance,

@@ -15,6 +15,7 @@ from hitfinder.job.chunks import Chunk, ChunkWork
 from hitfinder.job.live.warm import COUNTS, WarmUp
 from hitfinder.job.made_up import made_up_frames, small_geometry
 from hitfinder.job.static import learn_static
+from hitfinder.lazy import import_all
 from hitfinder.progress import Advance
 from hitfinder.report.detector_view import DetectorView
 
@@ -109,6 +110,14 @@ def _index() -> None:
         index(peaks)
 
 
+def _import() -> None:
+    # Slow to import.
+    from hitfinder.job.outputs.page import ReportOutput
+    from hitfinder.job.run import AFTER_OPENING
+
+    import_all([*AFTER_OPENING, *ReportOutput.imports])
+
+
 # The longest first, and what shares most with another step after it.
 _STEPS: dict[str, Callable[[], None]] = {
     "files of 16 bits": lambda: _search_files(np.dtype(np.uint16)),
@@ -116,6 +125,7 @@ _STEPS: dict[str, Callable[[], None]] = {
     "simulation": _simulate,
     "files of 32 bits": lambda: _search_files(np.dtype(np.uint32)),
     "streams": _search_streams,
+    "bytecode of what runs import": _import,
 }
 
 STEPS = tuple(_STEPS)
