@@ -147,6 +147,11 @@ class ImageSource(FrameSource):
             # Without a word of it, values saturate at the top of the type they are stored in.
             top = saturation or self._top
             saturation = None if top is None else top - self._pedestal
+        elif abs(told := _number(self._header, "IMAGE_PEDESTAL")) > 0:
+            notes.append(
+                f"the header tells a pedestal of {told:g}, which is still in the values: "
+                "subtract it first"
+            )
         return dataclasses.replace(
             said,
             photon_energy_ev=(
