@@ -19,7 +19,7 @@ from hitfinder.estimate.run import RunSums
 from hitfinder.finding.explained import explained
 from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.finding.registry import make_finder
-from hitfinder.finding.result import FrameResult
+from hitfinder.finding.result import FrameResult, Support
 from hitfinder.finding.settings import FinderSettings
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.shuffled import Frame
@@ -177,11 +177,8 @@ class ChunkFinder:
             raise TypeError("the finder's peaks are not made by hitfinder.finding.peaks.peak_table")
         row["hit"], row["score"] = result.hit, result.score
         row["doubt"] = result.doubt
-        if result.support is not None:
-            for name, value in dataclasses.asdict(result.support).items():
-                row["support"][name] = value
-        for name, n in explained(result.peaks, self._geometry)._asdict().items():
-            row["support"][name] = n
+        support = dataclasses.astuple(result.support or Support())
+        row["support"] = (*support, *explained(result.peaks, self._geometry))
         row["n_peaks"], row["photons"] = len(result.peaks), result.photons
         row["peaks_left_out"] = result.peaks_left_out
         row["background_per_pixel"] = result.background_per_pixel
