@@ -38,6 +38,11 @@ class FramePeaks:
     def __str__(self) -> str:
         return f"frame {self.frame}"
 
+    @property
+    def chance(self) -> NDArray[np.float64]:
+        """Of each to be a Bragg peak, also where `probability` is unknown."""
+        return np.nan_to_num(self.probability, nan=Indexer.UNKNOWN)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IndexedFrame:
@@ -134,7 +139,7 @@ def _crystals(
 ) -> tuple[Orientation, ...]:
     """Crystals one after the other, each from what those before leave."""
     found: list[Orientation] = []
-    probability = np.nan_to_num(peaks.probability, nan=indexer.UNKNOWN)
+    probability = peaks.chance
     while len(found) < most:
         best = indexer.index(peaks.q, probability)
         if best is None or (found and best.score < least_score):

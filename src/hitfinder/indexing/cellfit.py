@@ -118,7 +118,7 @@ def fitted_cell(
 def sample_of(frames: Sequence[FramePeaks]) -> list[FramePeaks]:
     """Return the frames with the most peaks, `SAMPLE` of them."""
     usable = [frame for frame in frames if len(frame.q) >= LEAST_PEAKS]
-    expected = [float(np.nan_to_num(f.probability, nan=Indexer.UNKNOWN).sum()) for f in usable]
+    expected = [float(frame.chance.sum()) for frame in usable]
     return [usable[k] for k in np.argsort(expected)[::-1][:SAMPLE]]
 
 

@@ -97,7 +97,7 @@ def fitted_step(
     sample = sample_of(frames)
     found = _indexed(sample, np.zeros(2), index, wavelength_a)
     n_given, step = len(found), np.zeros(2)
-    expected = sum(float(np.nan_to_num(f.probability, nan=Indexer.UNKNOWN).sum()) for f in sample)
+    expected = sum(float(frame.chance.sum()) for frame in sample)
     if n_given >= FEWEST_FRAMES and _belonging(found) < _FIT_WELL * expected:
         step = _tried(sample, index, wavelength_a, pixel_rad)
         found = _indexed(sample, step, index, wavelength_a) if step.any() else found
@@ -129,7 +129,7 @@ def _tried(
 
 def _near_beam(frame: FramePeaks) -> FramePeaks:
     """Return a frame with some of its sure peaks only, those nearest to the beam."""
-    sure = np.flatnonzero(np.nan_to_num(frame.probability, nan=Indexer.UNKNOWN) > 0.5)
+    sure = np.flatnonzero(frame.chance > 0.5)
     length = np.linalg.norm(frame.q[sure], axis=1)
     some = sure[np.argsort(length, kind="stable")[:_TRIED_PEAKS]]
     return FramePeaks(frame.frame, frame.q[some], frame.probability[some])

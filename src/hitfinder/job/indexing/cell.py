@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from hitfinder.crystal.lattice import Lattice
 from hitfinder.errors import ConfigError
+from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.batch import FramePeaks
 from hitfinder.indexing.cellfit import FittedCell, fitted_cell
 from hitfinder.indexing.indexer import Indexer
@@ -25,6 +27,8 @@ class HitPeaks:
     ----------
     frames : list of FramePeaks
         Of each hit.
+    geometries : sequence of Geometry
+        Of each hit.
     longest : float
         Longest scattering vector, in Å⁻¹.
     pixel : float
@@ -32,6 +36,7 @@ class HitPeaks:
     """
 
     frames: list[FramePeaks]
+    geometries: Sequence[Geometry]
     longest: float
     pixel: float
 
@@ -39,21 +44,30 @@ class HitPeaks:
     def of(hits: RunHits) -> HitPeaks:
         """Compute them by each hit's own geometry."""
         frames, longest, pixel = [], 0.0, 0.0
-        for number, geometry in enumerate(hits.geometries()):
+        geometries = hits.geometries()
+        for number, geometry in enumerate(geometries):
             fs, ss, probability = hits.peaks(number).T
             q = geometry.scattering_vectors(fs, ss)
             known = np.isfinite(q).all(axis=1) & q.any(axis=1)
             frames.append(FramePeaks(int(hits.rows[number]), q[known], probability[known]))
             longest = max(longest, float(np.linalg.norm(q[known], axis=1).max(initial=0)))
             pixel = max(pixel, geometry.pixel_inv_a)
-        return HitPeaks(frames, longest, pixel)
+        return HitPeaks(frames, geometries, longest, pixel)
 
     def indexer(self, lattice: Lattice, bandwidth: float) -> Indexer:
         """Return an indexer for these peaks."""
         return Indexer(lattice, self.longest, self.pixel, bandwidth)
 
 
-def fit_cell(run: Run, lattice: Lattice, bandwidth: float) -> FittedCell | None:
+def peaks_of(run: Run) -> HitPeaks | None:
+    """Return the peaks of a run's hits; None of one without hits, whose pixels are searched."""
+    try:
+        return HitPeaks.of(run.hits())
+    except ConfigError:
+        return None
+
+
+def fit_cell(peaks: HitPeaks, lattice: Lattice, bandwidth: float) -> FittedCell | None:
     """Fit the cell to the hits with the most peaks, and warn if the given one is another.
 
     Returns
@@ -61,10 +75,6 @@ def fit_cell(run: Run, lattice: Lattice, bandwidth: float) -> FittedCell | None:
     FittedCell or None
         None where no cell near the given one indexes them.
     """
-    try:
-        peaks = HitPeaks.of(run.hits())
-    except ConfigError:  # a run without hits, whose pixels are searched
-        return None
     fit = fitted_cell(lattice, peaks.frames, lambda tried: peaks.indexer(tried, bandwidth))
     if fit is not None and fit.is_given_one_wrong:
         log.warning("%s", told(fit))

@@ -9,11 +9,9 @@ import math
 import numpy as np
 
 from hitfinder.crystal.lattice import Lattice
-from hitfinder.errors import ConfigError
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.indexing.centerfit import NOTABLE_PX, NOTABLE_SIGMAS, FittedStep, fitted_step
 from hitfinder.job.indexing.cell import HitPeaks
-from hitfinder.results.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +43,15 @@ class FittedCenter:
         return math.dist(self.given, self.fitted) > max(NOTABLE_PX, NOTABLE_SIGMAS * self.sigma_px)
 
 
-def fit_center(run: Run, lattice: Lattice, bandwidth: float) -> FittedCenter | None:
+def fit_center(peaks: HitPeaks, lattice: Lattice, bandwidth: float) -> FittedCenter | None:
     """Fit the beam centre to the hits with the most peaks, and warn if it is another.
 
     Returns
     -------
     FittedCenter or None
-        None if the run has no hits, too few of them are indexed, or all panels are parallel to
-        the beam.
+        None if too few of the hits are indexed, or all panels are parallel to the beam.
     """
-    try:
-        hits = run.hits()
-        peaks, geometry = HitPeaks.of(hits), hits.geometries()[0]
-    except ConfigError:  # a run without hits, whose pixels are searched
-        return None
+    geometry = peaks.geometries[0]
     given = geometry.detector.beam_center
     if given is None:
         return None

@@ -24,7 +24,7 @@ from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
 from hitfinder.indexing.known.crystal import MOST_MOSAICITY_DEG
 from hitfinder.job.indexing.by_peaks import solve_by_peaks
 from hitfinder.job.indexing.by_pixels import solve_by_pixels
-from hitfinder.job.indexing.cell import fit_cell
+from hitfinder.job.indexing.cell import fit_cell, peaks_of
 from hitfinder.job.indexing.center import fit_center
 from hitfinder.job.indexing.frames import Which
 from hitfinder.job.indexing.indexed import INFO, IndexedRun, Solved, with_measured, write_indexed
@@ -151,14 +151,15 @@ def index(
         if (folder / INFO).exists() and not overwrite:
             hint = "Use --overwrite to replace it."
             raise OutputError("the run has been indexed before", str(folder / INFO), hint)
-        fit = fit_cell(run, lattice, bandwidth)
+        peaks = peaks_of(run)
+        fit = None if peaks is None else fit_cell(peaks, lattice, bandwidth)
         if refine_cell and fit is not None and fit.is_given_one_wrong:
             lattice = dataclasses.replace(lattice, cell=fit.fitted)
             factors = None if factors is None else dataclasses.replace(factors, cell=fit.fitted)
         # Without a cell that indexes some of the hits, they tell of no beam centre either.
         center = None
-        if fit is not None:
-            center = fit_center(run, dataclasses.replace(lattice, cell=fit.fitted), bandwidth)
+        if peaks is not None and fit is not None:
+            center = fit_center(peaks, dataclasses.replace(lattice, cell=fit.fitted), bandwidth)
         if executor is None:
             executor = stack.enter_context(_workers(folder, workers, by_pixels))
         if by_pixels:
