@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,21 @@ def where_modules_are_found():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", list(sys.path))
         yield
+
+
+@pytest.fixture
+def own_module(monkeypatch):
+    """Give a module a copy of its own of one that it imports, with some of it changed.
+
+    A changed clock or `os.open` of the process would reach every other thread: a server that
+    looks at the clock then sleeps for hours.
+    """
+
+    def give(module, name, **changed):
+        own = types.SimpleNamespace(**vars(getattr(module, name)) | changed)
+        monkeypatch.setattr(module, name, own)
+
+    return give
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from hitfinder import locks
 from hitfinder.errors import OutputError
 from hitfinder.locks import LOCK, Lock, locked
 
@@ -46,7 +47,7 @@ def test_a_dead_process_does_not_keep_it(tmp_path, other, how):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
+def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path, own_module):
     """Who opens the file just before its holder removes it would hold what nobody else sees."""
     real, removed = os.open, []
 
@@ -57,7 +58,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
             os.unlink(path)
         return descriptor
 
-    monkeypatch.setattr(os, "open", open_late)
+    own_module(locks, "os", open=open_late)
     with locked(tmp_path, "run"):
         assert (tmp_path / LOCK).exists()
         with pytest.raises(OutputError, match="another run"):

@@ -6,9 +6,9 @@ from hitfinder import progress
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(own_module):
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    own_module(progress, "time", monotonic=lambda: now[0])
     return now
 
 

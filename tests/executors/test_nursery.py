@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -95,15 +94,15 @@ def test_it_is_left_when_the_executor_is(trial):
         os.kill(worker.pid, 0)
 
 
-def test_a_worker_that_cannot_be_forked_is_told(monkeypatch):
+def test_a_worker_that_cannot_be_forked_is_told(own_module):
     def fork():
         raise OSError(errno.EAGAIN, "no more")
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     end, other = socket.socketpair()
-    monkeypatch.setattr(os, "fork", fork)
+    own_module(forking, "os", fork=fork)
     # What serves listens to ends of its children, which are none of this process's.
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    own_module(forking, "signal", signal=lambda *_: None)
     with ours, end, other:
         socket.send_fds(ours, [MESSAGE.pack(Said.FORK, 7, 0)], [other.fileno()])
         ours.shutdown(socket.SHUT_WR)

@@ -115,7 +115,7 @@ def serving(folder, host="127.0.0.1", port=0, wait=False):
         assert not thread.is_alive(), "the server does not end"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(finished):
     with serving(finished) as one:
         yield one

@@ -54,14 +54,16 @@ def test_what_cannot_be_told_does_not_end_the_telling(tmp_path, caplog):
     assert json.loads((tmp_path / "live.json").read_bytes())["x"] == 1.0
 
 
-def test_a_clock_that_is_set_back_stops_neither_history_nor_rates(tmp_path, monkeypatch):
+def test_a_clock_that_is_set_back_stops_neither_history_nor_rates(
+    tmp_path, monkeypatch, own_module
+):
     ledger = {"received": 0, "processed": 0, "passed_over": 0, "waiting": 0}
     about = {"hits_from": {"score": 2.0, "false_hits": 0.01}}
     monkeypatch.setattr(module, "EVERY_S", 0.02)
     monkeypatch.setattr(module, "HISTORY_EVERY_S", 0.05)
     with LiveStatus(tmp_path, about, lambda: ledger, dict, Followers()):
         set_back = time.time() - 3600
-        monkeypatch.setattr(module.time, "time", lambda: set_back)
+        own_module(module, "time", time=lambda: set_back)
         lines = 0
         until = time.monotonic() + 30
         while lines < 5 and time.monotonic() < until:
