@@ -58,6 +58,18 @@ def held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def handled_as_before() -> Iterator[None]:
+    """Leave as it is what both do, whatever is set by the modules that the block imports."""
+    before = {number: signal.getsignal(number) for number in _REQUESTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """Let both wait until the block is done, so that it is done whole or not at all.
 

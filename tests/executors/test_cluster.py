@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from hitfinder.errors import ConfigError, HitfinderError, OutputError
 from hitfinder.executors.checking import check_executor
 from hitfinder.executors.cluster import SlurmSettings, cluster_executor, slurm_settings
 from hitfinder.executors.contract import Done, Lost, results
+from waiting import LONGEST_S, wait_for
 
 HERE = Path(__file__).parent
 
@@ -63,10 +63,7 @@ def scheduler(start, tmp_path):
     """Address of a scheduler without workers."""
     file = tmp_path / "scheduler.json"
     start("scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard", *to_file(file))
-    until = time.monotonic() + 60
-    while not (file.exists() and "address" in file.read_text()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: file.exists() and "address" in file.read_text())
     return json.loads(file.read_text())["address"]
 
 
@@ -117,7 +114,7 @@ def test_a_lost_worker_costs_nothing_and_others_may_come(scheduler, start, trial
         tasks = [("", 0), ("die once", 1), *(("wait", number) for number in range(2, 8))]
         found = results(executor.run(trial(), tasks, ordered=True))
         assert next(found) == 0
-        first.wait(60)
+        first.wait(LONGEST_S)
         worker(start, scheduler)
         assert list(found) == [number**2 for number in range(1, 8)]
     assert caplog.text.count("trying again") == 1
@@ -151,10 +148,11 @@ def test_a_task_without_end_ends_its_workers(scheduler, start, trial, monkeypatc
     assert [type(outcome) for outcome in found] == [Done, Lost, Done]
 
 
-def test_a_lost_scheduler_ends_the_run(start, tmp_path, scheduler, trial, monkeypatch):
-    monkeypatch.setattr("hitfinder.executors.cluster.CONNECT_S", 2)
+def test_a_lost_scheduler_ends_the_run(start, tmp_path, scheduler, trial):
     worker(start, scheduler)
     with cluster_executor(scheduler) as executor:
+        # How long it looks for the scheduler again.
+        executor._client._timeout = 2
         found = executor.run(trial(), [("", 0), ("sleep", 1), ("sleep", 2)])
         next(found)
         subprocess.run(["pkill", "-9", "-f", str(tmp_path / "scheduler.json")], check=True)
@@ -192,6 +190,24 @@ def test_what_is_no_cluster(monkeypatch):
         cluster_executor("local", {"time": "1"})
     with pytest.raises(ConfigError, match="has its own workers"):
         cluster_executor("tcp://127.0.0.1:9", workers=3)
+
+
+def test_ctrl_c_is_what_it_was_after_slurm_was_asked_for():
+    code = """
+import signal
+from hitfinder.errors import ConfigError
+from hitfinder.executors.cluster import cluster_executor
+before = signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    cluster_executor("slurm", {"memory_per_worker": "much"})
+except ConfigError as error:
+    print(error.what)
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["memory_per_worker must be like 2GB, got 'much'", "True"]
 
 
 def test_settings_of_slurm():

@@ -177,7 +177,9 @@ def _connected(address: str) -> Dask:
 
 
 def _slurm(settings: SlurmSettings) -> Dask:
-    from dask_jobqueue import SLURMCluster
+    # At its import it lets Ctrl-C end the process as if all were done.
+    with interrupts.handled_as_before():
+        from dask_jobqueue import SLURMCluster
     from distributed import Client
 
     from hitfinder.executors.dask import Dask
