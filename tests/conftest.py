@@ -22,6 +22,7 @@ from hitfinder.study.dataset.build import MadeFrame, build
 from hitfinder.study.dataset.framefile import Spots
 from hitfinder.study.dataset.layout import grid
 from hitfinder.study.dataset.recipe import Recipe
+from waiting import LONGEST_S
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -118,7 +119,7 @@ def example_site(tmp_path_factory) -> Path:
     shutil.copytree(EXAMPLE, folder / "source")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     where = ["--no-build-isolation", "--target", folder / "site", folder / "source"]
-    done = subprocess.run([*pip, *where], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*pip, *where], capture_output=True, text=True, timeout=LONGEST_S)
     assert done.returncode == 0, done.stderr
     return folder / "site"
 

@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from hitfinder.cli.main import main
+from waiting import LONGEST_S
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 SHAPE = (120, 130)
@@ -44,7 +45,7 @@ def hitfinder(example_site):
             command,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=LONGEST_S,
             cwd=cwd,
             env=with_site(example_site),
         )

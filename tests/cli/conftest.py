@@ -13,6 +13,7 @@ from hitfinder.cli.main import main
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
+from waiting import LONGEST_S
 
 SHAPE, N_FRAMES, PER_FILE = (200, 220), 60, 20
 
@@ -63,7 +64,7 @@ def run_here(*arguments: object, cwd: Path | None = None) -> subprocess.Complete
 
 def run_command(*arguments: object, **options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "hitfinder", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, **options)
 
 
 @pytest.fixture(scope="session")

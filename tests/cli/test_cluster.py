@@ -9,6 +9,8 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
+from waiting import LONGEST_S, wait_for
+
 FEW = ("--n", "6", "--detector", "eiger2-x-500k", "--seed", "3")
 
 
@@ -45,19 +47,13 @@ def test_ctrl_c_leaves_no_worker(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 60
-    while not list(tmp_path.glob("sim/*part*")) + list(tmp_path.glob("sim/.*")):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_for(lambda: [*tmp_path.glob("sim/*part*"), *tmp_path.glob("sim/.*")])
     time.sleep(1.0)
     os.killpg(program.pid, signal.SIGINT)
-    _, said = program.communicate(timeout=60)
+    _, said = program.communicate(timeout=LONGEST_S)
     assert program.returncode == 130
     assert "Traceback" not in said
-    until = time.monotonic() + 20
-    while str(program.pid) in sessions():
-        assert time.monotonic() < until, "a process of the cluster goes on"
-        time.sleep(0.1)
+    wait_for(lambda: str(program.pid) not in sessions(), "a process of the cluster goes on")
 
 
 def sessions():

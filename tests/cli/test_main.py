@@ -13,6 +13,7 @@ import hitfinder
 from hitfinder.cli import main as module
 from hitfinder.cli.main import COMMANDS, cli, main
 from hitfinder.errors import OutputError
+from waiting import LONGEST_S
 
 
 def exit_code(*arguments):
@@ -125,7 +126,7 @@ def test_an_interruption_ends_a_command_wherever_it_comes(where, signal_):
         "m.main(['run'])"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (
         130,
         "",
@@ -144,7 +145,7 @@ def test_an_interruption_while_the_program_is_loaded_is_a_line_too():
         "runpy.run_module('hitfinder', run_name='__main__')"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "hitfinder: interrupted\n")
 
 
@@ -205,7 +206,7 @@ def test_a_reader_that_goes_away_is_no_error():
     )
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(60) == 141
+    assert process.wait(LONGEST_S) == 141
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -223,7 +224,7 @@ def test_completion_offers_options_and_commands():
             env={**environment, "COMP_WORDS": words, "COMP_CWORD": str(number)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONGEST_S,
         )
         assert offered in done.stdout
 
@@ -256,4 +257,6 @@ def test_a_pool_of_threads_that_is_left_behind_keeps_no_command_from_its_end():
         "m.main = lambda: sys.exit(pool.submit(int, 3).result())\n"
         "command.main()"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3
+    assert (
+        subprocess.run([sys.executable, "-c", code], timeout=LONGEST_S, check=False).returncode == 3
+    )

@@ -18,6 +18,7 @@ import pytest
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.named import named_detector
 from hitfinder.io.write import NexusWriter
+from waiting import LONGEST_S
 
 CODES = (0, 2, -signal.SIGABRT)
 """Done; an error that is told; ended by a compiler that got no memory."""
@@ -42,7 +43,7 @@ def limited(megabytes, cwd, *words):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=LONGEST_S,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit),
     )
 
@@ -97,7 +98,7 @@ def test_where_the_kernel_kills_for_want_of_memory_it_is_told_and_nothing_is_los
         [sys.executable, "-m", "hitfinder", *map(str, words), "--out", tmp_path / "out"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONGEST_S,
         preexec_fn=lambda: (memory_group / "cgroup.procs").write_text("0"),
     )
     assert kernel_kills(memory_group)

@@ -4,7 +4,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -19,6 +18,7 @@ from hitfinder.executors import processes
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
 from hitfinder.geometry.crystfel import geom_lines, read_geom, write_geom
+from waiting import LONGEST_S, wait_for
 
 FRAME_COLUMNS = [
     "file",
@@ -90,7 +90,7 @@ def stopped(series, out, signal, frames):
     script = Path(__file__).with_name("stopped_run.py")
     command = [sys.executable, script, series.master, out, signal, str(frames)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, start_new_session=True
+        command, capture_output=True, text=True, timeout=LONGEST_S, start_new_session=True
     )
 
 
@@ -193,10 +193,7 @@ def test_a_killed_run_is_completed(series, done, hitfinder, gone, tmp_path):
     assert 3 <= len(parts) < 8
     workers = [int(pid) for pid in killed.stdout.split()]
     assert workers
-    deadline = time.monotonic() + 60
-    while not all(map(gone, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert all(map(gone, workers)), "workers outlive the run that started them"
+    wait_for(lambda: all(map(gone, workers)), "workers outlive the run that started them")
 
     resumed = hitfinder("run", series.master, "-o", out, "--resume", "-j", 1)
     assert resumed.returncode == 0, resumed.stderr

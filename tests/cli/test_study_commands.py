@@ -22,6 +22,7 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.study.networks import attribute, trained
 from hitfinder.study.networks.registry import network
 from hitfinder.study.networks.trained import TrainedNetwork
+from waiting import LONGEST_S
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -308,7 +309,7 @@ def test_a_stopped_pipeline_is_completed(work, networks, geom, not_stopped, tmp_
     script = Path(__file__).with_name("stopped_run.py")
     options = [f"peak={networks[0]}", f"camera_length={networks[2]}"]
     command = [sys.executable, script, source, out, signal, "24", geom, *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr
     if signal == "SIGTERM":

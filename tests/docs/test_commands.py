@@ -13,6 +13,7 @@ import click
 import pytest
 
 from hitfinder.cli.main import cli
+from waiting import LONGEST_S
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -79,6 +80,6 @@ def test_a_newcomers_commands_run(words, start):
         env={**os.environ, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONGEST_S,
     )
     assert done.returncode == 0, done.stderr

@@ -1,14 +1,15 @@
 """Calls that workers make while a process does something else."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from hitfinder.errors import ConfigError
+from hitfinder.executors import processes
 from hitfinder.executors.beside import Beside
 from hitfinder.executors.processes import Processes
+from waiting import LONGEST_S, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -26,22 +27,17 @@ def call(tmp_path):
     return made
 
 
-def is_there(path):
-    until = time.monotonic() + 20
-    while not path.exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    return path.exists()
-
-
-def test_workers_begin_at_once_however_large_the_calls_are(call, tmp_path):
+def test_workers_begin_at_once_however_large_the_calls_are(call, tmp_path, monkeypatch):
+    # However long workers take to start.
+    monkeypatch.setattr(processes, "_SEND_S", LONGEST_S)
     with Processes(2) as executor:
         beside = Beside(executor)
         calls = {name: call(name, ballast=bytes(20_000_000)) for name in ("one", "two", "three")}
         for name, made in calls.items():
             beside.add(name, made)
         beside.start()
-        assert is_there(tmp_path / "one")
-        assert is_there(tmp_path / "two")
+        for name in ("one", "two"):
+            wait_for((tmp_path / name).exists)
         workers = {worker.process.pid for worker in executor._workers}
         assert {beside.result(name, made) for name, made in reversed(calls.items())} <= workers
         assert len(list(tmp_path.iterdir())) == 3

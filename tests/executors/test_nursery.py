@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from hitfinder.executors.contract import results
 from hitfinder.executors.forking import MESSAGE, Said
 from hitfinder.executors.nursery import Nursery
 from hitfinder.executors.processes import Processes
+from waiting import LONGEST_S, wait_for
 
 HERE = Path(__file__).parent
 
@@ -124,10 +124,8 @@ def test_it_ends_with_its_parent():
         "print(Nursery([]).process.pid, flush=True); os._exit(0)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    until = time.monotonic() + 20
-    while Path(f"/proc/{told.stdout.strip()}").exists():
-        assert time.monotonic() < until, "it goes on without its parent"
-        time.sleep(0.02)
+    there = Path(f"/proc/{told.stdout.strip()}")
+    wait_for(lambda: not there.exists(), "it goes on without its parent")
 
 
 def test_signals_reach_a_worker_that_is_not_forked_yet():
@@ -137,7 +135,7 @@ def test_signals_reach_a_worker_that_is_not_forked_yet():
         with ours, theirs:
             worker = nursery.fork(theirs)
             worker.kill()
-            assert worker.wait(60.0) == "SIGKILL, perhaps for want of memory"
+            assert worker.wait(LONGEST_S) == "SIGKILL, perhaps for want of memory"
             assert worker.poll() == -9
     finally:
         nursery.close()

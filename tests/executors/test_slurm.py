@@ -14,6 +14,7 @@ import pytest
 
 from hitfinder.executors.cluster import cluster_executor
 from hitfinder.executors.contract import results
+from waiting import LONGEST_S, kept_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -46,12 +47,6 @@ PartitionName=short Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def free_port():
-    with socket.socket() as end:
-        end.bind(("127.0.0.1", 0))
-        return end.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
     """Start munge, the controller and the one node; stop them at the end."""
@@ -67,7 +62,7 @@ def slurm(tmp_path_factory):
     cores, memory = (re.search(f"{key}=(\\d+)", told.stdout)[1] for key in ("CPUs", "RealMemory"))
     host = socket.gethostname().partition(".")[0]
     config = folder / "slurm.conf"
-    ports = free_port(), free_port()
+    ports = kept_port(), kept_port()
     config.write_text(
         CONFIG.format(folder=folder, host=host, ports=ports, cores=cores, memory=memory)
     )
@@ -85,15 +80,16 @@ def slurm(tmp_path_factory):
             programs.append(subprocess.Popen(command, stdout=log, stderr=log))
             time.sleep(1)
         try:
-            until = time.monotonic() + 60
-            while "idle" not in said("sinfo", "-h", "-o", "%T"):
-                assert time.monotonic() < until, logs(folder)
-                time.sleep(0.5)
+            wait_for(
+                lambda: "idle" in said("sinfo", "-h", "-o", "%T"),
+                lambda: logs(folder),
+                lambda: time.sleep(0.5),
+            )
             yield folder
         finally:
             for program in reversed(programs):
                 program.send_signal(signal.SIGTERM)
-                program.wait(30)
+                program.wait(LONGEST_S)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -120,11 +116,8 @@ def test_work_through_slurm_and_a_cancelled_job_costs_nothing(slurm, tmp_path):
     with cluster_executor("slurm", options) as executor:
         tasks = [("", 0), ("sleep once", 1), *(("wait", number) for number in range(2, 9))]
         found = executor.run(Trial(tmp_path), tasks)
-        until = time.monotonic() + 120
         outcomes = [next(found)]
-        while not list(tmp_path.glob("began-1.*")):
-            assert time.monotonic() < until, said("squeue")
-            time.sleep(0.2)
+        wait_for(lambda: list(tmp_path.glob("began-1.*")), lambda: said("squeue"))
         worker = noted(tmp_path, "began-1")[0]
         said("scancel", *job_of(worker))
         outcomes += found
@@ -143,7 +136,7 @@ def test_a_run_through_slurm_is_the_same(slurm, tmp_path):
 
     def hitfinder(*words):
         command = [sys.executable, "-m", "hitfinder", "-q", *map(str, words)]
-        subprocess.run(command, check=True, cwd=tmp_path, timeout=300)
+        subprocess.run(command, check=True, cwd=tmp_path, timeout=LONGEST_S)
 
     few = ("--n", 12, "--detector", "eiger2-x-500k", "-j", 1)
     hitfinder("simulate", "--out", "sim", *few)

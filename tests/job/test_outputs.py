@@ -26,6 +26,7 @@ from hitfinder.job.outputs.page import ReportOutput
 from hitfinder.job.outputs.registry import make_outputs
 from hitfinder.job.outputs.tables import ListOutput, TablesOutput
 from hitfinder.job.settings import OutputSettings
+from waiting import LONGEST_S
 
 CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
 LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
@@ -216,7 +217,9 @@ def test_crystfel_reads_the_list_of_hits_from_any_folder(listed):
         "-o", "out.stream", "-j", "1",
     ]  # fmt: skip
     environment = os.environ | {"LD_LIBRARY_PATH": LIBRARIES}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=LONGEST_S
+    )
     assert done.returncode == 0, done.stderr
     stream = Path("out.stream").read_text()
     assert re.findall(r"^Event: //(\d+)$", stream, re.MULTILINE) == [

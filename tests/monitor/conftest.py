@@ -14,11 +14,12 @@ import hitfinder as hf
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
-from monitor.seen import SHOWN, wait_for
+from monitor.seen import SHOWN, wait_until
 
 pytest.importorskip("uvicorn")
 
 from hitfinder.monitor.serve import PageServer
+from waiting import LONGEST_S
 
 SHAPE, N_FRAMES = (200, 220), 60
 
@@ -87,7 +88,7 @@ class Served:
 
     def ask(self, path, method="GET", body=None, **headers):
         """Return status, headers and body of the answer; `None` as a header leaves it out."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONGEST_S)
         sent = {"host": f"127.0.0.1:{self.port}"} | {
             k.replace("_", "-"): v for k, v in headers.items()
         }
@@ -111,7 +112,7 @@ def serving(folder, host="127.0.0.1", port=0, wait=False):
         yield Served(server, folder)
     finally:
         server.stop()
-        thread.join(20)
+        thread.join(LONGEST_S)
         assert not thread.is_alive(), "the server does not end"
 
 
@@ -156,7 +157,7 @@ def opened(browser):
         one.on("request", lambda r: r.url.startswith(own) or wrong.append(r.url))
         one.on("console", lambda m: wrong.append(m.text) if "Security" in m.text else None)
         one.goto(address)
-        wait_for(one, "!document.getElementById('waiting').hidden" if waits else SHOWN)
+        wait_until(one, "!document.getElementById('waiting').hidden" if waits else SHOWN)
         return one
 
     yield page

@@ -2,16 +2,18 @@
 
 import re
 
+from waiting import wait_for
+
+PAINTED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Comes true when what has changed is drawn, which is before the next frame but one."""
+
 SHOWN = "document.querySelector('#about-frame b') && !document.querySelector('.stage.busy')"
 
 
-def wait_for(page, condition, seconds=10):
+def wait_until(page, condition):
     """Wait until something holds; the page's policy lets no text become a function that waits."""
-    for _ in range(20 * seconds):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"does not come true: {condition}")
+    what = f"does not come true: {condition}"
+    wait_for(lambda: page.evaluate(condition), what, lambda: page.wait_for_timeout(50))
 
 
 def tiles(page):
@@ -22,7 +24,7 @@ def tiles(page):
 
 
 def frame_shown(page):
-    wait_for(page, SHOWN)
+    wait_until(page, SHOWN)
     return int(page.input_value("#number"))
 
 
@@ -49,6 +51,6 @@ def brightest_near(page, x, y, radius):
 
 
 def circles(page):
-    page.wait_for_timeout(150)
+    page.evaluate(PAINTED)
     place = "[c.cx.baseVal.value, c.cy.baseVal.value]"
     return page.eval_on_selector_all(".peak", f"all => all.map(c => {place})")

@@ -3,14 +3,14 @@
 import json
 import re
 import shutil
-import socket
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from hitfinder.job.rehit import rehit
-from monitor.seen import brightest_near, circles, frame_shown, tiles, wait_for
+from monitor.seen import brightest_near, circles, frame_shown, tiles, wait_until
+from waiting import kept_port
 
 HEAD = "document.querySelector('#about-frame b').innerText.trim() "
 
@@ -82,7 +82,7 @@ def test_keys_walk_through_the_frames(served, finished, opened):
     page = opened(served.server.address + f"#frame={hits[2]}")
     for key, wanted in (("n", hits[3]), ("n", hits[4]), ("p", hits[3])):
         page.keyboard.press(key)
-        wait_for(page, f"document.getElementById('number').value === '{wanted}'")
+        wait_until(page, f"document.getElementById('number').value === '{wanted}'")
     assert "hit" in page.inner_text("#about-frame")
     before = circles(page)
     page.keyboard.press("+")
@@ -92,13 +92,13 @@ def test_keys_walk_through_the_frames(served, finished, opened):
     page.keyboard.press("c")
     assert circles(page) == []
     page.keyboard.press("s")
-    wait_for(page, HEAD + "=== 'Sum of 60 frames'")
+    wait_until(page, HEAD + "=== 'Sum of 60 frames'")
     page.keyboard.press("x")
-    wait_for(page, HEAD + "=== 'Maximum of 60 frames'")
+    wait_until(page, HEAD + "=== 'Maximum of 60 frames'")
     assert not page.is_checked("#sum")
     page.fill("#number", "0")
     page.keyboard.press("Enter")
-    wait_for(page, HEAD + "=== 'Frame 0'")
+    wait_until(page, HEAD + "=== 'Frame 0'")
     assert frame_shown(page) == 0
     label = page.get_attribute("#canvas", "aria-label")
     assert label.startswith("Frame 0 no hit")
@@ -110,11 +110,11 @@ def test_a_threshold_of_the_reader_decides_anew(served, finished, opened):
     page = opened(served.server.address)
     page.fill("#least", str(threshold))
     page.keyboard.press("Enter")
-    wait_for(page, "!document.getElementById('again').hidden")
+    wait_until(page, "!document.getElementById('again').hidden")
     assert tiles(page)["hits"] == "8"
     assert f"hitfinder rehit {finished} --hit-threshold {threshold:g}" in page.inner_text("#again")
     page.click("#reset")
-    wait_for(page, "document.getElementById('again').hidden")
+    wait_until(page, "document.getElementById('again').hidden")
     assert tiles(page)["hits"] == str((score >= 2).sum())
 
 
@@ -130,22 +130,21 @@ def test_readers_hear_of_notes_and_of_hits_decided_again(folder, serve, opened):
         hits = rehit(folder, hit_threshold=1e6).summary.hits
         assert hits == 0
         for page in (one, two):
-            wait_for(page, "document.getElementById('least').value === '1000000'")
+            wait_until(page, "document.getElementById('least').value === '1000000'")
             assert tiles(page)["hits"] == "0"
 
 
 def test_the_page_comes_back_with_the_server(folder, serve, opened):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = kept_port()
     with serve(folder, port=port) as served:
         page = opened(served.server.address)
         frame = frame_shown(page)
-    wait_for(page, "document.getElementById('state').innerText === 'server not reached'")
+    wait_until(page, "document.getElementById('state').innerText === 'server not reached'")
     assert page.locator(".peak").count() > 0
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(run | {"complete": False}))
     with serve(folder, port=port):
-        wait_for(page, "document.getElementById('state').innerText === 'interrupted'")
+        wait_until(page, "document.getElementById('state').innerText === 'interrupted'")
         assert frame_shown(page) == frame
 
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import hitfinder as hf
-from monitor.seen import SHOWN, brightest_near, circles, frame_shown, tiles, wait_for
+from monitor.seen import SHOWN, brightest_near, circles, frame_shown, tiles, wait_until
+from waiting import LONGEST_S
 
 pytest.importorskip("zmq")
 
@@ -42,7 +43,7 @@ class LiveRun:
 
         def send():
             with hf.open(master) as source:
-                send_stream(source, detector, self._sender, timeout_s=120)
+                send_stream(source, detector, self._sender, timeout_s=LONGEST_S)
 
         self._thread = threading.Thread(target=send)
 
@@ -50,8 +51,8 @@ class LiveRun:
         self._thread.start()
 
     def wait(self):
-        self._thread.join(120)
-        self._process.communicate(timeout=120)
+        self._thread.join(LONGEST_S)
+        self._process.communicate(timeout=LONGEST_S)
         assert self._process.returncode == 0
 
     def close(self):
@@ -79,8 +80,8 @@ def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve
     assert page.inner_text("#state") == "waiting"
     assert "No frame has come yet" in page.inner_text("#waiting")
     running.start()
-    wait_for(page, "document.getElementById('state').innerText === 'running'", 90)
-    wait_for(page, SHOWN + " && document.querySelectorAll('.peak').length > 3", 60)
+    wait_until(page, "document.getElementById('state').innerText === 'running'")
+    wait_until(page, SHOWN + " && document.querySelectorAll('.peak').length > 3")
 
     # Circles lie on the peaks in the picture of a hit that has just come.
     page.keyboard.press("n")
@@ -97,24 +98,24 @@ def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve
     before = count(page, "frames processed")
     page.fill("#least", "200")
     page.keyboard.press("Enter")
-    wait_for(page, "!document.getElementById('again').hidden")
+    wait_until(page, "!document.getElementById('again').hidden")
     text = "document.querySelector('#numbers').innerText"
     page.evaluate(f"window.before = {text}")
-    wait_for(page, f"{text} !== window.before", 20)
+    wait_until(page, f"{text} !== window.before")
     page.wait_for_timeout(2500)
     told = {name: count(page, name) for name in ("frames processed", "hits")}
     assert before < told["frames processed"] < N_IMAGES
 
     # A second reader joins late, and sees all from the first frame on, by the run's own threshold.
     late = opened(running.address, 390, 844)
-    wait_for(late, "document.getElementById('state').innerText === 'running'")
+    wait_until(late, "document.getElementById('state').innerText === 'running'")
     assert count(late, "frames processed") >= told["frames processed"]
     assert late.evaluate("document.documentElement.scrollWidth") <= 390
     shown = frame_shown(late)
 
     running.wait()
     for one in (page, late):
-        wait_for(one, "document.getElementById('state').innerText === 'server not reached'")
+        wait_until(one, "document.getElementById('state').innerText === 'server not reached'")
     frames = pq.read_table(running.out / "frames.parquet")
     score, hit = frames["score"].to_numpy(), frames["hit"].to_numpy()
     done = told["frames processed"]
@@ -124,8 +125,8 @@ def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve
     port = int(running.address.rstrip("/").rpartition(":")[2])
     with serve(running.out, port=port):
         for one in (page, late):
-            wait_for(one, "document.getElementById('state').innerText === 'complete'", 20)
-            wait_for(one, f"document.querySelector('#numbers').innerText.includes('{N_IMAGES}')")
+            wait_until(one, "document.getElementById('state').innerText === 'complete'")
+            wait_until(one, f"document.querySelector('#numbers').innerText.includes('{N_IMAGES}')")
         assert count(page, "hits") == (score >= 200).sum()
         assert count(late, "hits") == hit.sum()
         assert count(late, "frames processed") == N_IMAGES

@@ -12,7 +12,7 @@ import hitfinder as hf
 from hitfinder.results.chunk import ChunkResult
 from hitfinder.results.following import FollowedStore
 from hitfinder.results.store import Store
-from monitor.seen import tiles, wait_for
+from monitor.seen import tiles, wait_until
 
 N_FRAMES, FRAMES_A_CHUNK = 100_000, 480
 MEGABYTE = 1e6
@@ -92,7 +92,7 @@ def test_a_hundred_thousand_frames_take_no_more_memory_than_a_few(browser, opene
             n_frames = first + FRAMES_A_CHUNK
             grouped = f"{n_frames // 1000}\\u202f{n_frames % 1000:03d}"
             said = "document.querySelector('#numbers').innerText"
-            wait_for(page, f"{said}.includes('{grouped}')", 30)
+            wait_until(page, f"{said}.includes('{grouped}')")
             assert tiles(page)["hits"] == str(int(store.counts.hits))
             sent = page.evaluate("performance.getEntries().map(e => e.transferSize || 0)")
     scripts, process = np.array(held).T

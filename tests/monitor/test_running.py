@@ -15,6 +15,7 @@ import hitfinder as hf
 from hitfinder.errors import ConfigError
 from hitfinder.locks import Lock, is_locked
 from hitfinder.monitor.watched import WatchedRun
+from waiting import LONGEST_S, wait_for
 
 
 def test_a_run_at_work_is_shown_as_far_as_it_is(stopped, finished, serve):
@@ -78,7 +79,7 @@ def test_a_reader_hears_of_changes_and_joins_late(finished, serve, tmp_path):
     with serve(folder) as served:
         import http.client
 
-        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=LONGEST_S)
         connection.request("GET", "/api/events", headers={"host": f"127.0.0.1:{served.port}"})
         stream = connection.getresponse()
 
@@ -120,7 +121,7 @@ def test_readers_who_leave_keep_nothing_from_the_others(finished, serve, monkeyp
 
         def come_and_go():
             for number in range(25):
-                with socket.create_connection(("127.0.0.1", served.port), 60) as leaving:
+                with socket.create_connection(("127.0.0.1", served.port), LONGEST_S) as leaving:
                     leaving.sendall(asked)
                     leaving.recv(1000)
                     time.sleep(0.003 + 0.0007 * (number % 7))
@@ -130,7 +131,7 @@ def test_readers_who_leave_keep_nothing_from_the_others(finished, serve, monkeyp
             reader.start()
         for reader in readers:
             reader.join()
-        with socket.create_connection(("127.0.0.1", served.port), 60) as staying:
+        with socket.create_connection(("127.0.0.1", served.port), LONGEST_S) as staying:
             staying.sendall(asked)
             told = b""
             while b"revision" not in told:
@@ -149,10 +150,7 @@ def test_a_folder_that_cannot_be_looked_at_for_a_while_is_looked_at_again(
     with serve(finished):
         monkeypatch.setattr("hitfinder.monitor.app.POLL_S", 0.01)
         monkeypatch.setattr("hitfinder.monitor.shown.ShownRun.refresh", refresh)
-        reached = time.monotonic() + 60
-        while len(looks) < 3 and time.monotonic() < reached:
-            time.sleep(0.01)
-    assert len(looks) >= 3
+        wait_for(lambda: len(looks) >= 3)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from hitfinder.finding.peaks import PEAK_DTYPE
 from hitfinder.results.binned import add_frame
 from hitfinder.results.chunk import ChunkResult, empty_rows
 from hitfinder.results.store import TOTALS_PER_CHECKPOINT, Store
+from waiting import LONGEST_S
 
 
 def make_chunk(start, n=4, problems=None, status="ok"):
@@ -265,7 +266,7 @@ def test_a_folder_serves_one_process_at_a_time(tmp_path):
     with Store(tmp_path):
         other = context.Process(target=_try_to_open, args=(tmp_path, answers))
         other.start()
-        assert "another run is writing here" in answers.get(timeout=60)
+        assert "another run is writing here" in answers.get(timeout=LONGEST_S)
         other.join()
     Store(tmp_path).close()
 

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import hdf5plugin  # noqa: F401
@@ -24,6 +23,7 @@ from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulation import simulate
 from hitfinder.simulation.simulator import Simulator
 from hitfinder.simulation.workers import SeriesWork
+from waiting import LONGEST_S, wait_for
 
 RANDOM = {
     "crystal.structure": "random",
@@ -268,13 +268,6 @@ def run_in_process(out, n, *options, **kwargs):
     return subprocess.Popen([*arguments, *options], **kwargs)
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
@@ -288,7 +281,7 @@ def test_a_stopped_process_leaves_no_finished_file(tmp_path, how):
     try:
         wait_for(lambda: list(tmp_path.glob(".parts/*/data*.h5")))
         process.send_signal(how)
-        code = process.wait(60)
+        code = process.wait(LONGEST_S)
     finally:
         process.kill()
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
@@ -306,7 +299,7 @@ def test_a_full_disk_gets_one_line_and_no_file(tmp_path):
     process = run_in_process(
         tmp_path, 200, "-j", "1", stderr=subprocess.PIPE, text=True, preexec_fn=limit
     )
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 2
     assert errors.splitlines()[-1].startswith("hitfinder: error:")
     assert "File too large" in errors.splitlines()[-1]

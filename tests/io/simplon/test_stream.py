@@ -28,6 +28,7 @@ from hitfinder.io.simplon.simulated import (
     send_stream,
 )
 from oracles.captured import SHARED, read, stream1, stream2
+from waiting import LONGEST_S, kept_port, wait_for
 
 N = 12
 FRAMES = np.random.default_rng(5).poisson(0.3, (N, 40, 50)).astype(np.uint16)
@@ -52,16 +53,9 @@ class Listening:
 
     def send(self):
         """Send all, and wait until it was heard."""
-        sent = send_stream(SOURCE, self.detector, self.sender, timeout_s=5)
+        sent = send_stream(SOURCE, self.detector, self.sender, timeout_s=LONGEST_S)
         wait_for(lambda: sum(self.intake.counts.values()) >= sent.messages)
         return sent
-
-
-def wait_for(condition, timeout_s=5.0):
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "nothing came of it in time"
-        time.sleep(0.005)
 
 
 def series_of(intake):
@@ -194,9 +188,9 @@ PACKED = decode(
 def test_a_late_image_is_passed_over_and_a_repeated_one_is_not():
     series = Series(SeriesId(1))
     for number in (0, 1, 3):
-        series.offer(image(number))
-    assert series.batch(5) is None, "it waits a moment for number 2"
-    batch = series.batch(5, now_s=time.monotonic() + 1)
+        series.offer(image(number), now_s=10.0)
+    assert series.batch(5, now_s=10.0) is None, "it waits a moment for number 2"
+    batch = series.batch(5, now_s=11.0)
     assert list(batch.images) == [0, 1, 3]
     assert batch.others == {2: (NOT_RECEIVED, "no message of this frame came")}
     assert series.told()["not_received"] == 1
@@ -279,9 +273,7 @@ def test_the_other_protocol_is_said():
 
 def test_it_connects_again_and_may_be_there_first():
     intake = Intake()
-    first = StreamSender("tcp://127.0.0.1:*")
-    address = first.address
-    first.close(linger_ms=0)
+    address = f"tcp://127.0.0.1:{kept_port()}"
     with Receiver(address, intake) as receiver:
         for series in (1, 2):
             wait_for(lambda: not receiver.is_connected)
@@ -317,8 +309,7 @@ def test_what_is_no_address_is_said(address):
 
 
 def test_what_is_wrong_with_a_connection_is_said():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = kept_port()
     with Receiver(f"tcp://127.0.0.1:{port}", Intake()) as receiver:
         assert receiver.state == f"not connected: nothing listens at port {port}"
     with Receiver("tcp://detector.invalid:31001", Intake()) as receiver:
@@ -346,12 +337,12 @@ def test_a_message_that_is_too_large_is_refused_and_the_next_one_heard(monkeypat
     monkeypatch.setattr(module, "MOST_BYTES", 5000)
     sender, intake = StreamSender("tcp://127.0.0.1:*"), Intake()
     with Receiver(sender.address, intake):
-        sender.send([bytes(100_000)], 5)
-        wait_for(lambda: intake.counts["malformed"] == 1, 9)
+        sender.send([bytes(100_000)], LONGEST_S)
+        wait_for(lambda: intake.counts["malformed"] == 1)
         assert "more than 5000 bytes" in intake.heard
-        assert sender.send([bytes(3000)] * 4, 5)
+        assert sender.send([bytes(3000)] * 4, LONGEST_S)
         wait_for(lambda: intake.counts["malformed"] == 2)
-        assert sender.send([cbor2.dumps({"type": "end", "series_id": 1})], 5)
+        assert sender.send([cbor2.dumps({"type": "end", "series_id": 1})], LONGEST_S)
         wait_for(lambda: intake.counts["stray_ends"] == 1)
         assert "12000 bytes" in intake.heard
     sender.close(linger_ms=0)

@@ -17,6 +17,7 @@ from hitfinder.errors import ConfigError
 from hitfinder.job.indexing import integrate, pixels
 from hitfinder.simulation.crystals import structure_factors
 from hitfinder.simulation.presets import load_settings
+from waiting import LONGEST_S
 
 CELL, GROUP = (60, 60, 90), "P 43 21 2"
 CRYSTFEL = Path(shutil.which("process_hkl") or "/opt/crystfel/bin/process_hkl").parent
@@ -128,7 +129,8 @@ def test_crystfel_merges_the_stream(found, tmp_path, model):
         ]  # fmt: skip
     done = subprocess.run(
         [*command, "-i", found.stream, "-o", merged, "-y", "4/mmm"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT,
+        cwd=tmp_path, capture_output=True, text=True, timeout=LONGEST_S, check=False,
+        env=ENVIRONMENT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = merged.read_text().split("nmeas\n")[1].split("End of reflections")[0].splitlines()

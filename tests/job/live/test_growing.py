@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -15,8 +14,12 @@ from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.write import NexusWriter
 from hitfinder.job.live.feeds import FilesFeed
 from hitfinder.job.live.live import live
+from waiting import LONGEST_S, wait_for
 
 SHAPE, N = (64, 70), 24
+END_S = 15.0
+"""Pause of what writes that ends a run: ten times what it ever pauses by itself."""
+
 OPTIONS = {
     **{"finder": "likelihood", "workers": 1, "hot_pixel_frames": 0, "estimate": False},
     **{"photon_energy_ev": 6000, "camera_length_m": 0.05, "pixel_size_um": 75},
@@ -74,8 +77,8 @@ def while_written(code, place, source, out):
     writer = subprocess.Popen([sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE)
     try:
         assert writer.stdout.readline()
-        (run,) = live(source, out, stop_at_end=True, timeout_s=4, **OPTIONS)
-        assert writer.wait(60) == 0
+        (run,) = live(source, out, stop_at_end=True, timeout_s=END_S, **OPTIONS)
+        assert writer.wait(LONGEST_S) == 0
     finally:
         writer.kill()
         writer.wait()
@@ -104,7 +107,7 @@ def test_files_that_are_half_written_are_waited_for(tmp_path):
 def test_what_is_wrong_with_files_is_said_when_nothing_comes(tmp_path):
     (tmp_path / "broken_master.h5").write_bytes(b"no frames")
     with pytest.raises(HitfinderError, match=r"so far: 0 files .*the last problem: .*broken"):
-        list(live(tmp_path / "broken_master.h5", tmp_path / "out", timeout_s=1, **OPTIONS))
+        list(live(tmp_path / "broken_master.h5", tmp_path / "out", timeout_s=5, **OPTIONS))
 
 
 def test_a_file_that_makes_a_reader_fail_does_not_end_the_reading(tmp_path, monkeypatch):
@@ -121,14 +124,13 @@ def test_a_file_that_makes_a_reader_fail_does_not_end_the_reading(tmp_path, monk
 
     monkeypatch.setattr(module, "open_source", fails)
     monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.02)
-    with FilesFeed(tmp_path, None, 0.5) as feed:
-        feed._thread.join(20)
-        assert not feed._thread.is_alive()
-        series = feed.next_series()
-        assert series.ledger.received == 4
-        batch = series.batch(8)
-        assert [isinstance(one.image, str) for one in batch.images.values()].count(True) == 1
+    with FilesFeed(tmp_path, None, None) as feed:
+        wait_for(lambda: feed._series.ledger.received == 4)
         assert "the reader fails" in feed.heard
+    series = feed.next_series()
+    series.end("the test does not wait")
+    batch = series.batch(8)
+    assert [isinstance(one.image, str) for one in batch.images.values()].count(True) == 1
 
 
 def frames_file(path, n):
@@ -187,9 +189,7 @@ def test_frames_whose_file_is_missing_are_told_at_the_end(tmp_path, caplog):
             writer.write(np.full(SHAPE, number, np.uint16))
     (tmp_path / "a_data_000002.h5").unlink()
     with FilesFeed(tmp_path, None, None) as feed:
-        deadline = time.monotonic() + 20
-        while feed._series.ledger.received < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: feed._series.ledger.received == 2)
     assert numbers_taken(feed) == [0, 1]
     assert "a_master.h5: 4 of its frames could not be read and are left out" in caplog.text
 

@@ -1,6 +1,7 @@
 """Hits handed on over real sockets: to CrystFEL, to who asks as it does, and to subscribers."""
 
 import dataclasses
+import itertools
 import os
 import re
 import shutil
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import msgpack
@@ -25,11 +25,11 @@ from hitfinder.job.live import handing
 from hitfinder.job.live.handing import HandingOn, HitOffer, HitPublisher
 from hitfinder.job.live.work import LiveChunk
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
+from waiting import LONGEST_S, wait_for
 
 CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
 LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
 SHAPE = (60, 80)
-LONGEST_S = 30
 ROOT = Path(__file__).parents[3]
 
 
@@ -70,13 +70,6 @@ def peaks_of(result, frame):
     return result.peaks[ends[frame] - result.rows["n_peaks"][frame] : ends[frame]]
 
 
-def until(true, timeout_s=LONGEST_S):
-    limit = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def context():
     context = zmq.Context()
@@ -97,12 +90,12 @@ def test_who_asks_gets_the_next_hit_as_crystfel_reads_it(geometry, context):
         out = HandingOn((offer,), "tcp://detector:31001", 7)
         early = asking(context, offer.address)
         early.send(b"next")
-        time.sleep(0.05)
+        wait_for(lambda: offer._requests)
         out.take(chunk, result, geometry)
         first = msgpack.unpackb(early.recv())
         early.send(b"next")
         second = msgpack.unpackb(early.recv())
-        until(lambda: out.told()["offered"]["fetched"] == 2)
+        wait_for(lambda: out.told()["offered"]["fetched"] == 2)
         told = out.told()["offered"]
     assert told == {
         **{"address": offer.address, "hits": 2, "fetched": 2},
@@ -134,6 +127,8 @@ def test_what_nobody_asks_for_is_passed_over_and_costs_nothing(geometry, context
     chunk, result = chunk_of(12)
     offer = HitOffer("tcp://127.0.0.1:*")
     gone_away = offer._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    looks, attend = itertools.count(), offer._attend
+    offer._attend = lambda: (attend(), next(looks))
     with offer:
         out = HandingOn((offer,), "file", None)
         out.take(chunk, result, geometry)
@@ -148,15 +143,17 @@ def test_what_nobody_asks_for_is_passed_over_and_costs_nothing(geometry, context
             gone.send(b"next")
             assert msgpack.unpackb(gone.recv())["frame"] == frame
         gone.send(b"next")
-        until(lambda: len(offer._requests) == 1)
+        wait_for(lambda: len(offer._requests) == 1)
         gone.close(linger=0)
         assert gone_away.poll(LONGEST_S * 1000), "nobody notices"
-        time.sleep(0.2)  # until the socket is told, too
+        # The socket is told soon after its monitor, and heeds that when it is looked at.
+        enough = next(looks) + 20
+        wait_for(lambda: next(looks) > enough)
         out.take(*chunk_of(1), geometry)
         other = asking(context, offer.address)
         other.send(b"next")
         assert msgpack.unpackb(other.recv())["serial"] == 12
-        until(lambda: out.told()["offered"]["fetched"] == 6)
+        wait_for(lambda: out.told()["offered"]["fetched"] == 6)
     told = out.told()["offered"]
     assert (told["hits"], told["passed_over"], told["waiting"]) == (13, 7, 0)
 
@@ -171,14 +168,14 @@ def test_subscribers_get_all_hits_and_a_slow_one_costs_nothing(geometry, context
     with HitPublisher("tcp://127.0.0.1:*") as publisher:
         out = HandingOn((publisher,), "file", None)
         out.take(*chunk_of(1), geometry)
-        until(lambda: out.told()["published"]["without_subscriber"] == 1)
+        wait_for(lambda: out.told()["published"]["without_subscriber"] == 1)
         quick, slow = context.socket(zmq.SUB), context.socket(zmq.SUB)
         for socket in (quick, slow):
             socket.setsockopt(zmq.RCVHWM, 1)
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.setsockopt(zmq.RCVTIMEO, 1000 * LONGEST_S)
             socket.connect(publisher.address)
-        until(lambda: publisher.n_subscribers == 2)
+        wait_for(lambda: publisher.n_subscribers == 2)
         got = []
 
         def read():
@@ -192,9 +189,9 @@ def test_subscribers_get_all_hits_and_a_slow_one_costs_nothing(geometry, context
             row = slice(*np.cumsum([0, *result.rows["n_peaks"]])[k : k + 2])
             one = ChunkResult(np.array([0]), result.rows[k : k + 1], result.peaks[row])
             out.take(LiveChunk(0, 1, images, {}), one, big)
-            until(lambda k=k: out.told()["published"]["sent"] == k + 1)
-            until(lambda k=k: k + 1 in got)
-        thread.join(20)
+            wait_for(lambda k=k: out.told()["published"]["sent"] == k + 1)
+            wait_for(lambda k=k: k + 1 in got)
+        thread.join(LONGEST_S)
         told = out.told()["published"]
         assert got == list(range(1, 61))
         assert told["sent"] == 60
@@ -202,7 +199,7 @@ def test_subscribers_get_all_hits_and_a_slow_one_costs_nothing(geometry, context
         # The slow one has missed some, as far as can be told.
         assert told["missed_by_some"] > 0
         slow.close(linger=0)
-        until(lambda: publisher.n_subscribers == 1)
+        wait_for(lambda: publisher.n_subscribers == 1)
 
 
 def test_the_program_of_the_page_reads_the_hits_that_are_published(geometry):
@@ -216,7 +213,7 @@ def test_the_program_of_the_page_reads_the_hits_that_are_published(geometry):
             [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True
         )
         try:
-            until(lambda: publisher.n_subscribers == 1)
+            wait_for(lambda: publisher.n_subscribers == 1)
             out.take(chunk, result, geometry)
             printed = [reader.stdout.readline().split() for _ in range(3)]
         finally:
@@ -267,7 +264,7 @@ def test_crystfel_takes_hits_and_their_peaks(geometry, tmp_path):
             out.take(chunk, result, geometry)
             stream = tmp_path / "out.stream"
             end = "----- End chunk -----"
-            until(lambda: stream.exists() and stream.read_text().count(end) == n, 60)
+            wait_for(lambda: stream.exists() and stream.read_text().count(end) == n)
         finally:
             # Its workers do not end with it.
             os.killpg(process.pid, signal.SIGKILL)

@@ -27,6 +27,7 @@ from hitfinder.job.live import finish as module
 from hitfinder.job.live.finish import finish
 from hitfinder.job.live.live import live
 from hitfinder.results.following import FollowedStore
+from waiting import LONGEST_S, wait_for
 
 SHAPE, N = (96, 100), 24
 N_SENT = 3000
@@ -56,7 +57,7 @@ def killed(master, tmp_path_factory):
 
     def send():
         with hf.open(master) as source, contextlib.suppress(zmq.ZMQError):  # closed below
-            send_stream(source, detector, sender, timeout_s=60)
+            send_stream(source, detector, sender, timeout_s=LONGEST_S)
 
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
@@ -71,12 +72,13 @@ def killed(master, tmp_path_factory):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    until = time.monotonic() + 90
-    n_rows = 0
-    while n_rows < 100 or not (out / "run.json").exists():
-        assert time.monotonic() < until
-        time.sleep(random.uniform(0.01, 0.05))
+
+    def has_rows_and_tables():
         n_rows = sum(len(chunk.frames) for chunk in FollowedStore(out).fresh())
+        return n_rows >= 100 and (out / "run.json").exists()
+
+    # At any moment of what it does then.
+    wait_for(has_rows_and_tables, rest=lambda: time.sleep(random.uniform(0.01, 0.05)))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     sender.close(linger_ms=0)

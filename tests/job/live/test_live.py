@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import h5py
@@ -24,8 +23,10 @@ from hitfinder.io.ledger import open_ends
 from hitfinder.io.simplon.series import Series
 from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
 from hitfinder.io.write import NexusWriter
+from hitfinder.job.live import feeds
 from hitfinder.job.live.live import live
 from hitfinder.job.live.searching import Searching
+from waiting import LONGEST_S, wait_for
 
 CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
 LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
@@ -73,7 +74,7 @@ def send(master, detector):
 
     def run():
         with hf.open(master) as source:
-            send_stream(source, detector, sender, timeout_s=60)
+            send_stream(source, detector, sender, timeout_s=LONGEST_S)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -83,7 +84,7 @@ def send(master, detector):
 def run_live(master, out, detector, **options):
     thread, sender = send(master, detector)
     try:
-        return list(live(sender.address, out, timeout_s=60, **OPTIONS | options))
+        return list(live(sender.address, out, timeout_s=LONGEST_S, **OPTIONS | options))
     finally:
         thread.join()
         sender.close(linger_ms=0)
@@ -156,7 +157,7 @@ def test_each_series_has_its_folder_whatever_goes_wrong(master, tmp_path):
     thread, sender = send(master, detector)
     runs = []
     try:
-        for run in live(sender.address, tmp_path / "out", timeout_s=60, **OPTIONS):
+        for run in live(sender.address, tmp_path / "out", timeout_s=LONGEST_S, **OPTIONS):
             runs.append(run)
             if len(runs) == 2:
                 break
@@ -224,7 +225,9 @@ def test_the_other_protocol_is_said(master, tmp_path):
         run_live(master, tmp_path / "out", detector, protocol="stream2")
 
 
-def test_files_that_come_into_a_folder(master, offline, tmp_path):
+def test_files_that_come_into_a_folder(master, offline, tmp_path, monkeypatch):
+    # It is looked often enough to give the broken one up long before the end.
+    monkeypatch.setattr(feeds, "_LOOK_AGAIN_S", 0.05)
     folder = tmp_path / "coming"
     folder.mkdir()
     with hf.open(master) as source:
@@ -242,7 +245,7 @@ def test_files_that_come_into_a_folder(master, offline, tmp_path):
 def test_a_master_that_is_there(master, offline, tmp_path):
     options = OPTIONS | {"hot_pixel_frames": 0, "geometry": tmp_path / "placed.poni"}
     options["geometry"].write_text(PONI)
-    (run,) = live(master, tmp_path / "out", stop_at_end=True, timeout_s=2, **options)
+    (run,) = live(master, tmp_path / "out", stop_at_end=True, timeout_s=5, **options)
     assert run.frames["hit"].to_pylist() == offline.frames["hit"].to_pylist()
     assert run.geometry.camera_length_m == pytest.approx(0.06)
 
@@ -253,17 +256,15 @@ def test_sigterm_writes_what_was_found(master, tmp_path):
     command = [sys.executable, "-m", "hitfinder", "live", sender.address, "--out", str(out)]
     options = ["--stop-at-end", "--finder", "likelihood", "-j", "1", "--max-delay", "600"]
     process = subprocess.Popen([*command, *options], env=os.environ, stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            if json.loads((out / "live.json").read_bytes())["counts"]["processed"] == N:
-                break
-        except (OSError, ValueError):
-            pass
-        time.sleep(0.05)
+
+    def all_are_processed():
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((out / "live.json").read_bytes())["counts"]["processed"] == N
+
+    wait_for(all_are_processed)
     assert list((out / "shards").glob("hits-*.cxi")), "hits are kept before the run ends"
     process.send_signal(signal.SIGTERM)
-    stderr = process.communicate(timeout=60)[1].decode()
+    stderr = process.communicate(timeout=LONGEST_S)[1].decode()
     thread.join()
     sender.close(linger_ms=0)
     assert process.returncode == 130, stderr
@@ -320,7 +321,7 @@ def test_crystfel_takes_what_a_live_run_hands_on(master, tmp_path):
     out, stream = tmp_path / "out", tmp_path / "out.stream"
     thread, sender = send(master, SimulatedDetector("stream2", 500))
     options = OPTIONS | {"hot_pixel_frames": 0, "offer": "tcp://127.0.0.1:*"}
-    runs = live(sender.address, out, timeout_s=60, **options)
+    runs = live(sender.address, out, timeout_s=LONGEST_S, **options)
     run = next(runs)
     thread.join()
     sender.close(linger_ms=0)
@@ -338,11 +339,8 @@ def test_crystfel_takes_what_a_live_run_hands_on(master, tmp_path):
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stderr=said, start_new_session=True
         )
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if stream.exists() and stream.read_text().count("----- End chunk -----") == n_hits:
-            break
-        time.sleep(0.1)
+    end = "----- End chunk -----"
+    wait_for(lambda: stream.exists() and stream.read_text().count(end) == n_hits)
     # Its workers do not end with it.
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -8,6 +8,7 @@ from hitfinder.job.live.follower import Followers
 from hitfinder.job.live.status import LiveStatus
 from hitfinder.results.chunk import OK, ChunkResult, empty_rows
 from hitfinder.results.doubts import Doubts
+from waiting import LONGEST_S, wait_for
 
 
 def with_rays(first, n):
@@ -61,14 +62,14 @@ def test_a_clock_that_is_set_back_stops_neither_history_nor_rates(
     about = {"hits_from": {"score": 2.0, "false_hits": 0.01}}
     monkeypatch.setattr(module, "EVERY_S", 0.02)
     monkeypatch.setattr(module, "HISTORY_EVERY_S", 0.05)
+    monkeypatch.setattr(module, "RATE_OVER_S", LONGEST_S)
     with LiveStatus(tmp_path, about, lambda: ledger, dict, Followers()):
         set_back = time.time() - 3600
         own_module(module, "time", time=lambda: set_back)
-        lines = 0
-        until = time.monotonic() + 30
-        while lines < 5 and time.monotonic() < until:
+
+        def lines_while_frames_come():
             ledger["received"] += 10
-            time.sleep(0.02)
-            lines = len((tmp_path / "live-history.jsonl").read_text().splitlines())
-    assert lines >= 5
+            return len((tmp_path / "live-history.jsonl").read_text().splitlines())
+
+        wait_for(lambda: lines_while_frames_come() >= 5)
     assert json.loads((tmp_path / "live.json").read_bytes())["rates"]["received_per_second"] > 0

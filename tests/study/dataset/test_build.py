@@ -15,6 +15,7 @@ from hitfinder.study.dataset.build import add_counts, build
 from hitfinder.study.dataset.layout import FOLDERS, grid, report_matrix
 from hitfinder.study.dataset.recipe import Conditions, Recipe
 from hitfinder.study.dataset.tree import open_tree
+from waiting import LONGEST_S
 
 
 def contents(root):
@@ -235,7 +236,7 @@ except OutputError as error:
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit, single):
     path = tmp_path / "a.h5"
     command = [sys.executable, "-c", FULL_DISK, str(path), str(limit), single]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert "a.h5" in done.stdout
     assert "cannot be written (File too large)" in done.stdout

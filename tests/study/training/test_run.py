@@ -32,6 +32,7 @@ from hitfinder.study.networks.recipe import Adam, InputConfig, Optimiser, Platea
 from hitfinder.study.training.epochs import DivergedError
 from hitfinder.study.training.run import train
 from hitfinder.study.training.settings import Devices, Training
+from waiting import LONGEST_S
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -297,7 +298,7 @@ if __name__ == "__main__":
 """
     script = tmp_path / "ddp.py"
     script.write_text(code)
-    subprocess.run([sys.executable, str(script)], check=True, timeout=300)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=LONGEST_S)
     assert len(history(trained.load(tmp_path / "ddp"))) == 2
 
 
