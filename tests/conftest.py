@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hitfinder.executors.choose import executor_for
 from hitfinder.finding.likelihood import LikelihoodFinder
@@ -29,6 +30,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure():
+    # The same examples wherever the tests are run, however long they take there.
+    calm = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    same = {"derandomize": True, "deadline": None, "suppress_health_check": calm}
+    settings.register_profile("same", **same)
+    settings.load_profile("same")
     if "PYTEST_XDIST_WORKER" in os.environ:
         # Every core has a worker: threads of PyTorch would only get in one another's way.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -68,13 +74,17 @@ def one_worker_is_this_process():
 
 
 @pytest.fixture(autouse=True)
-def where_modules_are_found():
-    """Leave it as it was: a plug-in of the working directory adds that, and a later test that
-    finds its own modules there passes or fails by the order of the tests.
+def path_and_environment():
+    """Leave them as they were: a plug-in of the working directory is found there from then on, and
+    Dask sets what programs are started with. A later test passes or fails by the order then.
     """
+    before = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", list(sys.path))
         yield
+    for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture

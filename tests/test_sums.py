@@ -3,13 +3,11 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hitfinder.sums import ExactSum
 
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Other programs may keep the machine busy."""
 NUMBERS = st.floats(-1e9, 1e9) | st.floats(-1e-6, 1e-6) | st.integers(-(2**40), 2**40).map(float)
 
 
@@ -20,7 +18,6 @@ def summed(numbers):
     return total
 
 
-@patient
 @given(st.lists(NUMBERS, max_size=30), st.randoms())
 def test_order_and_grouping_do_not_matter(numbers, shuffler):
     whole = summed(numbers)
@@ -33,7 +30,6 @@ def test_order_and_grouping_do_not_matter(numbers, shuffler):
     assert again.value == whole.value
 
 
-@patient
 @given(st.lists(NUMBERS, max_size=30))
 def test_the_sum_is_right(numbers):
     exact = sum(map(fractions.Fraction, numbers), fractions.Fraction(0))
@@ -48,7 +44,6 @@ def test_floating_point_alone_would_depend_on_the_order():
     assert summed(numbers).value == pytest.approx(1e-8, rel=1e-9)
 
 
-@patient
 @given(st.integers(1, 5))
 def test_arrays_are_summed_element_by_element(n):
     arrays = np.random.default_rng(n).normal(size=(n, 3, 4))

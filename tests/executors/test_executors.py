@@ -23,9 +23,11 @@ HERE = Path(__file__).parent
 BALLAST = bytes(1 << 20)
 
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        yield
 
 
 @pytest.fixture
@@ -36,12 +38,10 @@ def trial(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def dask():
+def dask(importable):
     """One worker of Dask, started once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(HERE))
-        with cluster_executor("local", workers=1) as made:
-            yield made
+    with cluster_executor("local", workers=1) as made:
+        yield made
 
 
 @pytest.fixture(params=[Inline, lambda: Processes(1), lambda: Processes(3), None], ids="i13d")

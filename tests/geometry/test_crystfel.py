@@ -1,6 +1,5 @@
 import json
 import pickle
-import time
 from pathlib import Path
 
 import h5py
@@ -268,7 +267,7 @@ def test_overlapping_panels_are_reported(tmp_path):
         st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 6)] * 2), min_size=2, max_size=12
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_overlaps_are_those_that_pixels_show(boxes):
     panels = [make_panel(f"p{i}", *box) for i, box in enumerate(boxes)]
     found = [(one.name, two.name) for one, two in overlapping(panels)]
@@ -290,11 +289,10 @@ def make_panel(name, fs, ss, n_fs, n_ss):
 
 
 def test_many_panels_are_looked_through_quickly():
-    side = 100
+    # A time that grows with the square of their number would be hours.
+    side = 300
     panels = [make_panel(f"p{k}", 3 * (k % side), 3 * (k // side), 3, 3) for k in range(side**2)]
-    began = time.process_time()
     assert not list(overlapping(panels))
-    assert time.process_time() - began < 2
 
 
 def test_more_panels_than_any_detector_has_are_refused(tmp_path):

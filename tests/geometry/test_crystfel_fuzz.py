@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError
@@ -37,9 +37,7 @@ LINE = st.tuples(
     ),
     VALUES,
 ).map(lambda parts: f"{parts[0]}{parts[1]} = {parts[2]}")
-FUZZ = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FUZZ = settings(max_examples=100)
 
 
 def read_and_use(path, content):

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import GeometryError, OutputError
@@ -55,9 +55,7 @@ numbers = st.floats(-3000, 3000)
 parts = st.floats(-1.5, 1.5)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     corner=st.tuples(numbers, numbers),
     fs=st.tuples(parts, parts, parts),
@@ -200,7 +198,7 @@ def test_missing_folder(tmp_path):
         )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**30 - 1))
 def test_rectangles_cover_the_mask_once(pattern):
     mask = np.array([pattern >> i & 1 for i in range(30)], bool).reshape(5, 6)

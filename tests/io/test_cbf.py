@@ -7,7 +7,7 @@ from pathlib import Path
 import fabio
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import SourceError
@@ -301,9 +301,7 @@ def test_a_file_cut_between_its_sections_is_no_smaller_frame(tmp_path):
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=4)), max_size=3),
     st.floats(0.2, 1),
 )
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=120)
 def test_damaged_files_are_read_or_named(tmp_path, name, changes, kept):
     content = bytearray((DATA / f"{name}.cbf").read_bytes().replace(b"Content-MD5", b"Content-Md6"))
     for place, new in changes:

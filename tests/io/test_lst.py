@@ -1,7 +1,7 @@
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import OutputError, SourceError
@@ -182,9 +182,7 @@ def test_a_file_of_zeros_is_no_list(tmp_path):
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), st.sampled_from([b"\n", b"\r\n", b" //"]))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 def test_whatever_a_list_holds_it_is_a_source(tmp_path, lines, between):
     write_stack(tmp_path / "a.h5", 10)
     (tmp_path / "x.lst").write_bytes(between.join([b"a.h5 //1", *lines]))

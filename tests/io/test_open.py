@@ -3,7 +3,9 @@ import copy
 import multiprocessing
 import os
 import pickle
-import resource
+import subprocess
+import sys
+import textwrap
 
 import h5py
 import hdf5plugin
@@ -14,6 +16,7 @@ from hitfinder.errors import SourceError
 from hitfinder.io.handles import POOL, FilePool
 from hitfinder.io.naming import natural_order
 from hitfinder.io.open import open_source
+from waiting import LONGEST_S
 
 SHAPE = (20, 24)
 
@@ -197,16 +200,36 @@ def test_a_source_in_use_can_be_read_by_other_processes(tmp_path, method):
     assert source.read(3)[0, 0] == 21
 
 
+def printed_apart(code, *arguments):
+    """Run code in a process of its own, where nothing else opens files or takes memory.
+
+    Return the whole numbers that it prints.
+    """
+    imports = "import os, resource, sys\nimport numpy as np\n"
+    imports += "from hitfinder.io.open import open_source\n"
+    command = [sys.executable, "-c", imports + textwrap.dedent(code), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
+    assert done.returncode == 0, done.stderr
+    return [int(line) for line in done.stdout.split()]
+
+
 def test_files_open_at_once_are_few_however_many_are_read(tmp_path):
     for number in range(30):
         write_stack(tmp_path / f"f{number}.h5", number, n=1)
-    source = open_source(tmp_path)
-    before = len(os.listdir("/proc/self/fd"))
-    assert values_of(source) == list(range(30))
-    assert len(os.listdir("/proc/self/fd")) - before <= POOL.limit
-    source.close()
-    assert len(os.listdir("/proc/self/fd")) <= before
-    assert values_of(source) == list(range(30))
+    opened, left = printed_apart(
+        """
+        source = open_source(sys.argv[1])
+        before = len(os.listdir("/proc/self/fd"))
+        assert sorted(source.read(n)[0, 0] for n in range(30)) == list(range(30))
+        print(len(os.listdir("/proc/self/fd")) - before)
+        source.close()
+        print(len(os.listdir("/proc/self/fd")) - before)
+        assert sorted(source.read(n)[0, 0] for n in range(30)) == list(range(30))
+        """,
+        tmp_path,
+    )
+    assert 0 < opened <= POOL.limit
+    assert left <= 0
 
 
 def test_the_pool_closes_the_file_used_longest_ago(tmp_path):
@@ -234,17 +257,23 @@ def test_opening_leaves_no_file_open_and_a_replaced_file_is_read_anew(tmp_path):
 
 def test_memory_does_not_grow_with_the_frames_read(tmp_path):
     path = write_stack(tmp_path / "a.h5", 1, n=20, shape=(200, 200))
-    source = open_source(path)
-    out = np.empty(source.shape, source.dtype)
+    (grown_kb,) = printed_apart(
+        """
+        source = open_source(sys.argv[1])
+        out = np.empty(source.shape, source.dtype)
 
-    def read_many(times):
-        for _ in range(times):
-            for index in range(20):
-                source.read(index, out)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        def read_many(times):
+            for _ in range(times):
+                for index in range(20):
+                    source.read(index, out)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    first = read_many(20)
-    assert read_many(200) - first < 4096
+        first = read_many(20)
+        print(read_many(200) - first)
+        """,
+        path,
+    )
+    assert grown_kb < 4096
 
 
 @pytest.mark.parametrize("name", ["x.h5", "x.lst", "x.npy", "x.cbf"])

@@ -53,7 +53,7 @@ def test_empty_lists():
     assert np.isnan(match.recall)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(n_found=st.integers(0, 5), n_true=st.integers(0, 5), seed=st.integers(0, 2**32 - 1))
 def test_matching_is_the_best_there_is(n_found, n_true, seed):
     rng = np.random.default_rng(seed)

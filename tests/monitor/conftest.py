@@ -152,6 +152,7 @@ def opened(browser):
         size = {"width": width, "height": height}
         own = address.partition("#")[0]
         windows.append(browser.new_context(viewport=size, **options))
+        windows[-1].set_default_timeout(1000 * LONGEST_S)
         one = windows[-1].new_page()
         one.on("pageerror", lambda error: wrong.append(str(error)))
         one.on("request", lambda r: r.url.startswith(own) or wrong.append(r.url))

@@ -51,6 +51,7 @@ def brightest_near(page, x, y, radius):
 
 
 def circles(page):
+    wait_until(page, SHOWN)
     page.evaluate(PAINTED)
     place = "[c.cx.baseVal.value, c.cy.baseVal.value]"
     return page.eval_on_selector_all(".peak", f"all => all.map(c => {place})")

@@ -1,5 +1,6 @@
 """The page beside a real live run, which a simulated detector feeds, in a real browser."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -12,11 +13,13 @@ import pytest
 
 import hitfinder as hf
 from monitor.seen import SHOWN, brightest_near, circles, frame_shown, tiles, wait_until
-from waiting import LONGEST_S
+from waiting import LONGEST_S, wait_for
 
 pytest.importorskip("zmq")
 
-N_IMAGES, RATE_HZ = 400, 15.0
+N_IMAGES, RATE_HZ = 400, 40.0
+HOLDS = 100, 250
+"""Images after which the detector waits, so that what is looked at stays as it is."""
 
 
 class LiveRun:
@@ -41,14 +44,23 @@ class LiveRun:
         )
         self.address = re.search(r"http\S+", self._process.stdout.readline())[0]
 
+        n_sent, self._go_on = itertools.count(1), threading.Semaphore(0)
+
+        def hold(n):
+            if next(n_sent) in HOLDS:
+                self._go_on.acquire()
+
         def send():
             with hf.open(master) as source:
-                send_stream(source, detector, self._sender, timeout_s=LONGEST_S)
+                send_stream(source, detector, self._sender, timeout_s=LONGEST_S, advance=hold)
 
-        self._thread = threading.Thread(target=send)
+        self._thread = threading.Thread(target=send, daemon=True)
 
     def start(self):
         self._thread.start()
+
+    def go_on(self):
+        self._go_on.release()
 
     def wait(self):
         self._thread.join(LONGEST_S)
@@ -74,6 +86,11 @@ def count(page, label):
     return int(re.sub(r"\D", "", found))
 
 
+def wait_for_frames(page, n):
+    """Wait until so many are processed, of which the page tells then."""
+    wait_for(lambda: count(page, "frames processed") == n, rest=lambda: page.wait_for_timeout(50))
+
+
 @pytest.mark.slow
 def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve, opened):
     page = opened(running.address, waits=True)
@@ -84,8 +101,10 @@ def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve
     wait_until(page, SHOWN + " && document.querySelectorAll('.peak').length > 3")
 
     # Circles lie on the peaks in the picture of a hit that has just come.
-    page.keyboard.press("n")
-    page.wait_for_timeout(500)
+    wait_for_frames(page, HOLDS[0])
+    before = frame_shown(page)
+    page.keyboard.press("n" if before < HOLDS[0] // 2 else "p")
+    wait_until(page, f"document.getElementById('number').value !== '{before}'")
     frame_shown(page)
     page.uncheck("#show-rings")
     scale = page.evaluate("Math.min(canvas.clientWidth / 220, canvas.clientHeight / 200)")
@@ -95,31 +114,27 @@ def test_the_page_from_before_the_first_frame_to_the_end_of_a_run(running, serve
         assert np.allclose(brightest_near(page, x, y, 3 * scale), (x, y), atol=0.75 * scale)
 
     # A threshold of the reader holds for the frames that come next.
-    before = count(page, "frames processed")
     page.fill("#least", "200")
     page.keyboard.press("Enter")
     wait_until(page, "!document.getElementById('again').hidden")
-    text = "document.querySelector('#numbers').innerText"
-    page.evaluate(f"window.before = {text}")
-    wait_until(page, f"{text} !== window.before")
-    page.wait_for_timeout(2500)
-    told = {name: count(page, name) for name in ("frames processed", "hits")}
-    assert before < told["frames processed"] < N_IMAGES
+    running.go_on()
+    wait_for_frames(page, HOLDS[1])
+    told_hits = count(page, "hits")
 
     # A second reader joins late, and sees all from the first frame on, by the run's own threshold.
     late = opened(running.address, 390, 844)
     wait_until(late, "document.getElementById('state').innerText === 'running'")
-    assert count(late, "frames processed") >= told["frames processed"]
+    assert count(late, "frames processed") == HOLDS[1]
     assert late.evaluate("document.documentElement.scrollWidth") <= 390
     shown = frame_shown(late)
 
+    running.go_on()
     running.wait()
     for one in (page, late):
         wait_until(one, "document.getElementById('state').innerText === 'server not reached'")
     frames = pq.read_table(running.out / "frames.parquet")
     score, hit = frames["score"].to_numpy(), frames["hit"].to_numpy()
-    done = told["frames processed"]
-    assert told["hits"] == (score[:done] >= 200).sum() < hit[:done].sum()
+    assert told_hits == (score[: HOLDS[1]] >= 200).sum() < hit[: HOLDS[1]].sum()
 
     # The server is back: both readers catch up, and say what the tables say.
     port = int(running.address.rstrip("/").rpartition(":")[2])

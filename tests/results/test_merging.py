@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.contracts import BrokenContractError
@@ -80,7 +80,7 @@ def merged(results):
     return whole
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(partitions())
 def test_the_order_and_grouping_of_frames_do_not_matter(partition):
     seed, frames, groups = partition

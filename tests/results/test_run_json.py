@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import ConfigError, HitfinderError
@@ -43,9 +43,7 @@ JSON = st.recursive(
 PLACES = [("complete",), ("inputs",), ("inputs", 0), ("directory",), ("counts",), ("origin",)]
 PLACES += [("counts", name) for name in GOOD["counts"]] + [("settings",)]
 PLACES += [("settings", name) for name in GOOD["settings"]]
-FUZZ = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FUZZ = settings(max_examples=120)
 
 
 @pytest.fixture
