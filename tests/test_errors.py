@@ -1,9 +1,11 @@
 import logging
+import os
+import re
 
 import pytest
 
 from hitfinder import logs
-from hitfinder.errors import HitfinderError, SourceError, harmless
+from hitfinder.errors import HitfinderError, OutputError, SourceError, harmless
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,21 @@ def test_a_long_part_loses_its_middle():
     assert said.startswith("a.geom:3: 'x = 999")
     assert said.endswith("999': not a number")
     assert len(said) < 450
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (28, "Make room there, .*--resume"),
+        (30, "that you may write to"),
+        (27, "ulimit -f"),
+        (5, ""),
+    ],
+)
+def test_what_cannot_be_written_comes_with_what_to_do(number, mend):
+    error = OutputError.unwritable(os.strerror(number), "out/hits.cxi")
+    assert re.search(mend, error.hint) if mend else not error.hint
+    assert str(error).startswith(f"out/hits.cxi: cannot be written ({os.strerror(number)})")
 
 
 def test_log_messages_are_harmless(capsys):

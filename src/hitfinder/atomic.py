@@ -60,7 +60,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(part, target)
     except OSError as error:
         if error.errno in _DISK_ERRORS:
-            raise OutputError(f"cannot be written ({error.strerror})", str(target)) from error
+            raise OutputError.unwritable(error.strerror, target) from error
         raise
     finally:
         part.unlink(missing_ok=True)

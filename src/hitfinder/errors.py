@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 MOST_SHOWN = 400
@@ -68,6 +69,21 @@ class HitfinderError(Exception):
         return type(self), (self.what, self.where, self.hint)
 
 
+_ROOM = "Make room there, or write to another disk; an unfinished run goes on with --resume."
+_ALLOWED = "Write to a folder that you may write to."
+_SIZE = "See what a file may hold there (`ulimit -f`), or write to another disk."
+_MENDS = {
+    os.strerror(number): mend
+    for mend, numbers in (
+        (_ROOM, (errno.ENOSPC, errno.EDQUOT)),
+        (_ALLOWED, (errno.EACCES, errno.EPERM, errno.EROFS)),
+        (_SIZE, (errno.EFBIG,)),
+    )
+    for number in numbers
+}
+"""What to do where nothing can be written, by the system's word for the reason."""
+
+
 class ShortMemoryError(HitfinderError):
     """Memory that was asked for and not given.
 
@@ -117,6 +133,23 @@ class GeometryError(HitfinderError):
 
 class OutputError(HitfinderError):
     """Output that exists already, disagrees with the settings, or cannot be written."""
+
+    @classmethod
+    def unwritable(
+        cls, reason: str | None, where: object, what: str = "cannot be written"
+    ) -> OutputError:
+        """Return the error for a file or folder that cannot be written or made.
+
+        Parameters
+        ----------
+        reason : str
+            The system's word for it, as of `os.strerror`.
+        where : path-like
+            The file or folder.
+        what : str
+            What cannot be done.
+        """
+        return cls(f"{what} ({reason})", str(where), _MENDS.get(reason or "", ""))
 
 
 class SourceError(HitfinderError):

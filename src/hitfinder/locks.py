@@ -42,8 +42,7 @@ class Lock:
         try:
             descriptor = os.open(self._path, flags, 0o666)
         except OSError as error:
-            what = f"cannot be written ({error.strerror})"
-            raise OutputError(what, str(self._path)) from error
+            raise OutputError.unwritable(error.strerror, self._path) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

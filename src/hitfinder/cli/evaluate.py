@@ -156,7 +156,7 @@ def _folder(out: Path, files: Iterable[str], overwrite: bool) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(out)) from error
+        raise OutputError.unwritable(error.strerror, out, "cannot be made") from error
     try:
         with locked(out, "evaluation"):
             yield

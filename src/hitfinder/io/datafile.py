@@ -114,7 +114,7 @@ class DataFile:
             self._dataset.resize(self._length + 1, axis=0)
             self._dataset[self._length] = frame
         except (OSError, RuntimeError) as error:
-            raise OutputError(f"cannot write a frame: {reason(error)}", self._where) from error
+            raise OutputError.unwritable(reason(error), self._where) from error
         self._length += 1
 
     def __enter__(self) -> Self:

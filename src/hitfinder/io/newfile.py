@@ -32,7 +32,7 @@ def new_hdf5(path: Path, where: str = "") -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "w", rdcc_nbytes=0)
     except OSError as error:
-        raise OutputError(f"cannot be written ({reason(error)})", where or str(path)) from error
+        raise OutputError.unwritable(reason(error), where or path) from error
     try:
         yield file
         file.flush()
@@ -41,8 +41,7 @@ def new_hdf5(path: Path, where: str = "") -> Iterator[h5py.File]:
         if file:
             close_unwritten(file)
         if isinstance(error, OSError) or _is_of_hdf5(error):
-            what = f"cannot be written ({reason(error)})"
-            raise OutputError(what, where or str(path)) from error
+            raise OutputError.unwritable(reason(error), where or path) from error
         raise
 
 

@@ -75,7 +75,7 @@ class SeriesFiles:
             old = self.on_disk()
         except OSError as error:
             where = str(self.master.parent)
-            raise OutputError(f"cannot write: {reason(error)}", where) from error
+            raise OutputError.unwritable(reason(error), where) from error
         if old and not overwrite:
             raise OutputError(
                 "a series of this name exists already",

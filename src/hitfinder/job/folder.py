@@ -149,7 +149,7 @@ def open_folder(
         out.mkdir(parents=True, exist_ok=True)
         present = {path.name for path in out.iterdir()}
     except OSError as error:
-        raise OutputError(f"cannot be used as a folder ({error.strerror})", str(out)) from error
+        raise OutputError.unwritable(error.strerror, out, "cannot be used as a folder") from error
     if present and not (resume or overwrite):
         hint = "Use --resume to complete the run in it, --overwrite to replace its results."
         raise OutputError("the folder is not empty", str(out), hint)

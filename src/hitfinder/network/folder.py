@@ -199,7 +199,7 @@ def write(
         text = json.dumps(info | {"digest": digest_of(info)}, indent=1, allow_nan=False)
         _write(path / INFO, f"{text}\n".encode())
     except OSError as error:
-        raise OutputError(f"cannot write the model: {error.strerror}", str(path)) from error
+        raise OutputError.unwritable(error.strerror, path) from error
     return dataclasses.replace(model, files=tuple(hashes))
 
 

@@ -44,7 +44,7 @@ def new_tensors(path: Path) -> Iterator[Path]:
             yield part
         except SafetensorError as error:
             reason = str(error).rpartition("error: ")[2].partition(" (os error")[0]
-            raise OutputError(f"cannot be written ({reason})", str(path)) from error
+            raise OutputError.unwritable(reason, path) from error
         part.chmod(mode & 0o777)
 
 

@@ -91,7 +91,7 @@ def write_simulation(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(folder)) from error
+        raise OutputError.unwritable(error.strerror, folder, "cannot be made") from error
     with locked(folder, "simulation"), executor:
         series.claim(overwrite)
         clear_unfinished(folder)
@@ -122,8 +122,7 @@ def _parts(folder: Path, settings: SimulationSettings, files: list[SeriesTask]) 
     try:
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = f"cannot be written ({error.strerror})"
-        raise OutputError(what, str(parts.parent)) from error
+        raise OutputError.unwritable(error.strerror, parts.parent) from error
     clear_unfinished(parts)
     return parts
 

@@ -170,7 +170,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(folder)) from error
+        raise OutputError.unwritable(error.strerror, folder, "cannot be made") from error
     if not overwrite and any((folder / name).exists() for name in OUTPUTS):
         raise OutputError("there is a plan already", str(folder), "Use --overwrite.")
 

@@ -130,7 +130,7 @@ def unfinished(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(folder)) from error
+        raise OutputError.unwritable(error.strerror, folder, "cannot be made") from error
     with locked(out, "training"):
         clear_unfinished(folder)
         clear_unfinished(out)

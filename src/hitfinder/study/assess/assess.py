@@ -205,7 +205,7 @@ def write(assessment: Assessment, out: str | Path, *, overwrite: bool = False) -
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(out)) from error
+        raise OutputError.unwritable(error.strerror, out, "cannot be made") from error
     named = {f"{name}.png": picture for name, picture in assessment.pictures.items()}
     for number, (_, picture) in enumerate(assessment.worst, 1):
         named[f"worst_{number}.png"] = picture

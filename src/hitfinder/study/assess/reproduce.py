@@ -108,7 +108,7 @@ class Study:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot be made ({error.strerror})", str(self.out)) from error
+            raise OutputError.unwritable(error.strerror, self.out, "cannot be made") from error
         with locked(self.out, "study") if is_first_process() else contextlib.nullcontext():
             self._prepare()
             return self._run(todo)

@@ -104,7 +104,7 @@ def build(
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(root)) from error
+        raise OutputError.unwritable(error.strerror, root, "cannot be made") from error
     with locked(root, "build"):
         return _build(
             root, settings, recipe, maker, executor or executor_for(max(1, workers)), progress

@@ -152,7 +152,7 @@ class Journal:
                 # A line cut short must not swallow the next one.
                 file.writelines(f"\n{json.dumps(dataclasses.asdict(r))}\n" for r in records)
         except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", str(self.path)) from error
+            raise OutputError.unwritable(error.strerror, self.path) from error
         self.records.update({record.path: record for record in records})
 
     def has(self, root: Path, paths: list[str]) -> bool:

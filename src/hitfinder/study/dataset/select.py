@@ -115,7 +115,7 @@ def link_selection(tree: Tree, out: str | Path) -> list[str]:
                     target = os.path.relpath(source.resolve(), (out / folder).resolve())
                     (out / folder / name).symlink_to(target, target_is_directory=True)
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", str(out)) from error
+        raise OutputError.unwritable(error.strerror, out) from error
     made = manifest.read(tree.root)
     if made is not None:
         kept = tuple(record for record in made.files if record.path.split("/")[1] in names)

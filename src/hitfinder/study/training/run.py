@@ -168,7 +168,7 @@ def _prepared(
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be made ({error.strerror})", str(work)) from error
+        raise OutputError.unwritable(error.strerror, work, "cannot be made") from error
     with locked(work, "training"):
         clear_unfinished(work)
         _settle(work / SETTINGS, config, training, resume)
