@@ -77,14 +77,10 @@ class FinderTrial:
         HitfinderError
             If there can be no such finder, or one of another package fails.
         """
-        finder, found = (
-            make_finder(self.geometry, self.settings),
-            FINDERS.find(self.settings.finder),
-        )
-        fails, hint = (
-            f"finder {self.settings.finder!r} fails on an empty frame",
-            f"It is from {found.origin}.",
-        )
+        finder = make_finder(self.geometry, self.settings)
+        found = FINDERS.find(self.settings.finder)
+        fails = f"finder {self.settings.finder!r} fails on an empty frame"
+        hint = f"It is from {found.origin}."
         with found.answering(lambda why: ConfigError(f"{fails} ({why})", hint=hint)):
             finder(np.zeros(self.geometry.shape, self.dtype))
         return finder

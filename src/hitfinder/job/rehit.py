@@ -214,8 +214,7 @@ def _changed(
 
 def opened(run: Run) -> Experiment:
     """Open the frames of a run."""
-    geometry = run.geometry if run.has_given_geometry else None
-    return run.open_experiment(geometry)
+    return run.open_experiment(run.geometry) if run.has_given_geometry else run.experiment
 
 
 def described(

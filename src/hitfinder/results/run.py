@@ -252,6 +252,21 @@ class Run:
         how = {name: self.settings.get(name) for name in ("reader", "frames", "limit")}
         return open_experiment(self.inputs, self.geometry_settings(), geometry, **how)
 
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """The frames of the run, opened when they are first asked for; see `open_experiment`."""
+        return self.open_experiment()
+
+    def reread(self) -> Run:
+        """Return the run as its folder has it by now, with its `experiment` if that was opened.
+
+        To open the frames takes long where files are many, and says once more what is odd of them.
+        """
+        run = Run(self.folder)
+        if "experiment" in vars(self):
+            vars(run)["experiment"] = self.experiment
+        return run
+
     @property
     def has_given_geometry(self) -> bool:
         """Whether the geometry came from Python, so that no file and no setting tells it."""

@@ -12,24 +12,12 @@ from hitfinder.indexing.intensities.prediction import ReflectionModel, half_spac
 from hitfinder.indexing.known.background import background_image
 from hitfinder.job.indexing.integrate import MOSAICITIES_DEG
 from hitfinder.simulation.crystals import structure_factors
-from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
-
-SETTINGS = {
-    "detector.name": "eiger2-x-1m",
-    "detector.camera_length_m": 0.1,
-    "beam.photon_energy_ev": 6000,
-    "crystal.structure": "random",
-    "crystal.cell": "60,60,90",
-    "crystal.space_group": "P 43 21 2",
-    "crystal.d_min_a": 2.6,
-    "background.shots": 1,
-    "seed": 5,
-}
+from indexing import simulated
 
 
 def settings(**changes):
-    return load_settings(preset="report", overrides=SETTINGS | changes)
+    return simulated.settings(**{"crystal.d_min_a": 2.6, **changes})
 
 
 @pytest.fixture(scope="module")

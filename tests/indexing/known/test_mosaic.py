@@ -11,28 +11,16 @@ from hitfinder.indexing.known.band import Band, excited, log_share
 from hitfinder.indexing.known.crystal import KnownCrystal
 from hitfinder.indexing.known.slopes import derivatives, turned
 from hitfinder.simulation.crystals import structure_factors
-from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
+from indexing import simulated
 
-SETTINGS = {
-    "detector.name": "eiger2-x-1m",
-    "detector.camera_length_m": 0.1,
-    "beam.photon_energy_ev": 6000,
-    "crystal.structure": "random",
-    "crystal.cell": "60,60,90",
-    "crystal.space_group": "P 43 21 2",
-    "crystal.d_min_a": 3.0,
-    "crystal.mosaicity_deg": 0.1,
-    "background.shots": 1,
-    "bragg_scale": 0.003,
-    "seed": 5,
-}
 N_TURNS = 40
 
 
 @pytest.fixture(scope="module")
 def settings():
-    return load_settings(preset="report", overrides=SETTINGS)
+    mosaic = {"crystal.mosaicity_deg": 0.1, "bragg_scale": 0.003}
+    return simulated.settings(**mosaic)
 
 
 @pytest.fixture(scope="module")

@@ -32,24 +32,8 @@ from hitfinder.indexing.known.pairs import (
 from hitfinder.indexing.known.posterior import posterior
 from hitfinder.indexing.known.search import search
 from hitfinder.simulation.crystals import structure_factors
-from hitfinder.simulation.presets import load_settings
 from hitfinder.simulation.simulator import Simulator
-
-SETTINGS = {
-    "detector.name": "eiger2-x-1m",
-    "detector.camera_length_m": 0.1,
-    "beam.photon_energy_ev": 6000,
-    "crystal.structure": "random",
-    "crystal.cell": "60,60,90",
-    "crystal.space_group": "P 43 21 2",
-    "crystal.d_min_a": 3.0,
-    "background.shots": 1,
-    "seed": 5,
-}
-
-
-def settings(**changes):
-    return load_settings(preset="report", overrides=SETTINGS | changes)
+from indexing.simulated import settings
 
 
 def simulated(**changes):

@@ -19,6 +19,7 @@ from hitfinder.crystal.tables import load_structure_factors
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.executors.contract import Lost
 from hitfinder.executors.inline import Inline
+from hitfinder.experiment.open import open_experiment
 from hitfinder.indexing.known import pairs, search
 from hitfinder.indexing.known.chance import Chance
 from hitfinder.indexing.known.rivals import Rivals
@@ -29,6 +30,7 @@ from hitfinder.job.indexing.integrate import CrystalsTask
 from hitfinder.job.indexing.pixels import Judge, PixelIndexed
 from hitfinder.job.rehit import rehit
 from hitfinder.progress import counting
+from hitfinder.results import run as runs
 from hitfinder.simulation.presets import load_settings
 
 N_FRAMES = 9
@@ -88,8 +90,26 @@ def quickly_indexed(run, **how):
 
 
 @pytest.fixture(scope="module")
-def indexed(run):
-    return quickly_indexed(run[1], workers=1)
+def opened():
+    """Inputs that were opened to index the run, each time that they were."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def indexed(run, opened):
+    def noted(inputs, *given, **how):
+        opened.append(inputs)
+        return open_experiment(inputs, *given, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "open_experiment", noted)
+        return quickly_indexed(run[1], workers=1)
+
+
+def test_what_is_odd_of_the_frames_is_said_once_as_they_are_opened_once(run, indexed, opened):
+    assert indexed.joint_hits is not None
+    assert indexed.n_reflections > 0
+    assert opened == [run[1].inputs]
 
 
 def test_orientations_are_those_simulated(run, indexed):

@@ -19,33 +19,16 @@ import zmq
 
 import hitfinder as hf
 from hitfinder.errors import HitfinderError, OutputError
-from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
 from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
-from hitfinder.io.write import NexusWriter
 from hitfinder.job.live import finish as module
 from hitfinder.job.live.finish import finish
 from hitfinder.job.live.live import live
 from hitfinder.results.following import FollowedStore
+from job.live.half_hits import N
 from waiting import LONGEST_S, wait_for
 
-SHAPE, N = (96, 100), 24
 N_SENT = 3000
-
-
-@pytest.fixture(scope="module")
-def master(tmp_path_factory):
-    """Frames of which every other one has spots."""
-    rng = np.random.default_rng(3)
-    geometry = Geometry.flat(SHAPE, 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
-    path = tmp_path_factory.mktemp("frames") / "run7_master.h5"
-    with NexusWriter(path, geometry, np.uint16) as writer:
-        for number in range(N):
-            frame = rng.poisson(0.05, SHAPE).astype(np.uint16)
-            if number % 2 == 0:
-                frame[rng.integers(5, 90, 8), rng.integers(5, 90, 8)] += 30
-            writer.write(frame)
-    return path
 
 
 @pytest.fixture(scope="module")

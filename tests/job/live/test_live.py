@@ -18,19 +18,17 @@ import pytest
 
 import hitfinder as hf
 from hitfinder.errors import ConfigError, HitfinderError
-from hitfinder.geometry.geometry import Geometry
 from hitfinder.io.ledger import open_ends
 from hitfinder.io.simplon.series import Series
 from hitfinder.io.simplon.simulated import SimulatedDetector, StreamSender, send_stream
-from hitfinder.io.write import NexusWriter
 from hitfinder.job.live import feeds
 from hitfinder.job.live.live import live
 from hitfinder.job.live.searching import Searching
+from job.live.half_hits import SHAPE, N
 from waiting import LONGEST_S, wait_for
 
 CRYSTFEL = Path(shutil.which("indexamajig") or "/opt/crystfel/bin/indexamajig")
 LIBRARIES = ":".join(map(str, (CRYSTFEL.parent.parent / "lib").glob("*")))
-SHAPE, N = (96, 100), 24
 OPTIONS = {"finder": "likelihood", "workers": 1, "longest_wait_s": 600.0}
 
 PONI = """poni_version: 2.1
@@ -44,21 +42,6 @@ Rot2: 0
 Rot3: 0
 Wavelength: 2.0664e-10
 """
-
-
-@pytest.fixture(scope="module")
-def master(tmp_path_factory):
-    """Frames of which every other one has spots, in files as a detector writes them."""
-    rng = np.random.default_rng(3)
-    geometry = Geometry.flat(SHAPE, 75e-6, camera_length_m=0.05, photon_energy_ev=6000)
-    path = tmp_path_factory.mktemp("frames") / "run7_master.h5"
-    with NexusWriter(path, geometry, np.uint16) as writer:
-        for number in range(N):
-            frame = rng.poisson(0.05, SHAPE).astype(np.uint16)
-            if number % 2 == 0:
-                frame[rng.integers(5, 90, 8), rng.integers(5, 90, 8)] += 30
-            writer.write(frame)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,13 @@ from hitfinder.indexing.batch import LEAST_SCORE, IndexedFrame, index_frames
 from hitfinder.job.indexing.cell import HitPeaks
 from hitfinder.job.indexing.indexed import Axes, Solved
 from hitfinder.progress import Advance
-from hitfinder.results.hits import RunHits
-from hitfinder.results.run import Run
 
 _OF_PIXELS = ("false_share", "photons", "probability", *TURN_SIGMAS)
 """Columns of the table of crystals that a search by peaks knows nothing of."""
 
 
 def solve_by_peaks(
-    run: Run,
+    peaks: HitPeaks,
     lattice: Lattice,
     *,
     bandwidth: float,
@@ -36,24 +34,17 @@ def solve_by_peaks(
 
     Parameters
     ----------
-    run : Run
-        The run.
+    peaks : HitPeaks
+        Of the hits.
     lattice : Lattice
         Of the crystals.
     bandwidth, crystals, least_score, executor, show
         As for `hitfinder.index`.
-
-    Raises
-    ------
-    ConfigError
-        If the run has no hit.
     """
-    hits = run.hits()
     least = LEAST_SCORE if least_score is None else least_score
-    peaks = HitPeaks.of(hits)
     indexer = peaks.indexer(lattice, bandwidth)
     found = []
-    with show("indexing", len(hits)) as advance:
+    with show("indexing", len(peaks.frames)) as advance:
         for one in index_frames(
             indexer, peaks.frames, executor, least_score=least, most_crystals=crystals
         ):
@@ -67,7 +58,7 @@ def solve_by_peaks(
     n_lost = sum(frame.is_lost for frame in found)
     return Solved(
         solved,
-        _rows(hits, found, least),
+        _rows(peaks.n_peaks, found, least),
         len(found) - n_lost,
         sum(bool(frame.chance >= least) for frame in found),
         {"bandwidth": bandwidth, "crystals": crystals, "least_score": least},
@@ -75,7 +66,7 @@ def solve_by_peaks(
     )
 
 
-def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
+def _rows(n_peaks: list[int], found: list[IndexedFrame], least: float) -> Iterator[dict[str, Any]]:
     """Columns of the table of crystals, a frame at a time."""
     for number, frame in enumerate(found):
         for k, crystal in enumerate(frame.crystals):
@@ -85,7 +76,7 @@ def _rows(hits: RunHits, found: list[IndexedFrame], least: float) -> Iterator[di
                 "indexed": crystal.score >= least,
                 "score": crystal.score,
                 "chance": frame.chance,
-                "n_peaks": len(hits.peaks(number)),
+                "n_peaks": n_peaks[number],
                 "n_indexed": crystal.belongs.sum(),
                 **dict.fromkeys(_OF_PIXELS, math.nan),
             }

@@ -82,7 +82,7 @@ def solve_by_pixels(
     found, judge = search.first(rows)
     wanting = set(rows.tolist()) - {one.frame for one in found}
     joint = _joint_hits(run, lattice, factors, found, judge.rivals, show)
-    run = Run(run.folder)
+    run = run.reread()
     hit = run.frames["hit"].to_numpy(zero_copy_only=False)
     may_count = {one.frame for one in found if joint is None or hit[one.frame]}
     looks = {one.frame: [one] for one in found}

@@ -27,6 +27,8 @@ class HitPeaks:
     ----------
     frames : list of FramePeaks
         Of each hit.
+    n_peaks : list of int
+        Peaks of each hit, those on no panel too.
     geometries : sequence of Geometry
         Of each hit.
     longest : float
@@ -36,6 +38,7 @@ class HitPeaks:
     """
 
     frames: list[FramePeaks]
+    n_peaks: list[int]
     geometries: Sequence[Geometry]
     longest: float
     pixel: float
@@ -43,16 +46,17 @@ class HitPeaks:
     @staticmethod
     def of(hits: RunHits) -> HitPeaks:
         """Compute them by each hit's own geometry."""
-        frames, longest, pixel = [], 0.0, 0.0
+        frames, n_peaks, longest, pixel = [], [], 0.0, 0.0
         geometries = hits.geometries()
         for number, geometry in enumerate(geometries):
             fs, ss, probability = hits.peaks(number).T
             q = geometry.scattering_vectors(fs, ss)
+            n_peaks.append(len(fs))
             known = np.isfinite(q).all(axis=1) & q.any(axis=1)
             frames.append(FramePeaks(int(hits.rows[number]), q[known], probability[known]))
             longest = max(longest, float(np.linalg.norm(q[known], axis=1).max(initial=0)))
             pixel = max(pixel, geometry.pixel_inv_a)
-        return HitPeaks(frames, geometries, longest, pixel)
+        return HitPeaks(frames, n_peaks, geometries, longest, pixel)
 
     def indexer(self, lattice: Lattice, bandwidth: float) -> Indexer:
         """Return an indexer for these peaks."""

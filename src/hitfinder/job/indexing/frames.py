@@ -61,7 +61,7 @@ def frames_of(run: Run) -> tuple[Experiment, Geometry]:
     if run.has_given_geometry:
         what = "the run had frames or a geometry from Python, which no file holds"
         raise ConfigError(what, str(run.folder))
-    experiment = run.open_experiment()
+    experiment = run.experiment
     if len(experiment.source) != run.frames.num_rows:
         what = f"the inputs hold {len(experiment.source)} frames, the run {run.frames.num_rows}"
         raise ConfigError(what, str(run.folder), "Run hitfinder on the frames again.")

@@ -24,7 +24,7 @@ from hitfinder.indexing.indexer import USUAL_BANDWIDTH, WIDEST_BANDWIDTH
 from hitfinder.indexing.known.crystal import MOST_MOSAICITY_DEG
 from hitfinder.job.indexing.by_peaks import solve_by_peaks
 from hitfinder.job.indexing.by_pixels import solve_by_pixels
-from hitfinder.job.indexing.cell import fit_cell, peaks_of
+from hitfinder.job.indexing.cell import HitPeaks, fit_cell, peaks_of
 from hitfinder.job.indexing.center import fit_center
 from hitfinder.job.indexing.frames import Which
 from hitfinder.job.indexing.indexed import INFO, IndexedRun, Solved, with_measured, write_indexed
@@ -177,7 +177,8 @@ def index(
             )
         else:
             solved = solve_by_peaks(
-                run,
+                # Those of a run without hits cannot be had, which says why.
+                peaks or HitPeaks.of(run.hits()),
                 lattice,
                 bandwidth=bandwidth,
                 crystals=crystals,
@@ -187,7 +188,9 @@ def index(
             )
         done = write_indexed(folder, lattice, fit, center, solved, csv=csv)
         if intensities and solved.crystals:
-            done = _with_intensities(done, lattice, factors, solved, bandwidth, executor, csv, show)
+            done = _with_intensities(
+                run.reread(), done, lattice, factors, solved, bandwidth, executor, csv, show
+            )
     if done.n_wanting:
         log.warning(
             "%d frames could not be searched or measured, for want of a file or since workers "
@@ -198,6 +201,7 @@ def index(
 
 
 def _with_intensities(
+    run: Run,
     done: IndexedRun,
     lattice: Lattice,
     factors: StructureFactors | None,
@@ -213,7 +217,7 @@ def _with_intensities(
         return done
     try:
         measured = measure_reflections(
-            Run(done.folder),
+            run,
             lattice,
             factors,
             solved.crystals,
