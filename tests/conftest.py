@@ -1,6 +1,7 @@
 import dataclasses
 import gc
 import importlib
+import logging
 import os
 import shutil
 import signal
@@ -85,6 +86,16 @@ def path_and_environment():
     for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def log():
+    """Leave the package's log as it was: a command that a test does sets its level and place."""
+    log = logging.getLogger("hitfinder")
+    before = log.level, log.propagate, list(log.handlers)
+    yield
+    log.setLevel(before[0])
+    log.propagate, log.handlers[:] = before[1:]
 
 
 @pytest.fixture

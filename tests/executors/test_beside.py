@@ -64,12 +64,13 @@ def test_what_ends_workers_is_done_here(call):
 def test_what_workers_cannot_do_is_tried_here(call):
     with Processes(1) as executor:
         beside = Beside(executor)
-        for name in ("one", "two"):
+        for name in ("one", "two", "three"):
             beside.add(name, call(name, fails=name == "one"))
         beside.start()
+        assert beside.result("one", call("one")) == os.getpid()
         with pytest.raises(ConfigError, match="no such call"):
-            beside.result("one", call("one", fails=True))
-        assert beside.result("two", call("two")) == os.getpid()
+            beside.result("two", call("two", fails=True))
+        assert beside.result("three", call("three")) == os.getpid()
 
 
 def test_results_that_nobody_took_are_not_those_of_the_next_run(call):

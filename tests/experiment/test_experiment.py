@@ -1,4 +1,3 @@
-import logging
 import re
 
 import h5py
@@ -153,7 +152,6 @@ def write_motor(path, energies, position_mm):
 
 
 def test_each_frame_has_the_values_of_the_named_place_in_its_own_file(tmp_path, caplog):
-    logging.getLogger("hitfinder").propagate = True
     files = [
         write_motor(tmp_path / "a.h5", [8000.0, 8100.0, 8200.0], -450.0),
         write_motor(tmp_path / "b.h5", [12000.0, np.nan], -250.0),
@@ -172,7 +170,6 @@ def test_each_frame_has_the_values_of_the_named_place_in_its_own_file(tmp_path, 
 
 
 def test_files_without_the_named_place_get_the_value_that_was_used(tmp_path, caplog):
-    logging.getLogger("hitfinder").propagate = True
     files = [write_motor(tmp_path / f"{name}.h5", [8000.0], -450.0) for name in "abc"]
     with h5py.File(files[1], "a") as file:
         del file["mono/energy"]
@@ -183,7 +180,6 @@ def test_files_without_the_named_place_get_the_value_that_was_used(tmp_path, cap
 
 
 def test_values_that_hardly_differ_are_not_worth_a_warning(tmp_path, caplog):
-    logging.getLogger("hitfinder").propagate = True
     stack = write_motor(tmp_path / "a.h5", [8000.0, 8010.0], -450.0)
     setup(stack, file=write_text(tmp_path / "m.geom", photon_energy="/mono/energy eV")).log()
     assert "differs between frames" not in caplog.text
@@ -253,7 +249,6 @@ def test_a_named_detector_needs_a_place(caplog):
     settings = GeometrySettings(photon_energy_ev=6000.0, camera_length_m=0.1)
     made = experiment_of(settings, None, frames)
     assert made.geometry.detector.name == "pilatus-100k"
-    logging.getLogger("hitfinder").propagate = True
     made.log()
     assert "give --beam-center" in caplog.text
 
@@ -375,7 +370,6 @@ def test_what_alone_is_not_known_is_named_alone(tmp_path):
     ],
 )
 def test_a_placeholder_for_the_camera_length_is_warned_of(caplog, length, words):
-    logging.getLogger("hitfinder").propagate = True
     settings = GeometrySettings(photon_energy_ev=6000.0, camera_length_m=0.1, pixel_size_um=75.0)
     frames = ArraySource(np.ones((1, 40, 40), np.uint16))
     geometry = Geometry(Detector.flat((1000, 1000), 75e-6), length, 6000.0)
@@ -416,7 +410,6 @@ def test_much_light_does_not_make_photons_another_size(noise, rate):
 
 
 def test_whole_numbers_that_are_multiples_are_doubted_though_a_gain_is_given(caplog):
-    logging.getLogger("hitfinder").propagate = True
     settings = GeometrySettings(**GIVEN_BEAM, adu_per_photon=1.0)
     values = floats(20.0, 0.0).astype(np.uint16)
     experiment_of(settings, None, ArraySource(values)).log()
@@ -433,7 +426,6 @@ def test_a_photon_that_is_given_is_not_asked_for():
 
 @pytest.mark.parametrize("given", [1.0, None])
 def test_whole_numbers_and_photons_with_noise_are_photons(given, caplog):
-    logging.getLogger("hitfinder").propagate = True
     settings = GeometrySettings(**GIVEN_BEAM, adu_per_photon=given)
     for values in (floats(1.0, 0.0), floats(1.0, 0.1)):
         made = experiment_of(settings, None, ArraySource(values))
@@ -442,7 +434,6 @@ def test_whole_numbers_and_photons_with_noise_are_photons(given, caplog):
 
 
 def test_values_that_tell_no_photon_are_warned_of(caplog):
-    logging.getLogger("hitfinder").propagate = True
     values = np.random.default_rng(2).normal(0, 1, (2, 60, 60)).astype(np.float32)
     experiment_of(GeometrySettings(**GIVEN_BEAM), None, ArraySource(values))
     assert "the values are no whole numbers" in caplog.text
@@ -548,7 +539,6 @@ def test_files_with_different_beam_centres_are_refused(tmp_path):
 
 
 def test_a_mask_that_does_not_fit_is_warned_of(tmp_path, caplog):
-    logging.getLogger("hitfinder").propagate = True
     stack = write_masked(tmp_path / "a.h5", np.ones((10, 10), np.uint8))
     assert setup(stack).geometry.detector.mask is None
     assert "its shape (10, 10) is not that of the frames, 40 x 50" in caplog.text

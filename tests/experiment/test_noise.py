@@ -1,7 +1,5 @@
 """The noise of detectors that do not count, as frames show it."""
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -146,7 +144,6 @@ def made(frames, **given):
 
 @pytest.mark.parametrize(("adu", "dtype"), [(1, "f4"), (3, "f4"), (10, "f8"), (10, "i2")])
 def test_frames_in_photons_have_no_offset_and_keep_their_noise(adu, dtype, caplog):
-    logging.getLogger("hitfinder").propagate = True
     frames = np.stack([adu * values(0.2, offset=offset, seed=1) for offset in (0.3, -0.2)])
     frames = np.rint(frames).astype(dtype) if dtype == "i2" else frames.astype(dtype)
     experiment = made(frames, adu_per_photon=float(adu))
@@ -165,7 +162,6 @@ def test_frames_in_photons_have_no_offset_and_keep_their_noise(adu, dtype, caplo
 
 
 def test_a_gain_that_the_frames_contradict_is_warned_of(caplog):
-    logging.getLogger("hitfinder").propagate = True
     made(41 * values(0.1)[None], adu_per_photon=10.0).log()
     assert "single-photon peak is at 41" in caplog.text
     assert "10 are given as one photon (settings)" in caplog.text
@@ -176,7 +172,6 @@ def test_a_gain_that_the_frames_contradict_is_warned_of(caplog):
 
 @pytest.mark.parametrize(("adu", "dtype"), [(1, "f4"), (20, "u2")])
 def test_noise_cut_off_at_zero_is_no_photons_of_another_size(adu, dtype, caplog):
-    logging.getLogger("hitfinder").propagate = True
     frames = adu * np.maximum(np.stack([values(0.2, rate=0.01, seed=n) for n in range(3)]), 0)
     frames = np.rint(frames).astype(dtype) if dtype == "u2" else frames.astype(dtype)
     made(frames, adu_per_photon=float(adu)).log()
@@ -184,7 +179,6 @@ def test_noise_cut_off_at_zero_is_no_photons_of_another_size(adu, dtype, caplog)
 
 
 def test_noise_that_hides_single_photons_is_warned_of(caplog):
-    logging.getLogger("hitfinder").propagate = True
     made(10 * values(0.8)[None], adu_per_photon=10.0).log()
     assert "hides single photons: a spot of 9 pixels needs about 14 photons" in caplog.text
 

@@ -95,6 +95,8 @@ import hitfinder as hf
 import numpy as np
 
 class Brightest:
+    least_score = 4.5  # of a hit; its scores are of its own kind
+
     def __init__(self, geometry, settings):
         self.geometry = geometry
 
@@ -114,6 +116,8 @@ def test_a_class_of_your_own_is_a_finder(master, frames, tmp_path, monkeypatch):
     assert run.settings["finder.finder"] == "own_finder:Brightest"
     assert run.peaks["frame"].to_pylist() == list(range(N_FRAMES))
     assert run.peaks["photons"].to_pylist() == [frame.max() for frame in frames]
+    told = json.loads((run.folder / "run.json").read_text())
+    assert told["hits_from"] == {"score": 4.5, "false_hits": None}
     geometry = run.geometry
     found = hf.find_peaks(frames[1], geometry, finder=own_finder.Brightest)
     assert found.peaks["photons"] == frames[1].max()
