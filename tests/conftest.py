@@ -3,6 +3,7 @@ import gc
 import importlib
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -89,6 +90,14 @@ def path_and_environment():
 
 
 @pytest.fixture(autouse=True)
+def random_numbers():
+    """Draw the same ones in each test, whichever were run before it."""
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def log():
     """Leave the package's log as it was: a command that a test does sets its level and place."""
     log = logging.getLogger("hitfinder")
@@ -109,6 +118,19 @@ def own_module(monkeypatch):
     def give(module, name, **changed):
         own = types.SimpleNamespace(**vars(getattr(module, name)) | changed)
         monkeypatch.setattr(module, name, own)
+
+    return give
+
+
+@pytest.fixture
+def own_path():
+    """Give a path, and so all below it, a way of its own to delete a file.
+
+    Another `Path.unlink` of the process would reach every other thread.
+    """
+
+    def give(path, unlink):
+        return type("OwnPath", (type(path),), {"unlink": unlink})(path)
 
     return give
 

@@ -17,7 +17,7 @@ from hitfinder.locks import locked
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with locked(Path(sys.argv[1]), "run"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)  # until it is killed
 """
 
 

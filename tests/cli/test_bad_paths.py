@@ -261,7 +261,6 @@ BAD = [
 ]
 
 
-@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize(("case", "kind"), BAD)
 def test_a_bad_path_is_one_line_of_error(good, tmp_path, capfd, case, kind):
     sample, line = CASES[case]
@@ -314,7 +313,6 @@ WRITTEN = [
 ]
 
 
-@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize(("case", "kind"), WRITTEN)
 def test_an_output_that_cannot_be_written_is_one_line_of_error(
     good, tmp_path, capfd, request, case, kind

@@ -64,7 +64,7 @@ class Trial:
             if word == "sleep once":
                 once.touch()
             try:
-                time.sleep(60)
+                time.sleep(600)  # until it is interrupted
             finally:
                 time.sleep(0.5)
                 note(self.folder, f"cleaned-{number}")

@@ -166,7 +166,7 @@ def test_a_kill_leaves_no_finished_file_and_the_next_run_recovers(tmp_path):
         for _ in range(5):
             writer.write(np.ones((4, 4), "u2"))
         print("written", flush=True)
-        time.sleep(60)
+        time.sleep(600)  # until it is killed
     """
     master = tmp_path / "x_master.h5"
     process = subprocess.Popen(

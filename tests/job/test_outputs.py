@@ -235,6 +235,15 @@ def test_files_of_a_run_before_are_no_more(frames, tmp_path):
     assert names == {"frames.parquet", "peaks.parquet", "totals.npz", "run.json", "mine.txt"}
 
 
+def test_a_file_of_an_output_that_fails_is_not_that_of_a_run_before(frames, tmp_path):
+    """Though no run.json tells whose it is, as after a run that was killed."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/numbers.json").write_text("of a run before")
+    with pytest.raises(OutputError, match="Broken' of a module of your own fails"):
+        search(frames, tmp_path / "out", "tables", Broken, overwrite=True)
+    assert not (tmp_path / "out/numbers.json").exists()
+
+
 def test_a_forged_list_of_files_deletes_nothing_elsewhere(frames, tmp_path):
     (tmp_path / "precious.txt").touch()
     search(frames, tmp_path / "out", "tables")

@@ -1,6 +1,7 @@
 """Chunks of a job without an end are joined, so that their files stay few."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,34 +67,35 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("n_joined_before", [0, 2])
 def test_a_kill_at_any_moment_of_joining_loses_and_doubles_nothing(
-    tmp_path, monkeypatch, n_joined_before
+    tmp_path, monkeypatch, own_path, n_joined_before
 ):
     starts, n_kills = range(0, 4 * N, 4), 0
     for at in range(20):
         out = tmp_path / str(at)
         out.mkdir()
-        with Store(out) as store:
+        left = [np.inf]
+
+        def counted(plain, left=left):
+            def call(*given, **named):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Killed
+                return plain(*given, **named)
+
+            return call
+
+        with Store(own_path(out, counted(Path.unlink))) as store:
             fill(store, starts)
             if n_joined_before:
                 store.join([0, 4])
-            left = [at]
-
-            def counted(plain, left=left):
-                def call(*given, **named):
-                    left[0] -= 1
-                    if left[0] < 0:
-                        raise Killed
-                    return plain(*given, **named)
-
-                return call
-
             with monkeypatch.context() as patch:
                 patch.setattr(Store, "_write", counted(Store._write))
-                patch.setattr(type(tmp_path), "unlink", counted(type(tmp_path).unlink))
+                left[0] = at
                 try:
                     store.join([0, 8, 12] if n_joined_before else [0, 4, 8, 12])
                 except Killed:
                     n_kills += 1
+                left[0] = np.inf
         with Store(out) as store:
             store.resume()
             check(store, starts)

@@ -1,4 +1,5 @@
 import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,14 +118,14 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(tmp_path, monke
         assert store.counts.frames == 4 * n_chunks
 
 
-def test_a_kill_before_merged_totals_are_deleted_doubles_nothing(tmp_path, monkeypatch):
+def test_a_kill_before_merged_totals_are_deleted_doubles_nothing(tmp_path, own_path):
     def killed(path, missing_ok=False):
         if path.name.startswith("totals-"):
             raise Killed
+        Path.unlink(path, missing_ok)
 
     starts = range(0, 4 * TOTALS_PER_CHECKPOINT, 4)
-    with Store(tmp_path) as store, monkeypatch.context() as patch:
-        patch.setattr(type(tmp_path), "unlink", killed)
+    with Store(own_path(tmp_path, killed)) as store:
         for start in starts[:-1]:
             store.add(start, make_chunk(start))
         with pytest.raises(Killed):
