@@ -105,6 +105,24 @@ def test_nothing_is_chosen_where_it_is_not_needed(tmp_path, monkeypatch):
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path)
 
 
+def test_bytecode_is_kept_though_the_environment_forbids_it(tmp_path):
+    """Of what was imported before, of what comes then, and of what other processes import."""
+    for name in ("before", "then", "elsewhere"):
+        (tmp_path / f"{name}.py").write_text("")
+    code = (
+        "import subprocess, sys, before\n"
+        "from hitfinder.compilecache import keep_bytecode\n"
+        "keep_bytecode()\n"
+        "import then\n"
+        "subprocess.run([sys.executable, '-c', 'import elsewhere'], check=True)"
+    )
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"PYTHONPYCACHEPREFIX": str(tmp_path / "kept")}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    kept = {file.name.partition(".")[0] for file in (tmp_path / "kept").rglob("*.pyc")}
+    assert kept >= {"before", "then", "elsewhere", "compilecache"}
+
+
 MINE = {
     "__init__.py": "",
     "limits.py": "MOST = 1\n",

@@ -5,6 +5,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
+from hdf5files import statuses
 from hitfinder.errors import SourceError
 from hitfinder.io.open import open_source
 
@@ -61,17 +62,6 @@ def status_of(source, index):
     with pytest.raises(SourceError) as caught:
         source.read(index)
     return caught.value.status
-
-
-def statuses(source):
-    found = []
-    for index in range(len(source)):
-        try:
-            source.read(index)
-            found.append("ok")
-        except SourceError as error:
-            found.append(error.status)
-    return found
 
 
 def test_frames_of_linked_files_come_in_order_by_number(series):

@@ -2,25 +2,13 @@ import h5py
 import numpy as np
 import pytest
 
+from hdf5files import SHAPE, counts, write
 from hitfinder.errors import SourceError
 from hitfinder.geometry.detector import Detector, Panel
 from hitfinder.geometry.geometry import Geometry
 from hitfinder.geometry.layout import FrameLayout, Slab
 from hitfinder.io.open import open_source
 from hitfinder.job.static import learn_static
-
-SHAPE = (20, 24)
-
-
-def counts(*lengths, dtype=np.uint16):
-    return np.random.default_rng(1).poisson(0.5, (*lengths, *SHAPE)).astype(dtype)
-
-
-def write(path, **datasets):
-    with h5py.File(path, "w") as file:
-        for name, value in datasets.items():
-            file[name.replace("__", "/")] = value
-    return path
 
 
 def failure(source, index=0):

@@ -2,21 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
+from hdf5files import SHAPE, counts, write
 from hitfinder.io.framemasks import FrameMasks
 from hitfinder.io.open import open_source
-
-SHAPE = (20, 24)
-
-
-def counts(*lengths, dtype=np.uint16):
-    return np.random.default_rng(1).poisson(0.5, (*lengths, *SHAPE)).astype(dtype)
-
-
-def write(path, **datasets):
-    with h5py.File(path, "w") as file:
-        for name, value in datasets.items():
-            file[name.replace("__", "/")] = value
-    return path
 
 
 def test_a_cxi_mask_does_not_hide_the_peaks_that_it_marks(tmp_path):

@@ -3,7 +3,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from hitfinder.errors import SourceError
+from hdf5files import statuses
 from hitfinder.io.open import open_source
 
 SHAPE = (20, 24)
@@ -27,17 +27,6 @@ def join(path, shape, pieces, name="entry/data/data"):
         layout[target] = source if taken is None else source[taken]
     with h5py.File(path, "a") as file:
         file.create_virtual_dataset(name, layout, fillvalue=0)
-
-
-def statuses(source):
-    found = []
-    for index in range(len(source)):
-        try:
-            source.read(index)
-            found.append("ok")
-        except SourceError as error:
-            found.append(error.status)
-    return found
 
 
 @pytest.fixture
