@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.io.cbf_sections import opened, read_sections, reading_error
+from hitfinder.io.contents import Contents
 from hitfinder.io.imageheader import ImageHeader
-from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.io.source import FrameRef, FrameSource, Metadata
 
 SUFFIXES = (".cbf", ".cbf.gz", ".cbf.bz2")
 _PACKINGS = {

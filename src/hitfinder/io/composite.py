@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.io.contents import Contents
 from hitfinder.io.shuffled import Frame
-from hitfinder.io.source import Contents, FrameRef, FrameSource, MaskKey, Metadata
+from hitfinder.io.source import FrameRef, FrameSource, MaskKey, Metadata
 
 
 class FailedSource(FrameSource):

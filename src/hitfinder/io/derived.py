@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
-from hitfinder.io.source import Contents, FrameRef, FrameSource, MaskKey, Metadata
+from hitfinder.io.contents import Contents
+from hitfinder.io.source import FrameRef, FrameSource, MaskKey, Metadata
 
 
 class DerivedSource(FrameSource):

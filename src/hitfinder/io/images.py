@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import MOST_PIXELS
+from hitfinder.io.contents import Contents
 from hitfinder.io.dtrek import smv_items
 from hitfinder.io.imageheader import ImageHeader
 from hitfinder.io.quantities import CAMERA_LENGTH, PIXEL_SIZE, WAVELENGTH, Kind, converted, swung
-from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.io.source import FrameRef, FrameSource, Metadata
 from hitfinder.units import energy_from_wavelength
 
 SUFFIXES = (".img", ".smv", ".tif", ".tiff", ".mccd", ".edf")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import MOST_PIXELS
-from hitfinder.io.source import Contents, FrameRef, FrameSource
+from hitfinder.io.contents import Contents
+from hitfinder.io.source import FrameRef, FrameSource
 from hitfinder.io.tables import MOST_FRAMES
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
 from hitfinder.geometry.layout import Slab
-from hitfinder.io.source import LinkedFile
+from hitfinder.io.contents import LinkedFile
 from hitfinder.io.tables import FrameTable, Part
 
 

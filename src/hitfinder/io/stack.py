@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import SourceError
 from hitfinder.io import metadata
 from hitfinder.io.chunks import open_item
+from hitfinder.io.contents import Contents
 from hitfinder.io.entries import ENTRIES, EntryMasks, of_entries
 from hitfinder.io.handles import POOL
 from hitfinder.io.links import NOT_THERE
@@ -22,14 +23,7 @@ from hitfinder.io.nexus import Fields, lost_fields
 from hitfinder.io.planes import Plane, checked, linked_files, put
 from hitfinder.io.said import FileSays, StoredFrames, read_said
 from hitfinder.io.shuffled import Frame
-from hitfinder.io.source import (
-    Contents,
-    FrameRef,
-    FrameSource,
-    MaskKey,
-    Metadata,
-    whole_number,
-)
+from hitfinder.io.source import FrameRef, FrameSource, MaskKey, Metadata, whole_number
 from hitfinder.io.tables import NO_INDEX, Part
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import SourceError
+from hitfinder.io.contents import Contents
 from hitfinder.io.readers import Opening
-from hitfinder.io.source import Contents, FrameRef, FrameSource, Metadata
+from hitfinder.io.source import FrameRef, FrameSource, Metadata
 from hitfinder.units import energy_from_wavelength
 
 START, LONGEST = b"{\nHEADER_BYTES=", 1 << 16
