@@ -37,6 +37,12 @@ def test_a_wrong_beam_centre_is_found(wrong):
     assert found.sigma_px < 0.5
 
 
+def test_many_photons_tell_of_a_few_pixels():
+    found = ring_center(rings(1e8), SIDE, geometry((CENTER[0] + 3, CENTER[1] - 4)))
+    assert found.far
+    assert (found.fs, found.ss) == pytest.approx(CENTER, abs=found.bound_px)
+
+
 @pytest.mark.parametrize("photons", [2e5, 3e6, 1e8])
 def test_a_right_beam_centre_is_not_doubted(photons):
     found = ring_center(rings(photons), SIDE, geometry(CENTER))
@@ -56,8 +62,9 @@ FS, SS = np.meshgrid(np.arange(SHAPE[1]), np.arange(SHAPE[0]))
         np.where(FS + SS < 250, 0.5, 1.0),
         np.where(FS < 80, 0.1, 1.0),
         np.where((FS < 220) & (SS < 200), 0.95, 1.0),
+        np.where(FS < 100, 0.05, 1.0),
     ],
-    ids=["half", "gradient", "nozzle", "corner", "edge", "module"],
+    ids=["half", "gradient", "nozzle", "corner", "edge", "module", "deep"],
 )
 def test_shadows_pass_for_no_wrong_beam_centre(shadow):
     found = ring_center(rings(3e6, shadow), SIDE, geometry(CENTER))

@@ -3,8 +3,8 @@
 Air, water and powder scatter in rings about the beam. Where a detector is taken to stand d off, the
 rate I(r) on a ring seems to change around it by -I'(r) (d · r/r): a first harmonic with the sign of
 the slope, another one inside a ring of water than outside. Shadows, and detectors that respond
-more on one side, make first harmonics of one sign; they are fitted besides. The offset has to be
-the same in the inner and the outer part of the detector, and in each half.
+more on one side, make first harmonics of one sign; they are fitted besides. By how much the inner
+and the outer part of the detector, and its halves, tell other offsets bounds what they still do.
 """
 
 from __future__ import annotations
@@ -14,36 +14,48 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from hitfinder.geometry.geometry import Geometry
 
 Floats = NDArray[np.float64]
 
-FAR_SIGMAS, FAR_SHARE = 8.0, 0.015
+FAR_SIGMAS, FAR_SHARE, FAR_BOUNDS = 8.0, 0.003, 3.0
 """How far the centre of the rings must be from the beam centre to contradict it: in standard
-deviations, and as a share of the detector's longer side. In stills of a Pilatus 6M whose beam
-centre is right what shades the rings moves it by 10 pixels, 0.4 % of that side."""
+deviations, as a share of the detector's longer side, and in bounds of what shadows do. In stills of
+a Pilatus 6M whose beam centre is right, shadows move the centre of the rings by 3 to 26 pixels,
+which is up to 1.5 bounds."""
 
-_AGREE_SIGMAS, _AGREE_SHARE = 3.0, 0.3
-"""How far a part may be from the whole: in standard deviations, and relatively."""
+_PART_SIGMAS, _LARGEST_BOUND = 2.0, 0.02
+"""Standard deviations of what a part tells that its bound allows for; and the largest bound, as a
+share of the longer side, with which anything is told: a deep shadow over a fifth of a detector
+moves the centre by four bounds of 2.2 % and more."""
 
-_COARSE_SIDE, _NEAR = 250, 0.5
-"""Bins along the longer side of a detector in the first fit, which takes a twentieth of the time,
-and share of what is far up to which it is enough. In small bins fewer have Bragg peaks."""
+_SIDE = 250
+"""Bins along the longer side of a detector at most. Small bins would tell no more: the innermost of
+them lie in the shadow of the beam stop, which moves the fit."""
 
 _ROUGH_SIDE, _TRIED = 60, 9
 """Bins along the longer side, and offsets along each, that are tried where no fit comes to an end
 from the beam centre."""
 
+_AROUND, _SPOT_SIGMAS = 7, 4.0
+"""Bins along the sides of what is around a bin, and deviations from it with which there are Bragg
+peaks in that bin."""
+
 _RING_PX, _RING = 6.0, 1.25
 """Width of the rings in which the rate is averaged, at least: in pixels, and in sides of a bin."""
 
-_LEAST_PHOTONS, _LEAST_BINS, _LEAST_RINGS = 1e5, 1000, 5
+_LEAST_PHOTONS, _LEAST_BINS, _LEAST_RINGS = 1e5, 250, 5
 """Photons, bins of pixels and rings that a fit is made of at least."""
 
-_ROUNDS, _CLIP_SIGMAS = 12, 4.0
-"""Times that the offset is fitted, from where it was found before; deviations from which a bin, as
-of a Bragg peak, is left out."""
+_ROUNDS, _WHOLE_STEPS, _DONE_SIGMAS = 25, 12, 0.3
+"""Times that the offset is fitted, from where it was found before; those after which half steps are
+taken, as bins that are left out and taken in again let it swing; and the last step."""
+
+_CLIPS, _CLIP_SIGMAS, _MEDIAN_CHI2 = 4, 4.0, 0.455
+"""Times that bins are left out, as of Bragg peaks, and the deviations from which they are, in those
+that the median of their squares tells; that median of normal ones."""
 
 _SINGULAR = 1e12
 """Condition from which the rings tell nothing."""
@@ -63,7 +75,9 @@ class RingCenter:
     off_px : float
         Its distance from the beam centre.
     sigma_px : float
-        Standard deviation of either coordinate.
+        Standard deviation of either coordinate by the photons.
+    bound_px : float
+        What parts of the detector tell otherwise.
     far : bool
         Whether it contradicts the beam centre.
     """
@@ -72,6 +86,7 @@ class RingCenter:
     ss: float
     off_px: float
     sigma_px: float
+    bound_px: float
     far: bool
 
 
@@ -138,27 +153,32 @@ def ring_center(total: NDArray, side: int, geometry: Geometry) -> RingCenter | N
     Returns
     -------
     RingCenter or None
-        None if there are too few photons, no rings to be seen, or shadows that look like an offset.
+        None if there are too few photons, no rings to be seen, or too deep shadows.
     """
     if geometry.detector.beam_center is None or total.sum() < _LEAST_PHOTONS:
         return None
     total, longest = np.asarray(total, np.float64), max(geometry.shape)
     squares = total, _in_squares(~geometry.detector.full_mask, side)
+    farthest, found = _FARTHEST * longest, []
+    bins = _in_bins(*squares, side, geometry, _SIDE)
     for start in (np.zeros(2), None):
         if start is None:
-            start = _likeliest(_in_bins(*squares, side, geometry, _ROUGH_SIDE), _FARTHEST * longest)
-        for most in (_COARSE_SIDE, longest):
-            bins = _in_bins(*squares, side, geometry, most)
-            fitted = _fitted(bins, start, _FARTHEST * longest)
-            near = fitted is not None and np.hypot(*fitted.offset) < _NEAR * FAR_SHARE * longest
-            if fitted is None or near:
+            start = _likeliest(_in_bins(*squares, side, geometry, _ROUGH_SIDE), farthest)
+        fitted = _fitted(bins, start, farthest)
+        if fitted is not None:
+            found.append((_likelier(bins, fitted.offset), fitted))
+            if _bound(bins, fitted) < FAR_SHARE * longest:
                 break
-        if fitted is None or not _holds_everywhere(bins, fitted):
-            continue
-        (fs, ss), off = _on_panel(geometry, fitted.offset), float(np.hypot(*fitted.offset))
-        far = off > max(FAR_SIGMAS * fitted.sigma, FAR_SHARE * longest)
-        return RingCenter(fs, ss, off, fitted.sigma, far)
-    return None
+    likelier, fitted = max(found, key=lambda one: one[0], default=(0.0, None))
+    if fitted is None:
+        return None
+    bound = _bound(bins, fitted)
+    if bound > _LARGEST_BOUND * longest:
+        return None
+    (fs, ss), off = _on_panel(geometry, fitted.offset), float(np.hypot(*fitted.offset))
+    far = off > max(FAR_SIGMAS * fitted.sigma, FAR_SHARE * longest, FAR_BOUNDS * bound)
+    far = far and likelier > FAR_SIGMAS**2
+    return RingCenter(fs, ss, off, fitted.sigma, bound, far)
 
 
 class _Fit(NamedTuple):
@@ -184,34 +204,49 @@ def _likeliest(bins: _Bins, farthest: float) -> Floats:
 
 def _fitted(bins: _Bins, start: Floats, farthest: float) -> _Fit | None:
     offset = start
-    for _ in range(_ROUNDS):
+    for taken in range(_ROUNDS):
         step = _step(bins.moved(offset))
         if step is None:
             return None
-        offset = offset + step.offset
+        offset = offset + step.offset * (1.0 if taken < _WHOLE_STEPS else 0.5)
         if np.hypot(*offset) > farthest:
             return None
-        if np.hypot(*step.offset) < max(0.1 * step.sigma, 0.01):
+        if np.hypot(*step.offset) < _DONE_SIGMAS * step.sigma:
             return step._replace(offset=offset)
     return None
 
 
-def _holds_everywhere(bins: _Bins, fitted: _Fit) -> bool:
-    """Whether parts of a detector tell the same offset as the whole."""
+def _bound(bins: _Bins, fitted: _Fit) -> float:
+    """Return by how many pixels parts of a detector tell another offset at most.
+
+    Infinite where a part tells none.
+    """
     order = np.argsort(fitted.radius)
     told = np.cumsum(fitted.information[order])
     inner = fitted.radius <= fitted.radius[order][np.searchsorted(told, 0.5 * told[-1])]
     moved = bins.moved(fitted.offset)
     x, y = moved.across
-    off = np.hypot(*fitted.offset)
+    bound = 0.0
     for part in (inner, ~inner, x > 0, x < 0, y > 0, y < 0):
         rest = _step(moved.part(part))
         if rest is None:
-            return False
-        likely = _AGREE_SIGMAS * np.hypot(rest.sigma, fitted.sigma)
-        if np.hypot(*rest.offset) > max(likely, _AGREE_SHARE * off):
-            return False
-    return True
+            return np.inf
+        bound = max(bound, float(np.hypot(*rest.offset)) + _PART_SIGMAS * rest.sigma)
+    return bound
+
+
+def _likelier(bins: _Bins, offset: Floats) -> float:
+    """Return by how much the deviance of the rates on rings is less about an offset than without.
+
+    In units of what bins deviate by, as the square of standard deviations.
+    """
+    before, after = _rates(bins), _rates(bins.moved(offset))
+    if before is None or after is None:
+        return 0.0
+    keep = before.keep & after.keep
+    more = bins.photons * np.log(after.expected / before.expected)
+    likelier = 2 * (more - after.expected + before.expected)[keep].sum()
+    return float(likelier / max(1.0, np.mean(after.deviation[keep] ** 2)))
 
 
 class _Rates(NamedTuple):
@@ -235,7 +270,7 @@ def _rates(bins: _Bins) -> _Rates | None:
     ring = (radius / width).astype(np.intp)
     n = int(ring.max(initial=0)) + 1
     at, keep = width * (np.arange(n) + 0.5), np.ones(ring.size, bool)
-    for _ in range(2):
+    for _ in range(_CLIPS):
         photons, exposure, n_good = (
             np.bincount(ring[keep], values[keep], n)
             for values in (bins.photons, exposures, bins.n_good)
@@ -246,7 +281,8 @@ def _rates(bins: _Bins) -> _Rates | None:
         rate = np.interp(radius, at[filled], photons[filled] / exposure[filled])
         expected = np.maximum(exposures * rate, 1e-9)
         deviation = (bins.photons - expected) / np.sqrt(expected)
-        spread = max(1.0, float(np.mean(deviation[keep] ** 2)))
+        # Bins with Bragg peaks, fewer than half, do not move the median.
+        spread = max(1.0, float(np.median(deviation**2)) / _MEDIAN_CHI2)
         keep = deviation**2 < _CLIP_SIGMAS**2 * (spread + 1 / expected)
     per_pixel = np.interp(at, at[filled], photons[filled] / n_good[filled])
     slope = np.interp(radius, at, np.gradient(per_pixel, width))
@@ -288,7 +324,18 @@ def _in_bins(total: Floats, n_good: Floats, side: int, geometry: Geometry, most:
     """Put squares together so that there are no more along the longer side than so many."""
     together = -(-max(total.shape) // most)
     total, n_good = (_in_squares(values, together) for values in (total, n_good))
-    return _bins(total, n_good, together * side, geometry)
+    return _bins(total, _without_spots(total, n_good), together * side, geometry)
+
+
+def _without_spots(total: Floats, n_good: Floats) -> Floats:
+    """Return the good pixels of squares, none of those that are brighter than those around.
+
+    Nor of their neighbours, in which Bragg peaks have their tails: in sums of hits over little
+    background, peaks are most of the photons.
+    """
+    around = ndimage.median_filter(total / np.maximum(n_good, 1), _AROUND) * n_good
+    spots = total > around + _SPOT_SIGMAS * np.sqrt(np.maximum(around, 1))
+    return np.where(ndimage.binary_dilation(spots, np.ones((3, 3))), 0, n_good)
 
 
 def _bins(total: Floats, n_good: Floats, side: int, geometry: Geometry) -> _Bins:

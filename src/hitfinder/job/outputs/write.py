@@ -99,8 +99,9 @@ def misplaced(found: Findings, rings: RingCenter | None) -> str:
     used = found.geometry.detector.beam_center or (math.nan, math.nan)
     by = found.about["origin"].get("beam_center", "")
     return (
-        f"the background has its centre at about fs {rings.fs:.0f}, ss {rings.ss:.0f}, beam centre "
-        f"{used[0]:.0f}, {used[1]:.0f} was used" + (f" ({by})" if by else "")
+        f"the background has its centre at about fs {rings.fs:.0f}, ss {rings.ss:.0f} "
+        f"(± {max(rings.bound_px, 1):.0f} pixels), beam centre {used[0]:.0f}, {used[1]:.0f} "
+        "was used" + (f" ({by})" if by else "")
     )
 
 
