@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import hitfinder as hf
+from hitfinder.estimate import beam_center
 from hitfinder.estimate.beam_center import ring_center
 
 SHAPE, CENTER, SIDE = (400, 440), (230.0, 190.0), 2
@@ -82,3 +83,13 @@ def test_nothing_is_told_of_few_photons_or_no_rings():
     assert ring_center(rings(5e4), SIDE, geometry(CENTER)) is None
     found = ring_center(np.full((200, 220), 1000), SIDE, geometry(CENTER))
     assert found is None or not found.far
+
+
+def test_bins_of_bright_peaks_are_left_out_with_their_neighbours():
+    counts = np.random.default_rng(4).poisson(3.0, (60, 80)).astype(float)
+    counts[20, 30] += 200
+    counts[0, 79] += 40
+    left = beam_center._without_spots(counts, np.full(counts.shape, 4.0)) > 0
+    assert not left[19:22, 29:32].any()
+    assert not left[:2, 78:].any()
+    assert left.sum() > 0.98 * left.size

@@ -47,7 +47,7 @@ _RING_PX, _RING = 6.0, 1.25
 """Width of the rings in which the rate is averaged, at least: in pixels, and in sides of a bin."""
 
 _LEAST_PHOTONS, _LEAST_BINS, _LEAST_RINGS = 1e5, 250, 5
-"""Photons, bins of pixels and rings that a fit is made of at least."""
+"""Photons outside of Bragg peaks, bins of pixels and rings that a fit is made of at least."""
 
 _ROUNDS, _WHOLE_STEPS, _DONE_SIGMAS = 25, 12, 0.3
 """Times that the offset is fitted, from where it was found before; those after which half steps are
@@ -155,12 +155,14 @@ def ring_center(total: NDArray, side: int, geometry: Geometry) -> RingCenter | N
     RingCenter or None
         None if there are too few photons, no rings to be seen, or too deep shadows.
     """
-    if geometry.detector.beam_center is None or total.sum() < _LEAST_PHOTONS:
+    if geometry.detector.beam_center is None:
         return None
     total, longest = np.asarray(total, np.float64), max(geometry.shape)
     squares = total, _in_squares(~geometry.detector.full_mask, side)
     farthest, found = _FARTHEST * longest, []
     bins = _in_bins(*squares, side, geometry, _SIDE)
+    if bins.photons.sum() < _LEAST_PHOTONS:
+        return None
     for start in (np.zeros(2), None):
         if start is None:
             start = _likeliest(_in_bins(*squares, side, geometry, _ROUGH_SIDE), farthest)
