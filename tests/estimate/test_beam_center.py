@@ -86,10 +86,10 @@ def test_nothing_is_told_of_few_photons_or_no_rings():
 
 
 def test_bins_of_bright_peaks_are_left_out_with_their_neighbours():
-    counts = np.random.default_rng(4).poisson(3.0, (60, 80)).astype(float)
+    counts = np.random.default_rng(4).poisson(10.0, (60, 80)).astype(float)
     counts[20, 30] += 200
     counts[0, 79] += 40
     left = beam_center._without_spots(counts, np.full(counts.shape, 4.0)) > 0
     assert not left[19:22, 29:32].any()
     assert not left[:2, 78:].any()
-    assert left.sum() > 0.98 * left.size
+    assert left.mean() > 0.95
