@@ -401,6 +401,14 @@ def test_the_size_of_a_photon_is_told_by_the_values(gain, noise, rate):
     assert said == pytest.approx(gain, rel=0.06)
 
 
+@pytest.mark.parametrize("noise", [0.4, 0.6, 1.0])
+def test_noise_that_hides_photons_makes_them_no_other_size(noise, caplog):
+    values = floats(1.8, noise, 0.05)
+    assert photon_value(values.ravel()) is None
+    experiment_of(GeometrySettings(**GIVEN_BEAM), None, ArraySource(values))
+    assert "nor do they show it" in caplog.text
+
+
 @pytest.mark.parametrize("rate", [0.8, 1.5])
 @pytest.mark.parametrize("noise", [0.1, 0.2, 0.4])
 def test_much_light_does_not_make_photons_another_size(noise, rate):

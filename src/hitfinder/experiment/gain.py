@@ -30,6 +30,10 @@ _CUTS = (6.0, 4.0, 3.0, 2.0, 1.0)
 _LEAST_COMB, _LEAST_OF_EXPECTED, _LEAST_SIGNIFICANCE = 0.3, 0.7, 10.0
 """How clear a comb has to be: by itself, beside one of photons with that noise, and its error."""
 
+_MOST_NOISE = 0.33
+"""Noise up to which values show the size of a photon, in photons. Beyond, the tails of the noise
+draw what is found outwards: to 1.1 photons at a noise of 0.4, to 1.8 at 1."""
+
 _LIKE_ONE = 0.1
 """Relative difference from 1 that passes for the noise of the guess."""
 
@@ -81,7 +85,10 @@ def check_gain(source: FrameSource, detector: Detector) -> None:
     file, photon = source.ref(0).file, photon_value(sample(source, detector, level=True))
     what = "the values are no whole numbers, and nothing says how large a photon is"
     if photon is None:
-        log.warning("%s: %s: they are taken for photons; give --adu-per-photon", file, what)
+        log.warning(
+            "%s: %s, nor do they show it: they are taken for photons; give --adu-per-photon",
+            *(file, what),
+        )
     elif abs(photon - 1) > _LIKE_ONE:
         hint = f"Give --adu-per-photon {photon:.3g}, or 1 if the values are photons."
         raise GeometryError(f"{what}; their histogram says about {photon:.3g}", file, hint)
@@ -277,7 +284,7 @@ def photon_value(values: NDArray[np.floating]) -> float | None:
     Returns
     -------
     float or None
-        None if the values do not show it.
+        None if the values do not show it, or noise hides it.
     """
     middle = float(np.median(values))
     noise = _noise(values, middle)
@@ -297,6 +304,8 @@ def photon_value(values: NDArray[np.floating]) -> float | None:
     for _ in range(3):
         near = np.abs(centres - photon) < 0.4 * photon
         photon = float(np.average(centres[near], weights=np.maximum(heights[near], 0) + 1e-9))
+    if noise > _MOST_NOISE * photon:
+        return None
     if much_light:
         # Then some pixels have two photons, and fewer have one and a half.
         valley, second = (np.mean(np.abs(values / photon - at) < 0.15) for at in (1.5, 2.0))
