@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import hitfinder as hf
 from hitfinder.crystal.cellfiles import read_lattice
@@ -9,10 +10,11 @@ from hitfinder.crystal.orientation import random_rotation
 from hitfinder.executors.contract import Lost
 from hitfinder.executors.inline import Inline
 from hitfinder.executors.processes import Processes
+from hitfinder.indexing import centerfit
 from hitfinder.indexing.batch import LEAST_SCORE, FramePeaks, index_frames, turned_at_random
 from hitfinder.indexing.cellfit import fitted_cell
 from hitfinder.indexing.centerfit import FittedStep, fitted_step
-from hitfinder.indexing.indexer import Indexer
+from hitfinder.indexing.indexer import Indexer, Orientation
 from hitfinder.indexing.kernels import fit, log_likelihood
 from hitfinder.job.indexing.center import on_detector
 
@@ -339,7 +341,9 @@ def moved(frames, step_px):
 
 
 @pytest.mark.parametrize(
-    "step_px", [(0, 0), (2, -1), pytest.param((-4, 5), marks=pytest.mark.slow)]
+    "step_px",
+    # From where the last begins no fit gets there: steps in several directions are tried.
+    [(0, 0), (2, -1), (-4, 5), pytest.param((8, -8), marks=pytest.mark.slow)],
 )
 def test_a_beam_centre_that_is_off_is_found_out(step_px):
     lattice = read_lattice(*LATTICES["tetragonal"])
@@ -348,6 +352,41 @@ def test_a_beam_centre_that_is_off_is_found_out(step_px):
     assert np.array(fit.step) / PIXEL_RAD == pytest.approx(step_px, abs=0.25)
     assert 0.01 < fit.sigma / PIXEL_RAD < 0.15
     assert fit.indexed_fitted == fit.frames == 8
+
+
+def test_a_step_is_told_from_turns_of_the_crystals_at_once():
+    lattice, indexer = indexer_of("tetragonal")
+    rng = np.random.default_rng(6)
+    step = PIXEL_RAD * np.array([1.5, -0.7])
+    found = []
+    for _ in range(3):
+        axes = random_rotation(rng) @ lattice.cell.reciprocal
+        hkl = rng.integers(-12, 13, (400, 3))
+        g = hkl @ axes.T
+        length = np.linalg.norm(g, axis=1)
+        on = (length > 0.03) & (length < LONGEST)
+        on &= np.abs(g[:, 2] + WAVELENGTH / 2 * length**2) < 0.01
+        hkl, g = hkl[on], g[on]
+        q = g + centerfit._moves(g, WAVELENGTH) @ step
+        turned = Rotation.from_rotvec([2e-3, -1e-3, 5e-4]).as_matrix() @ axes
+        found.append((q, Orientation(99.0, turned, hkl, np.ones(len(hkl)))))
+    assert min(len(q) for q, _ in found) > 20
+    left, _ = centerfit._step_left(found, indexer, WAVELENGTH)
+    assert left / PIXEL_RAD == pytest.approx([1.5, -0.7], abs=0.005)
+
+
+def test_peaks_of_which_few_belong_to_crystals_tell_no_beam_centre(monkeypatch):
+    lattice, indexer = indexer_of("tetragonal")
+    frames = peaks(lattice, 4, n_peaks=25)
+    index = indexer.index
+
+    def few_belong(q, probability):
+        found = index(q, probability)
+        return dataclasses.replace(found, belongs=0.5 * found.belongs)
+
+    monkeypatch.setattr(indexer, "index", few_belong)
+    monkeypatch.setattr(centerfit, "_tried", lambda *given: np.zeros(2))
+    assert fitted_step(frames, indexer, WAVELENGTH, PIXEL_RAD) is None
 
 
 @pytest.mark.slow
