@@ -111,6 +111,16 @@ def test_a_worker_that_cannot_be_forked_is_told(own_module):
         assert MESSAGE.unpack(ours.recv(MESSAGE.size)) == (Said.NOT_FORKED, 7, errno.EAGAIN)
 
 
+def test_the_end_of_who_has_not_read_all_is_an_end(own_module):
+    own_module(forking, "signal", signal=lambda *_: None)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        forks = forking._Forks(theirs)
+        forks._tell(Said.ENDED, 7, 0)
+        ours.close()
+        forks.serve()
+
+
 def test_what_dies_before_it_forks_is_told(trial, monkeypatch):
     """As where the memory that it may have is too little to load the libraries."""
     monkeypatch.setattr("hitfinder.executors.nursery._CODE", "import os; os._exit(3)")

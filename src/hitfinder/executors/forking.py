@@ -76,7 +76,11 @@ class _Forks:
         """Do what is asked."""
         signal.signal(signal.SIGCHLD, self._tell_ends)
         while True:
-            said, ends, _, _ = socket.recv_fds(self._control, MESSAGE.size, 1)
+            try:
+                said, ends, _, _ = socket.recv_fds(self._control, MESSAGE.size, 1)
+            except ConnectionResetError:
+                # The other end was killed before it read what was told.
+                return
             if not said:
                 return
             what, number, value = MESSAGE.unpack(said)
