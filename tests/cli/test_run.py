@@ -612,6 +612,9 @@ def test_the_run_tells_the_geometry_that_its_water_says(hitfinder, tmp_path):
     assert fitted["estimate"]["photon_energy_sigma_ev"] > told["photon_energy_sigma_ev"]
     assert abs(told["photon_energy_ev"] - 7000) < 5 * told["photon_energy_sigma_ev"] + 60
     assert abs(told["camera_length_m"] - 0.15) < 5 * told["camera_length_sigma_m"] + 0.002
+    length = told["with_photon_energy"]
+    assert length["camera_length_sigma_m"] < told["camera_length_sigma_m"]
+    assert abs(length["camera_length_m"] - 0.15) < 0.001
     frames = frames_table(out)
     assert set(frames["geometry"].to_pylist()) == {"ok"}
     sigma = frames["photon_energy_sigma_ev"].to_numpy()

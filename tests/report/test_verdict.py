@@ -225,6 +225,12 @@ def test_an_estimate_contradicts_what_it_is_far_from():
     assert contradictions({"flag": "not-water"}, GEOMETRY, {}) == []
     # The estimate looks from 0.08 m on, and tells nothing of what is nearer.
     assert contradictions({"flag": "outside"}, GEOMETRY | {"camera_length_m": 0.06}, {}) == []
+    ratio = {"flag": "ok", "camera_length_m": 0.1535, "camera_length_sigma_m": 0.0002}
+    wide = ESTIMATE | {"camera_length_sigma_m": 0.02, "photon_energy_sigma_ev": 800.0}
+    (told,) = contradictions(wide | {"with_photon_energy": ratio}, GEOMETRY, {})
+    assert "the water says camera length 153.5 ± 0.2 mm, 150 mm was used" in told
+    for unsure in ({"camera_length_sigma_m": 0.001}, {"flag": "few-photons"}):
+        assert contradictions(wide | {"with_photon_energy": ratio | unsure}, GEOMETRY, {}) == []
     drifting = ESTIMATE | {"drift": {"drifts": True}}
     assert contradictions(drifting, GEOMETRY, {}) == [
         "photon energy or camera length drifts in the run"

@@ -191,6 +191,30 @@ def compared(estimate: Mapping[str, Any] | None, geometry: Mapping[str, Any]) ->
     return found
 
 
+def _apart(
+    estimate: Mapping[str, Any] | None, geometry: Mapping[str, Any], origin: Mapping[str, str]
+) -> list[str]:
+    """Say that photon energy and camera length do not go together, though either may be right.
+
+    Their ratio, the radius of water's ring, is known far better than each of them.
+    """
+    if not estimate or estimate["flag"] not in ("ok", "few-photons"):
+        return []
+    told = estimate.get("with_photon_energy")
+    if not told or told["flag"] != "ok":
+        return []
+    length, sigma = told["camera_length_m"], told["camera_length_sigma_m"]
+    used = geometry["camera_length_m"]
+    if abs(length - used) <= max(FAR_SIGMAS * sigma, FAR_SHARE * used):
+        return []
+    source = origin.get("camera_length_m", "")
+    return [
+        f"with the photon energy that was used, {geometry['photon_energy_ev']:.5g} eV, the water "
+        f"says camera length {number(1e3 * length, 4)} ± {number(1e3 * sigma, 1)} mm, "
+        f"{1e3 * used:.5g} mm was used" + (f" ({source})" if source else "")
+    ]
+
+
 def _indexed_live(told: Mapping[str, Any] | None) -> IndexRate | None:
     """Return the index rate of a live run, from ``live`` of ``run.json``."""
     if not told or not told["searched"]:
@@ -252,6 +276,8 @@ def contradictions(
                 f"the water says {one.name} {number(one.value, 4)} ± {number(one.sigma, 1)} "
                 f"{one.unit}, {one.used:.5g} {one.unit} was used{by}"
             )
+    if not said:
+        said += _apart(estimate, geometry, origin)
     if estimate and (estimate.get("drift") or {}).get("drifts"):
         said.append("photon energy or camera length drifts in the run")
     return said

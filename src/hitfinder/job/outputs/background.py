@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hitfinder.estimate.beam_center import RingCenter, ring_center
 from hitfinder.estimate.estimator import GeometryEstimator
+from hitfinder.estimate.ranges import ENERGY_RANGE_EV
 from hitfinder.estimate.run import RunSums
 from hitfinder.estimate.temperature import fit_temperature
 from hitfinder.finding.squares import bin_side
@@ -77,5 +78,14 @@ class BackgroundCall:
         if result.estimate.flag == "ok":
             fitted = fit_temperature(estimator, total.total, _TEMPERATURE_SIGMA_C)
             told["with_temperature"] = dataclasses.asdict(fitted)
+        told["with_photon_energy"] = self._with_energy(total)
         told["drift"] = dataclasses.asdict(result.drift) | {"drifts": result.drift.drifts}
         return json.loads(json.dumps(told), parse_constant=lambda _: None)
+
+    def _with_energy(self, total: RunSums) -> dict[str, Any] | None:
+        """Return the camera length if the photon energy is what was used; None out of range."""
+        energy, (least, most) = self.geometry.photon_energy_ev, ENERGY_RANGE_EV
+        if not least <= energy <= most:
+            return None
+        estimator = GeometryEstimator(self.geometry, photon_energy_ev=energy)
+        return dataclasses.asdict(estimator.estimate_sums(total.total))
