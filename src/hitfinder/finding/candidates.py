@@ -16,8 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hitfinder.finding.lit import Lit, ring_spans, strong_neighbourhoods
+from hitfinder.finding.lit import Lit, is_dark, ring_spans, strong_neighbourhoods
 from hitfinder.finding.rings import Rings
+from hitfinder.finding.strongest import drop_weaker_half
 from hitfinder.finding.thresholds import (
     BAND,
     STRIP,
@@ -36,6 +37,9 @@ _ROWS = 2 * _REACH + 1
 
 _KINDS = (np.uint8, np.uint16, np.uint32)
 """Types of the sums. Those of 32 bits hold 25 times the most counts that a pixel has."""
+
+_WORDS = 16
+"""Words of marks that are looked at together: in a row of 2,000 pixels a mark or two are usual."""
 
 _LARGEST, _ALL_BITS = np.iinfo(np.int32).max, -1
 
@@ -63,7 +67,7 @@ class CandidateSearch:
         self._spans_around = ring_spans(*self._spans[:2])
         self._has_pixels = rings.n_pixels > 0
         # Memory that is never written is never taken.
-        self._near = np.empty(2 * most, np.int32)
+        self._near = np.empty(max(2 * most, width), np.int32)
         self._found, self._strength = np.empty((2 * most, 2), np.int32), np.empty(2 * most, "f4")
 
     def find(
@@ -97,7 +101,7 @@ class CandidateSearch:
         room = next(one for one in self._rooms if highest <= np.iinfo(one.dtype).max)
         n, least = find_candidates(
             *(work, rings.index, rings.weight, rings.weight_range, rate, thresholds),
-            *(self._strips, room, self._found, self._strength),
+            *(self._strips, room, self._near, self._found, self._strength),
         )
         return self._found[:n], least > 0
 
@@ -118,7 +122,7 @@ class CandidateSearch:
         least = np.min(lowest, axis=1, initial=highest + 1, where=self._has_pixels)
         n = strong_neighbourhoods(
             *(lit.at, lit.counts, lit.rows, work.shape[1], lowest, least),
-            *(*self._spans_around, STRIP, BAND, highest, self._near),
+            *(*self._spans_around, STRIP, BAND, highest, self._near[: len(self._found)]),
         )
         if n < 0:
             return n
@@ -131,7 +135,7 @@ class CandidateSearch:
 
 @njit(cache=True, nogil=True)
 def find_candidates(
-    work, ring, weight, weight_range, rate, thresholds, strips, room, found, strength
+    work, ring, weight, weight_range, rate, thresholds, strips, room, near, found, strength
 ):
     """Find the pixels at the centre of a window that reaches its threshold.
 
@@ -154,6 +158,8 @@ def find_candidates(
     room : ndarray of an unsigned type, shape (7, n_strips * STRIP + 4)
         Room for five rows of counts, and for their sums column by column. Its type holds the
         thresholds; larger counts and sums are cut to what it holds.
+    near : ndarray of int32
+        Room for the numbers of pixels: of a row at least.
     found : ndarray of int32, shape (n, 2)
         Written: (ss, fs) of the candidates in reading order.
     strength : ndarray of float32, shape (n,)
@@ -170,7 +176,8 @@ def find_candidates(
     room[:] = 0
     lows = np.empty((3, strips.shape[2] * STRIP), room.dtype)
     marks = np.empty(lows.shape[1], np.uint8)
-    count, least = 0, np.float32(0.0)
+    words, n_fs = marks.view(np.uint64), work.shape[1]
+    n_near, count, least = 0, 0, np.float32(0.0)
     for i in range(-_REACH, work.shape[0]):
         _enter_row(work, i + _REACH, most, room)
         if i < 0:
@@ -180,36 +187,35 @@ def find_candidates(
             _spread(strips[:, i // BAND], most, lows)
         one, three, five = room[i % _ROWS, _REACH:], room[_ROWS, _REACH - 1 :], room[_ROWS + 1]
         _mark(one, three, five, lows[0], lows[1], lows[2], marks)
-        count, least = _look_closely(
-            i, marks, work, ring, weight, weight_range, rate, thresholds,
-            count, least, found, strength,
-        )  # fmt: skip
+        n_near += _list_marked(marks[:n_fs], words, i * n_fs, near[n_near:])
+        # All together at the end: between rows, what they are compared with would have to be
+        # fetched from memory again and again.
+        if n_near > near.size - n_fs or i == work.shape[0] - 1:
+            count, least = _look_closely(
+                near[:n_near], work, ring, weight, weight_range, rate, thresholds,
+                count, least, found, strength,
+            )  # fmt: skip
+            n_near = 0
     return count, least
 
 
 @njit(cache=True, nogil=True)
 def _look_closely(
-    i, marks, work, ring, weight, weight_range, rate, thresholds, count, least, found, strength
+    near, work, ring, weight, weight_range, rate, thresholds, count, least, found, strength
 ):
-    """Add the candidates among the marked pixels of row i; return `count` and `least`."""
-    words = marks.view(np.uint64)
-    per_strip = STRIP // words.itemsize
-    for s in range(marks.size // STRIP):
-        any_mark = np.uint64(0)
-        for word in range(s * per_strip, (s + 1) * per_strip):
-            any_mark |= words[word]
-        if any_mark == np.uint64(0):
-            continue
-        if count + STRIP > found.shape[0]:
-            count, least = _drop_weaker_half(found, strength, count)
-        for j in range(s * STRIP, min((s + 1) * STRIP, work.shape[1])):
-            if marks[j] == 0:
-                continue
-            strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
-            if strong > least:
-                found[count, 0], found[count, 1] = i, j
-                strength[count] = strong
-                count += 1
+    """Add the candidates among some pixels; return `count` and `least`."""
+    n_fs, row, strip = work.shape[1], -1, -1
+    for p in near:
+        i, j = p // n_fs, p % n_fs
+        if i != row or j // STRIP != strip:
+            row, strip = i, j // STRIP
+            if count + STRIP > found.shape[0]:
+                count, least = drop_weaker_half(found, strength, count)
+        strong = _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds)
+        if strong > least:
+            found[count, 0], found[count, 1] = i, j
+            strength[count] = strong
+            count += 1
     return count, least
 
 
@@ -275,51 +281,6 @@ def _strength_at(i, j, work, ring, weight, weight_range, rate, thresholds):
     mean = rate[r] * weight[i, j]
     strong = max(_deviance(sums[1], 9.0 * mean), _deviance(sums[2], 25.0 * mean))
     return np.float32(max(_deviance(sums[0], mean), strong))
-
-
-@njit(cache=True, nogil=True)
-def _drop_weaker_half(found, strength, count):
-    """Keep the stronger half of the candidates; return their number and what they are above."""
-    most = count // 2
-    least = _in_order(strength[:count].copy(), most)
-    # Of those that are as strong as one another there may be more than half.
-    ties = most
-    for c in range(count):
-        ties -= np.int64(strength[c] > least)
-    kept = 0
-    for c in range(count):
-        tied = strength[c] == least
-        if strength[c] > least or (tied and ties > 0):
-            found[kept, 0], found[kept, 1] = found[c, 0], found[c, 1]
-            strength[kept] = strength[c]
-            kept, ties = kept + 1, ties - np.int64(tied)
-    return kept, least
-
-
-@njit(cache=True, nogil=True)
-def _in_order(values, k):
-    """Return the k-th smallest value, from 0; reorders the values.
-
-    What NumPy does for it is slow to compile (C. A. R. Hoare, Commun. ACM 4, 321, 1961).
-    """
-    low, high = 0, values.size - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
-    return values[k]
 
 
 @njit(cache=True, nogil=True)
@@ -396,3 +357,24 @@ def _mark(one, three, five, low1, low9, low25, marks):
         )
         reached = (one[j] >= low1[j]) | (sum9 >= low9[j]) | (sum25 >= low25[j])
         marks[j] = np.uint8(reached)
+
+
+@njit(cache=True, nogil=True)
+def _list_marked(marks, words, first, near):
+    """List the marked pixels of a row whose first one has the number `first`; return how many.
+
+    `words` is the same memory, to its end; most pieces of it have no mark.
+    """
+    n, per_word = 0, words.itemsize
+    for start in range(0, words.size, _WORDS):
+        piece = words[start : start + _WORDS]
+        if is_dark(piece):
+            continue
+        for k in range(piece.size):
+            if piece[k] == np.uint64(0):
+                continue
+            at = (start + k) * per_word
+            for j in range(at, min(at + per_word, marks.size)):
+                near[n] = first + j
+                n += int(marks[j] != 0)
+    return n

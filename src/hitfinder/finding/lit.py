@@ -92,7 +92,7 @@ def list_lit(values, words, skip, at, taken):
     n = 0
     per_word = words.itemsize // values.itemsize
     for block in range(skip.size):
-        if skip[block] or _is_dark(words[block * WORDS : (block + 1) * WORDS]):
+        if skip[block] or is_dark(words[block * WORDS : (block + 1) * WORDS]):
             continue
         for word in range(block * WORDS, (block + 1) * WORDS):
             if words[word] == np.uint64(0):
@@ -113,7 +113,7 @@ def list_lit(values, words, skip, at, taken):
 
 
 @njit(cache=True, nogil=True)
-def _is_dark(words):
+def is_dark(words):
     """Whether all are 0; on its own, so that the compiler vectorises it."""
     any_bit = np.uint64(0)
     for k in range(words.size):
