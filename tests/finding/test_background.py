@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 from hitfinder.finding import background
+from hitfinder.finding.load import load_frame
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.squares import SquareSums
 
@@ -84,7 +85,7 @@ def test_histograms_agree_with_numpy(finder, rings, p):
     frame[150, 200:210] = 1000
     work = np.empty(frame.shape, np.int32)
     squares = SquareSums.empty(frame.shape, 4)
-    n_bad, n_lit = background.load_frame(
+    n_bad, n_lit = load_frame(
         *(frame, rings.index, np.uint16(65535), np.uint16(900), work, 8),
         ((squares.side, squares.total, squares.most),),
     )

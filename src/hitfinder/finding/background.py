@@ -13,7 +13,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hitfinder.finding.poisson import log_mass, log_tail
-from hitfinder.finding.squares import sum_squares
 
 EXACT_LEVELS = 64
 """Counts below this have a histogram level each; above it there are eight levels an octave."""
@@ -39,70 +38,6 @@ def _level(count: int) -> int:
         top >>= 1
         shift += 1
     return min(N_LEVELS - 1, EXACT_LEVELS + (shift - 3) * 8 + top - 8)
-
-
-@njit(cache=True, nogil=True)
-def load_frame(frame, ring, bad_value, limit, work, band, squares):
-    """Copy a frame into `work` as int32, marking what is no reading, and sum it in squares.
-
-    Masked, negative, NaN and `bad_value` pixels become -1; counts above `limit` become `limit`.
-
-    Parameters
-    ----------
-    frame : ndarray, shape (ss, fs)
-        Counts of any real type.
-    ring : ndarray of int16, shape (ss, fs)
-        Ring of each pixel, -1 where masked.
-    bad_value : scalar of the type of `frame`
-        Value that marks a pixel without a reading.
-    limit : scalar of the type of `frame`
-        Largest count kept.
-    work : ndarray of int32, shape (ss, fs)
-        Written: the counts.
-    band : int
-        Rows to copy and sum at once, a multiple of the sides of the squares.
-    squares : tuple of (int, ndarray of int32, ndarray of int32)
-        Sides of the squares, and written: their sums and largest counts, see
-        `hitfinder.finding.squares.sum_squares`.
-
-    Returns
-    -------
-    n_bad, n_lit : int
-        Pixels without a reading, and those that read more than zero.
-    """
-    n_bad = n_lit = 0
-    for start in range(0, frame.shape[0], band):
-        rows = work[start : start + band]
-        for i in range(rows.shape[0]):
-            _load_row(frame[start + i], ring[start + i], bad_value, limit, rows[i])
-            row_bad, row_lit = _count_row(rows[i])
-            n_bad += int(row_bad)
-            n_lit += int(row_lit)
-        for side, total, most in squares:
-            first = start // side
-            last = first - (-rows.shape[0] // side)
-            sum_squares(rows, side, total[first:last], most[first:last])
-    return n_bad, n_lit
-
-
-@njit(cache=True, nogil=True)
-def _load_row(source, rings, bad_value, limit, target):
-    """Copy a row; see `load_frame`."""
-    for j in range(source.size):
-        value = source[j]
-        valid = (rings[j] >= 0) & (value >= 0) & (value != bad_value)
-        target[j] = np.int32(min(value, limit)) if valid else np.int32(-1)
-
-
-@njit(cache=True, nogil=True)
-def _count_row(row):
-    """Count the pixels without a reading, and those that read more than zero."""
-    bad = lit = np.int32(0)
-    for j in range(row.size):
-        # In 32 bits, in which twice as many pixels are treated at once.
-        bad = np.int32(bad + np.int32(row[j] < 0))
-        lit = np.int32(lit + np.int32(row[j] > 0))
-    return bad, lit
 
 
 @njit(cache=True, nogil=True)

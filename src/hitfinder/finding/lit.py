@@ -132,7 +132,7 @@ def load_lit(listed, taken, ring, bad_value, limit, work, at, counts, rings, row
     ring : ndarray of int16, shape (n_pixels,)
         Ring of each pixel, -1 where masked.
     bad_value, limit : scalar of the type of `taken`
-        As for `hitfinder.finding.background.load_frame`.
+        As for `hitfinder.finding.load.load_frame`.
     work : ndarray of int32, shape (ss, fs)
         0, and -1 where masked; written where there is a count or no reading.
     at, counts, rings, rows, lost : ndarray

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from hitfinder.experiment.zeropeak import Block, ReadNoise, corrected, read_noise
 from hitfinder.finding import background
 from hitfinder.finding.lit import MOST_LIT, WORDS, Lit, clear, list_lit, load_lit, masked_blocks
+from hitfinder.finding.load import load_frame, load_packed
 from hitfinder.finding.noisy import first_counts
 from hitfinder.finding.rings import Rings
 from hitfinder.finding.squares import SquareSums, bin_side, block_side, sum_squares
 from hitfinder.geometry.detector import Detector
 from hitfinder.io.bitplanes import PER_WORD, wanted_bits
 from hitfinder.io.shuffled import Frame, ShuffledFrame
+from hitfinder.io.unpack import DAMAGED
 
 _SATURATED = 0.01
 _COUNT_LIMIT = 1 << 24
@@ -126,6 +128,7 @@ class FrameReader:
         self._lit_rings = np.empty(room, np.int16)
         self._rows = np.empty(rings.index.shape[0] + 1, np.int64)
         self._rooms: dict[np.dtype, tuple[NDArray[np.bool_], NDArray[np.int32], NDArray]] = {}
+        self._unpacked: NDArray = np.empty(0, np.uint16)
         self._before: Lit | None = None
         self._marked = np.empty((0, 4), np.int64)
         self._is_dark = True
@@ -159,7 +162,7 @@ class FrameReader:
         ring = self._read_where(mask)
         if frame.dtype.kind in "iu":
             dark = self._read_lit(frame) if mask is None and self._is_dark else None
-            return dark or self._load(np.asarray(frame), ring, np.iinfo(frame.dtype).max)
+            return dark or self._load(frame, ring, np.iinfo(frame.dtype).max)
         frame = np.asarray(frame)
         if frame.dtype.kind != "f":
             raise ValueError(f"frames of type {frame.dtype} are not counts")
@@ -185,15 +188,21 @@ class FrameReader:
         read = self._load(self._counts, ring, -1)
         return dataclasses.replace(read, analog=Analog(self._values, self._blocks, noise.sigma))
 
-    def _load(self, frame: NDArray, ring: NDArray[np.int16], bad: int) -> Readings:
+    def _load(self, frame: Frame, ring: NDArray[np.int16], bad: int) -> Readings:
         """Copy counts, and sum them up; `bad` marks pixels without a reading."""
         limit = min(self.limit, bad) if bad > 0 else self.limit
         kind, counts = frame.dtype.type, self._counts
         self._before = None
         squares = tuple((one.side, one.total, one.most) for one in self._squares)
-        n_bad, n_lit = background.load_frame(
-            frame, ring, kind(bad), kind(limit), counts, self._band, squares
-        )
+        how = ring, kind(bad), kind(limit), counts, self._band, squares
+        if isinstance(frame, ShuffledFrame):
+            packed, block = frame.opened()
+            room = self._room_for_rows(frame.dtype, block)
+            n_bad, n_lit = load_packed(packed, block, *room, *how)
+            if n_bad < 0:
+                raise frame.damaged(DAMAGED)
+        else:
+            n_bad, n_lit = load_frame(frame, *how)
         blocks = self._squares[-1]
         top = int(blocks.most.max(initial=0))
         if top >= limit:
@@ -264,6 +273,13 @@ class FrameReader:
             room = self._at.size + max(n_masked, PER_WORD)
             self._rooms[dtype] = skip, np.empty(room, np.int32), np.empty(room, dtype)
         return self._rooms[dtype]
+
+    def _room_for_rows(self, dtype: np.dtype, block: int) -> tuple[NDArray, NDArray, NDArray]:
+        """Return room for the rows that are loaded at once and a block, in the types of each."""
+        n = self._band * self._ring.shape[1] + block // dtype.itemsize
+        if self._unpacked.dtype != dtype or self._unpacked.size < n:
+            self._unpacked = np.empty(n, dtype)
+        return self._unpacked, self._unpacked.view(f"u{dtype.itemsize}"), self._unpacked.view("u1")
 
     def _read_where(self, mask: NDArray[np.bool_] | None) -> NDArray[np.int16]:
         """Return the rings of the pixels, -1 where the geometry or a mask has none."""

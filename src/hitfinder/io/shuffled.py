@@ -53,9 +53,28 @@ class ShuffledFrame:
             try:
                 unpack(self._content, "bslz4", self._out)
             except ValueError as error:
-                raise self._error(f"the counts are damaged ({error})") from error
+                raise self.damaged(str(error)) from error
             self._is_unpacked = True
         return np.array(self._out, dtype, copy=copy)
+
+    def opened(self) -> tuple[NDArray[np.uint8], int]:
+        """Return what is packed, as bytes, and the bytes that a block has when it is unpacked.
+
+        Raises
+        ------
+        SourceError
+            If it is damaged.
+        """
+        from hitfinder.io.unpack import TOGETHER, opened
+
+        try:
+            return opened(self._content, self._out, TOGETHER * self._out.itemsize)
+        except ValueError as error:
+            raise self.damaged(str(error)) from error
+
+    def damaged(self, what: str) -> SourceError:
+        """Return the error of a frame with something wrong."""
+        return self._error(f"the counts are damaged ({what})")
 
     def list_lit(
         self, wanted: NDArray[np.uint64], at: NDArray[np.int32], counts: NDArray[np.integer]
@@ -87,7 +106,7 @@ class ShuffledFrame:
         try:
             return lit_from_planes(self._content, self._out, wanted, at, counts)
         except ValueError as error:
-            raise self._error(f"the counts are damaged ({error})") from error
+            raise self.damaged(str(error)) from error
 
 
 Frame = NDArray | ShuffledFrame

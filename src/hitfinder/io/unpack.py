@@ -139,25 +139,79 @@ def _join(packed, out, block):
 def _unshuffle(packed, out, raw, block):
     """Unpack blocks of shuffled values; return whether all was there. `raw` is `out` as bytes."""
     itemsize = out.itemsize
-    end = raw.size - raw.size % (TOGETHER * itemsize)
-    planes = np.empty(block, np.uint8)
-    n_groups = block // (TOGETHER * itemsize)
-    turned, lit = np.empty(n_groups, np.uint64), np.empty((n_groups + 7) // 8 * 8, np.uint8)
-    at, to = HEAD_BYTES, 0
-    while to < end:
-        length = block_length(packed, at)
-        size = min(block, end - to)
-        at += 4
-        if length < 0 or length > packed.size - at:
+    room, at, to = room_for_block(block, itemsize), HEAD_BYTES, 0
+    while to < out.size:
+        n_values = values_in_block(to, out.size, block // itemsize)
+        at = unshuffle_block(packed, at, room, out, raw, to, n_values)
+        if at < 0:
             return False
-        if not decode_block(packed, at, at + length, planes, 0, size):
-            return False
-        _turn(planes, turned, lit, out, to // itemsize, size // itemsize)
-        at, to = at + length, to + size
-    if raw.size - to > packed.size - at:
-        return False
-    _copy(packed, at, raw, to, raw.size - to)
+        to += n_values
     return True
+
+
+@numba.njit(cache=True, nogil=True)
+def room_for_block(block, itemsize):
+    """Return the room that `unshuffle_block` needs, for blocks of so many bytes."""
+    n_groups = block // (TOGETHER * itemsize)
+    # The last one ends on a whole word.
+    return (
+        np.empty(block, np.uint8),
+        np.empty(n_groups, np.uint64),
+        np.empty((n_groups + 7) // 8 * 8, np.uint8),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def values_in_block(to, n_values, most):
+    """Return how many of a frame's values the block has that begins with number `to`.
+
+    The last ones, fewer than `TOGETHER`, count as a block too.
+    """
+    whole = n_values - n_values % TOGETHER
+    return min(most, whole - to) if to < whole else n_values - whole
+
+
+@numba.njit(cache=True, nogil=True)
+def unshuffle_block(packed, at, room, out, raw, to, n_values):
+    """Unpack the next block of shuffled values.
+
+    Parameters
+    ----------
+    packed : ndarray of uint8
+        Packed blocks.
+    at : int
+        Place where the block begins.
+    room : tuple of ndarray
+        From `room_for_block`.
+    out : ndarray of an unsigned type, shape (n,)
+        Written.
+    raw : ndarray of uint8
+        The memory of `out`.
+    to : int
+        Number of the first value to write.
+    n_values : int
+        Values of the block; those of a block of fewer than `TOGETHER` are stored as they are.
+
+    Returns
+    -------
+    int
+        Place where the next block begins; -1 if this one is damaged.
+    """
+    planes, turned, lit = room
+    size = n_values * out.itemsize
+    if n_values < TOGETHER:
+        if size > packed.size - at:
+            return -1
+        _copy(packed, at, raw, to * out.itemsize, size)
+        return at + size
+    length = block_length(packed, at)
+    at += 4
+    if length < 0 or length > packed.size - at:
+        return -1
+    if not decode_block(packed, at, at + length, planes, 0, size):
+        return -1
+    _turn(planes, turned, lit, out, to, n_values)
+    return at + length
 
 
 @numba.njit(cache=True, nogil=True)
