@@ -24,6 +24,7 @@ from hitfinder.finding.thresholds import (
     STRIP,
     place_in_ring,
     ring_thresholds,
+    strip_parts,
     strip_spans,
     strip_thresholds,
     threshold,
@@ -59,12 +60,13 @@ class CandidateSearch:
 
     def __init__(self, rings: Rings, log_p: float, most: int = MOST) -> None:
         self._rings, self._log_p = rings, log_p
-        self._spans = strip_spans(rings.index, rings.weight)
+        *self._spans, least_weight = strip_spans(rings.index, rings.weight)
+        self._parts = strip_parts(rings.weight_range, *self._spans, least_weight)
         n_bands, n_strips = self._spans[0].shape
         self._strips = np.empty((3, n_bands, n_strips), np.int32)
         width = n_strips * STRIP + 2 * _REACH
         self._rooms = [np.empty((_ROWS + 2, width), kind) for kind in _KINDS]
-        self._spans_around = ring_spans(*self._spans[:2])
+        self._spans_around = ring_spans(*self._spans)
         self._has_pixels = rings.n_pixels > 0
         # Memory that is never written is never taken.
         self._near = np.empty(max(2 * most, width), np.int32)
@@ -96,7 +98,7 @@ class CandidateSearch:
         highest = int(thresholds.max())
         if lit is not None and (n := self._find_near(work, rate, lit, thresholds, highest)) >= 0:
             return self._found[:n], False
-        strip_thresholds(thresholds, rings.weight_range, *self._spans, self._strips)
+        strip_thresholds(thresholds, *self._spans, self._parts, self._strips)
         # Half the bits take half the time.
         room = next(one for one in self._rooms if highest <= np.iinfo(one.dtype).max)
         n, least = find_candidates(

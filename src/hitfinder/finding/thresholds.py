@@ -88,28 +88,65 @@ def strip_spans(
 
 
 @njit(cache=True, nogil=True)
-def strip_thresholds(thresholds, weight_range, first_ring, last_ring, least_weight, out):
+def strip_parts(weight_range, first_ring, last_ring, least_weight):
+    """Where the least weight of each strip is in each of the rings that cross it.
+
+    Parameters
+    ----------
+    weight_range : ndarray of float64, shape (2, n_rings)
+        Smallest and largest pixel weight in each ring.
+    first_ring, last_ring, least_weight : ndarray, shape (n_bands, n_strips)
+        From `strip_spans`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        `place_in_ring`, 0 at least, of the rings of the first strip, of the next and so on.
+    """
+    n = 0
+    for i in range(first_ring.shape[0]):
+        for s in range(first_ring.shape[1]):
+            n += max(last_ring[i, s] + 1 - first_ring[i, s], 0)
+    parts, k = np.empty(n), 0
+    for i in range(first_ring.shape[0]):
+        for s in range(first_ring.shape[1]):
+            for r in range(first_ring[i, s], last_ring[i, s] + 1):
+                part = place_in_ring(least_weight[i, s], weight_range[0, r], weight_range[1, r])
+                parts[k] = max(part, 0.0)
+                k += 1
+    return parts
+
+
+@njit(cache=True, nogil=True)
+def strip_thresholds(thresholds, first_ring, last_ring, parts, out):
     """Lowest thresholds of the pixels in each strip.
 
     Parameters
     ----------
     thresholds : ndarray of int32, shape (2, 3, n_rings)
         From `ring_thresholds`.
-    weight_range : ndarray of float64, shape (2, n_rings)
-        Smallest and largest pixel weight in each ring.
-    first_ring, last_ring, least_weight : ndarray, shape (n_bands, n_strips)
+    first_ring, last_ring : ndarray, shape (n_bands, n_strips)
         From `strip_spans`.
+    parts : ndarray of float64
+        From `strip_parts`.
     out : ndarray of int32, shape (3, n_bands, n_strips)
         Written.
     """
+    begin = 0
     for i in range(first_ring.shape[0]):
         for s in range(first_ring.shape[1]):
-            low1 = low9 = low25 = np.int32(_FAR)
-            for r in range(first_ring[i, s], last_ring[i, s] + 1):
-                part = max(
-                    place_in_ring(least_weight[i, s], weight_range[0, r], weight_range[1, r]), 0.0
-                )
-                low1 = min(low1, threshold(thresholds, 0, r, part))
-                low9 = min(low9, threshold(thresholds, 1, r, part))
-                low25 = min(low25, threshold(thresholds, 2, r, part))
-            out[0, i, s], out[1, i, s], out[2, i, s] = low1, low9, low25
+            first = first_ring[i, s]
+            n = max(last_ring[i, s] + 1 - first, 0)
+            for k in range(out.shape[0]):
+                low, high = thresholds[0, k, first : first + n], thresholds[1, k, first : first + n]
+                out[k, i, s] = _least(low, high, parts[begin : begin + n])
+            begin += n
+
+
+@njit(cache=True, nogil=True)
+def _least(low, high, parts):
+    """Return the lowest `threshold` of some rings; on its own, so that it is vectorised."""
+    least = np.int32(_FAR)
+    for r in range(parts.size):
+        least = min(least, np.int32(low[r] + np.int32(parts[r] * np.int32(high[r] - low[r]))))
+    return least
