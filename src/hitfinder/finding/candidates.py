@@ -60,9 +60,10 @@ class CandidateSearch:
 
     def __init__(self, rings: Rings, log_p: float, most: int = MOST) -> None:
         self._rings, self._log_p = rings, log_p
-        *self._spans, least_weight = strip_spans(rings.index, rings.weight)
-        self._parts = strip_parts(rings.weight_range, *self._spans, least_weight)
-        n_bands, n_strips = self._spans[0].shape
+        first, last, least_weight = strip_spans(rings.index, rings.weight)
+        self._spans = first, last
+        self._parts = strip_parts(rings.weight_range, first, last, least_weight)
+        n_bands, n_strips = first.shape
         self._strips = np.empty((3, n_bands, n_strips), np.int32)
         width = n_strips * STRIP + 2 * _REACH
         self._rooms = [np.empty((_ROWS + 2, width), kind) for kind in _KINDS]
