@@ -233,6 +233,7 @@ def test_xds_describes_the_detector_that_dials_describes(tmp_path):
     for name, text in (("XDS.INP", inp), ("GXPARM.XDS", xparm)):
         found = read(tmp_path, name, text)
         assert inverse_d(found, (4362, 4148), fs, ss) == pytest.approx(wanted, rel=1e-6)
+    assert read(tmp_path, "XDS.INP", inp).saturation == 46051
     mask = read(tmp_path, "XDS.INP", inp).mask((4362, 4148))
     assert mask.sum() == 20 * 30
     # XDS names the pixels around it, counted from 1.
@@ -307,6 +308,20 @@ def test_frames_are_placed_by_such_a_file(tmp_path, caplog):
     assert nearer.geometry.camera_length_m == 0.1
     with pytest.raises(GeometryError, match="300 x 201"):
         hf.open_experiment(frames[:, :, :150], GeometrySettings(file=str(_sized(path))))
+
+
+def test_the_largest_value_of_dials_and_xds_is_the_saturation(tmp_path):
+    frames = np.random.default_rng(1).poisson(2.0, (3, 300, 200)).astype(np.uint16)
+    path = tmp_path / "XDS.INP"
+    path.write_text(SEGMENTED + "OVERLOAD= 900\n")
+    settings = GeometrySettings(file=str(path), adu_per_photon=2.0)
+    experiment = hf.open_experiment(frames, settings)
+    assert experiment.geometry.detector.saturation == 450
+    assert experiment.origin["saturation"] == str(path)
+    said = json.loads(json.dumps(THAUMATIN))
+    assert read(tmp_path, "a.expt", said).saturation is None
+    said["detector"][0]["panels"][0]["trusted_range"] = [-1.0, 46051.0]
+    assert read(tmp_path, "a.expt", said).saturation == 46051
 
 
 def _sized(path):

@@ -189,6 +189,7 @@ def _with_saturation(
     stored = detector.saturation
     if stored is None and said.saturation is not None:
         stored, origin = said.saturation, {"saturation": FROM_FILE}
+    if stored is not None and (origin or geom is None):
         # Counts are clipped there, while CrystFEL looks for larger ones.
         whole = source.dtype.kind in "iu"
         if not (whole and stored >= np.iinfo(source.dtype).max):

@@ -117,11 +117,14 @@ def _from_described(
     """Geometry of a file of another program; what it does not say is taken from the frames'."""
     path, given = described.path, settings.photon_energy_ev or described.photon_energy_ev
     detector, length = detector_by(described, source)
+    detector = dataclasses.replace(detector, saturation=described.saturation)
     energy = beam_value("photon_energy_ev", given, None, source)
     if energy.used is None:
         raise GeometryError("the photon energy is not known", path, "Give --photon-energy-ev.")
     origin = dict.fromkeys(("detector", "beam_center"), path)
     origin["camera_length_m"] = path if settings.camera_length_m is None else GIVEN
+    if described.saturation is not None:
+        origin["saturation"] = path
     own_energy = settings.photon_energy_ev is None and described.photon_energy_ev is not None
     origin["photon_energy_ev"] = path if own_energy else energy.origin
     polarisation, origin["polarisation"] = _polarisation(settings, described.polarisation, path)

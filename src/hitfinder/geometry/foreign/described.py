@@ -38,6 +38,8 @@ class DescribedDetector:
         What should be said of it.
     frame : tuple of int, optional
         Rows and columns of a frame, if the file tells them.
+    saturation : float, optional
+        Stored value from which on pixels are saturated.
     """
 
     path: str
@@ -48,6 +50,7 @@ class DescribedDetector:
     rectangles: tuple[tuple[int, int, int, int], ...] = ()
     warnings: tuple[str, ...] = ()
     frame: Shape | None = None
+    saturation: float | None = None
     layout: ClassVar[None] = None
     """Where the frames are in their files: of that these programs tell nothing."""
 

@@ -118,6 +118,7 @@ def _described(said: dict[str, Any], path: str) -> DescribedDetector:
             *_maps_beside(path, said),
             *_parallax(path, panels, frames),
         ),
+        saturation=_saturation(panels),
     )
 
 
@@ -214,6 +215,12 @@ def _doubts(
         )
     if any(panel.get("pedestal") for panel in panels):
         yield f"{path}: the pedestal of the panels is not taken away"
+
+
+def _saturation(panels: list[dict[str, Any]]) -> float | None:
+    """Return the largest value that is trusted in all panels; None if that is not told."""
+    largest = [float(panel["trusted_range"][1]) for panel in panels if panel.get("trusted_range")]
+    return min((most for most in largest if 0 < most < math.inf), default=None)
 
 
 def _maps_beside(path: str, said: dict[str, Any]) -> Iterator[str]:

@@ -169,6 +169,7 @@ def read_xds(text: str, path: str) -> DescribedDetector:
         rectangles=_rectangles(lines),
         warnings=(told,) if left else (),
         frame=(n_ss, n_fs),
+        saturation=next(iter(_named(lines, "OVERLOAD", 1, path)), None),
     )
 
 
