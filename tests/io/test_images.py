@@ -44,12 +44,12 @@ def test_smv_tells_beam_and_detector_in_its_own_units(tmp_path):
 def test_a_pedestal_is_taken_away(tmp_path):
     header = SMV | {"IMAGE_PEDESTAL": "40"}
     stored = counts()[0] + np.uint16(40)
-    stored[0, :2] = 35, 65535
+    stored[0, :3] = 35, 65535, 0
     fabio.adscimage.AdscImage(data=stored, header=header).write(str(tmp_path / "x.img"))
     source = open_source(tmp_path / "x.img")
     assert source.dtype == np.int32
     frame = source[0]
-    assert frame[0, :2].tolist() == [-5, 65495]
+    assert frame[0, :3].tolist() == [-5, 65495, np.iinfo(np.int32).max]
     np.testing.assert_array_equal(frame[1:], counts()[0][1:])
     assert source.metadata.saturation == 64960
     assert "40, is taken away" in " ".join(source.metadata.notes)

@@ -35,6 +35,10 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 _FITS_INT32 = 2
 """Bytes of whole numbers that a signed one of four bytes can hold, less a pedestal."""
 
+_CLEAR_PEDESTAL = 20
+"""Pedestal over which a pixel that holds 0 is not read, as in gaps and corners: the read-out noise
+of CCDs, a few units, does not reach so far."""
+
 _SWINGS = {"TWOTHETA": 1.0, "start_twotheta": 1e-3}
 """Items for the angle of the detector's arm, and their worth in degrees."""
 
@@ -116,6 +120,8 @@ class ImageSource(FrameSource):
         np.copyto(frame, counts, casting="unsafe")
         if self._pedestal:
             frame -= self._pedestal
+            if self._top is not None and self._pedestal >= _CLEAR_PEDESTAL:
+                frame[counts == 0] = np.iinfo(self.dtype).max
         return frame
 
     def ref(self, index: int) -> FrameRef:
