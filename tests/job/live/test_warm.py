@@ -54,6 +54,7 @@ for dtype in (np.dtype("<u2"), np.dtype("<u4")):
     with LiveWork(ChunkWork(None, shape, dtype, geometry, finder), pathlib.Path("."),
                   "frames.h5").opened() as find:
         result = find(LiveChunk(0, 5, images, {}))
+    images[4].unpacked()
     assert result.rows["hit"].any() and not result.rows["hit"].all()
 print(sorted(compiled() - before), sorted(set(sys.modules) - modules))
 """

@@ -65,6 +65,8 @@ class WarmUp:
             }
             with LiveWork(search, Path(name), "frames.h5").opened() as find:
                 find(LiveChunk(0, len(images), images, {}))
+            # Finders need no frame as a whole, but pictures of frames do.
+            images[0].unpacked()
 
 
 def warm_up(executor: Executor, finder: FinderSettings, estimate: bool, learns: bool) -> None:
