@@ -66,6 +66,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError.unwritable(error.strerror, path, "cannot be made") from error
+
+
 def clear_unfinished(folder: Path) -> None:
     """Remove what processes that were killed have left half written in a folder.
 

@@ -147,16 +147,14 @@ def _folder(out: Path, files: Iterable[str], overwrite: bool) -> Iterator[None]:
 
     A folder that is made and stays empty is taken away again.
     """
+    from hitfinder.atomic import make_folder
     from hitfinder.errors import OutputError
     from hitfinder.locks import locked
 
     if any((out / name).exists() for name in files) and not overwrite:
         raise OutputError("there is an evaluation already", str(out), "Use --overwrite.")
     made = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, out, "cannot be made") from error
+    make_folder(out)
     try:
         with locked(out, "evaluation"):
             yield

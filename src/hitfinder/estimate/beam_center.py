@@ -168,13 +168,13 @@ def ring_center(total: NDArray, side: int, geometry: Geometry) -> RingCenter | N
             start = _likeliest(_in_bins(*squares, side, geometry, _ROUGH_SIDE), farthest)
         fitted = _fitted(bins, start, farthest)
         if fitted is not None:
-            found.append((_likelier(bins, fitted.offset), fitted))
-            if _bound(bins, fitted) < FAR_SHARE * longest:
+            bound = _bound(bins, fitted)
+            found.append((_likelier(bins, fitted.offset), bound, fitted))
+            if bound < FAR_SHARE * longest:
                 break
-    likelier, fitted = max(found, key=lambda one: one[0], default=(0.0, None))
-    if fitted is None:
+    if not found:
         return None
-    bound = _bound(bins, fitted)
+    likelier, bound, fitted = max(found, key=lambda one: one[0])
     if bound > _LARGEST_BOUND * longest:
         return None
     (fs, ss), off = _on_panel(geometry, fitted.offset), float(np.hypot(*fitted.offset))

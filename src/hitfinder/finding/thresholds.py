@@ -53,8 +53,13 @@ def place_in_ring(weight, low, high):
 @njit(cache=True, nogil=True, inline="always")
 def threshold(thresholds, k, r, part):
     """Threshold of window k in ring r, `part` of the way from dim to bright, rounded down."""
-    low = thresholds[0, k, r]
-    return low + int(part * (thresholds[1, k, r] - low))
+    return _between(thresholds[0, k, r], thresholds[1, k, r], part)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _between(low, high, part):
+    """Return the value `part` of the way from a low to a high one, rounded down, in 32 bits."""
+    return np.int32(low + np.int32(part * np.int32(high - low)))
 
 
 def strip_spans(
@@ -148,5 +153,5 @@ def _least(low, high, parts):
     """Return the lowest `threshold` of some rings; on its own, so that it is vectorised."""
     least = np.int32(_FAR)
     for r in range(parts.size):
-        least = min(least, np.int32(low[r] + np.int32(parts[r] * np.int32(high[r] - low[r]))))
+        least = min(least, _between(low[r], high[r], parts[r]))
     return least

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hitfinder
 from hitfinder import config
-from hitfinder.atomic import clear_unfinished, replacing, sha256
+from hitfinder.atomic import clear_unfinished, make_folder, replacing, sha256
 from hitfinder.errors import OutputError
 from hitfinder.executors.contract import Executor, results
 from hitfinder.geometry.crystfel import geom_lines, write_geom
@@ -88,10 +88,7 @@ def write_simulation(
     """
     _tell_what_varies(settings)
     series = SeriesFiles(folder / MASTER)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, folder, "cannot be made") from error
+    make_folder(folder)
     with locked(folder, "simulation"), executor:
         series.claim(overwrite)
         clear_unfinished(folder)

@@ -14,7 +14,7 @@ import numpy as np
 
 import hitfinder
 from hitfinder import config
-from hitfinder.atomic import replacing
+from hitfinder.atomic import make_folder, replacing
 from hitfinder.errors import OutputError
 from hitfinder.report import page
 from hitfinder.report.axes import FULL, HALF, NARROW, Chart, mark
@@ -167,10 +167,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     OutputError
         If it cannot be made, or there is a plan that is not to be replaced.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, folder, "cannot be made") from error
+    make_folder(folder)
     if not overwrite and any((folder / name).exists() for name in OUTPUTS):
         raise OutputError("there is a plan already", str(folder), "Use --overwrite.")
 

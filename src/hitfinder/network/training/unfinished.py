@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hitfinder.atomic import clear_unfinished, replacing
+from hitfinder.atomic import clear_unfinished, make_folder, replacing
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.locks import locked
 from hitfinder.network.training.examples import Examples
@@ -127,10 +127,7 @@ def unfinished(
     folder = out / WORK
     if folder.is_symlink():
         raise OutputError("a link, where a folder is needed", str(folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, folder, "cannot be made") from error
+    make_folder(folder)
     with locked(out, "training"):
         clear_unfinished(folder)
         clear_unfinished(out)

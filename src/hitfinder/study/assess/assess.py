@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 import hitfinder
-from hitfinder.atomic import replacing
+from hitfinder.atomic import make_folder, replacing
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.executors.contract import Executor
 from hitfinder.report import page
@@ -202,10 +202,7 @@ def write(assessment: Assessment, out: str | Path, *, overwrite: bool = False) -
     if (out / PAGE).exists() and not overwrite:
         hint = "Choose another folder, or give --overwrite."
         raise OutputError("there is an evaluation already", str(out), hint)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, out, "cannot be made") from error
+    make_folder(out)
     named = {f"{name}.png": picture for name, picture in assessment.pictures.items()}
     for number, (_, picture) in enumerate(assessment.worst, 1):
         named[f"worst_{number}.png"] = picture

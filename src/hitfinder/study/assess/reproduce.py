@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import hitfinder
-from hitfinder.atomic import clear_unfinished, replacing
+from hitfinder.atomic import clear_unfinished, make_folder, replacing
 from hitfinder.errors import OutputError
 from hitfinder.executors.choose import executor_for
 from hitfinder.locks import LOCK, locked
@@ -105,10 +105,7 @@ class Study:
         """
         listed = steps.steps(self.scale, self.seed)
         todo = steps.chosen(listed, only) if only else listed
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError.unwritable(error.strerror, self.out, "cannot be made") from error
+        make_folder(self.out)
         with locked(self.out, "study") if is_first_process() else contextlib.nullcontext():
             self._prepare()
             return self._run(todo)

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.atomic import clear_unfinished, sha256
+from hitfinder.atomic import clear_unfinished, make_folder, sha256
 from hitfinder.errors import OutputError
 from hitfinder.executors.choose import executor_for
 from hitfinder.executors.contract import Executor, results
@@ -101,10 +101,7 @@ def build(
         If there is a finished tree, one of another recipe, or files of unknown origin.
     """
     root = Path(root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, root, "cannot be made") from error
+    make_folder(root)
     with locked(root, "build"):
         return _build(
             root, settings, recipe, maker, executor or executor_for(max(1, workers)), progress

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import hitfinder
-from hitfinder.atomic import clear_unfinished, replacing
+from hitfinder.atomic import clear_unfinished, make_folder, replacing
 from hitfinder.config import to_toml
 from hitfinder.errors import ConfigError, OutputError
 from hitfinder.locks import locked
@@ -165,10 +165,7 @@ def _prepared(
     is_begun = (work / SETTINGS).exists()
     if not is_begun and out.exists() and any(path != work for path in out.iterdir()):
         raise OutputError("something else is there already", str(out), "Choose another folder.")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.unwritable(error.strerror, work, "cannot be made") from error
+    make_folder(work)
     with locked(work, "training"):
         clear_unfinished(work)
         _settle(work / SETTINGS, config, training, resume)
